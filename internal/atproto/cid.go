@@ -1,0 +1,107 @@
+package atproto
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+)
+
+// CIDLen is the length in bytes of every binary CID that atproto uses:
+// version, codec, hash function, hash length, digest.
+const CIDLen = 36
+
+// Codecs of the two kinds of CID that atproto blesses (spec: data model).
+const (
+	CodecDAGCBOR = 0x71 // records, tree nodes, commits
+	CodecRaw     = 0x55 // blobs
+)
+
+// ErrCID is wrapped by every refusal of a CID.
+var ErrCID = errors.New("not a CID that atproto uses")
+
+// Digest is the SHA-256 of a DAG-CBOR block: all that is variable in the CIDs
+// of commits, tree nodes and repo data.
+type Digest [32]byte
+
+// EmptyTree is the digest of the one node of a repo without records.
+var EmptyTree = Digest{
+	0x9d, 0xfe, 0xfe, 0x61, 0xdd, 0x76, 0xea, 0x3d, 0xca, 0xe5, 0x02, 0x38, 0x80, 0xb0, 0x83, 0x79,
+	0xd5, 0x7a, 0xdf, 0x20, 0x48, 0x2d, 0x6f, 0xdb, 0xe2, 0x75, 0x92, 0x89, 0xf6, 0x47, 0x67, 0x7b,
+}
+
+// DigestOf hashes a block.
+func DigestOf(block []byte) Digest { return sha256.Sum256(block) }
+
+// DigestFromCID reads the binary CID of a DAG-CBOR block: version 1, codec
+// 0x71, SHA-256, 36 bytes, nothing else. Any other form makes the structure
+// that holds the link invalid (spec: repository).
+func DigestFromCID(b []byte) (Digest, error) {
+	var d Digest
+	if len(b) != CIDLen || b[0] != 1 || b[1] != CodecDAGCBOR || b[2] != 0x12 || b[3] != 32 {
+		return d, fmt.Errorf("%w: %s", ErrCID, preview(b))
+	}
+	copy(d[:], b[4:])
+	return d, nil
+}
+
+// CheckCID accepts the two binary CIDs of the data model, of DAG-CBOR blocks and
+// of blobs.
+func CheckCID(b []byte) error {
+	if len(b) != CIDLen || b[0] != 1 || (b[1] != CodecDAGCBOR && b[1] != CodecRaw) || b[2] != 0x12 || b[3] != 32 {
+		return fmt.Errorf("%w: %s", ErrCID, preview(b))
+	}
+	return nil
+}
+
+// ParseCID reads the text form of the CID of a DAG-CBOR block.
+func ParseCID(text string) (Digest, error) {
+	if len(text) != 59 {
+		return Digest{}, fmt.Errorf("%w: %q", ErrCID, clip(text))
+	}
+	c, err := cid.Decode(text)
+	if err != nil {
+		return Digest{}, fmt.Errorf("%w: %q: %w", ErrCID, clip(text), err)
+	}
+	d, err := DigestFromCID(c.Bytes())
+	if err != nil {
+		return d, err
+	}
+	if d.String() != text {
+		return Digest{}, fmt.Errorf("%w: %q is not its canonical text", ErrCID, text)
+	}
+	return d, nil
+}
+
+// AppendCID appends the binary CID of the block with this digest.
+func (d Digest) AppendCID(b []byte) []byte {
+	b = append(b, 1, CodecDAGCBOR, 0x12, 32)
+	return append(b, d[:]...)
+}
+
+// String is the CID in its text form, "bafyrei…".
+func (d Digest) String() string {
+	mh, err := multihash.Encode(d[:], multihash.SHA2_256)
+	if err != nil {
+		return hex.EncodeToString(d[:])
+	}
+	return cid.NewCidV1(CodecDAGCBOR, mh).String()
+}
+
+func preview(b []byte) string {
+	if len(b) > 40 {
+		return fmt.Sprintf("%x… (%d bytes)", b[:40], len(b))
+	}
+	return fmt.Sprintf("%x", b)
+}
+
+// clip bounds what an outsider's text can add to an error or a log line.
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}
