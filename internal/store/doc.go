@@ -1,0 +1,20 @@
+// Package store is the SQLite file: the one place that reads and writes it.
+//
+// It promises that what one Update does is there whole or not at all, caches
+// included: ids of collections, the next birth number and whatever a caller
+// hands to AfterCommit change only once the transaction is in the file, and a
+// failed transaction leaves no trace. One connection writes; a pool of
+// read-only connections answers queries.
+//
+// Visibility has one owner, Tx.settle: a repo's rows are visible exactly when
+// its account is active and its set is proven. A proof stays good while a repo is
+// desynchronized or fetched again; it is void when the account comes back or the
+// host has the repo no more. Everything that changes one of the two goes through
+// settle.
+//
+// It refuses a file of another application, of a newer version, and one that
+// another railyard writes to.
+//
+// A crash at any instruction leaves the last committed transaction. Claims of
+// resync workers die with the process: Open releases them.
+package store

@@ -1,0 +1,269 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver
+
+	"railyard"
+	"railyard/db"
+)
+
+const (
+	// applicationID marks the file: "rail" in ASCII.
+	applicationID = 0x7261696c
+	// schemaVersion is what schema.sql at the root describes.
+	schemaVersion = 1
+	// seqLeap is added to the birth counter at every start: a power cut or a
+	// restore may have taken back numbers that a client holds.
+	seqLeap = 1 << 24
+	// readers is the size of the read-only pool.
+	readers = 8
+)
+
+// Errors of Open that a caller can tell apart.
+var (
+	ErrForeign = errors.New("not a railyard file")
+	ErrNewer   = errors.New("written by a newer railyard")
+	ErrInUse   = errors.New("another railyard writes to it")
+)
+
+// Config of a Store.
+type Config struct {
+	// Path of the file; made if it does not exist. Its folder must exist.
+	Path string
+	// Version of the program, written into the file.
+	Version string
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Store is an open index file.
+type Store struct {
+	path    string
+	now     func() time.Time
+	indexID string
+	lock    *os.File // held by flock as long as we write
+
+	writer *sql.DB
+	reader *sql.DB
+	wq     *db.Queries
+	rq     *db.Queries
+	wakeup chan struct{}
+
+	mu     sync.Mutex       // the writer: held for one Update
+	seq    int64            // next birth number
+	minute int64            // of the last row of seq_clock
+	reload bool             // a transaction failed: read seq again
+	nsids  map[string]int64 // ids of collections, committed ones only
+	err    error            // why the writer has stopped
+}
+
+// Open opens or makes the file, brings its schema up to date and releases the
+// claims of a former process.
+func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
+	s := &Store{
+		path:   cfg.Path,
+		now:    cfg.Now,
+		nsids:  make(map[string]int64),
+		wakeup: make(chan struct{}, 1),
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	defer func() {
+		if err != nil {
+			_ = s.Close()
+			err = fmt.Errorf("database %s: %w", cfg.Path, err)
+		}
+	}()
+	if err := s.takeLock(); err != nil {
+		return nil, err
+	}
+	if s.writer, err = sql.Open("sqlite", dsn(cfg.Path, "_txlock=immediate",
+		"_pragma=busy_timeout(5000)", "_pragma=synchronous(NORMAL)", "_pragma=temp_store(MEMORY)",
+		"_pragma=cache_size(-131072)", "_pragma=wal_autocheckpoint(0)", "_pragma=journal_size_limit(67108864)")); err != nil {
+		return nil, err
+	}
+	s.writer.SetMaxOpenConns(1)
+	if err := upgrade(ctx, s.writer, railyard.Migrations, railyard.Schema, schemaVersion); err != nil {
+		return nil, err
+	}
+	if s.wq, err = db.Prepare(ctx, s.writer); err != nil {
+		return nil, fmt.Errorf("prepare queries: %w", err)
+	}
+	if err := s.begin(ctx, cfg.Version); err != nil {
+		return nil, err
+	}
+	if s.reader, err = sql.Open("sqlite", dsn(cfg.Path, "mode=ro",
+		"_pragma=query_only(1)", "_pragma=busy_timeout(5000)", "_pragma=temp_store(MEMORY)",
+		"_pragma=cache_size(-16384)")); err != nil {
+		return nil, err
+	}
+	s.reader.SetMaxOpenConns(readers)
+	s.reader.SetMaxIdleConns(readers)
+	if s.rq, err = db.Prepare(ctx, s.reader); err != nil {
+		return nil, fmt.Errorf("prepare queries: %w", err)
+	}
+	return s, nil
+}
+
+func dsn(path string, params ...string) string {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: strings.Join(params, "&")}
+	return u.String()
+}
+
+// takeLock makes sure that no second railyard writes to the file. The lock is
+// flock's, which SQLite does not use, on a descriptor that is closed last:
+// closing any descriptor of the file would drop SQLite's own locks.
+func (s *Store) takeLock() error {
+	if dir := filepath.Dir(s.path); dir != "." {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return fmt.Errorf("its folder %s does not exist", dir)
+		}
+	}
+	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return errors.Unwrap(err)
+	}
+	s.lock = f
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return ErrInUse
+	}
+	return nil
+}
+
+// upgrade makes the schema in an empty file and takes an older one through the
+// missing steps, each in its own transaction.
+func upgrade(ctx context.Context, w *sql.DB, steps fs.FS, schema string, want int) error {
+	var app, version, tables int
+	if err := w.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {
+		if strings.Contains(err.Error(), "not a database") {
+			return ErrForeign
+		}
+		return err
+	}
+	if err := w.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if err := w.QueryRowContext(ctx, "PRAGMA schema_version").Scan(&tables); err != nil {
+		return err
+	}
+	switch {
+	case app == 0 && version == 0 && tables == 0:
+		if _, err := w.ExecContext(ctx, "PRAGMA journal_mode=WAL"); err != nil {
+			return err
+		}
+		return step(ctx, w, schema, want)
+	case app != applicationID:
+		return fmt.Errorf("%w (application id %#x)", ErrForeign, app)
+	case version > want:
+		return fmt.Errorf("%w (schema version %d, this one knows %d)", ErrNewer, version, want)
+	}
+	if _, err := w.ExecContext(ctx, "PRAGMA journal_mode=WAL"); err != nil {
+		return err
+	}
+	for v := version + 1; v <= want; v++ {
+		names, err := fs.Glob(steps, fmt.Sprintf("db/migrations/%04d_*.sql", v))
+		if err != nil || len(names) != 1 {
+			return fmt.Errorf("%d migrations lead to schema version %d", len(names), v)
+		}
+		text, err := fs.ReadFile(steps, names[0])
+		if err != nil {
+			return err
+		}
+		if err := step(ctx, w, string(text), v); err != nil {
+			return fmt.Errorf("migration %s: %w", names[0], err)
+		}
+	}
+	return nil
+}
+
+func step(ctx context.Context, w *sql.DB, script string, version int) error {
+	tx, err := w.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(ctx, script); err != nil {
+		return err
+	}
+	pragmas := fmt.Sprintf("PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, version)
+	if _, err := tx.ExecContext(ctx, pragmas); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// begin gives a new file its identity, leaps the birth counter and releases the
+// claims of workers that died with a former process.
+func (s *Store) begin(ctx context.Context, version string) error {
+	meta, err := s.wq.Meta(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = s.wq.CreateMeta(ctx, db.CreateMetaParams{IndexID: newIndexID(), Now: s.now().UnixMicro(), Version: version})
+		if err == nil {
+			meta, err = s.wq.Meta(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.indexID = meta.IndexID
+	s.seq = meta.NextSeq + seqLeap
+	if err := s.wq.OpenedBy(ctx, db.OpenedByParams{Version: version, NextSeq: s.seq}); err != nil {
+		return err
+	}
+	if s.minute, err = s.wq.LastSeqClock(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	return s.releaseClaims(ctx)
+}
+
+// newIndexID is 65 bits of chance in letters and digits.
+func newIndexID() string {
+	var b [10]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))[:13]
+}
+
+// IndexID names this index in every cursor.
+func (s *Store) IndexID() string { return s.indexID }
+
+// Err tells why the writer has stopped, nil while it works.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Close closes the file. Everyone it was lent to must have returned.
+func (s *Store) Close() error {
+	var errs []error
+	for _, q := range []*db.Queries{s.rq, s.wq} {
+		if q != nil {
+			errs = append(errs, q.Close())
+		}
+	}
+	for _, d := range []*sql.DB{s.reader, s.writer} {
+		if d != nil {
+			errs = append(errs, d.Close())
+		}
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}

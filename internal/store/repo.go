@@ -1,0 +1,338 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"time"
+
+	"railyard/db"
+	"railyard/internal/atproto"
+)
+
+// State of a repo in the index (spec: sync; schema.sql has the meanings).
+type State int64
+
+// The states of a repo.
+const (
+	Candidate State = iota
+	Desynchronized
+	Resyncing
+	Synchronized
+	NotFound
+)
+
+func (s State) String() string {
+	return [...]string{"candidate", "desynchronized", "resyncing", "synchronized", "not_found"}[s]
+}
+
+// Proof is how a repo's set of collections was established.
+type Proof int64
+
+// The proofs, best first. Zero is none.
+const (
+	ProofTree Proof = iota + 1
+	ProofProbe
+	ProofOldKey
+	ProofClaim
+)
+
+// Head is a repo's signed state.
+type Head struct {
+	Rev  atproto.TID
+	Data atproto.Digest // root of the tree
+	CID  atproto.Digest // the commit
+}
+
+// Identity is what a DID document said when it was last resolved.
+type Identity struct {
+	Key       string // multicodec prefix and compressed point
+	HostID    int64
+	Host      string // canonical host name
+	Insecure  bool   // http (development)
+	FetchedAt time.Time
+	Stale     bool
+	CheckedAt time.Time // when the host was last asked for the account's status; zero = never
+}
+
+// URL is the base of requests to the host.
+func (i *Identity) URL() string {
+	if i.Insecure {
+		return "http://" + i.Host
+	}
+	return "https://" + i.Host
+}
+
+// Repo is what the file knows of a repo. Methods of Tx that change a repo change
+// the value too.
+type Repo struct {
+	ID       int64
+	DID      string
+	State    State
+	Active   bool
+	Status   string
+	Proof    Proof       // 0 = never proven
+	SeenRev  atproto.TID // 0 = none
+	Head     *Head       // nil = unknown
+	Identity *Identity   // nil = never resolved
+	seq      int64       // of the listing, 0 = not visible
+}
+
+// Visible tells whether the repo is listed.
+func (r *Repo) Visible() bool { return r.seq > 0 }
+
+// RepoByDID gives a repo, or nil if the DID was never seen.
+func (rx *Rx) RepoByDID(did string) (*Repo, error) {
+	row, err := rx.q.RepoByDID(rx.ctx, did)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return repoOf(db.RepoByIDRow(row)), nil
+}
+
+// RepoByID gives a repo that is known to exist.
+func (rx *Rx) RepoByID(id int64) (*Repo, error) {
+	row, err := rx.q.RepoByID(rx.ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return repoOf(row), nil
+}
+
+func repoOf(row db.RepoByIDRow) *Repo {
+	r := &Repo{
+		ID: row.ID, DID: row.DID, State: State(row.State), Active: row.Active == 1, seq: row.Seq,
+		Status: deref(row.Status), Proof: Proof(deref(row.Proof)), SeenRev: atproto.TID(deref(row.SeenRev)),
+	}
+	if row.Rev != nil {
+		r.Head = &Head{Rev: atproto.TID(*row.Rev), Data: digest(row.Data), CID: digest(row.CID)}
+	}
+	if row.HostID != nil {
+		r.Identity = &Identity{
+			Key: string(row.SigningKey), HostID: *row.HostID, Host: deref(row.Hostname),
+			Insecure: deref(row.Insecure) == 1, FetchedAt: time.UnixMicro(deref(row.FetchedAt)), Stale: deref(row.Stale) == 1,
+		}
+		if row.CheckedAt != nil {
+			r.Identity.CheckedAt = time.UnixMicro(*row.CheckedAt)
+		}
+	}
+	return r
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+func digest(b []byte) (d atproto.Digest) {
+	copy(d[:], b)
+	return d
+}
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// SigningKey gives the key that an account's commits are checked with, and
+// whether there is one. It reads on the pool.
+func (rx *Rx) SigningKey(did string) (string, bool, error) {
+	key, err := rx.q.SigningKey(rx.ctx, did)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return string(key), err == nil, err
+}
+
+// AddRepo makes the row of a DID that was never seen: a candidate.
+func (tx *Tx) AddRepo(did string) (*Repo, error) {
+	id, err := tx.q.AddRepo(tx.ctx, did)
+	return &Repo{ID: id, DID: did, Active: true}, err
+}
+
+// Advance is the chain check: the head moves to head if the repo is
+// synchronized and active, its data is prev and its rev is older. It tells
+// whether the head moved.
+func (tx *Tx) Advance(r *Repo, prev atproto.Digest, head Head) (bool, error) {
+	n, err := tx.q.AdvanceHead(tx.ctx, db.AdvanceHeadParams{
+		RepoID: r.ID, Prev: prev[:], Rev: int64(head.Rev), Data: head.Data[:], CID: head.CID[:],
+	})
+	if n == 1 {
+		r.Head = &head
+	}
+	return n == 1, err
+}
+
+// Saw remembers the rev of a commit whose signature verified and which was not
+// applied: a later answer of the host that is older is stale.
+func (tx *Tx) Saw(r *Repo, rev atproto.TID) error {
+	if rev <= r.SeenRev {
+		return nil
+	}
+	r.SeenRev = rev
+	v := int64(rev)
+	return tx.q.RaiseSeenRev(tx.ctx, db.RaiseSeenRevParams{ID: r.ID, Rev: &v})
+}
+
+// SetState changes the state. A repo that its host does not have loses its
+// proof, and so its visibility.
+func (tx *Tx) SetState(r *Repo, s State) error {
+	if r.State == s {
+		return nil
+	}
+	r.State = s
+	if err := tx.q.SetRepoState(tx.ctx, db.SetRepoStateParams{ID: r.ID, State: int64(s)}); err != nil {
+		return err
+	}
+	if s != NotFound {
+		return nil
+	}
+	return tx.voidProof(r)
+}
+
+func (tx *Tx) voidProof(r *Repo) error {
+	if r.Proof == 0 {
+		return nil
+	}
+	r.Proof = 0
+	if err := tx.q.VoidProof(tx.ctx, r.ID); err != nil {
+		return err
+	}
+	return tx.settle(r)
+}
+
+// SetInactive hides the account under the word of its host, or of a relay until
+// the host is asked. Its chain is broken from here on: after a reactivation it
+// is fetched anew.
+func (tx *Tx) SetInactive(r *Repo, status string) error {
+	if r.State != Candidate && r.State != NotFound {
+		r.State = Desynchronized
+	}
+	r.Active, r.Status = false, status
+	if err := tx.setAccount(r); err != nil {
+		return err
+	}
+	return tx.q.ClearBuffer(tx.ctx, r.ID)
+}
+
+// SetActive takes back SetInactive. The proof is void, because commits of
+// inactive accounts are ignored: the rows stay invisible until the next fetch.
+func (tx *Tx) SetActive(r *Repo) error {
+	r.Active, r.Status = true, ""
+	if err := tx.voidProof(r); err != nil {
+		return err
+	}
+	return tx.setAccount(r)
+}
+
+func (tx *Tx) setAccount(r *Repo) error {
+	err := tx.q.SetRepoAccount(tx.ctx, db.SetRepoAccountParams{
+		ID: r.ID, Active: flag(r.Active), Status: text(r.Status), State: int64(r.State),
+	})
+	if err != nil {
+		return err
+	}
+	return tx.settle(r)
+}
+
+// Forget removes the set, the head and the proof of a deleted repo.
+func (tx *Tx) Forget(r *Repo) error {
+	if err := tx.dieAllBut(r, nil); err != nil {
+		return err
+	}
+	r.Head, r.SeenRev, r.Proof = nil, 0, 0
+	if err := tx.q.ForgetRepo(tx.ctx, r.ID); err != nil {
+		return err
+	}
+	return tx.q.DeleteHead(tx.ctx, r.ID)
+}
+
+// Establish makes the repo what a fetch has proven: this head, exactly these
+// collections, active, synchronized. The stored set becomes the given one by
+// set difference.
+func (tx *Tx) Establish(r *Repo, head Head, nsids []string, p Proof) error {
+	if err := tx.dieAllBut(r, nsids); err != nil {
+		return err
+	}
+	err := tx.q.PutHead(tx.ctx, db.PutHeadParams{
+		RepoID: r.ID, Rev: int64(head.Rev), Data: head.Data[:], CID: head.CID[:],
+	})
+	if err != nil {
+		return err
+	}
+	first := r.Proof == 0
+	r.Head, r.State, r.Active, r.Status, r.Proof, r.SeenRev = &head, Synchronized, true, "", p, 0
+	v, now := int64(p), tx.micros()
+	if err := tx.q.SetRepoProven(tx.ctx, db.SetRepoProvenParams{ID: r.ID, Proof: &v, Now: &now}); err != nil {
+		return err
+	}
+	if err := tx.settle(r); err != nil {
+		return err
+	}
+	return tx.bearMissing(r, nsids, first)
+}
+
+// SetError notes the last failure of a resync for people.
+func (tx *Tx) SetError(r *Repo, message string) error {
+	now := tx.micros()
+	return tx.q.SetRepoError(tx.ctx, db.SetRepoErrorParams{ID: r.ID, Error: text(message), Now: &now})
+}
+
+// ClearError takes it back.
+func (tx *Tx) ClearError(r *Repo) error { return tx.q.ClearRepoError(tx.ctx, r.ID) }
+
+// PutIdentity stores what a DID document said. changed tells whether the key or
+// the host differs from what was known; it is false for a first resolution.
+func (tx *Tx) PutIdentity(r *Repo, key, host string, insecure bool) (changed bool, err error) {
+	hostID, err := tx.q.AddHost(tx.ctx, db.AddHostParams{Hostname: host, Insecure: flag(insecure)})
+	if err != nil {
+		return false, err
+	}
+	if old := r.Identity; old != nil {
+		changed = old.Key != key || old.HostID != hostID
+	}
+	r.Identity = &Identity{Key: key, HostID: hostID, Host: host, Insecure: insecure, FetchedAt: tx.now}
+	return changed, tx.q.PutIdentity(tx.ctx, db.PutIdentityParams{
+		RepoID: r.ID, SigningKey: []byte(key), HostID: hostID, Now: tx.micros(),
+	})
+}
+
+// MarkStale asks for a new look at the DID document.
+func (tx *Tx) MarkStale(r *Repo) error {
+	if r.Identity == nil || r.Identity.Stale {
+		return nil
+	}
+	r.Identity.Stale = true
+	_, err := tx.q.MarkIdentityStale(tx.ctx, r.ID)
+	return err
+}
+
+// StatusChecked notes that the host was asked for the account's status.
+func (tx *Tx) StatusChecked(r *Repo) error {
+	now := tx.micros()
+	return tx.q.SetStatusChecked(tx.ctx, db.SetStatusCheckedParams{RepoID: r.ID, Now: &now})
+}
+
+// SaidStatus remembers what a source says of an account where it differs from
+// what the index holds, and forgets it where it agrees.
+func (tx *Tx) SaidStatus(r *Repo, source string, active bool, status string) error {
+	if active == r.Active && status == r.Status {
+		return tx.q.DeleteRepoStatus(tx.ctx, db.DeleteRepoStatusParams{RepoID: r.ID, Source: source})
+	}
+	return tx.q.PutRepoStatus(tx.ctx, db.PutRepoStatusParams{
+		RepoID: r.ID, Source: source, Active: flag(active), Status: text(status), Now: tx.micros(),
+	})
+}

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"railyard/db"
+)
+
+// ErrStopped is what Update gives after a failure of the file itself.
+var ErrStopped = errors.New("the writer has stopped")
+
+// Rx reads inside a transaction.
+type Rx struct {
+	ctx context.Context
+	q   *db.Queries
+}
+
+// Tx writes inside the one write transaction.
+type Tx struct {
+	Rx
+	s       *Store
+	now     time.Time
+	seq     int64            // next birth number
+	members map[int64]int64  // change of the visible members of a collection
+	nsids   map[string]int64 // collections added here
+	after   []func()
+	wake    bool
+}
+
+// View runs fn over one state of the file. Keep it short: a long reader keeps
+// the write-ahead log from shrinking.
+func (s *Store) View(ctx context.Context, fn func(*Rx) error) error {
+	tx, err := s.reader.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin reading: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	return fn(&Rx{ctx: ctx, q: s.rq.WithTx(tx)})
+}
+
+// Update runs fn in the write transaction and commits what it did. An error or
+// a panic of fn undoes all of it; the panic becomes an error. why names the
+// transaction in errors.
+func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	if s.reload {
+		meta, err := s.wq.Meta(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", why, err)
+		}
+		s.seq, s.reload = meta.NextSeq, false
+	}
+	t, err := s.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%s: begin: %w", why, err)
+	}
+	tx := &Tx{Rx: Rx{ctx: ctx, q: s.wq.WithTx(t)}, s: s, now: s.now(), seq: s.seq}
+	err = tx.run(fn)
+	if err == nil {
+		err = tx.flush()
+	}
+	if err == nil {
+		err = t.Commit()
+	}
+	if err != nil {
+		s.reload = true
+		_ = t.Rollback()
+		return fmt.Errorf("%s: %w", why, err)
+	}
+	s.committed(tx)
+	return nil
+}
+
+// Stop ends the writer: later Updates fail with the cause.
+func (s *Store) Stop(cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = fmt.Errorf("%w: %w", ErrStopped, cause)
+	}
+}
+
+func (tx *Tx) run(fn func(*Tx) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return fn(tx)
+}
+
+// flush writes what was gathered: member counts, the birth counter, its clock.
+func (tx *Tx) flush() error {
+	for id, delta := range tx.members {
+		if delta != 0 {
+			if err := tx.q.AddMembers(tx.ctx, db.AddMembersParams{ID: id, Delta: delta}); err != nil {
+				return err
+			}
+		}
+	}
+	if tx.seq == tx.s.seq {
+		return nil
+	}
+	if minute := tx.now.Unix() / 60; minute != tx.s.minute {
+		if err := tx.q.TickSeqClock(tx.ctx, db.TickSeqClockParams{Seq: tx.s.seq, Minute: minute}); err != nil {
+			return err
+		}
+	}
+	return tx.q.SetNextSeq(tx.ctx, tx.seq)
+}
+
+// committed changes what mirrors the file, now that the file has changed.
+func (s *Store) committed(tx *Tx) {
+	if tx.seq != s.seq {
+		s.seq, s.minute = tx.seq, tx.now.Unix()/60
+	}
+	for nsid, id := range tx.nsids {
+		s.nsids[nsid] = id
+	}
+	for _, fn := range tx.after {
+		fn()
+	}
+	if tx.wake {
+		select {
+		case s.wakeup <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Wakeup receives after a commit that queued work for the resync workers.
+func (s *Store) Wakeup() <-chan struct{} { return s.wakeup }
+
+// Now is the one time of this transaction.
+func (tx *Tx) Now() time.Time { return tx.now }
+
+func (tx *Tx) micros() int64 { return tx.now.UnixMicro() }
+
+// AfterCommit runs fn once the transaction is in the file, and never if it is
+// not. fn must not use the store.
+func (tx *Tx) AfterCommit(fn func()) { tx.after = append(tx.after, fn) }
+
+// nextSeq takes n birth numbers and gives the first.
+func (tx *Tx) nextSeq(n int) int64 {
+	first := tx.seq
+	tx.seq += int64(n)
+	return first
+}

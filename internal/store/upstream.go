@@ -1,0 +1,160 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"railyard/db"
+	"railyard/internal/atproto"
+)
+
+// Kind is what an upstream is.
+type Kind string
+
+// The kinds of upstream.
+const (
+	KindUnknown Kind = ""
+	KindRelay   Kind = "relay"
+	KindPDS     Kind = "pds"
+)
+
+// Upstream is a followed firehose.
+type Upstream struct {
+	ID            int64
+	URL           string
+	Kind          Kind
+	Cursor        int64 // 0 = start live
+	LastEventAt   time.Time
+	CrawlCursor   string
+	CrawlWanted   time.Time // zero = no walk is asked for
+	CrawlStarted  time.Time
+	CrawlFinished time.Time
+}
+
+func upstreamOf(row db.Upstream) Upstream {
+	return Upstream{
+		ID: row.ID, URL: row.URL, Kind: Kind(deref(row.Kind)), Cursor: deref(row.Cursor),
+		LastEventAt: instant(row.LastEventAt), CrawlCursor: deref(row.CrawlCursor), CrawlWanted: instant(row.CrawlWantedAt),
+		CrawlStarted: instant(row.CrawlStartedAt), CrawlFinished: instant(row.CrawlFinishedAt),
+	}
+}
+
+func instant(micros *int64) (t time.Time) {
+	if micros != nil {
+		t = time.UnixMicro(*micros)
+	}
+	return t
+}
+
+// AddUpstream gives the row of a firehose and makes it if there is none.
+func (tx *Tx) AddUpstream(url string) (Upstream, error) {
+	row, err := tx.q.AddUpstream(tx.ctx, url)
+	return upstreamOf(row), err
+}
+
+// Upstream gives the row of a firehose.
+func (rx *Rx) Upstream(id int64) (Upstream, error) {
+	row, err := rx.q.UpstreamByID(rx.ctx, id)
+	return upstreamOf(row), err
+}
+
+// Upstreams gives every firehose ever followed.
+func (rx *Rx) Upstreams() ([]Upstream, error) {
+	rows, err := rx.q.Upstreams(rx.ctx)
+	if err != nil {
+		return nil, err
+	}
+	ups := make([]Upstream, len(rows))
+	for i, row := range rows {
+		ups[i] = upstreamOf(row)
+	}
+	return ups, nil
+}
+
+// SetKind stores what an upstream was found to be.
+func (tx *Tx) SetKind(id int64, k Kind) error {
+	v := string(k)
+	return tx.q.SetUpstreamKind(tx.ctx, db.SetUpstreamKindParams{ID: id, Kind: &v})
+}
+
+// SetCursor stores the position up to which everything is in this file. Zero
+// clears it. It belongs into the transaction of the changes that it covers.
+func (tx *Tx) SetCursor(id, cursor int64) error {
+	v, now := &cursor, tx.micros()
+	if cursor == 0 {
+		v = nil
+	}
+	return tx.q.SetUpstreamCursor(tx.ctx, db.SetUpstreamCursorParams{ID: id, Cursor: v, Now: &now})
+}
+
+// WantCrawl asks for a walk of the upstream's listRepos that begins after now.
+func (tx *Tx) WantCrawl(id int64) error {
+	now := tx.micros()
+	return tx.q.WantCrawl(tx.ctx, db.WantCrawlParams{ID: id, Now: &now})
+}
+
+// StartCrawl begins a walk at its first page.
+func (tx *Tx) StartCrawl(id int64) error {
+	now := tx.micros()
+	return tx.q.StartCrawl(tx.ctx, db.StartCrawlParams{ID: id, Now: &now})
+}
+
+// SetCrawlCursor notes how far a walk has come.
+func (tx *Tx) SetCrawlCursor(id int64, cursor string) error {
+	return tx.q.SetCrawlCursor(tx.ctx, db.SetCrawlCursorParams{ID: id, Cursor: text(cursor)})
+}
+
+// FinishCrawl ends a walk. A wish that came after it began stays.
+func (tx *Tx) FinishCrawl(id int64) error {
+	now := tx.micros()
+	return tx.q.FinishCrawl(tx.ctx, db.FinishCrawlParams{ID: id, Now: &now})
+}
+
+// Listed is what a listing says of a repo: hints, all of it.
+type Listed struct {
+	DID    string
+	Rev    atproto.TID // 0 = not said
+	Active bool
+}
+
+// sweepGrace is how long a listed rev may be ahead of our head before it counts
+// as a lost event: commits are in flight.
+const sweepGrace = 30 * time.Second
+
+// AddListed takes one page of a listing: unknown repos become candidates and are
+// queued; of known ones those are queued that the listing contradicts. found is
+// the number of unknown ones.
+func (tx *Tx) AddListed(page []Listed) (found int, err error) {
+	for _, l := range page {
+		r, err := tx.RepoByDID(l.DID)
+		if err != nil {
+			return found, err
+		}
+		if r == nil {
+			found++
+			if r, err = tx.AddRepo(l.DID); err == nil {
+				err = tx.Enqueue(r, Backfill, tx.now)
+			}
+		} else {
+			err = tx.compare(r, l)
+		}
+		if err != nil {
+			return found, fmt.Errorf("%s: %w", l.DID, err)
+		}
+	}
+	return found, nil
+}
+
+func (tx *Tx) compare(r *Repo, l Listed) error {
+	switch {
+	case r.State == NotFound && l.Active:
+		return tx.Enqueue(r, Backfill, tx.now)
+	case r.State == NotFound:
+		return nil
+	case l.Active != r.Active:
+		return tx.Enqueue(r, StatusCheck, tx.now)
+	case r.State == Synchronized && r.Head != nil && l.Rev > r.Head.Rev:
+		return tx.EnqueueSweep(r, tx.now.Add(sweepGrace), l.Rev)
+	}
+	return nil
+}

@@ -1,0 +1,27 @@
+-- name: PageOfCollection :many
+SELECT m.seq, r.did
+FROM collection c CROSS JOIN membership m CROSS JOIN repo r
+WHERE c.nsid = sqlc.arg(nsid) AND m.collection_id = c.id AND m.seq > sqlc.arg(after) AND r.id = m.repo_id
+ORDER BY m.seq LIMIT sqlc.arg(max_rows);
+
+-- name: PageOfRepos :many
+SELECT seq, did FROM repo WHERE seq > sqlc.arg(after) AND seq > 0 ORDER BY seq LIMIT sqlc.arg(max_rows);
+
+-- name: CollectionIDs :many
+SELECT c.id FROM json_each(CAST(sqlc.arg(nsids) AS TEXT)) j CROSS JOIN collection c WHERE c.nsid = j.value;
+
+-- name: PageOfCollections :many
+SELECT d.seq, r.did,
+       CAST(EXISTS (SELECT 1 FROM json_each(CAST(sqlc.arg(ids) AS TEXT)) k CROSS JOIN membership x
+                    WHERE x.repo_id = d.repo_id AND x.collection_id = k.value
+                      AND x.seq > 0 AND x.seq < d.seq) AS INTEGER) AS listed_before
+FROM (SELECT m.seq, m.repo_id
+      FROM json_each(CAST(sqlc.arg(ids) AS TEXT)) j CROSS JOIN membership m
+      WHERE m.collection_id = j.value AND m.seq > sqlc.arg(after)
+        AND m.seq <= coalesce((SELECT y.seq FROM membership y
+                               WHERE y.collection_id = j.value AND y.seq > sqlc.arg(after)
+                               ORDER BY y.seq LIMIT 1 OFFSET sqlc.arg(max_rows)), 9223372036854775807)
+      ORDER BY m.seq LIMIT sqlc.arg(max_rows)) d
+CROSS JOIN repo r
+WHERE r.id = d.repo_id
+ORDER BY d.seq;

@@ -1,0 +1,48 @@
+-- name: CollectionID :one
+SELECT id FROM collection WHERE nsid = sqlc.arg(nsid);
+
+-- name: AddCollection :one
+INSERT INTO collection (nsid) VALUES (sqlc.arg(nsid)) RETURNING id;
+
+-- name: AddMembers :exec
+UPDATE collection SET members = members + sqlc.arg(delta) WHERE id = sqlc.arg(id);
+
+-- name: Birth :execrows
+INSERT INTO membership (collection_id, seq, repo_id, source)
+VALUES (sqlc.arg(collection_id), sqlc.arg(seq), sqlc.arg(repo_id), sqlc.arg(source))
+ON CONFLICT (repo_id, collection_id) DO NOTHING;
+
+-- name: Death :many
+DELETE FROM membership WHERE repo_id = sqlc.arg(repo_id) AND collection_id = sqlc.arg(collection_id)
+RETURNING seq;
+
+-- name: BirthsOf :many
+INSERT INTO membership (collection_id, seq, repo_id, source)
+SELECT CAST(value AS INTEGER), CAST(sqlc.arg(first_seq) AS INTEGER) + CAST(key AS INTEGER), sqlc.arg(repo_id), sqlc.arg(source)
+FROM json_each(CAST(sqlc.arg(collection_ids) AS TEXT)) WHERE true
+ON CONFLICT (repo_id, collection_id) DO NOTHING
+RETURNING collection_id;
+
+-- name: DeathsOf :many
+DELETE FROM membership
+WHERE repo_id = sqlc.arg(repo_id)
+  AND collection_id NOT IN (SELECT CAST(value AS INTEGER) FROM json_each(CAST(sqlc.arg(collection_ids) AS TEXT)))
+RETURNING collection_id, seq;
+
+-- name: Hide :many
+UPDATE membership SET seq = -seq WHERE repo_id = sqlc.arg(repo_id) AND seq > 0 RETURNING collection_id;
+
+-- name: Hidden :many
+SELECT collection_id, seq FROM membership WHERE repo_id = sqlc.arg(repo_id) AND seq < 0 ORDER BY collection_id;
+
+-- name: Show :exec
+UPDATE membership SET seq = sqlc.arg(seq)
+WHERE collection_id = sqlc.arg(collection_id) AND seq = sqlc.arg(hidden_seq);
+
+-- name: AddChange :exec
+INSERT INTO membership_change (changed_at, repo_id, collection_id, visible, cause)
+VALUES (sqlc.arg(now), sqlc.arg(repo_id), sqlc.arg(collection_id), sqlc.arg(visible), sqlc.arg(cause));
+
+-- name: PruneChanges :execrows
+DELETE FROM membership_change WHERE id IN (
+  SELECT c.id FROM membership_change c WHERE c.changed_at < sqlc.arg(before) ORDER BY c.changed_at LIMIT sqlc.arg(max_rows));

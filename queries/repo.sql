@@ -1,0 +1,80 @@
+-- name: RepoByDID :one
+SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.seen_rev,
+       h.rev, h.data, h.cid,
+       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
+       o.hostname, o.insecure
+FROM repo r
+LEFT JOIN repo_head h ON h.repo_id = r.id
+LEFT JOIN identity i ON i.repo_id = r.id
+LEFT JOIN host o ON o.id = i.host_id
+WHERE r.did = sqlc.arg(did);
+
+-- name: RepoByID :one
+SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.seen_rev,
+       h.rev, h.data, h.cid,
+       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
+       o.hostname, o.insecure
+FROM repo r
+LEFT JOIN repo_head h ON h.repo_id = r.id
+LEFT JOIN identity i ON i.repo_id = r.id
+LEFT JOIN host o ON o.id = i.host_id
+WHERE r.id = sqlc.arg(id);
+
+-- name: AddRepo :one
+INSERT INTO repo (did) VALUES (sqlc.arg(did)) RETURNING id;
+
+-- name: SetRepoState :exec
+UPDATE repo SET state = sqlc.arg(state) WHERE id = sqlc.arg(id);
+
+-- name: SetRepoAccount :exec
+UPDATE repo SET active = sqlc.arg(active), status = sqlc.arg(status), state = sqlc.arg(state)
+WHERE id = sqlc.arg(id);
+
+-- name: SetRepoSeq :exec
+UPDATE repo SET seq = sqlc.arg(seq) WHERE id = sqlc.arg(id);
+
+-- name: RaiseSeenRev :exec
+UPDATE repo SET seen_rev = sqlc.arg(rev)
+WHERE id = sqlc.arg(id) AND (seen_rev IS NULL OR seen_rev < sqlc.arg(rev));
+
+-- name: SetRepoProven :exec
+UPDATE repo SET state = 3, active = 1, status = NULL, proof = sqlc.arg(proof), proven_at = sqlc.arg(now),
+                seen_rev = NULL, error = NULL, error_at = NULL
+WHERE id = sqlc.arg(id);
+
+-- name: SetRepoError :exec
+UPDATE repo SET error = sqlc.arg(error), error_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
+
+-- name: ClearRepoError :exec
+UPDATE repo SET error = NULL, error_at = NULL WHERE id = sqlc.arg(id) AND error IS NOT NULL;
+
+-- name: VoidProof :exec
+UPDATE repo SET proof = NULL WHERE id = sqlc.arg(id);
+
+-- name: ForgetRepo :exec
+UPDATE repo SET seen_rev = NULL, proof = NULL, proven_at = NULL WHERE id = sqlc.arg(id);
+
+-- name: AdvanceHead :execrows
+UPDATE repo_head SET rev = sqlc.arg(rev), data = sqlc.arg(data), cid = sqlc.arg(cid)
+WHERE repo_id = sqlc.arg(repo_id) AND data = sqlc.arg(prev) AND rev < sqlc.arg(rev)
+  AND EXISTS (SELECT 1 FROM repo r WHERE r.id = repo_head.repo_id AND r.state = 3 AND r.active = 1);
+
+-- name: PutHead :exec
+INSERT INTO repo_head (repo_id, rev, data, cid)
+VALUES (sqlc.arg(repo_id), sqlc.arg(rev), sqlc.arg(data), sqlc.arg(cid))
+ON CONFLICT (repo_id) DO UPDATE SET rev = excluded.rev, data = excluded.data, cid = excluded.cid;
+
+-- name: DeleteHead :exec
+DELETE FROM repo_head WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: PutRepoStatus :exec
+INSERT INTO repo_status (repo_id, source, active, status, said_at)
+VALUES (sqlc.arg(repo_id), sqlc.arg(source), sqlc.arg(active), sqlc.arg(status), sqlc.arg(now))
+ON CONFLICT (repo_id, source) DO UPDATE SET active = excluded.active, status = excluded.status, said_at = excluded.said_at;
+
+-- name: DeleteRepoStatus :exec
+DELETE FROM repo_status WHERE repo_id = sqlc.arg(repo_id) AND source = sqlc.arg(source);
+
+-- name: DeleteAgreeingStatus :exec
+DELETE FROM repo_status
+WHERE repo_id = sqlc.arg(repo_id) AND active = sqlc.arg(active) AND status IS sqlc.arg(status);

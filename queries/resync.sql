@@ -1,0 +1,65 @@
+-- name: Enqueue :exec
+INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, want_rev, queued_at, generation)
+VALUES (sqlc.arg(repo_id), sqlc.arg(reason), sqlc.arg(priority), sqlc.arg(background), sqlc.arg(not_before),
+        sqlc.arg(want_rev), sqlc.arg(now), sqlc.arg(voids))
+ON CONFLICT (repo_id) DO UPDATE SET
+  reason = CASE WHEN excluded.priority < resync_queue.priority THEN excluded.reason ELSE resync_queue.reason END,
+  priority = min(resync_queue.priority, excluded.priority),
+  background = min(resync_queue.background, excluded.background),
+  not_before = min(resync_queue.not_before, excluded.not_before),
+  generation = resync_queue.generation + excluded.generation;
+
+-- name: QueueRow :one
+SELECT * FROM resync_queue WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: DueRows :many
+SELECT q.repo_id, q.reason, q.background, q.attempts, q.generation, q.want_rev,
+       CAST(coalesce((SELECT o.cooldown_until FROM identity i CROSS JOIN host o
+                      WHERE i.repo_id = q.repo_id AND o.id = i.host_id), 0) AS INTEGER) AS cooldown_until
+FROM resync_queue q
+WHERE q.claim IS NULL AND q.priority = sqlc.arg(priority) AND q.not_before <= sqlc.arg(now)
+ORDER BY q.not_before LIMIT sqlc.arg(max_rows);
+
+-- name: NextDue :one
+SELECT CAST(coalesce(min(not_before), 9223372036854775807) AS INTEGER) AS not_before
+FROM resync_queue WHERE claim IS NULL AND priority = sqlc.arg(priority);
+
+-- name: Claim :exec
+UPDATE resync_queue SET claim = generation WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: DeferRow :exec
+UPDATE resync_queue SET claim = NULL, not_before = sqlc.arg(not_before) WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: RetryRow :exec
+UPDATE resync_queue SET claim = NULL, not_before = sqlc.arg(not_before), attempts = attempts + sqlc.arg(failed),
+  priority = sqlc.arg(priority), reason = sqlc.arg(reason), background = sqlc.arg(background)
+WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: StaleAnswer :exec
+UPDATE resync_queue SET stale_rev = sqlc.arg(rev), stale_count = sqlc.arg(count), stale_since = sqlc.arg(since)
+WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: DeleteQueueRow :exec
+DELETE FROM resync_queue WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: ClaimedRows :many
+SELECT repo_id FROM resync_queue WHERE claim IS NOT NULL LIMIT sqlc.arg(max_rows);
+
+-- name: ReleaseClaim :exec
+UPDATE resync_queue SET claim = NULL WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: BufferCommit :exec
+INSERT INTO resync_buffer (repo_id, rev, prev, data, cid, present, died)
+VALUES (sqlc.arg(repo_id), sqlc.arg(rev), sqlc.arg(prev), sqlc.arg(data), sqlc.arg(cid), sqlc.arg(present), sqlc.arg(died));
+
+-- name: BufferedCommit :one
+SELECT cid FROM resync_buffer WHERE repo_id = sqlc.arg(repo_id) AND rev = sqlc.arg(rev);
+
+-- name: BufferSize :one
+SELECT count(*) FROM resync_buffer WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: BufferedCommits :many
+SELECT rev, prev, data, cid, present, died FROM resync_buffer WHERE repo_id = sqlc.arg(repo_id) ORDER BY rev;
+
+-- name: ClearBuffer :exec
+DELETE FROM resync_buffer WHERE repo_id = sqlc.arg(repo_id);
