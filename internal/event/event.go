@@ -6,7 +6,7 @@
 // package ingest's.
 //
 // It refuses with the reasons of package refusal and never panics; a crash in
-// the middle leaves nothing behind.
+// the middle leaves nothing behind. Package firehose calls it for each message.
 package event
 
 import (
@@ -28,8 +28,9 @@ const (
 
 // Frame is one decoded message of a firehose.
 type Frame struct {
-	// Type is the header's t, or "error" for an error frame; empty when the
-	// header could not be read.
+	// Type is the header's t, at most 64 bytes, or "error" for an error frame;
+	// empty when the header could not be read. Outsiders can mint it: it is no
+	// label for a metric.
 	Type string
 	// Seq is the sequence number, 0 where there is none or it is unreadable.
 	Seq int64
@@ -82,9 +83,12 @@ type Op struct {
 	Action Action
 	// Path is "collection/rkey", checked.
 	Path string
-	// CID is the record's binary CID after the op, nil for Delete.
+	// CID is the record's binary CID after the op, nil for Delete. It shares
+	// memory with the frame.
 	CID []byte
-	// Prev is the record's binary CID before the op, nil where absent.
+	// Prev is the record's binary CID before the op, nil where absent: always
+	// for Create, from hosts of Sync 1.0 and where the same commit created the
+	// record. It shares memory with the frame.
 	Prev []byte
 }
 

@@ -1,0 +1,119 @@
+package identity
+
+import (
+	"encoding/json"
+	"strings"
+
+	"railyard/internal/atproto"
+	"railyard/internal/refusal"
+)
+
+// MaxDocument is the longest DID document that is read, in bytes.
+const MaxDocument = 64 << 10
+
+// Identity is what a DID document says about a repo.
+type Identity struct {
+	DID      string
+	Key      Key
+	Host     string // of the PDS, canonical (atproto.Hosts.Endpoint)
+	Insecure bool   // the endpoint is http:// (development only)
+}
+
+// Base is the base URL of requests to the PDS, without a trailing slash.
+func (id Identity) Base() string {
+	if id.Insecure {
+		return "http://" + id.Host
+	}
+	return "https://" + id.Host
+}
+
+// document is the part of a DID document that is read. Entries stay raw: other
+// services and keys of the same document may have shapes of their own.
+type document struct {
+	ID                 string            `json:"id"`
+	VerificationMethod []json.RawMessage `json:"verificationMethod"`
+	Service            []json.RawMessage `json:"service"`
+}
+
+type verificationMethod struct {
+	ID                 string `json:"id"`
+	Type               string `json:"type"`
+	Controller         string `json:"controller"`
+	PublicKeyMultibase string `json:"publicKeyMultibase"`
+}
+
+type service struct {
+	ID              string `json:"id"`
+	Type            string `json:"type"`
+	ServiceEndpoint string `json:"serviceEndpoint"`
+}
+
+// ParseDocument reads the identity of a DID out of its document. Every error is
+// a *refusal.Error of the reason IdentityInvalid.
+func ParseDocument(did string, raw []byte, hosts atproto.Hosts) (Identity, error) {
+	if len(raw) > MaxDocument {
+		return Identity{}, invalid("document of %s: %d bytes", clip(did), len(raw))
+	}
+	var doc document
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return Identity{}, invalid("document of %s: %w", clip(did), err)
+	}
+	if doc.ID != did {
+		return Identity{}, invalid("document of %s is of %s", clip(did), clip(doc.ID))
+	}
+	key, err := doc.signingKey()
+	if err != nil {
+		return Identity{}, invalid("document of %s: %w", clip(did), err)
+	}
+	host, base, err := doc.pds(hosts)
+	if err != nil {
+		return Identity{}, invalid("document of %s: %w", clip(did), err)
+	}
+	return Identity{DID: did, Key: key, Host: host, Insecure: strings.HasPrefix(base, "http://")}, nil
+}
+
+// signingKey takes the first method that is named #atproto, controlled by the
+// DID and of a known type, and no later one if that is broken (spec: did).
+func (d *document) signingKey() (Key, error) {
+	for _, raw := range d.VerificationMethod {
+		var m verificationMethod
+		if json.Unmarshal(raw, &m) != nil {
+			continue
+		}
+		if d.names(m.ID, "#atproto") && m.Controller == d.ID && keyType(m.Type) {
+			return parseKey(m.Type, m.PublicKeyMultibase)
+		}
+	}
+	return "", errNoKey
+}
+
+// pds takes the first service that is named #atproto_pds and of the PDS type.
+func (d *document) pds(hosts atproto.Hosts) (host, base string, err error) {
+	for _, raw := range d.Service {
+		var s service
+		if json.Unmarshal(raw, &s) != nil {
+			continue
+		}
+		if d.names(s.ID, "#atproto_pds") && s.Type == "AtprotoPersonalDataServer" {
+			return hosts.Endpoint(s.ServiceEndpoint)
+		}
+	}
+	return "", "", errNoPDS
+}
+
+// names tells whether an id is this fragment, relative or absolute.
+func (d *document) names(id, fragment string) bool {
+	return id == fragment || id == d.ID+fragment
+}
+
+func invalid(format string, args ...any) *refusal.Error {
+	return refusal.New(refusal.IdentityInvalid, format, args...)
+}
+
+// clip bounds what an outsider's text can add to an error.
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}

@@ -1,0 +1,47 @@
+package outbound
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MaxRetryAfter caps what a host can ask us to wait.
+const MaxRetryAfter = time.Hour
+
+// RetryAfter says how long the host asks to be left alone: Retry-After, in
+// seconds or as an HTTP date, or else, on status 429, the RateLimit-Reset of the
+// reference PDS, in unix seconds (or in seconds from now, as other servers have
+// it). That header stands on its other answers too, and asks for nothing there.
+// It is 0 if the host asks for nothing and never more than MaxRetryAfter.
+func (r *Response) RetryAfter(now time.Time) time.Duration {
+	text := strings.TrimSpace(r.Header.Get("Retry-After"))
+	if wait, ok := seconds(text, now); ok {
+		return wait
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, min(at.Sub(now), MaxRetryAfter))
+	}
+	if r.Status != http.StatusTooManyRequests {
+		return 0
+	}
+	wait, _ := seconds(strings.TrimSpace(r.Header.Get("RateLimit-Reset")), now)
+	return wait
+}
+
+// unixFrom tells seconds since 1970 from seconds of waiting: the year 2001, or
+// more than thirty years of waiting.
+const unixFrom = 1_000_000_000
+
+func seconds(text string, now time.Time) (time.Duration, bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	if n >= unixFrom {
+		n -= now.Unix()
+	}
+	n = max(0, min(n, int64(MaxRetryAfter/time.Second)))
+	return time.Duration(n) * time.Second, true
+}

@@ -1,0 +1,121 @@
+package pds
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"railyard/internal/outbound"
+	"railyard/internal/refusal"
+)
+
+const (
+	defaultTimeout = 30 * time.Second // whole exchange, all endpoints but getRepo
+	minRate        = 1 << 10          // bytes per second
+	smallAnswer    = 64 << 10
+	listAnswer     = 4 << 20
+
+	defaultRepoTimeout  = 5 * time.Minute
+	defaultRepoMaxBytes = 4 << 30
+	repoHeaderTimeout   = time.Minute
+)
+
+// Client asks servers of the network. It is safe for concurrent use; its fields
+// are set before the first request.
+type Client struct {
+	// RepoTimeout bounds a whole getRepo; 0 means five minutes.
+	RepoTimeout time.Duration
+
+	// RepoMaxBytes bounds the bytes of one getRepo; 0 means 4 GiB.
+	RepoMaxBytes int64
+
+	out *outbound.Client
+}
+
+// New makes a client over the guarded one.
+func New(out *outbound.Client) *Client { return &Client{out: out} }
+
+// call is one query of one endpoint.
+type call struct {
+	method string // NSID
+	base   string // "https://host"
+	params url.Values
+	accept string
+	bounds outbound.Request // bytes and times
+}
+
+func (q call) host() string {
+	_, host, _ := strings.Cut(q.base, "://")
+	return strings.TrimRight(host, "/")
+}
+
+func (q call) request() outbound.Request {
+	r := q.bounds
+	r.URL = strings.TrimRight(q.base, "/") + "/xrpc/" + q.method
+	if len(q.params) > 0 {
+		r.URL += "?" + q.params.Encode()
+	}
+	r.Accept = q.accept
+	r.MinRate = minRate
+	return r
+}
+
+// open sends the query and gives the answer if its status is 200.
+func (c *Client) open(ctx context.Context, q call) (*outbound.Response, error) {
+	resp, err := c.out.Get(ctx, q.request())
+	if err != nil {
+		return nil, q.failed(ctx, err)
+	}
+	if resp.Status == http.StatusOK {
+		return resp, nil
+	}
+	// A page that is cut off or too long has no name to read; its status counts.
+	body, err := resp.ReadAll()
+	if err != nil && ctx.Err() != nil {
+		return nil, q.failed(ctx, err)
+	}
+	return nil, refusedBy(q.method, q.host(), resp, body[:min(len(body), smallAnswer)])
+}
+
+// query sends the query and decodes its JSON.
+func (c *Client) query(ctx context.Context, q call, into any) error {
+	q.accept = "application/json"
+	q.bounds.Timeout = defaultTimeout
+	if q.bounds.MaxBytes == 0 {
+		q.bounds.MaxBytes = smallAnswer
+	}
+	resp, err := c.open(ctx, q)
+	if err != nil {
+		return err
+	}
+	body, err := resp.ReadAll()
+	if err != nil {
+		return q.failed(ctx, err)
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return q.invalid("%w", err)
+	}
+	return nil
+}
+
+// failed sorts the errors of an exchange: the caller's own cancellation and
+// refusals that another try would meet again stay what they are, all else is
+// transient.
+func (q call) failed(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("%s: %w", q.method, err)
+	}
+	if reason, ok := refusal.ReasonOf(err); ok && reason != refusal.AnswerTooSlow {
+		return fmt.Errorf("%s: %w", q.method, err)
+	}
+	return &Error{Method: q.method, Host: q.host(), Outcome: Transient, Err: err}
+}
+
+func (q call) invalid(format string, args ...any) error {
+	return refusal.New(refusal.AnswerInvalid, "%s at %s: %w", q.method, q.host(), fmt.Errorf(format, args...))
+}
