@@ -1,0 +1,33 @@
+package mst
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"math/bits"
+)
+
+// Depth is the level at which a key stands: the leading zero bits of its
+// SHA-256 divided by two, which gives a fan-out of four (spec: repository).
+func Depth(key []byte) int {
+	sum := sha256.Sum256(key)
+	zeros := 0
+	for i := 0; i < len(sum); i += 8 {
+		n := bits.LeadingZeros64(binary.BigEndian.Uint64(sum[i:]))
+		zeros += n
+		if n < 64 {
+			break
+		}
+	}
+	return zeros / 2
+}
+
+// commonPrefix is the number of leading bytes that a and b share.
+func commonPrefix(a, b []byte) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}

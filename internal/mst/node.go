@@ -1,0 +1,190 @@
+package mst
+
+import (
+	"bytes"
+
+	"railyard/internal/atproto"
+	"railyard/internal/dagcbor"
+)
+
+// Limits on a tree. Keys can be mined to be deep or to crowd one node; nothing
+// honest comes near these.
+const (
+	MaxEntries = 256  // keys of one node
+	MaxHeight  = 40   // depth of the root
+	MaxKey     = 1024 // bytes of a key
+	maxValue   = 100  // bytes of a leaf's CID
+)
+
+// rawNode is a node as it is encoded. Links are binary CIDs inside the block,
+// nil where the node has null; their form is checked.
+type rawNode struct {
+	left    []byte
+	entries []rawEntry
+}
+
+type rawEntry struct {
+	key   []byte // whole: in the block where nothing is shared, else in the arena
+	value []byte // the leaf's CID, exactly as given
+	right []byte
+}
+
+// parse reads a node strictly into out, whose entries it reuses. Keys that are
+// compressed are put together at the end of arena, which is returned: keys stay
+// good for as long as the arena is not reset.
+//
+// It enforces the rules that one node shows by itself: exact fields, full
+// compression, keys not empty and strictly increasing, the limits.
+func parse(block []byte, out *rawNode, arena []byte) ([]byte, error) {
+	out.left, out.entries = nil, out.entries[:0]
+	r := dagcbor.NewReader(block)
+	if n := r.Map(); n != 2 {
+		r.Fail("a node of %d fields", n)
+	}
+	expect(&r, 'e')
+	n := r.Array()
+	if n > MaxEntries {
+		return arena, invalid("a node of %d keys", n)
+	}
+	var prev []byte
+	for i := 0; i < n && r.Err() == nil; i++ {
+		var e rawEntry
+		var err error
+		if e, arena, err = parseEntry(&r, prev, arena); err != nil {
+			return arena, err
+		}
+		out.entries = append(out.entries, e)
+		prev = e.key
+	}
+	expect(&r, 'l')
+	out.left = link(&r)
+	if err := r.End(); err != nil {
+		return arena, invalid("node: %v", err)
+	}
+	return arena, nil
+}
+
+func parseEntry(r *dagcbor.Reader, prev, arena []byte) (rawEntry, []byte, error) {
+	var e rawEntry
+	if n := r.Map(); n != 4 {
+		r.Fail("an entry of %d fields", n)
+	}
+	expect(r, 'k')
+	suffix := r.Bytes()
+	expect(r, 'p')
+	shared := r.Int()
+	expect(r, 't')
+	e.right = link(r)
+	expect(r, 'v')
+	e.value = r.CID()
+	if err := r.Err(); err != nil {
+		return e, arena, invalid("node: %v", err)
+	}
+	if len(e.value) > maxValue {
+		return e, arena, invalid("a leaf's CID of %d bytes", len(e.value))
+	}
+	if err := checkSuffix(prev, shared, suffix); err != nil {
+		return e, arena, err
+	}
+	e.key = suffix
+	if shared > 0 {
+		start := len(arena)
+		arena = append(append(arena, prev[:shared]...), suffix...)
+		e.key = arena[start:len(arena):len(arena)]
+	}
+	return e, arena, nil
+}
+
+// checkSuffix tells whether a key of shared bytes of prev and then suffix is
+// fully compressed, greater than prev and within bounds. With those bytes in
+// common, the first byte that differs decides all of it.
+func checkSuffix(prev []byte, shared int64, suffix []byte) error {
+	switch {
+	case shared < 0 || shared > int64(len(prev)):
+		return invalid("a prefix of %d bytes of a key of %d", shared, len(prev))
+	case int(shared)+len(suffix) > MaxKey:
+		return invalid("a key of %d bytes", int(shared)+len(suffix))
+	case len(suffix) == 0:
+		return invalid("a key that is empty or repeats the one before")
+	case int(shared) == len(prev):
+		return nil
+	case suffix[0] == prev[shared]:
+		return invalid("key after %q is not fully compressed", clip(prev))
+	case suffix[0] < prev[shared]:
+		return invalid("key after %q is out of order", clip(prev))
+	}
+	return nil
+}
+
+// expect reads the key of the field that must come next; all are one letter.
+func expect(r *dagcbor.Reader, field byte) {
+	if k := r.Text(); r.Err() == nil && (len(k) != 1 || k[0] != field) {
+		r.Fail("field %q instead of %q", clip(k), field)
+	}
+}
+
+// link reads a link to a child, or null.
+func link(r *dagcbor.Reader) []byte {
+	if r.Null() {
+		return nil
+	}
+	p := r.CID()
+	if r.Err() != nil {
+		return nil
+	}
+	if _, err := atproto.DigestFromCID(p); err != nil {
+		r.Fail("%v", err)
+	}
+	return p
+}
+
+// digestOf takes the digest out of a link that parse has checked.
+func digestOf(link []byte) atproto.Digest { return atproto.Digest(link[4:]) }
+
+// rootHeight is the height of a root, which its keys tell. A root without keys
+// is only legal as the empty tree's, which is known by its digest.
+func rootHeight(n *rawNode) (int, error) {
+	if len(n.entries) == 0 {
+		return 0, invalid("a root without keys")
+	}
+	h := Depth(n.entries[0].key)
+	if h > MaxHeight {
+		return 0, invalid("a root at depth %d", h)
+	}
+	return h, nil
+}
+
+// check enforces the rules that a node obeys in its place: all keys of its
+// height and strictly between the bounds of its parents (nil: none), no child
+// below the bottom, not empty.
+func check(n *rawNode, height int, lo, hi []byte) error {
+	if len(n.entries) == 0 && n.left == nil {
+		return invalid("a node without key and child")
+	}
+	if height == 0 && n.left != nil {
+		return invalid("a child below depth 0")
+	}
+	for i := range n.entries {
+		e := &n.entries[i]
+		if height == 0 && e.right != nil {
+			return invalid("a child below depth 0")
+		}
+		if d := Depth(e.key); d != height {
+			return invalid("key %q of depth %d in a node of depth %d", clip(e.key), d, height)
+		}
+	}
+	return checkBounds(n.entries, lo, hi)
+}
+
+func checkBounds(entries []rawEntry, lo, hi []byte) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	if first := entries[0].key; lo != nil && bytes.Compare(first, lo) <= 0 {
+		return invalid("key %q is not above its parent's %q", clip(first), clip(lo))
+	}
+	if last := entries[len(entries)-1].key; hi != nil && bytes.Compare(last, hi) >= 0 {
+		return invalid("key %q is not below its parent's %q", clip(last), clip(hi))
+	}
+	return nil
+}

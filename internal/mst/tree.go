@@ -1,0 +1,133 @@
+package mst
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"slices"
+
+	"railyard/internal/atproto"
+	"railyard/internal/dagcbor"
+)
+
+// Tree is a tree in memory, whole or partial. Nodes that are absent are gaps.
+// After an error of Insert, Set or Remove it is of no further use.
+type Tree struct {
+	root    *node // nil: the empty tree
+	scratch []byte
+}
+
+// New gives the empty tree.
+func New() *Tree { return &Tree{} }
+
+// node is a node of a tree, or a gap.
+type node struct {
+	digest  atproto.Digest // not good while changed
+	left    *node
+	entries []entry
+	height  int8
+	hidden  bool // a gap: only digest and height are known
+	changed bool // digest has to be computed again
+}
+
+type entry struct {
+	key   []byte
+	value []byte
+	right *node
+}
+
+// unknownHeight is the height of a root that is itself absent.
+const unknownHeight = -1
+
+// kid is the child in slot i: left of key i, or right of the last one.
+func (n *node) kid(i int) *node {
+	if i == 0 {
+		return n.left
+	}
+	return n.entries[i-1].right
+}
+
+func (n *node) setKid(i int, child *node) {
+	if i == 0 {
+		n.left = child
+	} else {
+		n.entries[i-1].right = child
+	}
+}
+
+// search gives the slot of a key, and whether the key stands right of it.
+func (n *node) search(key []byte) (slot int, found bool) {
+	return slices.BinarySearchFunc(n.entries, key, func(e entry, key []byte) int {
+		return bytes.Compare(e.key, key)
+	})
+}
+
+// orNil drops a node that has become empty.
+func (n *node) orNil() *node {
+	if len(n.entries) == 0 && n.left == nil {
+		return nil
+	}
+	return n
+}
+
+// Root is the digest of the root. Only changed nodes are encoded again.
+func (t *Tree) Root() atproto.Digest {
+	if t.root == nil {
+		return atproto.EmptyTree
+	}
+	return t.digest(t.root)
+}
+
+// RootHidden tells whether the root itself is a gap: it was absent, or
+// everything above it was removed.
+func (t *Tree) RootHidden() bool { return t.root != nil && t.root.hidden }
+
+// Height is the depth of the root: 0 for the empty tree, -1 where the root is
+// absent and so unknown. Of a gap that became the root it is the gap's level.
+func (t *Tree) Height() int {
+	if t.root == nil {
+		return 0
+	}
+	return int(t.root.height)
+}
+
+func (t *Tree) digest(n *node) atproto.Digest {
+	if !n.changed {
+		return n.digest
+	}
+	for i := range len(n.entries) + 1 {
+		if c := n.kid(i); c != nil {
+			t.digest(c)
+		}
+	}
+	if t.scratch == nil {
+		t.scratch = make([]byte, 0, 1024)
+	}
+	t.scratch = n.encode(t.scratch[:0])
+	n.digest, n.changed = sha256.Sum256(t.scratch), false
+	return n.digest
+}
+
+// encode appends the node's block. The digests of its children must be good.
+func (n *node) encode(b []byte) []byte {
+	b = dagcbor.AppendText(dagcbor.AppendMap(b, 2), "e")
+	b = dagcbor.AppendArray(b, len(n.entries))
+	var prev []byte
+	for i := range n.entries {
+		e := &n.entries[i]
+		shared := commonPrefix(prev, e.key)
+		b = dagcbor.AppendText(dagcbor.AppendMap(b, 4), "k")
+		b = dagcbor.AppendBytes(b, e.key[shared:])
+		b = dagcbor.AppendInt(dagcbor.AppendText(b, "p"), int64(shared))
+		b = appendChild(dagcbor.AppendText(b, "t"), e.right)
+		b = dagcbor.AppendCID(dagcbor.AppendText(b, "v"), e.value)
+		prev = e.key
+	}
+	return appendChild(dagcbor.AppendText(b, "l"), n.left)
+}
+
+func appendChild(b []byte, n *node) []byte {
+	if n == nil {
+		return dagcbor.AppendNull(b)
+	}
+	return dagcbor.AppendLink(b, n.digest)
+}

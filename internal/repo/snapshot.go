@@ -1,0 +1,135 @@
+package repo
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+
+	"railyard/internal/atproto"
+	"railyard/internal/mst"
+	"railyard/internal/refusal"
+)
+
+// SnapshotLimits bounds a getRepo answer. A field that is zero means its
+// default.
+type SnapshotLimits struct {
+	Bytes     int64 // of the whole answer; default 8 GiB
+	NodeBytes int64 // kept in memory: tree nodes with what finds them; default 512 MiB
+	Blocks    int64 // default 64 million
+}
+
+func (l SnapshotLimits) withDefaults() SnapshotLimits {
+	if l.Bytes == 0 {
+		l.Bytes = 8 << 30
+	}
+	if l.NodeBytes == 0 {
+		l.NodeBytes = 512 << 20
+	}
+	if l.Blocks == 0 {
+		l.Blocks = 64_000_000
+	}
+	return l
+}
+
+// Snapshot is what a whole repo proves. Its commit is not verified yet.
+type Snapshot struct {
+	Commit *Commit
+	// Collections with at least one key, each once, sorted by their bytes.
+	Collections []string
+	Records     int64 // keys of the tree; their blocks are not asked for
+	Nodes       int
+	Height      int   // depth of the root, 0 for the empty tree
+	OddKeys     int64 // keys without a valid collection
+}
+
+// ReadSnapshot reads a getRepo CAR in any order, checks every block's hash and
+// walks the whole tree from the commit. The answer may lack records, because
+// the tree alone proves the keys.
+//
+// Reasons: BadCAR, BadBlock, BadCommit, BadTree, AnswerPartial (a node is
+// absent), AnswerTooBig, Internal. An error of r's own comes back wrapped.
+func ReadSnapshot(r io.Reader, lim SnapshotLimits) (snap *Snapshot, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			snap, err = nil, refusal.New(refusal.Internal, "panic in a snapshot: %v", p)
+		}
+	}()
+	lim = lim.withDefaults()
+	source := &cappedReader{r: r, left: lim.Bytes}
+	store, err := readStream(bufio.NewReaderSize(source, 64<<10), lim)
+	if source.err != nil {
+		return nil, source.err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return store.walk()
+}
+
+// cappedReader counts down the bytes of an answer and remembers an error that
+// is not the input's end, so that it can be told from a CAR that is cut off.
+type cappedReader struct {
+	r    io.Reader
+	left int64
+	err  error
+}
+
+func (c *cappedReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.left -= int64(n)
+	switch {
+	case c.left < 0:
+		c.err = refusal.New(refusal.AnswerTooBig, "more bytes than the limit")
+	case err != nil && !errors.Is(err, io.EOF):
+		c.err = fmt.Errorf("read repo: %w", err)
+	default:
+		return n, err
+	}
+	return n, c.err
+}
+
+// walk proves the tree and gathers its collections.
+func (s *nodeStore) walk() (*Snapshot, error) {
+	if s.commit == nil {
+		return nil, refusal.New(refusal.BadCommit, "the commit block %s is absent", s.root)
+	}
+	commit, err := ParseCommit(s.commit)
+	if err != nil {
+		return nil, err
+	}
+	s.index()
+	var names mst.Collections
+	stats, err := mst.Walk(commit.Data, s, func(key, _ []byte) error {
+		names.Add(key)
+		return nil
+	})
+	switch {
+	case errors.Is(err, mst.ErrMissing):
+		return nil, refusal.New(refusal.AnswerPartial, "%w", err)
+	case err != nil:
+		return nil, refusal.New(refusal.BadTree, "%w", err)
+	}
+	return &Snapshot{
+		Commit:      commit,
+		Collections: names.Sorted(),
+		Records:     stats.Keys,
+		Nodes:       stats.Nodes,
+		Height:      stats.Height,
+		OddKeys:     names.Odd,
+	}, nil
+}
+
+// nodeStore keeps the blocks of a stream that can be nodes, and the commit.
+type nodeStore struct {
+	root   atproto.Digest
+	commit []byte
+	nodes  []storedNode
+	chunk  []byte // where the next nodes go
+	used   int64
+}
+
+type storedNode struct {
+	digest atproto.Digest
+	block  []byte
+}

@@ -1,0 +1,154 @@
+package repo
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+
+	"railyard/internal/atproto"
+	"railyard/internal/refusal"
+)
+
+const (
+	chunkSize    = 256 << 10
+	nodeOverhead = 64 // bytes that finding a node costs beside its block
+)
+
+// readStream reads a CAR from a stream and keeps what a tree may need.
+func readStream(r *bufio.Reader, lim SnapshotLimits) (*nodeStore, error) {
+	var scratch []byte
+	header, err := readSection(r, &scratch, maxHeader)
+	if errors.Is(err, io.EOF) {
+		return nil, refusal.New(refusal.BadCAR, "empty")
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &nodeStore{}
+	if s.root, err = parseHeader(header); err != nil {
+		return nil, err
+	}
+	for n := int64(0); ; n++ {
+		data, err := readSection(r, &scratch, MaxBlock)
+		if errors.Is(err, io.EOF) {
+			return s, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n == lim.Blocks {
+			return nil, refusal.New(refusal.AnswerTooBig, "more than %d blocks", lim.Blocks)
+		}
+		block, err := checkBlock(data)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.keep(block, lim); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// readSection reads one length-prefixed part into scratch. It gives io.EOF only
+// where the stream ends before the part begins.
+func readSection(r *bufio.Reader, scratch *[]byte, most uint64) ([]byte, error) {
+	n, err := readLength(r)
+	if err != nil {
+		return nil, err
+	}
+	if n > most {
+		return nil, refusal.New(refusal.BadCAR, "a block of %d bytes, at most %d", n, most)
+	}
+	*scratch = slices.Grow((*scratch)[:0], int(n))[:n]
+	if _, err := io.ReadFull(r, *scratch); err != nil {
+		return nil, refusal.New(refusal.BadCAR, "the stream ends inside a block")
+	}
+	return *scratch, nil
+}
+
+// readLength reads a uvarint in its shortest form, of at most nine bytes.
+func readLength(r *bufio.Reader) (uint64, error) {
+	var n uint64
+	for shift := 0; shift < 63; shift += 7 {
+		c, err := r.ReadByte()
+		if err != nil {
+			if shift == 0 && errors.Is(err, io.EOF) {
+				return 0, io.EOF
+			}
+			return 0, refusal.New(refusal.BadCAR, "the stream ends inside a length")
+		}
+		n |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			if c == 0 && shift > 0 {
+				return 0, refusal.New(refusal.BadCAR, "a length that is not in its shortest form")
+			}
+			return n, nil
+		}
+	}
+	return 0, refusal.New(refusal.BadCAR, "a length of more than nine bytes")
+}
+
+// keep copies the commit and what looks like a node.
+func (s *nodeStore) keep(b Block, lim SnapshotLimits) error {
+	if b.Codec != atproto.CodecDAGCBOR {
+		return nil
+	}
+	if b.Digest == s.root {
+		s.commit = bytes.Clone(b.Data)
+	}
+	if !looksLikeNode(b.Data) {
+		return nil
+	}
+	s.used += int64(len(b.Data)) + nodeOverhead
+	if s.used > lim.NodeBytes {
+		return refusal.New(refusal.AnswerTooBig, "more than %d bytes of tree", lim.NodeBytes)
+	}
+	s.nodes = append(s.nodes, storedNode{b.Digest, s.copy(b.Data)})
+	return nil
+}
+
+func (s *nodeStore) copy(data []byte) []byte {
+	if cap(s.chunk)-len(s.chunk) < len(data) {
+		s.chunk = make([]byte, 0, max(chunkSize, len(data)))
+	}
+	at := len(s.chunk)
+	s.chunk = append(s.chunk, data...)
+	return s.chunk[at:len(s.chunk):len(s.chunk)]
+}
+
+// linkLen is the length of a link as DAG-CBOR: tag, length, zero, binary CID.
+const linkLen = 2 + 2 + 1 + atproto.CIDLen
+
+// looksLikeNode tells whether a block can be a node: a map of two whose first
+// field is "e" and whose last is "l", a link or null. Every node is so encoded.
+func looksLikeNode(b []byte) bool {
+	if !bytes.HasPrefix(b, []byte("\xa2\x61e")) {
+		return false
+	}
+	if bytes.HasSuffix(b, []byte("\x61l\xf6")) {
+		return true
+	}
+	at := len(b) - linkLen
+	return at >= 2 && bytes.HasPrefix(b[at-2:], []byte("\x61l\xd8\x2a"))
+}
+
+// index makes the nodes ready to be found. Duplicates are equal.
+func (s *nodeStore) index() {
+	slices.SortFunc(s.nodes, func(a, b storedNode) int { return bytes.Compare(a.digest[:], b.digest[:]) })
+}
+
+// Block finds a node.
+func (s *nodeStore) Block(d atproto.Digest) ([]byte, bool) {
+	at, found := slices.BinarySearchFunc(s.nodes, d, func(n storedNode, d atproto.Digest) int {
+		return bytes.Compare(n.digest[:], d[:])
+	})
+	if !found {
+		return nil, false
+	}
+	return s.nodes[at].block, true
+}
+
+// Len is the number of blocks kept.
+func (s *nodeStore) Len() int { return len(s.nodes) }

@@ -1,0 +1,13 @@
+// Package verify proves what one event says by itself, without stored state:
+// checks 7 to 13 of the validation of a #commit and those of a #sync (spec:
+// sync).
+//
+// A Proof of Commit says: the account's key signed this commit; every op is true
+// of its tree; undone, the ops lead back to the tree Prev; so the collections
+// in Present have a key now and those in Died have none. Whether Prev is the
+// tree that the index knows is package ingest's question.
+//
+// It refuses with *refusal.Error, never panics, makes no call and keeps nothing,
+// so that any number of goroutines may prove at once and a crash leaves nothing
+// behind.
+package verify
