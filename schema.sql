@@ -167,7 +167,7 @@ CREATE TABLE resync_queue (
   attempts    INTEGER NOT NULL DEFAULT 0, -- failures in a row
   generation  INTEGER NOT NULL, -- raised by whatever makes a fetch under way worthless
   claim       INTEGER,          -- the generation that a worker took; NULL = nobody works on it
-  want_rev    INTEGER,          -- sweep: the rev that a listing showed; harmless once our head is there
+  want_rev    INTEGER,          -- the newest rev that a listing showed; harmless once our head is there
   queued_at   INTEGER NOT NULL,
   stale_rev   INTEGER,          -- a fetched rev below seen_rev, and how often it came since when: three equal
   stale_count INTEGER NOT NULL DEFAULT 0, -- answers over an hour are a restored backup and are believed

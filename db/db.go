@@ -138,9 +138,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.lastSeqClockStmt, err = db.PrepareContext(ctx, lastSeqClock); err != nil {
 		return nil, fmt.Errorf("error preparing query LastSeqClock: %w", err)
 	}
-	if q.markIdentityStaleStmt, err = db.PrepareContext(ctx, markIdentityStale); err != nil {
-		return nil, fmt.Errorf("error preparing query MarkIdentityStale: %w", err)
-	}
 	if q.membershipTallyStmt, err = db.PrepareContext(ctx, membershipTally); err != nil {
 		return nil, fmt.Errorf("error preparing query MembershipTally: %w", err)
 	}
@@ -186,9 +183,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.refusalSampleStmt, err = db.PrepareContext(ctx, refusalSample); err != nil {
 		return nil, fmt.Errorf("error preparing query RefusalSample: %w", err)
 	}
-	if q.releaseClaimStmt, err = db.PrepareContext(ctx, releaseClaim); err != nil {
-		return nil, fmt.Errorf("error preparing query ReleaseClaim: %w", err)
-	}
 	if q.repoByDIDStmt, err = db.PrepareContext(ctx, repoByDID); err != nil {
 		return nil, fmt.Errorf("error preparing query RepoByDID: %w", err)
 	}
@@ -203,6 +197,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.setCrawlCursorStmt, err = db.PrepareContext(ctx, setCrawlCursor); err != nil {
 		return nil, fmt.Errorf("error preparing query SetCrawlCursor: %w", err)
+	}
+	if q.setIdentityStaleStmt, err = db.PrepareContext(ctx, setIdentityStale); err != nil {
+		return nil, fmt.Errorf("error preparing query SetIdentityStale: %w", err)
 	}
 	if q.setNextSeqStmt, err = db.PrepareContext(ctx, setNextSeq); err != nil {
 		return nil, fmt.Errorf("error preparing query SetNextSeq: %w", err)
@@ -453,11 +450,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing lastSeqClockStmt: %w", cerr)
 		}
 	}
-	if q.markIdentityStaleStmt != nil {
-		if cerr := q.markIdentityStaleStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing markIdentityStaleStmt: %w", cerr)
-		}
-	}
 	if q.membershipTallyStmt != nil {
 		if cerr := q.membershipTallyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing membershipTallyStmt: %w", cerr)
@@ -533,11 +525,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing refusalSampleStmt: %w", cerr)
 		}
 	}
-	if q.releaseClaimStmt != nil {
-		if cerr := q.releaseClaimStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing releaseClaimStmt: %w", cerr)
-		}
-	}
 	if q.repoByDIDStmt != nil {
 		if cerr := q.repoByDIDStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing repoByDIDStmt: %w", cerr)
@@ -561,6 +548,11 @@ func (q *Queries) Close() error {
 	if q.setCrawlCursorStmt != nil {
 		if cerr := q.setCrawlCursorStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setCrawlCursorStmt: %w", cerr)
+		}
+	}
+	if q.setIdentityStaleStmt != nil {
+		if cerr := q.setIdentityStaleStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setIdentityStaleStmt: %w", cerr)
 		}
 	}
 	if q.setNextSeqStmt != nil {
@@ -730,7 +722,6 @@ type Queries struct {
 	hostAnsweredStmt         *sql.Stmt
 	hostFailedStmt           *sql.Stmt
 	lastSeqClockStmt         *sql.Stmt
-	markIdentityStaleStmt    *sql.Stmt
 	membershipTallyStmt      *sql.Stmt
 	metaStmt                 *sql.Stmt
 	nextDueStmt              *sql.Stmt
@@ -746,12 +737,12 @@ type Queries struct {
 	queueTallyStmt           *sql.Stmt
 	raiseSeenRevStmt         *sql.Stmt
 	refusalSampleStmt        *sql.Stmt
-	releaseClaimStmt         *sql.Stmt
 	repoByDIDStmt            *sql.Stmt
 	repoByIDStmt             *sql.Stmt
 	repoTallyStmt            *sql.Stmt
 	retryRowStmt             *sql.Stmt
 	setCrawlCursorStmt       *sql.Stmt
+	setIdentityStaleStmt     *sql.Stmt
 	setNextSeqStmt           *sql.Stmt
 	setRepoAccountStmt       *sql.Stmt
 	setRepoErrorStmt         *sql.Stmt
@@ -814,7 +805,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		hostAnsweredStmt:         q.hostAnsweredStmt,
 		hostFailedStmt:           q.hostFailedStmt,
 		lastSeqClockStmt:         q.lastSeqClockStmt,
-		markIdentityStaleStmt:    q.markIdentityStaleStmt,
 		membershipTallyStmt:      q.membershipTallyStmt,
 		metaStmt:                 q.metaStmt,
 		nextDueStmt:              q.nextDueStmt,
@@ -830,12 +820,12 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		queueTallyStmt:           q.queueTallyStmt,
 		raiseSeenRevStmt:         q.raiseSeenRevStmt,
 		refusalSampleStmt:        q.refusalSampleStmt,
-		releaseClaimStmt:         q.releaseClaimStmt,
 		repoByDIDStmt:            q.repoByDIDStmt,
 		repoByIDStmt:             q.repoByIDStmt,
 		repoTallyStmt:            q.repoTallyStmt,
 		retryRowStmt:             q.retryRowStmt,
 		setCrawlCursorStmt:       q.setCrawlCursorStmt,
+		setIdentityStaleStmt:     q.setIdentityStaleStmt,
 		setNextSeqStmt:           q.setNextSeqStmt,
 		setRepoAccountStmt:       q.setRepoAccountStmt,
 		setRepoErrorStmt:         q.setRepoErrorStmt,

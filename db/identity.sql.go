@@ -50,10 +50,10 @@ func (q *Queries) HostAnswered(ctx context.Context, id int64) error {
 	return err
 }
 
-const hostFailed = `-- name: HostFailed :exec
+const hostFailed = `-- name: HostFailed :one
 UPDATE host SET failures = failures + 1, error = ?1, error_at = ?2,
                 status = CASE WHEN failures >= 9 THEN 'offline' ELSE status END
-WHERE id = ?3
+WHERE id = ?3 RETURNING failures
 `
 
 type HostFailedParams struct {
@@ -62,28 +62,18 @@ type HostFailedParams struct {
 	ID    int64
 }
 
-func (q *Queries) HostFailed(ctx context.Context, arg HostFailedParams) error {
-	_, err := q.exec(ctx, q.hostFailedStmt, hostFailed, arg.Error, arg.Now, arg.ID)
-	return err
-}
-
-const markIdentityStale = `-- name: MarkIdentityStale :execrows
-UPDATE identity SET stale = 1 WHERE repo_id = ?1 AND stale = 0
-`
-
-func (q *Queries) MarkIdentityStale(ctx context.Context, repoID int64) (int64, error) {
-	result, err := q.exec(ctx, q.markIdentityStaleStmt, markIdentityStale, repoID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
+func (q *Queries) HostFailed(ctx context.Context, arg HostFailedParams) (int64, error) {
+	row := q.queryRow(ctx, q.hostFailedStmt, hostFailed, arg.Error, arg.Now, arg.ID)
+	var failures int64
+	err := row.Scan(&failures)
+	return failures, err
 }
 
 const putIdentity = `-- name: PutIdentity :exec
 INSERT INTO identity (repo_id, signing_key, host_id, fetched_at, stale)
 VALUES (?1, ?2, ?3, ?4, 0)
 ON CONFLICT (repo_id) DO UPDATE SET signing_key = excluded.signing_key, host_id = excluded.host_id,
-                                    fetched_at = excluded.fetched_at, stale = 0
+                                    fetched_at = excluded.fetched_at
 `
 
 type PutIdentityParams struct {
@@ -100,6 +90,20 @@ func (q *Queries) PutIdentity(ctx context.Context, arg PutIdentityParams) error 
 		arg.HostID,
 		arg.Now,
 	)
+	return err
+}
+
+const setIdentityStale = `-- name: SetIdentityStale :exec
+UPDATE identity SET stale = ?1 WHERE repo_id = ?2
+`
+
+type SetIdentityStaleParams struct {
+	Stale  int64
+	RepoID int64
+}
+
+func (q *Queries) SetIdentityStale(ctx context.Context, arg SetIdentityStaleParams) error {
+	_, err := q.exec(ctx, q.setIdentityStaleStmt, setIdentityStale, arg.Stale, arg.RepoID)
 	return err
 }
 

@@ -240,6 +240,7 @@ ON CONFLICT (repo_id) DO UPDATE SET
   priority = min(resync_queue.priority, excluded.priority),
   background = min(resync_queue.background, excluded.background),
   not_before = min(resync_queue.not_before, excluded.not_before),
+  want_rev = coalesce(max(resync_queue.want_rev, excluded.want_rev), resync_queue.want_rev, excluded.want_rev),
   generation = resync_queue.generation + excluded.generation
 `
 
@@ -303,15 +304,6 @@ func (q *Queries) QueueRow(ctx context.Context, repoID int64) (ResyncQueue, erro
 		&i.StaleSince,
 	)
 	return i, err
-}
-
-const releaseClaim = `-- name: ReleaseClaim :exec
-UPDATE resync_queue SET claim = NULL WHERE repo_id = ?1
-`
-
-func (q *Queries) ReleaseClaim(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.releaseClaimStmt, releaseClaim, repoID)
-	return err
 }
 
 const retryRow = `-- name: RetryRow :exec

@@ -6,10 +6,10 @@ WHERE r.did = sqlc.arg(did) AND i.repo_id = r.id;
 INSERT INTO identity (repo_id, signing_key, host_id, fetched_at, stale)
 VALUES (sqlc.arg(repo_id), sqlc.arg(signing_key), sqlc.arg(host_id), sqlc.arg(now), 0)
 ON CONFLICT (repo_id) DO UPDATE SET signing_key = excluded.signing_key, host_id = excluded.host_id,
-                                    fetched_at = excluded.fetched_at, stale = 0;
+                                    fetched_at = excluded.fetched_at;
 
--- name: MarkIdentityStale :execrows
-UPDATE identity SET stale = 1 WHERE repo_id = sqlc.arg(repo_id) AND stale = 0;
+-- name: SetIdentityStale :exec
+UPDATE identity SET stale = sqlc.arg(stale) WHERE repo_id = sqlc.arg(repo_id);
 
 -- name: SetStatusChecked :exec
 UPDATE identity SET checked_at = sqlc.arg(now) WHERE repo_id = sqlc.arg(repo_id);
@@ -22,10 +22,10 @@ ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id;
 UPDATE host SET answers = answers + 1, failures = 0, status = NULL, error = NULL, error_at = NULL
 WHERE id = sqlc.arg(id);
 
--- name: HostFailed :exec
+-- name: HostFailed :one
 UPDATE host SET failures = failures + 1, error = sqlc.arg(error), error_at = sqlc.arg(now),
                 status = CASE WHEN failures >= 9 THEN 'offline' ELSE status END
-WHERE id = sqlc.arg(id);
+WHERE id = sqlc.arg(id) RETURNING failures;
 
 -- name: CoolHost :exec
 UPDATE host SET cooldown_until = max(cooldown_until, CAST(sqlc.arg(until) AS INTEGER)) WHERE id = sqlc.arg(id);

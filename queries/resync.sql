@@ -7,6 +7,7 @@ ON CONFLICT (repo_id) DO UPDATE SET
   priority = min(resync_queue.priority, excluded.priority),
   background = min(resync_queue.background, excluded.background),
   not_before = min(resync_queue.not_before, excluded.not_before),
+  want_rev = coalesce(max(resync_queue.want_rev, excluded.want_rev), resync_queue.want_rev, excluded.want_rev),
   generation = resync_queue.generation + excluded.generation;
 
 -- name: QueueRow :one
@@ -44,9 +45,6 @@ DELETE FROM resync_queue WHERE repo_id = sqlc.arg(repo_id);
 
 -- name: ClaimedRows :many
 SELECT repo_id FROM resync_queue WHERE claim IS NOT NULL LIMIT sqlc.arg(max_rows);
-
--- name: ReleaseClaim :exec
-UPDATE resync_queue SET claim = NULL WHERE repo_id = sqlc.arg(repo_id);
 
 -- name: BufferCommit :exec
 INSERT INTO resync_buffer (repo_id, rev, prev, data, cid, present, died)

@@ -34,6 +34,9 @@ func (s *Store) releaseClaims(ctx context.Context) error {
 			for _, id := range ids {
 				r, err := tx.RepoByID(id)
 				if err == nil {
+					err = tx.MarkStale(r) // the look at the document may be what was lost
+				}
+				if err == nil {
 					err = tx.Release(r, tx.now)
 				}
 				if err != nil {

@@ -92,57 +92,58 @@ func (tx *Tx) Kill(r *Repo, nsids []string) (deaths int, err error) {
 }
 
 // dieAllBut removes the rows of collections that are not in nsids.
-func (tx *Tx) dieAllBut(r *Repo, nsids []string) error {
-	ids := make([]int64, 0, len(nsids))
-	for _, nsid := range nsids {
-		id, err := tx.collection(nsid)
-		if err != nil {
-			return err
-		}
-		ids = append(ids, id)
+func (tx *Tx) dieAllBut(r *Repo, nsids []string) (deaths int, err error) {
+	ids, err := tx.collections(nsids)
+	if err != nil {
+		return 0, err
 	}
 	dead, err := tx.q.DeathsOf(tx.ctx, db.DeathsOfParams{RepoID: r.ID, CollectionIds: jsonIDs(ids)})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, d := range dead {
 		if d.Seq > 0 {
 			if err := tx.changed(r, d.CollectionID, false, death); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
-	return nil
+	return len(dead), nil
 }
 
 // bearMissing adds the rows of nsids that a visible repo lacks. The births of a
 // first backfill stay out of the change feed.
-func (tx *Tx) bearMissing(r *Repo, nsids []string, first bool) error {
-	if len(nsids) == 0 {
-		return nil
-	}
-	ids := make([]int64, 0, len(nsids))
-	for _, nsid := range nsids {
-		id, err := tx.collection(nsid)
-		if err != nil {
-			return err
-		}
-		ids = append(ids, id)
+func (tx *Tx) bearMissing(r *Repo, nsids []string, first bool) (births int, err error) {
+	ids, err := tx.collections(nsids)
+	if err != nil || len(ids) == 0 {
+		return 0, err
 	}
 	born, err := tx.q.BirthsOf(tx.ctx, db.BirthsOfParams{
 		RepoID: r.ID, FirstSeq: tx.nextSeq(len(ids)), Source: int64(SourceResync), CollectionIds: jsonIDs(ids),
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, id := range born {
 		if first {
 			tx.count(id, 1)
 		} else if err := tx.changed(r, id, true, birth); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return len(born), nil
+}
+
+func (tx *Tx) collections(nsids []string) ([]int64, error) {
+	ids := make([]int64, len(nsids))
+	for i, nsid := range nsids {
+		id, err := tx.collection(nsid)
+		if err != nil {
+			return nil, err
+		}
+		ids[i] = id
+	}
+	return ids, nil
 }
 
 // settle makes the repo's rows visible or invisible, as its account and its

@@ -68,6 +68,17 @@ func (r Reason) priority() int64 {
 // buffer is dropped and the repo is fetched again.
 const maxBuffered = 256
 
+// Step is what a worker does next for a repo.
+type Step byte
+
+// The steps.
+const (
+	Nothing   Step = iota
+	Resolve        // the DID document
+	AskStatus      // of the account, at the host
+	Fetch          // the tree; commits are buffered meanwhile, unless the repo is in service
+)
+
 // Task is one claimed row of the queue with its repo.
 type Task struct {
 	Repo       *Repo
@@ -75,7 +86,8 @@ type Task struct {
 	Attempts   int
 	Generation int64
 	WantRev    atproto.TID
-	Fetch      bool // the state is resyncing and commits are buffered
+	Step       Step
+	InService  bool // the repo is synchronized: commits go on being applied
 }
 
 // Desynchronize takes the repo out of service until a fetch has proven it: its
@@ -83,7 +95,7 @@ type Task struct {
 // way brings is void.
 func (tx *Tx) Desynchronize(r *Repo, why Reason) error {
 	if r.State == Synchronized || r.State == Resyncing {
-		if err := tx.unclaimAs(r, Desynchronized); err != nil {
+		if err := tx.moveTo(r, Desynchronized); err != nil {
 			return err
 		}
 	}
@@ -113,13 +125,25 @@ func (tx *Tx) enqueue(r *Repo, why Reason, notBefore time.Time, wantRev *int64) 
 	})
 }
 
-// Queued tells whether the repo waits in the queue, and with which generation.
-func (tx *Tx) Queued(r *Repo) (generation int64, ok bool, err error) {
+// Queued tells whether the repo waits in the queue because its rows are wrong or
+// unproven, and not only for a second look.
+func (tx *Tx) Queued(r *Repo) (bool, error) {
 	row, err := tx.q.QueueRow(tx.ctx, r.ID)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, nil
+		return false, nil
 	}
-	return row.Generation, err == nil, err
+	return row.Background == 0, err
+}
+
+// Current tells whether nothing has made the work on a task worthless since it
+// was claimed. It brings the task's WantRev up to date.
+func (tx *Tx) Current(t *Task) (bool, error) {
+	row, err := tx.q.QueueRow(tx.ctx, t.Repo.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	t.WantRev = atproto.TID(deref(row.WantRev))
+	return row.Generation == t.Generation, err
 }
 
 // NextDue tells when the next row is due, the zero time if none waits.
@@ -139,10 +163,14 @@ func (rx *Rx) NextDue() (time.Time, error) {
 }
 
 // Claim takes up to n due rows, the most urgent first. Rows of a host that
-// cools down are put off. needsFetch decides, from the repo and the reason,
-// whether the task will fetch the repo: then its state becomes resyncing, and
-// commits that arrive from now on are buffered.
-func (tx *Tx) Claim(n int, needsFetch func(*Task) bool) ([]*Task, error) {
+// cools down are put off. plan decides, from the repo and the reason, what the
+// task will do.
+//
+// The state of a repo that will be fetched becomes resyncing, so that commits
+// from now on are buffered; that of a synchronized one stays. An identity that
+// will be resolved is stale no longer: what makes it stale from now on needs
+// another look.
+func (tx *Tx) Claim(n int, plan func(*Task) Step) ([]*Task, error) {
 	var tasks []*Task
 	for p := int64(prioLive); p <= prioBackground && len(tasks) < n; p++ {
 		rows, err := tx.q.DueRows(tx.ctx, db.DueRowsParams{Priority: p, Now: tx.micros(), MaxRows: int64(n - len(tasks))})
@@ -150,42 +178,41 @@ func (tx *Tx) Claim(n int, needsFetch func(*Task) bool) ([]*Task, error) {
 			return nil, err
 		}
 		for _, row := range rows {
-			if row.CooldownUntil > tx.micros() {
-				err = tx.q.DeferRow(tx.ctx, db.DeferRowParams{RepoID: row.RepoID, NotBefore: row.CooldownUntil})
-			} else {
-				tasks, err = tx.claim(tasks, row, needsFetch)
-			}
+			t, err := tx.claim(row, plan)
 			if err != nil {
 				return nil, err
+			}
+			if t != nil {
+				tasks = append(tasks, t)
 			}
 		}
 	}
 	return tasks, nil
 }
 
-func (tx *Tx) claim(tasks []*Task, row db.DueRowsRow, needsFetch func(*Task) bool) ([]*Task, error) {
+func (tx *Tx) claim(row db.DueRowsRow, plan func(*Task) Step) (*Task, error) {
 	r, err := tx.RepoByID(row.RepoID)
 	if err != nil {
 		return nil, err
 	}
 	t := &Task{
 		Repo: r, Reason: Reason(row.Reason), Attempts: int(row.Attempts), Generation: row.Generation,
-		WantRev: atproto.TID(deref(row.WantRev)),
+		WantRev: atproto.TID(deref(row.WantRev)), InService: r.State == Synchronized,
+	}
+	t.Step = plan(t)
+	if (t.Step == Fetch || t.Step == AskStatus) && row.CooldownUntil > tx.micros() {
+		return nil, tx.q.DeferRow(tx.ctx, db.DeferRowParams{RepoID: r.ID, NotBefore: row.CooldownUntil})
 	}
 	if err := tx.q.Claim(tx.ctx, r.ID); err != nil {
 		return nil, err
 	}
-	t.Fetch = needsFetch(t)
-	if t.Fetch && r.State != Synchronized {
-		if err := tx.q.ClearBuffer(tx.ctx, r.ID); err != nil {
-			return nil, err
-		}
-		if err := tx.q.SetRepoState(tx.ctx, db.SetRepoStateParams{ID: r.ID, State: int64(Resyncing)}); err != nil {
-			return nil, err
-		}
-		t.Repo.State = Resyncing
+	switch {
+	case t.Step == Resolve && r.Identity != nil:
+		err = tx.q.SetIdentityStale(tx.ctx, db.SetIdentityStaleParams{RepoID: r.ID, Stale: 0})
+	case t.Step == Fetch && !t.InService:
+		err = tx.moveTo(r, Resyncing) // with an empty buffer
 	}
-	return append(tasks, t), nil
+	return t, err
 }
 
 // Retry gives a claimed row back for a reason, due at notBefore. failed counts
@@ -225,13 +252,14 @@ func (tx *Tx) unclaim(r *Repo) error {
 	case r.State != Resyncing:
 		return nil
 	case r.Head == nil:
-		return tx.unclaimAs(r, Candidate)
+		return tx.moveTo(r, Candidate)
 	default:
-		return tx.unclaimAs(r, Desynchronized)
+		return tx.moveTo(r, Desynchronized)
 	}
 }
 
-func (tx *Tx) unclaimAs(r *Repo, s State) error {
+// moveTo changes the state and empties the buffer.
+func (tx *Tx) moveTo(r *Repo, s State) error {
 	if err := tx.q.ClearBuffer(tx.ctx, r.ID); err != nil {
 		return err
 	}
@@ -288,6 +316,15 @@ func (tx *Tx) Buffer(r *Repo, c Commit) (bool, error) {
 	})
 }
 
+// InBuffer tells whether this very commit is in the buffer.
+func (tx *Tx) InBuffer(r *Repo, h Head) (bool, error) {
+	cid, err := tx.q.BufferedCommit(tx.ctx, db.BufferedCommitParams{RepoID: r.ID, Rev: int64(h.Rev)})
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return digest(cid) == h.CID, err
+}
+
 // Buffered gives the buffered commits in the order of their revs and empties the
 // buffer.
 func (tx *Tx) Buffered(r *Repo) ([]Commit, error) {
@@ -313,8 +350,9 @@ func (tx *Tx) Buffered(r *Repo) ([]Commit, error) {
 // HostAnswered notes that a host served a repo.
 func (tx *Tx) HostAnswered(id int64) error { return tx.q.HostAnswered(tx.ctx, id) }
 
-// HostFailed notes a failed request to a host.
-func (tx *Tx) HostFailed(id int64, message string) error {
+// HostFailed notes a failed request to a host and gives how many have failed in
+// a row.
+func (tx *Tx) HostFailed(id int64, message string) (int64, error) {
 	now := tx.micros()
 	return tx.q.HostFailed(tx.ctx, db.HostFailedParams{ID: id, Error: text(message), Now: &now})
 }

@@ -228,6 +228,18 @@ func (tx *Tx) SetInactive(r *Repo, status string) error {
 	return tx.q.ClearBuffer(tx.ctx, r.ID)
 }
 
+// Leave is SetInactive on the word of the account's own host. What is deleted
+// leaves no head and no set.
+func (tx *Tx) Leave(r *Repo, status string) error {
+	if err := tx.SetInactive(r, status); err != nil || status != "deleted" {
+		return err
+	}
+	if err := tx.Forget(r); err != nil || r.State != Desynchronized {
+		return err
+	}
+	return tx.SetState(r, Candidate)
+}
+
 // SetActive takes back SetInactive. The proof is void, because commits of
 // inactive accounts are ignored: the rows stay invisible until the next fetch.
 func (tx *Tx) SetActive(r *Repo) error {
@@ -250,7 +262,7 @@ func (tx *Tx) setAccount(r *Repo) error {
 
 // Forget removes the set, the head and the proof of a deleted repo.
 func (tx *Tx) Forget(r *Repo) error {
-	if err := tx.dieAllBut(r, nil); err != nil {
+	if _, err := tx.dieAllBut(r, nil); err != nil {
 		return err
 	}
 	r.Head, r.SeenRev, r.Proof = nil, 0, 0
@@ -263,26 +275,27 @@ func (tx *Tx) Forget(r *Repo) error {
 // Establish makes the repo what a fetch has proven: this head, exactly these
 // collections, active, synchronized. The stored set becomes the given one by
 // set difference.
-func (tx *Tx) Establish(r *Repo, head Head, nsids []string, p Proof) error {
-	if err := tx.dieAllBut(r, nsids); err != nil {
-		return err
+func (tx *Tx) Establish(r *Repo, head Head, nsids []string, p Proof) (births, deaths int, err error) {
+	if deaths, err = tx.dieAllBut(r, nsids); err != nil {
+		return 0, 0, err
 	}
-	err := tx.q.PutHead(tx.ctx, db.PutHeadParams{
+	err = tx.q.PutHead(tx.ctx, db.PutHeadParams{
 		RepoID: r.ID, Rev: int64(head.Rev), Data: head.Data[:], CID: head.CID[:],
 	})
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	first := r.Proof == 0
+	first := r.Head == nil
 	r.Head, r.State, r.Active, r.Status, r.Proof, r.SeenRev = &head, Synchronized, true, "", p, 0
 	v, now := int64(p), tx.micros()
 	if err := tx.q.SetRepoProven(tx.ctx, db.SetRepoProvenParams{ID: r.ID, Proof: &v, Now: &now}); err != nil {
-		return err
+		return 0, 0, err
 	}
 	if err := tx.settle(r); err != nil {
-		return err
+		return 0, 0, err
 	}
-	return tx.bearMissing(r, nsids, first)
+	births, err = tx.bearMissing(r, nsids, first)
+	return births, deaths, err
 }
 
 // SetError notes the last failure of a resync for people.
@@ -294,17 +307,20 @@ func (tx *Tx) SetError(r *Repo, message string) error {
 // ClearError takes it back.
 func (tx *Tx) ClearError(r *Repo) error { return tx.q.ClearRepoError(tx.ctx, r.ID) }
 
-// PutIdentity stores what a DID document said. changed tells whether the key or
+// PutIdentity stores what a DID document said; it does not touch the wish for
+// another look. changed tells whether the key or
 // the host differs from what was known; it is false for a first resolution.
 func (tx *Tx) PutIdentity(r *Repo, key, host string, insecure bool) (changed bool, err error) {
 	hostID, err := tx.q.AddHost(tx.ctx, db.AddHostParams{Hostname: host, Insecure: flag(insecure)})
 	if err != nil {
 		return false, err
 	}
+	fresh := Identity{Key: key, HostID: hostID, Host: host, Insecure: insecure, FetchedAt: tx.now}
 	if old := r.Identity; old != nil {
 		changed = old.Key != key || old.HostID != hostID
+		fresh.Stale, fresh.CheckedAt = old.Stale, old.CheckedAt
 	}
-	r.Identity = &Identity{Key: key, HostID: hostID, Host: host, Insecure: insecure, FetchedAt: tx.now}
+	r.Identity = &fresh
 	return changed, tx.q.PutIdentity(tx.ctx, db.PutIdentityParams{
 		RepoID: r.ID, SigningKey: []byte(key), HostID: hostID, Now: tx.micros(),
 	})
@@ -316,8 +332,7 @@ func (tx *Tx) MarkStale(r *Repo) error {
 		return nil
 	}
 	r.Identity.Stale = true
-	_, err := tx.q.MarkIdentityStale(tx.ctx, r.ID)
-	return err
+	return tx.q.SetIdentityStale(tx.ctx, db.SetIdentityStaleParams{RepoID: r.ID, Stale: 1})
 }
 
 // StatusChecked notes that the host was asked for the account's status.

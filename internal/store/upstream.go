@@ -117,9 +117,9 @@ type Listed struct {
 	Active bool
 }
 
-// sweepGrace is how long a listed rev may be ahead of our head before it counts
+// SweepGrace is how long a listed rev may be ahead of our head before it counts
 // as a lost event: commits are in flight.
-const sweepGrace = 30 * time.Second
+const SweepGrace = 30 * time.Second
 
 // AddListed takes one page of a listing: unknown repos become candidates and are
 // queued; of known ones those are queued that the listing contradicts. found is
@@ -154,7 +154,7 @@ func (tx *Tx) compare(r *Repo, l Listed) error {
 	case l.Active != r.Active:
 		return tx.Enqueue(r, StatusCheck, tx.now)
 	case r.State == Synchronized && r.Head != nil && l.Rev > r.Head.Rev:
-		return tx.EnqueueSweep(r, tx.now.Add(sweepGrace), l.Rev)
+		return tx.EnqueueSweep(r, tx.now.Add(SweepGrace), l.Rev)
 	}
 	return nil
 }

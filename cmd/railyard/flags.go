@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+const envPrefix = "RAILYARD_"
+
+// list is a flag that may be repeated; in the environment it is separated by
+// commas.
+type list struct {
+	values []string
+	given  bool
+}
+
+func (l *list) String() string { return strings.Join(l.values, ",") }
+
+// Set replaces the default with the first value that is given.
+func (l *list) Set(v string) error {
+	if !l.given {
+		l.values, l.given = nil, true
+	}
+	for part := range strings.SplitSeq(v, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			l.values = append(l.values, part)
+		}
+	}
+	return nil
+}
+
+// choice is a flag with a closed set of values.
+type choice struct {
+	value   string
+	allowed []string
+}
+
+func (c *choice) String() string { return c.value }
+
+func (c *choice) Set(v string) error {
+	if !slices.Contains(c.allowed, v) {
+		return fmt.Errorf("want one of %s", strings.Join(c.allowed, ", "))
+	}
+	c.value = v
+	return nil
+}
+
+func envName(flagName string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
+}
+
+// parse reads flags and their twins in the environment; the command line wins.
+// It returns the variables with our prefix that name no flag.
+func parse(fs *flag.FlagSet, args, environ []string, stdout io.Writer) (unknown []string, err error) {
+	fs.SetOutput(io.Discard)
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			printFlags(stdout, fs)
+			return nil, errHelp
+		}
+		return nil, usagef("%s: %v; try railyard %s --help", fs.Name(), err, fs.Name())
+	}
+	if fs.NArg() > 0 {
+		return nil, usagef("%s: unexpected argument %q", fs.Name(), fs.Arg(0))
+	}
+	given := make(map[string]bool)
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	env := make(map[string]string)
+	for _, kv := range environ {
+		if name, value, ok := strings.Cut(kv, "="); ok && strings.HasPrefix(name, envPrefix) {
+			env[name] = value
+		}
+	}
+	fs.VisitAll(func(f *flag.Flag) {
+		name := envName(f.Name)
+		value, ok := env[name]
+		delete(env, name)
+		if !ok || given[f.Name] || err != nil {
+			return
+		}
+		if e := fs.Set(f.Name, value); e != nil {
+			err = usagef("%s: variable %s: invalid value %q: %v", fs.Name(), name, value, e)
+		}
+	})
+	for name := range env {
+		if !kubernetes.MatchString(name) {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown, err
+}
+
+// kubernetes sets such variables for a service that is called railyard.
+var kubernetes = regexp.MustCompile(`^RAILYARD_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// warnUnknown names the flag that was probably meant.
+func warnUnknown(log *slog.Logger, fs *flag.FlagSet, unknown []string) {
+	for _, name := range unknown {
+		nearest, least := "", 1<<30
+		fs.VisitAll(func(f *flag.Flag) {
+			if d := distance(name, envName(f.Name)); d < least {
+				nearest, least = envName(f.Name), d
+			}
+		})
+		log.Warn("unknown variable", "name", name, "nearest", nearest)
+	}
+}
+
+// distance is the number of edits between two names.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func printFlags(w io.Writer, fs *flag.FlagSet) {
+	_, _ = fmt.Fprintf(w, "usage: railyard %s [flags]\n\n", fs.Name())
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fs.VisitAll(func(f *flag.Flag) {
+		def := f.DefValue
+		if def == "" {
+			def = "-"
+		}
+		_, _ = fmt.Fprintf(t, "  --%s\t%s\t%s\t%s\n", f.Name, envName(f.Name), def, f.Usage)
+	})
+	_ = t.Flush()
+}

@@ -1,0 +1,157 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"railyard/internal/metrics"
+	"railyard/internal/store"
+)
+
+// Config of the server.
+type Config struct {
+	Store   *store.Store
+	Version string
+	// Live gives the figures that only the running process knows; nil means
+	// none.
+	Live    func() Live
+	Log     *slog.Logger
+	Metrics *metrics.Metrics
+}
+
+// Live are figures of the running process.
+type Live struct {
+	// InFlight counts frames received and not committed, fetches that run and
+	// walks of listings that are wanted.
+	InFlight int64
+	// Connected tells of each upstream, by its id in the file, whether its
+	// socket is open. Upstreams that are not in it are not followed.
+	Connected map[int64]bool
+}
+
+type server struct {
+	Config
+}
+
+// Handler serves the public routes.
+func Handler(cfg Config) http.Handler {
+	s := &server{cfg}
+	mux := http.NewServeMux()
+	query(s, mux, "/xrpc/com.atproto.sync.listReposByCollection", s.listReposByCollection)
+	query(s, mux, "/v1/stats", s.stats)
+	query(s, mux, "/xrpc/_health", s.health)
+	query(s, mux, "/_health", s.health)
+	route(s, mux, "/xrpc/", "other", func(*http.Request) (any, error) {
+		return nil, fail(http.StatusNotImplemented, "MethodNotImplemented", "this service does not have that method")
+	})
+	route(s, mux, "/", "other", func(r *http.Request) (any, error) {
+		return nil, fail(http.StatusNotFound, "NotFound", "no such page")
+	})
+	return mux
+}
+
+// Error is an answer that is an error, as XRPC has it.
+type Error struct {
+	Status  int
+	Name    string
+	Message string
+}
+
+func (e *Error) Error() string { return e.Name + ": " + e.Message }
+
+func fail(status int, name, format string, args ...any) *Error {
+	return &Error{Status: status, Name: name, Message: fmt.Sprintf(format, args...)}
+}
+
+func badRequest(format string, args ...any) *Error {
+	return fail(http.StatusBadRequest, "InvalidRequest", format, args...)
+}
+
+// query registers a route for GET and HEAD alone.
+func query(s *server, mux *http.ServeMux, path string, handle func(*http.Request) (any, error)) {
+	route(s, mux, path, path, func(r *http.Request) (any, error) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			return nil, fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected GET", r.Method)
+		}
+		return handle(r)
+	})
+}
+
+// route is the one place where values and errors become answers.
+func route(s *server, mux *http.ServeMux, path, label string, handle func(*http.Request) (any, error)) {
+	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		value, err := handle(r)
+		status := http.StatusOK
+		if err != nil {
+			e, ok := errors.AsType[*Error](err)
+			if !ok {
+				e = s.internal(r, err)
+			}
+			status = e.Status
+			value = map[string]string{"error": e.Name, "message": e.Message}
+		}
+		s.Metrics.Request(label, strconv.Itoa(status))
+		body, err := json.Marshal(value)
+		if err != nil {
+			s.Log.Error("encode an answer", "route", label, "err", err)
+			status, body = http.StatusInternalServerError, []byte(`{"error":"InternalServerError"}`)
+		}
+		h := w.Header()
+		h.Set("Content-Type", "application/json")
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("X-Content-Type-Options", "nosniff")
+		w.WriteHeader(status)
+		_, _ = w.Write(body) // a client that went away is its own affair
+	})
+}
+
+// internal hides the cause from the client and shows it to the operator.
+func (s *server) internal(r *http.Request, err error) *Error {
+	if r.Context().Err() != nil {
+		return fail(http.StatusServiceUnavailable, "RequestCancelled", "the request was cancelled")
+	}
+	s.Log.Error("answer a request", "path", r.URL.Path, "err", err)
+	return fail(http.StatusInternalServerError, "InternalServerError", "the index could not be read")
+}
+
+const (
+	headerTimeout  = 10 * time.Second
+	requestTimeout = 30 * time.Second
+	answerTimeout  = 60 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeader      = 32 << 10
+	closeTimeout   = 10 * time.Second
+)
+
+// Serve answers on a listener until ctx ends, then lets the requests that are
+// under way finish.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+	srv := &http.Server{
+		Handler:           http.MaxBytesHandler(h, 64<<10),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      answerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	closed := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		closed <- srv.Shutdown(c)
+	}()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-closed
+}

@@ -1,0 +1,86 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"railyard/internal/store"
+)
+
+type statsAnswer struct {
+	Index       string           `json:"index"`
+	Repos       map[string]int64 `json:"repos"`
+	Memberships int64            `json:"memberships"`
+	Collections int64            `json:"collections"`
+	ResyncQueue int64            `json:"resync_queue"`
+	InFlight    *int64           `json:"in_flight"`
+	ResyncLater int64            `json:"resync_later"`
+	Upstreams   []upstreamStats  `json:"upstreams"`
+	Version     string           `json:"version"`
+}
+
+type upstreamStats struct {
+	URL         string  `json:"url"`
+	Kind        *string `json:"kind"`
+	Cursor      *int64  `json:"cursor"`
+	Connected   bool    `json:"connected"`
+	LastEventAt *string `json:"last_event_at"`
+}
+
+// stats answers /v1/stats.
+func (s *server) stats(r *http.Request) (any, error) {
+	var live Live
+	if s.Live != nil {
+		live = s.Live() // before the file: what is done meanwhile must show in one of the two
+	}
+	var st store.Stats
+	err := s.Store.View(r.Context(), func(rx *store.Rx) (err error) {
+		st, err = rx.Stats()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := statsAnswer{
+		Index: s.Store.IndexID(), Memberships: st.Memberships, Collections: st.Collections,
+		ResyncQueue: st.Waiting, ResyncLater: st.WaitingLater, Version: s.Version,
+		Repos: map[string]int64{"active": st.Active}, Upstreams: []upstreamStats{},
+	}
+	if s.Live != nil {
+		out.InFlight = &live.InFlight
+	}
+	for state := store.Candidate; state <= store.NotFound; state++ {
+		out.Repos[state.String()] = st.Repos[state]
+		out.Repos["total"] += st.Repos[state]
+	}
+	for _, u := range st.Upstreams {
+		if connected, followed := live.Connected[u.ID]; followed || s.Live == nil {
+			out.Upstreams = append(out.Upstreams, statsOf(u, connected))
+		}
+	}
+	return out, nil
+}
+
+func statsOf(u store.Upstream, connected bool) upstreamStats {
+	out := upstreamStats{URL: u.URL, Connected: connected}
+	if u.Kind != store.KindUnknown {
+		k := string(u.Kind)
+		out.Kind = &k
+	}
+	if u.Cursor != 0 {
+		out.Cursor = &u.Cursor
+	}
+	if !u.LastEventAt.IsZero() {
+		t := u.LastEventAt.UTC().Format(time.RFC3339Nano)
+		out.LastEventAt = &t
+	}
+	return out
+}
+
+// health answers /_health: 503 once the writer has stopped.
+func (s *server) health(*http.Request) (any, error) {
+	if err := s.Store.Err(); err != nil {
+		return nil, fail(http.StatusServiceUnavailable, "WriterStopped", "the index is no longer written")
+	}
+	return map[string]string{"version": s.Version}, nil
+}

@@ -1,0 +1,97 @@
+package ingest
+
+import (
+	"railyard/internal/refusal"
+	"railyard/internal/store"
+)
+
+// identity judges an #identity: something about the DID may have changed. Only a
+// changed key or host will take the repo out of service.
+func (c *court) identity(s *slot) (verdict, error) {
+	r, err := c.tx.RepoByDID(s.frame.DID)
+	if err != nil {
+		return rejected, err
+	}
+	if r == nil {
+		return c.firstSight(nil, s.frame.DID)
+	}
+	if !c.in.limits.allowCheck(s.up.id, c.tx.Now()) {
+		return noted, nil
+	}
+	if err := c.tx.MarkStale(r); err != nil {
+		return rejected, err
+	}
+	return checked, c.tx.Enqueue(r, store.IdentityCheck, c.tx.Now())
+}
+
+// account judges an #account. The host that the DID document names decides.
+// Through a relay a word that means inactive hides at once and the host is asked;
+// other words only make us ask (spec: account).
+func (c *court) account(s *slot) (verdict, error) {
+	r, err := c.tx.RepoByDID(s.frame.DID)
+	if err != nil {
+		return rejected, err
+	}
+	if r == nil || r.Identity == nil {
+		return c.firstSight(r, s.frame.DID)
+	}
+	a := s.activity
+	if s.up.isPDS() {
+		if r.Identity.Host != s.up.host {
+			c.refuse(s, refusal.WrongHost, "the document names "+r.Identity.Host)
+			return rejected, c.doubtIdentity(s, r)
+		}
+		return c.decided(r, a.Active, a.Status)
+	}
+	if err := c.tx.SaidStatus(r, s.up.host, a.Active, a.Status); err != nil {
+		return rejected, err
+	}
+	return c.hearsay(r, a.Active, a.Status)
+}
+
+// decided is the word of the host itself.
+func (c *court) decided(r *store.Repo, active bool, status string) (verdict, error) {
+	switch {
+	case active && r.Active && r.State != store.NotFound:
+		return noted, nil
+	case active:
+		if err := c.tx.SetActive(r); err != nil {
+			return rejected, err
+		}
+		return checked, c.tx.Enqueue(r, store.Reactivated, c.tx.Now())
+	}
+	if err := c.tx.Leave(r, status); err != nil {
+		return rejected, err
+	}
+	queued, err := c.tx.Queued(r)
+	if err != nil || !queued {
+		return hidden, err
+	}
+	// Somebody may be fetching it: that is void, and the status is asked for.
+	return hidden, c.tx.Enqueue(r, store.StatusCheck, c.tx.Now())
+}
+
+// hearsay is the word of a relay.
+func (c *court) hearsay(r *store.Repo, active bool, status string) (verdict, error) {
+	if active == r.Active && (active || status == r.Status) {
+		return noted, nil
+	}
+	v := checked
+	if !active && r.Active && meansInactive(status) {
+		if err := c.tx.SetInactive(r, status); err != nil {
+			return rejected, err
+		}
+		v = hidden
+	}
+	return v, c.tx.Enqueue(r, store.StatusCheck, c.tx.Now())
+}
+
+// meansInactive: throttled and desynchronized speak of the relay itself, other
+// words of nothing that we know.
+func meansInactive(status string) bool {
+	switch status {
+	case "takendown", "suspended", "deactivated", "deleted":
+		return true
+	}
+	return false
+}

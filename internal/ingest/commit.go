@@ -1,0 +1,216 @@
+package ingest
+
+import (
+	"time"
+
+	"railyard/internal/refusal"
+	"railyard/internal/store"
+)
+
+const (
+	// identityRest is how long a resolved identity is believed before a failed
+	// signature or a foreign sender makes us look again.
+	identityRest = time.Minute
+	// statusRest is how often a host is asked about an inactive account that
+	// goes on committing.
+	statusRest = 10 * time.Minute
+)
+
+// signedEvent judges a #commit or a #sync.
+func (c *court) signedEvent(s *slot) (verdict, error) {
+	r, err := c.tx.RepoByDID(s.frame.DID)
+	if err != nil {
+		return rejected, err
+	}
+	if r == nil || r.Identity == nil {
+		return c.firstSight(r, s.frame.DID)
+	}
+	if r.Head != nil && s.rev < r.Head.Rev {
+		return stale, nil // before all else: a replay may carry an earlier key's commits
+	}
+	if s.up.isPDS() && r.Identity.Host != s.up.host {
+		c.refuse(s, refusal.WrongHost, "the document names "+r.Identity.Host)
+		return rejected, c.doubtIdentity(s, r)
+	}
+	if s.key != r.Identity.Key {
+		return c.unproven(r)
+	}
+	if s.refusal != nil {
+		return c.refusedEvent(s, r)
+	}
+	if !r.Active {
+		return hidden, c.commitOfInactive(s, r)
+	}
+	switch r.State {
+	case store.Synchronized:
+		return c.follow(s, r)
+	case store.Resyncing:
+		return c.keep(s, r)
+	default:
+		return c.wait(s, r)
+	}
+}
+
+// firstSight queues a repo of which nothing is known.
+func (c *court) firstSight(r *store.Repo, did string) (verdict, error) {
+	if r == nil {
+		r, err := c.tx.AddRepo(did)
+		if err != nil {
+			return rejected, err
+		}
+		return waits, c.tx.Enqueue(r, store.FirstSight, c.tx.Now())
+	}
+	queued, err := c.tx.Queued(r)
+	if err != nil || queued {
+		return waits, err
+	}
+	return waits, c.tx.Enqueue(r, store.FirstSight, c.tx.Now())
+}
+
+// unproven handles an event for which the prover had another key than the file
+// has now, or none. In service or being fetched, the repo may have missed it.
+func (c *court) unproven(r *store.Repo) (verdict, error) {
+	c.in.keys.forget(r.DID)
+	if r.State == store.Synchronized || r.State == store.Resyncing {
+		return desynchronized, c.tx.Desynchronize(r, store.Unprovable)
+	}
+	return waits, nil
+}
+
+// refusedEvent handles what the prover refused. Before the signature nothing is
+// known to be true and nothing changes, but a failed signature can mean a new
+// key. After it the commit was real: our state no longer is.
+func (c *court) refusedEvent(s *slot, r *store.Repo) (verdict, error) {
+	c.refuse(s, s.refusal.Reason, s.refusal.Detail)
+	if s.refusal.Reason == refusal.BadSignature {
+		return rejected, c.doubtIdentity(s, r)
+	}
+	if !s.refusal.Reason.AfterSignature() || (r.Head != nil && s.proof.Commit == r.Head.CID) {
+		return rejected, nil
+	}
+	if err := c.tx.Saw(r, s.proof.Rev); err != nil {
+		return rejected, err
+	}
+	inService := r.State == store.Synchronized || r.State == store.Resyncing
+	if !r.Active || !inService || !c.in.limits.allowDesync(r.Identity.HostID, c.tx.Now()) {
+		return rejected, nil
+	}
+	return rejected, c.tx.Desynchronize(r, store.Unprovable)
+}
+
+// doubtIdentity asks for a look at the DID document: at once, or when the one
+// that we have is a minute old.
+func (c *court) doubtIdentity(s *slot, r *store.Repo) error {
+	if r.Identity.Stale || !c.in.limits.allowCheck(s.up.id, c.tx.Now()) {
+		return nil
+	}
+	if err := c.tx.MarkStale(r); err != nil {
+		return err
+	}
+	at := r.Identity.FetchedAt.Add(identityRest)
+	if at.Before(c.tx.Now()) {
+		at = c.tx.Now()
+	}
+	return c.tx.Enqueue(r, store.IdentityCheck, at)
+}
+
+// commitOfInactive: a host does not commit for an inactive account, so what we
+// hold of its status may be old. The host is asked, now and then.
+func (c *court) commitOfInactive(s *slot, r *store.Repo) error {
+	if err := c.tx.Saw(r, s.proof.Rev); err != nil {
+		return err
+	}
+	at := c.tx.Now()
+	if rested := r.Identity.CheckedAt.Add(statusRest); rested.After(at) {
+		at = rested
+	}
+	if queued, err := c.tx.Queued(r); err != nil || queued {
+		return err
+	}
+	return c.tx.Enqueue(r, store.StatusCheck, at)
+}
+
+// wait: the repo is wrong or unproven and a fetch is queued. The rev is kept, so
+// that an older answer of the host is known to be stale.
+func (c *court) wait(s *slot, r *store.Repo) (verdict, error) {
+	if err := c.tx.Saw(r, s.proof.Rev); err != nil {
+		return rejected, err
+	}
+	if s.kind == syncEvent {
+		return waits, c.tx.Enqueue(r, store.SyncEvent, c.tx.Now())
+	}
+	return c.firstSight(r, r.DID)
+}
+
+// keep: the repo is being fetched. Proven commits wait in the buffer.
+func (c *court) keep(s *slot, r *store.Repo) (verdict, error) {
+	if s.kind == syncEvent {
+		return c.keepSync(s, r)
+	}
+	ok, err := c.tx.Buffer(r, commitOf(s.proof))
+	if err != nil {
+		return rejected, err
+	}
+	if !ok {
+		return desynchronized, c.tx.Desynchronize(r, store.Discontinuity)
+	}
+	return buffered, nil
+}
+
+// keepSync: a #sync that repeats a buffered commit says nothing new (real hosts
+// send one after an account's first commit); any other voids the fetch.
+func (c *court) keepSync(s *slot, r *store.Repo) (verdict, error) {
+	same, err := c.tx.InBuffer(r, headOf(s.proof))
+	if err != nil || same {
+		return noted, err
+	}
+	if err := c.tx.Saw(r, s.proof.Rev); err != nil {
+		return rejected, err
+	}
+	return desynchronized, c.tx.Desynchronize(r, store.SyncEvent)
+}
+
+// follow is the chain check: the commit starts from the data that we hold and is
+// newer. Otherwise it is a repetition, or our copy is no longer the repo.
+func (c *court) follow(s *slot, r *store.Repo) (verdict, error) {
+	p, head := s.proof, headOf(s.proof)
+	prev := p.Prev
+	if s.kind == syncEvent || p.Data == r.Head.Data {
+		prev = p.Data // nothing but the rev changes
+	}
+	moved, err := c.tx.Advance(r, prev, head)
+	if err != nil {
+		return rejected, err
+	}
+	if moved {
+		return applied, c.apply(s, r)
+	}
+	if p.Rev == r.Head.Rev && p.Commit == r.Head.CID {
+		return stale, nil
+	}
+	if err := c.tx.Saw(r, p.Rev); err != nil {
+		return rejected, err
+	}
+	why := store.Discontinuity
+	if s.kind == syncEvent {
+		why = store.SyncEvent
+	}
+	return desynchronized, c.tx.Desynchronize(r, why)
+}
+
+func (c *court) apply(s *slot, r *store.Repo) error {
+	births, err := c.tx.Bear(r, s.proof.Present, store.SourceCommit)
+	if err != nil {
+		return err
+	}
+	deaths, err := c.tx.Kill(r, s.proof.Died)
+	c.births += births
+	c.deaths += deaths
+	return err
+}
+
+func headOf(p proof) store.Head { return store.Head{Rev: p.Rev, Data: p.Data, CID: p.Commit} }
+
+func commitOf(p proof) store.Commit {
+	return store.Commit{Prev: p.Prev, Head: headOf(p), Present: p.Present, Died: p.Died}
+}

@@ -1,0 +1,334 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"railyard/internal/atproto"
+	"railyard/internal/event"
+	"railyard/internal/firehose"
+	"railyard/internal/metrics"
+	"railyard/internal/refusal"
+	"railyard/internal/store"
+)
+
+const (
+	defaultBatch = 200
+	defaultDelay = 50 * time.Millisecond
+	// queued bounds the events of one upstream between its socket and the judge.
+	queued = 512
+	// unproven bounds the bytes of frames that wait for a prover, all upstreams
+	// together; a proven event needs little.
+	unproven = 64 << 20
+	// drainTime is how long a stop may take to commit what was received.
+	drainTime = 20 * time.Second
+)
+
+// Config of the path.
+type Config struct {
+	Store *store.Store
+	// Upstreams are the URLs to follow.
+	Upstreams []string
+	// Kind finds out what the server at a base URL is. It is asked at connect.
+	Kind func(ctx context.Context, base string) (store.Kind, error)
+	// HostName gives the canonical host of a base URL, as DID documents are
+	// compared with.
+	HostName func(base string) (string, error)
+	// Connected is called after an upstream's socket is open, and when a walk of
+	// its repos is wanted.
+	Connected func(upstream int64)
+	// Provers is the number of goroutines that verify; 0 means one per core.
+	Provers int
+	// Batch and Delay close a transaction: at so many events or after that time.
+	Batch int
+	Delay time.Duration
+
+	UserAgent string
+	Dial      func(ctx context.Context, network, addr string) (net.Conn, error)
+	Now       func() time.Time
+	Log       *slog.Logger
+	Metrics   *metrics.Metrics
+}
+
+// Ingest follows upstreams into the store.
+type Ingest struct {
+	cfg       Config
+	upstreams []*upstream
+	keys      *keyCache
+	limits    *limits
+	memory    *semaphore.Weighted
+	inFlight  atomic.Int64
+	work      chan *slot
+}
+
+// upstream is one followed firehose.
+type upstream struct {
+	id       int64
+	url      string // as configured
+	base     string // http form
+	host     string // canonical
+	consumer *firehose.Consumer
+	queue    chan *slot
+	kind     atomic.Value // store.Kind
+	hasSeq   atomic.Bool  // a position is known: the next connection has a cursor
+}
+
+func (u *upstream) isPDS() bool {
+	k, _ := u.kind.Load().(store.Kind)
+	return k == store.KindPDS
+}
+
+// slot is one event on its way.
+type slot struct {
+	up       *upstream
+	frame    event.Frame
+	notice   firehose.Notice
+	cursor   int64
+	reset    bool
+	size     int64
+	rev      atproto.TID   // as claimed
+	done     chan struct{} // closed when the fields below are set
+	key      string        // the signing key that the prover used; empty if none is known
+	proof    proof
+	refusal  *refusal.Error
+	kind     kind
+	activity event.Account
+}
+
+// New registers the upstreams in the file and prepares to follow them.
+func New(ctx context.Context, cfg Config) (*Ingest, error) {
+	if cfg.Provers == 0 {
+		cfg.Provers = runtime.GOMAXPROCS(0)
+	}
+	if cfg.Batch == 0 {
+		cfg.Batch = defaultBatch
+	}
+	if cfg.Delay == 0 {
+		cfg.Delay = defaultDelay
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	bare := cfg.Log // each component adds its own name
+	cfg.Log = cfg.Log.With("component", "ingest")
+	in := &Ingest{
+		cfg: cfg, keys: newKeyCache(cfg.Store), limits: newLimits(),
+		memory: semaphore.NewWeighted(unproven), work: make(chan *slot, 4*cfg.Provers),
+	}
+	for _, raw := range cfg.Upstreams {
+		u, err := in.add(ctx, raw, bare)
+		if err != nil {
+			return nil, fmt.Errorf("upstream %s: %w", raw, err)
+		}
+		in.upstreams = append(in.upstreams, u)
+	}
+	return in, nil
+}
+
+func (in *Ingest) add(ctx context.Context, raw string, log *slog.Logger) (*upstream, error) {
+	base, err := BaseURL(raw)
+	if err != nil {
+		return nil, err
+	}
+	host, err := in.cfg.HostName(base)
+	if err != nil {
+		return nil, err
+	}
+	var row store.Upstream
+	err = in.cfg.Store.Update(ctx, "add upstream", func(tx *store.Tx) (err error) {
+		row, err = tx.AddUpstream(base)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	u := &upstream{id: row.ID, url: raw, base: base, host: host, queue: make(chan *slot, queued)}
+	u.kind.Store(row.Kind)
+	u.hasSeq.Store(row.Cursor != 0)
+	u.consumer, err = firehose.New(firehose.Config{
+		URL: base, UserAgent: in.cfg.UserAgent, Dial: in.cfg.Dial, Cursor: row.Cursor, Log: log,
+		OnConnect: func(ctx context.Context) error { return in.connected(ctx, u) },
+		Count:     func(reason refusal.Reason) { in.refusedFrame(u, reason) },
+	})
+	return u, err
+}
+
+// BaseURL is the http form of an upstream's URL, without a trailing slash.
+func BaseURL(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", err
+	}
+	switch u.Scheme {
+	case "wss", "https":
+		u.Scheme = "https"
+	case "ws", "http":
+		u.Scheme = "http"
+	default:
+		return "", fmt.Errorf("scheme %q: wants ws, wss, http or https", u.Scheme)
+	}
+	if u.Host == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.User != nil {
+		return "", fmt.Errorf("wants a host and nothing after it")
+	}
+	return u.Scheme + "://" + u.Host, nil
+}
+
+// connected finds out what the upstream is, and asks for a walk of its repos
+// when the connection starts live: whatever happened before is unknown.
+func (in *Ingest) connected(ctx context.Context, u *upstream) error {
+	k, err := in.cfg.Kind(ctx, u.base)
+	if err != nil {
+		return fmt.Errorf("what is it: %w", err)
+	}
+	err = in.cfg.Store.Update(ctx, "connected", func(tx *store.Tx) error {
+		if err := tx.SetKind(u.id, k); err != nil || u.hasSeq.Load() {
+			return err
+		}
+		return tx.WantCrawl(u.id)
+	})
+	if err != nil {
+		return err
+	}
+	u.kind.Store(k)
+	in.cfg.Log.Info("connected", "upstream", u.base, "kind", k)
+	in.wakeCrawl(u)
+	return nil
+}
+
+func (in *Ingest) wakeCrawl(u *upstream) {
+	if in.cfg.Connected != nil {
+		in.cfg.Connected(u.id)
+	}
+}
+
+// refusedFrame counts what ended a connection and so never became an event.
+// Notices reach the judge, who counts them; repeated numbers are too many for
+// the file.
+func (in *Ingest) refusedFrame(u *upstream, reason refusal.Reason) {
+	switch reason {
+	case refusal.SequenceReset, refusal.SequenceGap, refusal.SequenceFuture:
+		return
+	}
+	in.cfg.Metrics.Refused(reason)
+	if reason == refusal.SequenceRepeated {
+		return
+	}
+	err := in.cfg.Store.Update(context.Background(), "refuse a frame", func(tx *store.Tx) error {
+		return tx.AddRefusals([]store.Refused{{Reason: reason, Source: u.host, Detail: "the connection ended", At: tx.Now().UTC()}})
+	})
+	if err != nil {
+		in.cfg.Log.Warn("store a refusal", "err", err)
+	}
+}
+
+// InFlight is the number of events received and not committed.
+func (in *Ingest) InFlight() int64 { return in.inFlight.Load() }
+
+// Connected tells whether an upstream's socket is open.
+func (in *Ingest) Connected(id int64) bool {
+	for _, u := range in.upstreams {
+		if u.id == id {
+			return u.consumer.Connected()
+		}
+	}
+	return false
+}
+
+// Upstreams gives the ids of the followed upstreams in the file.
+func (in *Ingest) Upstreams() []int64 {
+	ids := make([]int64, len(in.upstreams))
+	for i, u := range in.upstreams {
+		ids[i] = u.id
+	}
+	return ids
+}
+
+// Run follows the upstreams until ctx ends, then commits what was received. It
+// fails only when the file does.
+func (in *Ingest) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var readers, provers, mergers sync.WaitGroup
+	for range in.cfg.Provers {
+		provers.Go(func() { in.prove(ctx) })
+	}
+	merged := make(chan *slot)
+	for _, u := range in.upstreams {
+		readers.Go(func() {
+			defer close(u.queue)
+			if err := u.consumer.Run(ctx, func(ctx context.Context, it firehose.Item) error { return in.receive(ctx, u, it) }); err != nil && ctx.Err() == nil {
+				in.cfg.Log.Error("upstream given up", "upstream", u.base, "err", err)
+			}
+		})
+		mergers.Go(func() {
+			for s := range u.queue {
+				<-s.done
+				merged <- s
+			}
+		})
+	}
+	failed := make(chan error, 1)
+	go func() {
+		err := in.judge(ctx, merged)
+		cancel() // a failure of the file stops the readers
+		for range merged {
+			// nothing more can be committed
+		}
+		failed <- err
+	}()
+	readers.Wait()
+	close(in.work)
+	provers.Wait()
+	mergers.Wait()
+	close(merged)
+	return <-failed
+}
+
+// receive puts an event into its place and gives it to a prover.
+func (in *Ingest) receive(ctx context.Context, u *upstream, it firehose.Item) error {
+	s := &slot{up: u, frame: it.Frame, notice: it.Notice, cursor: it.Cursor, reset: it.ResetCursor, done: make(chan struct{})}
+	s.kind = kindOf(s.frame.Event)
+	in.cfg.Metrics.Event(s.kind.String())
+	if s.kind.proven() {
+		var blocks int
+		s.rev, blocks = claimOf(s.frame.Event)
+		s.size = min(int64(blocks)+1024, unproven)
+		if err := in.memory.Acquire(ctx, s.size); err != nil {
+			return err
+		}
+	}
+	if it.Cursor != 0 || it.ResetCursor {
+		u.hasSeq.Store(it.Cursor != 0)
+	}
+	in.inFlight.Add(1)
+	select {
+	case u.queue <- s:
+	case <-ctx.Done():
+		in.drop(s)
+		return ctx.Err()
+	}
+	if !s.kind.proven() {
+		s.refusal = s.frame.Refusal
+		if a, ok := s.frame.Event.(*event.Account); ok {
+			s.activity = *a
+		}
+		close(s.done)
+		return nil
+	}
+	in.work <- s // provers run until every reader has returned
+	return nil
+}
+
+func (in *Ingest) drop(s *slot) {
+	in.inFlight.Add(-1)
+	in.memory.Release(s.size)
+}

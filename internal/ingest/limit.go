@@ -1,0 +1,54 @@
+package ingest
+
+import (
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/time/rate"
+)
+
+// What one source may cause per second, and at once. Events beyond it are
+// refused without consequence: a lying upstream or host must neither flood the
+// queue nor take healthy repos out of service.
+const (
+	identityChecks      = 50 // looks at a DID document, per upstream
+	identityChecksBurst = 2000
+	hostDesyncs         = 5 // commits that are real but unprovable, per host
+	hostDesyncsBurst    = 200
+	limitedSources      = 1 << 14
+)
+
+// limits hold a token bucket for each source. Only the judge uses them.
+type limits struct {
+	checks  *lru.Cache[int64, *rate.Limiter]
+	desyncs *lru.Cache[int64, *rate.Limiter]
+}
+
+func newLimits() *limits {
+	l := &limits{}
+	var err error
+	if l.checks, err = lru.New[int64, *rate.Limiter](limitedSources); err == nil {
+		l.desyncs, err = lru.New[int64, *rate.Limiter](limitedSources)
+	}
+	if err != nil {
+		panic(err) // only a size below one fails
+	}
+	return l
+}
+
+func (l *limits) allowCheck(upstream int64, now time.Time) bool {
+	return take(l.checks, upstream, identityChecks, identityChecksBurst, now)
+}
+
+func (l *limits) allowDesync(host int64, now time.Time) bool {
+	return take(l.desyncs, host, hostDesyncs, hostDesyncsBurst, now)
+}
+
+func take(cache *lru.Cache[int64, *rate.Limiter], id int64, perSecond rate.Limit, burst int, now time.Time) bool {
+	lim, ok := cache.Get(id)
+	if !ok {
+		lim = rate.NewLimiter(perSecond, burst)
+		cache.Add(id, lim)
+	}
+	return lim.AllowN(now, 1)
+}

@@ -1,0 +1,142 @@
+// Package metrics names what railyard counts.
+//
+// Labels come from closed lists: refusal reasons, event types, verdicts. What
+// outsiders can mint (hosts, DIDs, collections) is never a label; it is in the
+// file, to be asked with SQL.
+package metrics
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"railyard/internal/refusal"
+)
+
+// Metrics is the set of one process. A nil *Metrics counts nothing.
+type Metrics struct {
+	registry *prometheus.Registry
+	events   *prometheus.CounterVec
+	verdicts *prometheus.CounterVec
+	refusals *prometheus.CounterVec
+	resyncs  *prometheus.CounterVec
+	births   *prometheus.CounterVec
+	deaths   *prometheus.CounterVec
+	batches  prometheus.Histogram
+	sizes    prometheus.Histogram
+	requests *prometheus.CounterVec
+	foreign  prometheus.Counter
+}
+
+// New makes the metrics in a registry of their own.
+func New() *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		events: counter("events_total", "Frames received from upstreams, by message type. "+
+			"No growth while an upstream is connected is normal only for a quiet PDS.", "type"),
+		verdicts: counter("verdicts_total", "What was done with an event once it was judged. "+
+			"A lasting share of desynchronized means that events are being lost.", "verdict"),
+		refusals: counter("refusals_total", "What the network sent and we refused, by reason (docs/refusals.md). "+
+			"Any internal deserves a report.", "reason"),
+		resyncs: counter("resyncs_total", "Finished looks at a repo, by outcome.", "outcome"),
+		births:  counter("births_total", "Membership rows added, by source.", "source"),
+		deaths:  counter("deaths_total", "Membership rows removed, by source.", "source"),
+		batches: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "railyard_batch_seconds", Help: "Time of one write transaction of the firehose path.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}),
+		sizes: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "railyard_batch_events", Help: "Events in one write transaction of the firehose path.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 11),
+		}),
+		requests: counter("http_requests_total", "Requests answered, by route and status.", "route", "status"),
+		foreign: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "railyard_foreign_cursors_total", Help: "Listings that were restarted because their cursor was of another index.",
+		}),
+	}
+	m.registry.MustRegister(m.events, m.verdicts, m.refusals, m.resyncs, m.births, m.deaths, m.batches, m.sizes, m.requests, m.foreign,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, r := range refusal.All() {
+		m.refusals.WithLabelValues(string(r.Reason))
+	}
+	return m
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "railyard_" + name, Help: help}, labels)
+}
+
+// Gauge registers a value that is read when the metrics are.
+func (m *Metrics) Gauge(name, help string, labels map[string]string, read func() float64) {
+	if m == nil {
+		return
+	}
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "railyard_" + name, Help: help, ConstLabels: labels,
+	}, read))
+}
+
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Event counts a received frame.
+func (m *Metrics) Event(kind string) {
+	if m != nil {
+		m.events.WithLabelValues(kind).Inc()
+	}
+}
+
+// Verdict counts a judged event.
+func (m *Metrics) Verdict(verdict string) {
+	if m != nil {
+		m.verdicts.WithLabelValues(verdict).Inc()
+	}
+}
+
+// Refused counts a refusal.
+func (m *Metrics) Refused(r refusal.Reason) {
+	if m != nil {
+		m.refusals.WithLabelValues(string(r)).Inc()
+	}
+}
+
+// Resynced counts a finished look at a repo.
+func (m *Metrics) Resynced(outcome string) {
+	if m != nil {
+		m.resyncs.WithLabelValues(outcome).Inc()
+	}
+}
+
+// Changed counts births and deaths of rows.
+func (m *Metrics) Changed(source string, births, deaths int) {
+	if m != nil {
+		m.births.WithLabelValues(source).Add(float64(births))
+		m.deaths.WithLabelValues(source).Add(float64(deaths))
+	}
+}
+
+// Batch records one write transaction of the firehose path.
+func (m *Metrics) Batch(events int, seconds float64) {
+	if m != nil {
+		m.batches.Observe(seconds)
+		m.sizes.Observe(float64(events))
+	}
+}
+
+// Request counts an answered request. The route is one of ours, never a path.
+func (m *Metrics) Request(route, status string) {
+	if m != nil {
+		m.requests.WithLabelValues(route, status).Inc()
+	}
+}
+
+// ForeignCursor counts a listing that was restarted.
+func (m *Metrics) ForeignCursor() {
+	if m != nil {
+		m.foreign.Inc()
+	}
+}

@@ -1,0 +1,255 @@
+package resync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"railyard/internal/identity"
+	"railyard/internal/pds"
+	"railyard/internal/refusal"
+	"railyard/internal/store"
+)
+
+// Outcome is how a look at a repo ended.
+type Outcome string
+
+// The closed list of outcomes.
+const (
+	synchronized   Outcome = "synchronized"    // the rows equal the fetched tree
+	resolved       Outcome = "resolved"        // identity known; the row goes on
+	confirmed      Outcome = "confirmed"       // nothing had changed
+	reactivated    Outcome = "reactivated"     // the account is active; a fetch follows
+	gone           Outcome = "gone"            // takendown, suspended, deactivated, deleted: hidden
+	notFound       Outcome = "not-found"       // the host has no such repo
+	rateLimited    Outcome = "rate-limited"    // the host cools down
+	transient      Outcome = "transient"       // network, timeout, 5xx
+	invalid        Outcome = "invalid"         // an answer that no retry will mend soon
+	staleAnswer    Outcome = "stale"           // older than a commit that was seen
+	identityFailed Outcome = "identity-failed" // unresolvable, no PDS, no key
+	superseded     Outcome = "superseded"      // something happened meanwhile; again at once
+	cancelled      Outcome = "cancelled"       // the process stops
+	internal       Outcome = "internal"        // a fault of ours
+)
+
+// endTime is how long the last transaction of a look may take when the process
+// stops.
+const endTime = 10 * time.Second
+
+// look does the next step for one repo and stores what came of it. Its error is
+// the file's.
+func (rs *Resyncer) look(ctx context.Context, t *store.Task) error {
+	end := rs.step(ctx, t)
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	var outcome Outcome
+	err := rs.cfg.Store.Update(detached, "end a resync", func(tx *store.Tx) (err error) {
+		outcome, err = rs.finish(tx, t, end)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("resync of %s: %w", t.Repo.DID, err)
+	}
+	rs.cfg.Metrics.Resynced(string(outcome))
+	rs.cfg.Log.Debug("looked", "did", t.Repo.DID, "reason", t.Reason, "outcome", outcome)
+	return nil
+}
+
+// ending is what a step has found out: one of its fields.
+type ending struct {
+	identity *identity.Identity
+	status   *pds.AccountStatus
+	fetched  *fetched
+	err      error
+}
+
+// step asks the network. Faults of ours become refusals.
+func (rs *Resyncer) step(ctx context.Context, t *store.Task) (end ending) {
+	defer func() {
+		if p := recover(); p != nil {
+			rs.cfg.Log.Error("panic in a resync", "did", t.Repo.DID, "panic", p, "stack", string(debug.Stack()))
+			end = ending{err: refusal.New(refusal.Internal, "panic: %v", p)}
+		}
+	}()
+	switch t.Step {
+	case store.Resolve:
+		id, err := rs.cfg.Resolver.Resolve(ctx, t.Repo.DID)
+		return ending{identity: &id, err: err}
+	case store.AskStatus:
+		if err := rs.pace(ctx, t.Repo.Identity.HostID); err != nil {
+			return ending{err: err}
+		}
+		st, err := rs.cfg.Hosts.GetRepoStatus(ctx, t.Repo.Identity.URL(), t.Repo.DID)
+		return ending{status: &st, err: err}
+	case store.Fetch:
+		f, err := rs.fetch(ctx, t)
+		return ending{fetched: f, err: err}
+	}
+	return ending{}
+}
+
+// finish stores the end of a step.
+func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, end ending) (Outcome, error) {
+	r, err := tx.RepoByID(t.Repo.ID)
+	if err != nil {
+		return "", err
+	}
+	current, err := tx.Current(t)
+	if err != nil {
+		return "", err
+	}
+	if t.Step == store.Resolve {
+		return rs.endResolve(tx, t, r, end, current)
+	}
+	if !current {
+		return superseded, tx.Release(r, tx.Now())
+	}
+	if errors.Is(end.err, context.Canceled) {
+		return cancelled, tx.Release(r, tx.Now())
+	}
+	if end.err != nil {
+		return rs.failed(tx, t, r, end.err)
+	}
+	switch t.Step {
+	case store.AskStatus:
+		return rs.endStatus(tx, t, r, end.status)
+	case store.Fetch:
+		return rs.endFetch(tx, t, r, end.fetched)
+	}
+	return confirmed, rs.done(tx, t, r)
+}
+
+// refused counts a refusal under the host that caused it.
+func (rs *Resyncer) refused(tx *store.Tx, r *store.Repo, e *refusal.Error) error {
+	source := "identity"
+	if r.Identity != nil {
+		source = r.Identity.Host
+	}
+	reason := e.Reason
+	tx.AfterCommit(func() { rs.cfg.Metrics.Refused(reason) })
+	return tx.AddRefusals([]store.Refused{{Reason: reason, Source: source, DID: r.DID, Detail: e.Detail, At: tx.Now().UTC()}})
+}
+
+// failed sorts what went wrong at a host.
+func (rs *Resyncer) failed(tx *store.Tx, t *store.Task, r *store.Repo, err error) (Outcome, error) {
+	if e, ok := errors.AsType[*pds.Error](err); ok {
+		return rs.hostRefused(tx, t, r, e)
+	}
+	e, ok := errors.AsType[*refusal.Error](err)
+	if !ok {
+		return transient, rs.hostFailed(tx, t, r, err)
+	}
+	if err := rs.refused(tx, r, e); err != nil {
+		return "", err
+	}
+	if e.Reason == refusal.AnswerTooSlow {
+		return transient, rs.hostFailed(tx, t, r, err)
+	}
+	outcome := invalid
+	if e.Reason == refusal.Internal {
+		outcome = internal
+	}
+	if e.Reason == refusal.BadSignature {
+		// Perhaps the key is another one by now.
+		if err := tx.MarkStale(r); err != nil {
+			return "", err
+		}
+		if tx.Now().Sub(r.Identity.FetchedAt) > identitySecond {
+			return outcome, tx.Release(r, tx.Now())
+		}
+	}
+	return outcome, rs.again(tx, t, r, err, backoff(brokenFirst, brokenMost, t.Attempts))
+}
+
+// again notes a failure and puts the row back.
+func (rs *Resyncer) again(tx *store.Tx, t *store.Task, r *store.Repo, cause error, after time.Duration) error {
+	if err := tx.SetError(r, cause.Error()); err != nil {
+		return err
+	}
+	return tx.Retry(r, t.Reason, tx.Now().Add(after), true, t.InService && t.Attempts > 0)
+}
+
+// hostRefused handles an answer that is an error of the protocol. A refusal by
+// rate or a terminal one never leads to a heavier request.
+func (rs *Resyncer) hostRefused(tx *store.Tx, t *store.Task, r *store.Repo, e *pds.Error) (Outcome, error) {
+	switch {
+	case e.Outcome.Gone():
+		return gone, rs.leave(tx, t, r, string(e.Outcome))
+	case e.Outcome == pds.NotFound:
+		return notFound, rs.endNotFound(tx, t, r)
+	case e.Outcome == pds.RateLimited:
+		failures, err := tx.HostFailed(r.Identity.HostID, e.Error())
+		if err != nil {
+			return "", err
+		}
+		pause := e.RetryAfter
+		if pause <= 0 {
+			pause = backoff(cooldownFirst, cooldownMost, int(failures))
+		}
+		until := tx.Now().Add(min(pause, cooldownMost))
+		if err := tx.CoolHost(r.Identity.HostID, until); err != nil {
+			return "", err
+		}
+		return rateLimited, tx.Release(r, until)
+	}
+	return transient, rs.hostFailed(tx, t, r, e)
+}
+
+// hostFailed backs off from a repo, and from a host that goes on failing.
+func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause error) error {
+	failures, err := tx.HostFailed(r.Identity.HostID, cause.Error())
+	if err != nil {
+		return err
+	}
+	if failures >= hostPatience {
+		until := tx.Now().Add(backoff(cooldownFirst, cooldownMost, int(failures)-hostPatience))
+		if err := tx.CoolHost(r.Identity.HostID, until); err != nil {
+			return err
+		}
+	}
+	return rs.again(tx, t, r, cause, backoff(retryFirst, retryMost, t.Attempts))
+}
+
+// leave hides an account that its host calls inactive, and ends the row.
+func (rs *Resyncer) leave(tx *store.Tx, t *store.Task, r *store.Repo, status string) error {
+	if err := tx.Leave(r, status); err != nil {
+		return err
+	}
+	return rs.done(tx, t, r)
+}
+
+// done ends the row, unless the identity became stale meanwhile or a listing
+// shows a newer rev than ours.
+func (rs *Resyncer) done(tx *store.Tx, t *store.Task, r *store.Repo) error {
+	if err := tx.ClearError(r); err != nil {
+		return err
+	}
+	switch {
+	case r.Identity.Stale:
+		return tx.Retry(r, store.IdentityCheck, tx.Now(), false, false)
+	case r.State == store.Synchronized && r.Head.Rev < t.WantRev:
+		return tx.Retry(r, store.Sweep, tx.Now().Add(store.SweepGrace), false, true)
+	}
+	return tx.Done(r)
+}
+
+// endNotFound: the host knows no such repo. A replica may lag, so it is asked
+// once more; then the rows are hidden, and it is asked now and then. An account
+// that a relay called deleted is.
+func (rs *Resyncer) endNotFound(tx *store.Tx, t *store.Task, r *store.Repo) error {
+	if err := tx.SetError(r, "its host has no such repo"); err != nil {
+		return err
+	}
+	if !r.Active && r.Status == "deleted" {
+		return rs.leave(tx, t, r, r.Status)
+	}
+	if t.Reason != store.NotFoundAgain {
+		return tx.Retry(r, store.NotFoundAgain, tx.Now().Add(notFoundSecond), true, true)
+	}
+	if err := tx.Retry(r, store.NotFoundAgain, tx.Now().Add(notFoundLater), true, true); err != nil {
+		return err
+	}
+	return tx.SetState(r, store.NotFound)
+}

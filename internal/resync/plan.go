@@ -1,0 +1,60 @@
+package resync
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"railyard/internal/store"
+)
+
+// plan decides the next step for a repo from what is known of it.
+func plan(t *store.Task) store.Step {
+	r := t.Repo
+	switch {
+	case r.Identity == nil || r.Identity.Stale:
+		return store.Resolve
+	case !r.Active || t.Reason == store.StatusCheck:
+		return store.AskStatus
+	case r.State != store.Synchronized:
+		return store.Fetch
+	case r.Head.Rev < t.WantRev:
+		return store.Fetch
+	default:
+		return store.Nothing
+	}
+}
+
+const (
+	// Retries of what may work again soon: networks, servers.
+	retryFirst = 30 * time.Second
+	retryMost  = 2 * time.Hour
+	// Retries of what is wrong until somebody mends it: documents, trees.
+	brokenFirst = 5 * time.Minute
+	brokenMost  = 24 * time.Hour
+	// A host that has no such repo is asked once more before the rows are
+	// hidden, and then now and then.
+	notFoundSecond = 10 * time.Minute
+	notFoundLater  = 24 * time.Hour
+	// A stale answer is asked for again soon: replicas catch up. Three equal
+	// ones over an hour are a restored backup.
+	staleRetry  = 20 * time.Second
+	staleBelief = time.Hour
+	staleTimes  = 3
+	// identitySecond is when a document that an #identity announced and that
+	// has not changed is looked at once more: replicas of the directory lag.
+	identitySecond = 15 * time.Second
+	// A host that failed so often in a row is left alone for a while.
+	hostPatience  = 3
+	cooldownFirst = 30 * time.Second
+	cooldownMost  = time.Hour
+)
+
+// backoff grows from first to most and is spread, so that what failed together
+// does not come back together.
+func backoff(first, most time.Duration, failures int) time.Duration {
+	d := first << min(failures, 20)
+	if d > most || d <= 0 {
+		d = most
+	}
+	return d/2 + rand.N(d/2+1)
+}
