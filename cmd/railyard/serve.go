@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -40,6 +41,10 @@ type serveConfig struct {
 	allowPrivate  bool
 	logFormat     choice
 	logLevel      choice
+
+	// What the process touches; nil means the real thing.
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 func serveFlags() (*flag.FlagSet, *serveConfig) {
@@ -132,8 +137,8 @@ type service struct {
 	crawl    *crawl.Crawler
 }
 
-// runService starts in the order of need and stops in the reverse: first the
-// intake, then what it feeds, then the server, the file last.
+// runService takes the ports, so that a taken one is known before anything is
+// touched, and serves.
 func runService(ctx context.Context, cfg *serveConfig, stdout io.Writer, log *slog.Logger) (err error) {
 	public, err := net.Listen("tcp", cfg.listen)
 	if err != nil {
@@ -147,6 +152,11 @@ func runService(ctx context.Context, cfg *serveConfig, stdout io.Writer, log *sl
 		}
 		defer func() { _ = private.Close() }()
 	}
+	return serveOn(ctx, cfg, public, private, stdout, log)
+}
+
+// serveOn is the service over given listeners; private may be nil.
+func serveOn(ctx context.Context, cfg *serveConfig, public, private net.Listener, stdout io.Writer, log *slog.Logger) (err error) {
 	st, err := store.Open(ctx, store.Config{Path: cfg.db, Version: versionText()})
 	if err != nil {
 		return err
@@ -175,13 +185,15 @@ func newService(ctx context.Context, cfg *serveConfig, st *store.Store, log *slo
 		}
 		exempt = append(exempt, hostPort)
 	}
-	s.outbound = outbound.New(outbound.Config{AllowPrivate: cfg.allowPrivate, Exempt: exempt, UserAgent: agent, Log: log})
+	s.outbound = outbound.New(outbound.Config{
+		AllowPrivate: cfg.allowPrivate, Exempt: exempt, UserAgent: agent, Dial: cfg.dial, Lookup: cfg.lookup, Log: log,
+	})
 	s.pds = pds.New(s.outbound)
 	s.pds.RepoTimeout = cfg.repoTimeout
 
 	var err error
 	s.ingest, err = ingest.New(ctx, ingest.Config{
-		Store: st, Upstreams: cfg.upstreams.values, UserAgent: agent, Log: log, Metrics: s.metrics,
+		Store: st, Upstreams: cfg.upstreams.values, UserAgent: agent, Dial: cfg.dial, Log: log, Metrics: s.metrics,
 		Kind: s.kind, HostName: operatorHost, Connected: func(id int64) { s.crawl.Wake(id) },
 	})
 	if err != nil {
@@ -223,7 +235,8 @@ func (s *service) live() api.Live {
 	return l
 }
 
-// run works until ctx ends or a part fails.
+// run works until ctx ends or a part fails. It stops in the order of need: first
+// the intake, then what reads, and its caller closes the file last.
 func (s *service) run(ctx context.Context, public, private net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

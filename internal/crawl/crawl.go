@@ -9,6 +9,7 @@ package crawl
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
@@ -91,21 +92,20 @@ func (c *Crawler) setBusy(upstream int64, is bool) {
 
 // Run walks until ctx ends. It fails only when the file does.
 func (c *Crawler) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var walkers sync.WaitGroup
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, len(c.wake))
 	for id, wake := range c.wake {
-		walkers.Go(func() {
-			if err := c.follow(ctx, id, wake); err != nil && ctx.Err() == nil {
-				stop(err)
-			}
-		})
+		go func() { ended <- c.follow(ctx, id, wake) }()
 	}
-	walkers.Wait()
-	if cause := context.Cause(ctx); cause != ctx.Err() {
-		return cause
+	var failure error
+	for range c.wake {
+		if err := <-ended; err != nil {
+			failure = errors.Join(failure, err)
+			stop()
+		}
 	}
-	return nil
+	return failure
 }
 
 // follow walks one upstream whenever a walk is wanted and the socket was opened.
@@ -116,23 +116,28 @@ func (c *Crawler) follow(ctx context.Context, id int64, wake <-chan struct{}) er
 			return nil
 		case <-wake:
 		}
-		for failures := 0; ; {
-			done, err := c.walk(ctx, id)
-			switch {
-			case err != nil:
-				return err
-			case done:
-				failures = -1
-			}
-			if failures < 0 || ctx.Err() != nil {
-				break
-			}
-			if !sleep(ctx, backoff(failures)) {
+		c.setBusy(id, true)
+		if err := c.walkToEnd(ctx, id); err != nil {
+			if ctx.Err() != nil {
 				return nil
 			}
-			failures++
+			return err
 		}
 		c.setBusy(id, len(wake) > 0)
+	}
+}
+
+// walkToEnd goes on with a walk, through failures of the upstream, until it has
+// ended or ctx has.
+func (c *Crawler) walkToEnd(ctx context.Context, id int64) error {
+	for failures := 0; ; failures++ {
+		done, err := c.walk(ctx, id)
+		if err != nil || done {
+			return err
+		}
+		if !sleep(ctx, backoff(failures)) {
+			return ctx.Err()
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package resync
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"math"
@@ -85,19 +84,26 @@ func (rs *Resyncer) Running() int64 { return rs.running.Load() }
 // Run works on the queue until ctx ends. Looks that are under way then are
 // cancelled and given back. It fails only when the file does.
 func (rs *Resyncer) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	failure := make(chan error, 1) // the first one
+	fail := func(err error) {
+		select {
+		case failure <- err:
+		default:
+		}
+		stop()
+	}
 	var workers sync.WaitGroup
 	for ctx.Err() == nil {
 		tasks, err := rs.claim(ctx)
-		if err != nil {
-			stop(err)
-			break
+		if err != nil && ctx.Err() == nil {
+			fail(err)
 		}
 		for _, t := range tasks {
 			workers.Go(func() {
 				if err := rs.look(ctx, t); err != nil {
-					stop(err)
+					fail(err)
 				}
 				rs.running.Add(-1)
 				nudge(rs.freed)
@@ -108,10 +114,12 @@ func (rs *Resyncer) Run(ctx context.Context) error {
 		}
 	}
 	workers.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return cause
+	select {
+	case err := <-failure:
+		return err
+	default:
+		return nil
 	}
-	return nil
 }
 
 func nudge(c chan struct{}) {

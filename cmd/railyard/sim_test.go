@@ -1,0 +1,283 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"railyard/internal/simnet"
+)
+
+// sim is a simulated network with the service on it, inside a bubble.
+type sim struct {
+	t      *testing.T
+	pipes  *simnet.Pipes
+	net    *simnet.Network
+	dir    string
+	starts int
+}
+
+func newSim(t *testing.T, cfg simnet.Config) *sim {
+	s := &sim{t: t, pipes: simnet.NewPipes(), dir: t.TempDir()}
+	cfg.Listen = s.pipes.Listen
+	n, err := simnet.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.net = n
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// upstreams are all the PDSes, or the relay.
+func (s *sim) upstreams(pds int) []string {
+	if pds == 0 {
+		return []string{s.net.Relay()}
+	}
+	var urls []string
+	for i := range pds {
+		urls = append(urls, s.net.PDS(i))
+	}
+	return urls
+}
+
+// running is one run of the service.
+type running struct {
+	*sim
+	base   string
+	client *http.Client
+	stop   func()
+	ended  chan error
+}
+
+// start runs the service on the file of a name, following upstreams.
+func (s *sim) start(file string, upstreams ...string) *running {
+	s.t.Helper()
+	s.starts++
+	name := fmt.Sprintf("railyard%d", s.starts)
+	l, err := s.pipes.Listen(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, cfg := serveFlags()
+	cfg.db = filepath.Join(s.dir, file)
+	cfg.upstreams = list{values: upstreams}
+	cfg.plcURL = s.net.PLC()
+	cfg.plcQPS, cfg.crawlQPS = 1000, 1000
+	cfg.allowPrivate = true
+	cfg.dial, cfg.lookup = s.pipes.Dial, s.pipes.Lookup
+	ctx, cancel := context.WithCancel(s.t.Context())
+	r := &running{
+		sim: s, base: "http://" + l.Addr().String(), stop: cancel, ended: make(chan error, 1),
+		client: &http.Client{Transport: &http.Transport{DialContext: s.pipes.Dial, DisableKeepAlives: true}},
+	}
+	log := slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	go func() { r.ended <- serveOn(ctx, cfg, l, nil, io.Discard, log) }()
+	return r
+}
+
+func (r *running) end() {
+	r.t.Helper()
+	r.stop()
+	if err := <-r.ended; err != nil {
+		r.t.Errorf("the service ended with: %v", err)
+	}
+}
+
+func (r *running) get(path string, into any) {
+	r.t.Helper()
+	resp, err := r.client.Get(r.base + path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		r.t.Fatalf("%s: status %d: %v", path, resp.StatusCode, err)
+	}
+}
+
+// list walks a listing from a cursor and gives its last cursor.
+func (r *running) list(cursor string, collections ...string) (dids []string, last string) {
+	r.t.Helper()
+	path := "/xrpc/com.atproto.sync.listReposByCollection?limit=7"
+	for _, c := range collections {
+		path += "&collection=" + c
+	}
+	for last = cursor; ; {
+		var page struct {
+			Repos []struct {
+				DID string `json:"did"`
+			} `json:"repos"`
+			Cursor string `json:"cursor"`
+		}
+		r.get(path+"&cursor="+last, &page)
+		if (len(page.Repos) == 0) != (page.Cursor == "") {
+			r.t.Fatalf("a page of %d repos with cursor %q", len(page.Repos), page.Cursor)
+		}
+		if len(page.Repos) == 0 {
+			return dids, last
+		}
+		for _, repo := range page.Repos {
+			dids = append(dids, repo.DID)
+		}
+		last = page.Cursor
+	}
+}
+
+// settle waits, in the bubble's time, until the service says that it is settled
+// and has every event of its upstreams.
+func (r *running) settle(names ...string) {
+	r.t.Helper()
+	for range 600 {
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if r.settled(names) {
+			return
+		}
+	}
+	var st any
+	r.get("/v1/stats", &st)
+	r.t.Fatalf("not settled: %v", st)
+}
+
+func (r *running) settled(names []string) bool {
+	var st struct {
+		ResyncQueue int64 `json:"resync_queue"`
+		InFlight    int64 `json:"in_flight"`
+		Upstreams   []struct {
+			URL       string `json:"url"`
+			Cursor    *int64 `json:"cursor"`
+			Connected bool   `json:"connected"`
+		} `json:"upstreams"`
+	}
+	r.get("/v1/stats", &st)
+	if st.ResyncQueue != 0 || st.InFlight != 0 || len(st.Upstreams) != len(names) {
+		return false
+	}
+	for _, up := range st.Upstreams {
+		if !up.Connected {
+			return false
+		}
+		for _, name := range names {
+			if strings.Contains(up.URL, name+".") && up.Cursor != nil && *up.Cursor != r.net.LastSeq(name) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// same compares what is served with the truth, exactly.
+func (r *running) same() {
+	r.t.Helper()
+	truth := r.net.Truth()
+	want := map[string][]string{"": nil}
+	for did, collections := range truth {
+		want[""] = append(want[""], did)
+		for _, c := range collections {
+			want[c] = append(want[c], did)
+		}
+	}
+	for c, dids := range want {
+		var asked []string
+		if c != "" {
+			asked = []string{c}
+		}
+		got, _ := r.list("", asked...)
+		slices.Sort(got)
+		slices.Sort(dids)
+		if !slices.Equal(got, dids) {
+			r.t.Errorf("collection %q: %s", c, difference(got, dids))
+		}
+	}
+	var st struct {
+		Memberships int `json:"memberships"`
+		Collections int `json:"collections"`
+	}
+	r.get("/v1/stats", &st)
+	if l := r.net.Ledger(); st.Memberships != l.Memberships || st.Collections != l.Collections {
+		r.t.Errorf("stats say %d memberships in %d collections, the ledger %d in %d",
+			st.Memberships, st.Collections, l.Memberships, l.Collections)
+	}
+}
+
+func difference(got, want []string) string {
+	var out []string
+	for _, did := range want {
+		if !slices.Contains(got, did) {
+			out = append(out, "missing "+did)
+		}
+	}
+	for i, did := range got {
+		if !slices.Contains(want, did) {
+			out = append(out, "extra "+did)
+		}
+		if i > 0 && got[i-1] == did {
+			out = append(out, "twice "+did)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func (s *sim) live(steps int) {
+	s.t.Helper()
+	for range steps {
+		if err := s.net.Step(); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func TestServeEqualsTheLedgerOfASimulatedNetwork(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		pds  int // follow so many PDSes, or the relay
+	}{{"through a relay", 0}, {"from the PDSes", 2}} {
+		for seed := range uint64(4) {
+			t.Run(fmt.Sprintf("%s, seed %d", tc.name, seed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newSim(t, simnet.Config{Seed: seed, PDS: 2, Accounts: 30, Records: 30, Relay: true, Start: time.Now()})
+					names := []string{"relay"}
+					if tc.pds > 0 {
+						names = []string{"pds1", "pds2"}
+					}
+					early := s.start("early.db", s.upstreams(tc.pds)...)
+					s.live(200)
+					early.settle(names...)
+					early.same()
+
+					late := s.start("late.db", s.upstreams(tc.pds)...)
+					late.settle(names...)
+					late.same()
+
+					s.live(200)
+					early.settle(names...)
+					early.same()
+					early.end()
+
+					s.live(200) // while it is down
+					again := s.start("early.db", s.upstreams(tc.pds)...)
+					again.settle(names...)
+					again.same()
+					late.settle(names...)
+					late.same()
+					again.end()
+					late.end()
+				})
+			})
+		}
+	}
+}

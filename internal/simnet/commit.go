@@ -1,0 +1,229 @@
+package simnet
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"railyard/internal/atproto"
+	"railyard/internal/dagcbor"
+)
+
+// Action is what a Write does to its record.
+type Action string
+
+// The actions, as they stand in a commit's ops.
+const (
+	Create Action = "create"
+	Update Action = "update"
+	Delete Action = "delete"
+)
+
+// Write is one change of one record of a repo.
+type Write struct {
+	Action Action
+	Path   string // "collection/rkey"
+	// Record is the DAG-CBOR of the record; nil lets the network make one that
+	// differs from every other. It is not looked at for Delete.
+	Record []byte
+}
+
+// repo is the state of one repo after a commit. It never changes; each commit
+// makes another, and those who read it need no lock.
+type repo struct {
+	*tree
+	rev    atproto.TID
+	cid    atproto.Digest // of the commit block
+	commit []byte
+}
+
+func (r *repo) data() atproto.Digest { return r.root.digest }
+
+// op is one entry of a commit's ops.
+type op struct {
+	action    Action
+	path      string
+	cid, prev *atproto.Digest
+}
+
+// change is all that a commit did.
+type change struct {
+	before, after *repo // before is nil for the first commit
+	ops           []op
+	made          map[*node]bool
+}
+
+// signCommit makes the commit block of version 3 (spec: repository).
+func signCommit(key *signingKey, did string, rev atproto.TID, data atproto.Digest) ([]byte, error) {
+	sig, err := key.sign(appendCommit(nil, did, rev, data, nil))
+	if err != nil {
+		return nil, err
+	}
+	return appendCommit(nil, did, rev, data, sig), nil
+}
+
+// appendCommit writes a commit, without its signature where sig is nil.
+func appendCommit(b []byte, did string, rev atproto.TID, data atproto.Digest, sig []byte) []byte {
+	fields := 6
+	if sig == nil {
+		fields--
+	}
+	b = dagcbor.AppendMap(b, fields)
+	b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), did)
+	b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), rev.String())
+	if sig != nil {
+		b = dagcbor.AppendBytes(dagcbor.AppendText(b, "sig"), sig)
+	}
+	b = dagcbor.AppendLink(dagcbor.AppendText(b, "data"), data)
+	b = dagcbor.AppendNull(dagcbor.AppendText(b, "prev"))
+	return dagcbor.AppendInt(dagcbor.AppendText(b, "version"), 3)
+}
+
+// commitTo signs a tree.
+func commitTo(key *signingKey, did string, t *tree, rev atproto.TID) (*repo, error) {
+	commit, err := signCommit(key, did, rev, t.root.digest)
+	if err != nil {
+		return nil, err
+	}
+	return &repo{tree: t, rev: rev, cid: atproto.DigestOf(commit), commit: commit}, nil
+}
+
+// applyWrites makes the next state of a repo. Each path is written once, but
+// that a create may be followed by a delete of the same path: both stand in the
+// ops and neither in the tree. Nothing is changed when it fails.
+func applyWrites(before *repo, key *signingKey, did string, rev atproto.TID, writes []Write) (*change, error) {
+	next := map[string]*entry{} // nil: no such record after the commit
+	created := map[string]bool{}
+	ops := make([]op, 0, len(writes))
+	for _, w := range writes {
+		if _, _, err := atproto.ParsePath(w.Path); err != nil {
+			return nil, err
+		}
+		at, found := before.find(w.Path)
+		o := op{action: w.Action, path: w.Path}
+		_, written := next[w.Path]
+		switch {
+		case w.Action == Delete && created[w.Path]:
+			delete(created, w.Path)
+			next[w.Path] = nil
+			ops = append(ops, o)
+			continue
+		case written:
+			return nil, fmt.Errorf("%s %s: the path is written twice", w.Action, w.Path)
+		case w.Action == Create && found:
+			return nil, fmt.Errorf("create %s: there is such a record", w.Path)
+		case w.Action != Create && !found:
+			return nil, fmt.Errorf("%s %s: there is no such record", w.Action, w.Path)
+		}
+		if found {
+			prev := before.entries[at].digest
+			o.prev = &prev
+		}
+		if w.Action == Delete {
+			next[w.Path] = nil
+		} else {
+			e := newEntry(w.Path, w.Record, rev)
+			o.cid = &e.digest
+			next[w.Path] = &e
+			created[w.Path] = w.Action == Create
+		}
+		ops = append(ops, o)
+	}
+	entries, changed := mergeEntries(before.entries, next)
+	t, made := buildTree(entries, before.tree, changed, rev)
+	after, err := commitTo(key, did, t, rev)
+	if err != nil {
+		return nil, err
+	}
+	return &change{before: before, after: after, ops: ops, made: made}, nil
+}
+
+// mergeEntries gives a copy of sorted entries with some replaced, added or, for
+// nil, taken out, and the sorted keys of those.
+func mergeEntries(entries []entry, next map[string]*entry) (merged []entry, changed []string) {
+	for key := range next {
+		changed = append(changed, key)
+	}
+	slices.Sort(changed)
+	merged = make([]entry, 0, len(entries)+len(changed))
+	at := 0
+	for _, key := range changed {
+		for at < len(entries) && entries[at].key < key {
+			merged = append(merged, entries[at])
+			at++
+		}
+		if at < len(entries) && entries[at].key == key {
+			at++
+		}
+		if e := next[key]; e != nil {
+			merged = append(merged, *e)
+		}
+	}
+	return append(merged, entries[at:]...), changed
+}
+
+// blocks gives what a #commit carries, in the order of the reference PDS: the
+// new nodes, the records, the commit, then the older nodes that show the
+// neighbours.
+func (c *change) blocks() []block {
+	var blocks []block
+	c.after.root.walkMade(c.made, func(n *node) { blocks = append(blocks, block{n.digest, n.block}) })
+	var paths []string
+	for _, o := range c.ops {
+		paths = append(paths, o.path)
+		if at, found := c.after.find(o.path); found && o.cid != nil {
+			blocks = append(blocks, block{*o.cid, c.after.entries[at].block})
+		}
+	}
+	blocks = append(blocks, block{c.after.cid, c.after.commit})
+	for _, n := range c.after.proof(paths) {
+		if !c.made[n] {
+			blocks = append(blocks, block{n.digest, n.block})
+		}
+	}
+	return blocks
+}
+
+// walkMade visits the nodes that the commit made; what hangs below an older
+// node is older.
+func (n *node) walkMade(made map[*node]bool, visit func(*node)) {
+	if !made[n] {
+		return
+	}
+	visit(n)
+	for _, kid := range n.kids {
+		if kid != nil {
+			kid.walkMade(made, visit)
+		}
+	}
+}
+
+// collections lists the collections of a repo, in byte order.
+func (r *repo) collections() []string {
+	var names []string
+	for _, e := range r.entries {
+		name, _ := atproto.CollectionOf(e.key)
+		if len(names) == 0 || names[len(names)-1] != name {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// hasCollection tells whether a tree has a key of the collection.
+func (t *tree) hasCollection(name string) bool {
+	at, _ := t.find(name + "/")
+	return at < len(t.entries) && strings.HasPrefix(t.entries[at].key, name+"/")
+}
+
+// newRecord makes a record of a collection that differs for each number.
+func newRecord(path string, number int64, at string) []byte {
+	collection, _, _ := strings.Cut(path, "/")
+	b := dagcbor.AppendMap(nil, 3)
+	b = dagcbor.AppendText(dagcbor.AppendText(b, "n"), syntax.NewTIDFromInteger(uint64(number)).String())
+	b = dagcbor.AppendText(dagcbor.AppendText(b, "$type"), collection)
+	return dagcbor.AppendText(dagcbor.AppendText(b, "createdAt"), at)
+}

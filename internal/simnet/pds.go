@@ -1,0 +1,264 @@
+package simnet
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/gorilla/websocket"
+)
+
+// pdsRoutes answers as the reference PDS does: every refusal is 400, and only
+// the error name tells the cases apart.
+func (n *Network) pdsRoutes(h *host) http.Handler {
+	queries := methods{
+		"com.atproto.repo.describeRepo":     h.describeRepo,
+		"com.atproto.server.describeServer": h.describeServer,
+		"com.atproto.sync.getLatestCommit":  h.getLatestCommit,
+		"com.atproto.sync.getRecord":        h.getRecord,
+		"com.atproto.sync.getRepo":          h.getRepo,
+		"com.atproto.sync.getRepoStatus":    h.getRepoStatus,
+		"com.atproto.sync.listRepos":        h.listRepos,
+		"_health":                           health,
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, ok := strings.CutPrefix(r.URL.Path, "/xrpc/")
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		if name == "com.atproto.sync.subscribeRepos" && websocket.IsWebSocketUpgrade(r) {
+			h.subscribe(w, r)
+			return
+		}
+		query := queries[name]
+		switch {
+		case query == nil:
+			refuse(w, &xrpcError{http.StatusBadRequest, "InvalidRequest", "No service configured for " + name})
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			refuse(w, &xrpcError{http.StatusBadRequest, "InvalidRequest", "Incorrect HTTP method (" + r.Method + ") expected GET"})
+		default:
+			answer(w, r, query, params{name, r.URL.Query(), pdsBad})
+		}
+	})
+}
+
+func health(params) (any, error) {
+	return map[string]string{"version": "simnet"}, nil
+}
+
+func (h *host) describeServer(params) (any, error) {
+	return struct {
+		DID        string            `json:"did"`
+		Domains    []string          `json:"availableUserDomains"`
+		InviteCode bool              `json:"inviteCodeRequired"`
+		Links      map[string]string `json:"links"`
+		Contact    map[string]string `json:"contact"`
+	}{"did:web:" + strings.ReplaceAll(h.addr, ":", "%3A"), []string{".sim.test"}, false, map[string]string{}, map[string]string{}}, nil
+}
+
+// own finds an account of this PDS that is not deleted. The caller holds the
+// lock.
+func (h *host) own(did string) (*account, error) {
+	a := h.net.byDID[did]
+	if a == nil || a.deleted || a.pds != h {
+		return nil, &xrpcError{http.StatusBadRequest, "RepoNotFound", "Could not find repo for DID: " + did}
+	}
+	return a, nil
+}
+
+// available finds an account of this PDS whose repo the public may read. The
+// caller holds the lock.
+func (h *host) available(did string) (*account, error) {
+	a, err := h.own(did)
+	if err != nil {
+		return nil, err
+	}
+	switch status := a.status(); status {
+	case "":
+		return a, nil
+	case "takendown":
+		return nil, &xrpcError{http.StatusBadRequest, "RepoTakendown", "Repo has been takendown: " + did}
+	case "suspended":
+		return nil, &xrpcError{http.StatusBadRequest, "RepoSuspended", "Repo has been suspended: " + did}
+	default:
+		return nil, &xrpcError{http.StatusBadRequest, "RepoDeactivated", "Repo has been deactivated: " + did}
+	}
+}
+
+// read gives the repo that a query with a did asks for.
+func (h *host) read(p params) (*repo, error) {
+	did, err := p.did()
+	if err != nil {
+		return nil, err
+	}
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	a, err := h.available(did)
+	if err != nil {
+		return nil, err
+	}
+	return a.repo, nil
+}
+
+func (h *host) getLatestCommit(p params) (any, error) {
+	r, err := h.read(p)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		CID string `json:"cid"`
+		Rev string `json:"rev"`
+	}{r.cid.String(), r.rev.String()}, nil
+}
+
+func (h *host) getRecord(p params) (any, error) {
+	if _, err := p.did(); err != nil {
+		return nil, err
+	}
+	path, err := p.path()
+	if err != nil {
+		return nil, err
+	}
+	r, err := h.read(p)
+	if err != nil {
+		return nil, err
+	}
+	return car(encodeCAR(r.cid, r.proofBlocks(path))), nil
+}
+
+func (h *host) getRepo(p params) (any, error) {
+	since, err := p.since()
+	if err != nil {
+		return nil, err
+	}
+	r, err := h.read(p)
+	if err != nil {
+		return nil, err
+	}
+	return car(encodeCAR(r.cid, r.blocksSince(since))), nil
+}
+
+// repoStatus is the answer of getRepoStatus.
+type repoStatus struct {
+	DID    string `json:"did"`
+	Active bool   `json:"active"`
+	Status string `json:"status,omitempty"`
+	Rev    string `json:"rev,omitempty"`
+}
+
+func (h *host) getRepoStatus(p params) (any, error) {
+	did, err := p.did()
+	if err != nil {
+		return nil, err
+	}
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	a, err := h.own(did)
+	if err != nil {
+		return nil, err
+	}
+	s := repoStatus{DID: did, Active: a.active(), Status: a.status()}
+	if s.Active {
+		s.Rev = a.repo.rev.String()
+	}
+	return s, nil
+}
+
+// listedRepo is one entry of listRepos.
+type listedRepo struct {
+	DID    string `json:"did"`
+	Head   string `json:"head"`
+	Rev    string `json:"rev"`
+	Active bool   `json:"active"`
+	Status string `json:"status,omitempty"`
+}
+
+type repoPage struct {
+	Cursor string       `json:"cursor,omitempty"`
+	Repos  []listedRepo `json:"repos"`
+}
+
+func listed(a *account) listedRepo {
+	return listedRepo{a.did, a.repo.cid.String(), a.repo.rev.String(), a.active(), a.status()}
+}
+
+// listRepos lists by time of creation. Every page with an entry has a cursor,
+// the last one too.
+func (h *host) listRepos(p params) (any, error) {
+	limit, err := p.limit(500)
+	if err != nil {
+		return nil, err
+	}
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	at := 0
+	if cursor := p.values.Get("cursor"); cursor != "" {
+		if at, err = h.resume(cursor); err != nil {
+			return nil, err
+		}
+	}
+	page := repoPage{Repos: []listedRepo{}}
+	for _, a := range h.accounts[at:min(at+limit, len(h.accounts))] {
+		page.Repos = append(page.Repos, listed(a))
+		page.Cursor = fmt.Sprintf("%d::%s", a.created.UnixMilli(), a.did)
+	}
+	return page, nil
+}
+
+// resume finds the place behind a cursor, milliseconds::did.
+func (h *host) resume(cursor string) (int, error) {
+	milli, did, ok := strings.Cut(cursor, "::")
+	ms, err := strconv.ParseInt(milli, 10, 64)
+	if !ok || err != nil {
+		return 0, &xrpcError{http.StatusBadRequest, "InvalidRequest", "Malformed cursor"}
+	}
+	at, found := h.place(ms, did)
+	if found {
+		at++
+	}
+	return at, nil
+}
+
+// resolve turns the handle of an account of this PDS into its DID, and leaves
+// all else as it is. The caller holds the lock.
+func (h *host) resolve(who string) string {
+	if strings.HasPrefix(who, "did:") {
+		return who
+	}
+	for _, a := range h.accounts {
+		if a.handle == who {
+			return a.did
+		}
+	}
+	return who
+}
+
+func (h *host) describeRepo(p params) (any, error) {
+	who, err := p.required("repo")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := syntax.ParseAtIdentifier(who); err != nil {
+		return nil, p.bad(p.method, fmt.Sprintf("Invalid AT identifier (got %q)", who))
+	}
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	a, err := h.available(h.resolve(who))
+	if err != nil {
+		return nil, err
+	}
+	collections := a.repo.collections()
+	if collections == nil {
+		collections = []string{}
+	}
+	return struct {
+		Handle      string    `json:"handle"`
+		DID         string    `json:"did"`
+		Document    *document `json:"didDoc"`
+		Collections []string  `json:"collections"`
+		Correct     bool      `json:"handleIsCorrect"`
+	}{a.handle, a.did, documentOf(a), collections, true}, nil
+}
