@@ -1,0 +1,789 @@
+package resync
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"railyard/internal/atproto"
+	"railyard/internal/identity"
+	"railyard/internal/outbound"
+	"railyard/internal/pds"
+	"railyard/internal/simnet"
+	"railyard/internal/store"
+)
+
+// world is a simulated network with the workers on it, moved by hand: nothing
+// happens between two calls of work, and the clock is the test's.
+type world struct {
+	t     *testing.T
+	net   *simnet.Network
+	st    *store.Store
+	rs    *Resyncer
+	now   time.Time
+	path  string
+	asked []string                        // paths of the requests to PDSes
+	hook  func(base, did string)          // before a getRepo is answered
+	fault func(*http.Request) (int, bool) // answers a request to a PDS with a status
+}
+
+func newWorld(t *testing.T, accounts int) *world {
+	w := &world{t: t, now: time.Now()}
+	pipes := simnet.NewPipes()
+	var err error
+	w.net, err = simnet.New(simnet.Config{
+		Seed: 5, PDS: 1, Accounts: accounts, Records: 20, Listen: pipes.Listen, Start: w.now.Add(-time.Hour),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.net.Close() })
+	w.net.SetFault("pds1", simnet.Fault{HTTP: w.answer})
+	w.path = filepath.Join(t.TempDir(), "index.db")
+	w.st, err = store.Open(t.Context(), store.Config{
+		Path: w.path, Version: "test", Now: func() time.Time { return w.now },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.st.Close() })
+	out := outbound.New(outbound.Config{AllowPrivate: true, Dial: pipes.Dial, Lookup: pipes.Lookup})
+	t.Cleanup(out.Close)
+	w.rs = New(Config{
+		Store: w.st, Hosts: hooked{pds.New(out), w}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Resolver:   identity.NewResolver(identity.Config{Client: out, PLCURL: w.net.PLC(), Hosts: atproto.Hosts{AllowPrivate: true}}),
+		KeyChanged: func(string) {}, Now: func() time.Time { return w.now },
+	})
+	return w
+}
+
+func (w *world) answer(rw http.ResponseWriter, r *http.Request) bool {
+	w.asked = append(w.asked, strings.TrimPrefix(r.URL.Path, "/xrpc/com.atproto.sync."))
+	if w.fault == nil {
+		return false
+	}
+	status, ours := w.fault(r)
+	if ours {
+		rw.Header().Set("Retry-After", "40")
+		rw.WriteHeader(status)
+	}
+	return ours
+}
+
+// hooked lets a test act while a fetch is under way.
+type hooked struct {
+	*pds.Client
+	w *world
+}
+
+func (h hooked) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, error) {
+	body, err := h.Client.GetRepo(ctx, base, did)
+	if hook := h.w.hook; hook != nil {
+		h.w.hook = nil
+		hook(base, did)
+	}
+	return body, err
+}
+
+func (w *world) update(fn func(tx *store.Tx) error) {
+	w.t.Helper()
+	if err := w.st.Update(context.WithoutCancel(w.t.Context()), "test", fn); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) with(did string, fn func(tx *store.Tx, r *store.Repo) error) {
+	w.t.Helper()
+	w.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(did)
+		if err == nil && r == nil {
+			r, err = tx.AddRepo(did)
+		}
+		if err != nil {
+			return err
+		}
+		return fn(tx, r)
+	})
+}
+
+func (w *world) enqueue(did string, why store.Reason) {
+	w.t.Helper()
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Enqueue(r, why, tx.Now()) })
+}
+
+// work does what is due, and what becomes due by it.
+func (w *world) work() {
+	w.t.Helper()
+	for range 1000 {
+		tasks, err := w.rs.claim(w.t.Context())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if len(tasks) == 0 {
+			return
+		}
+		for _, t := range tasks {
+			if err := w.rs.look(w.t.Context(), t); err != nil {
+				w.t.Fatal(err)
+			}
+			w.rs.running.Add(-1)
+		}
+	}
+	w.t.Fatal("the work does not end")
+}
+
+// later moves the clock and works.
+func (w *world) later(d time.Duration) {
+	w.t.Helper()
+	w.now = w.now.Add(d)
+	w.work()
+}
+
+func (w *world) repo(did string) *store.Repo {
+	w.t.Helper()
+	var r *store.Repo
+	if err := w.st.View(w.t.Context(), func(rx *store.Rx) (err error) {
+		r, err = rx.RepoByDID(did)
+		return err
+	}); err != nil || r == nil {
+		w.t.Fatalf("repo %s: %v, %v", did, r, err)
+	}
+	return r
+}
+
+func (w *world) stats() (st store.Stats) {
+	w.t.Helper()
+	if err := w.st.View(w.t.Context(), func(rx *store.Rx) (err error) {
+		st, err = rx.Stats()
+		return err
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	return st
+}
+
+func (w *world) listed(collection string) (dids []string, last int64) {
+	w.t.Helper()
+	if err := w.st.View(w.t.Context(), func(rx *store.Rx) error {
+		p, err := rx.List([]string{collection}, 0, 10_000)
+		dids, last = p.DIDs, p.Last
+		return err
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	return dids, last
+}
+
+// same compares the rows of a repo with the truth; a hidden one must have none.
+func (w *world) same(did string, visible bool) {
+	w.t.Helper()
+	state, err := w.net.Repo(did)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, c := range append([]string{"com.example.never"}, state.Collections...) {
+		dids, _ := w.listed(c)
+		want := visible && slices.Contains(state.Collections, c)
+		if slices.Contains(dids, did) != want {
+			w.t.Errorf("%s listed under %s: %t", did, c, !want)
+		}
+	}
+	if r := w.repo(did); r.Visible() != visible {
+		w.t.Errorf("%s visible: %t", did, r.Visible())
+	}
+}
+
+// settled: the repo is in service at its host's head and nothing waits.
+func (w *world) settled(did string) {
+	w.t.Helper()
+	state, err := w.net.Repo(did)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r := w.repo(did)
+	if r.State != store.Synchronized || r.Head == nil || r.Head.CID != state.Commit || r.Head.Rev != state.Rev {
+		w.t.Errorf("state %s, head %+v; the host has rev %s", r.State, r.Head, state.Rev)
+	}
+	w.same(did, true)
+	if st := w.stats(); st.Waiting+st.WaitingLater != 0 {
+		w.t.Errorf("%d and %d rows wait", st.Waiting, st.WaitingLater)
+	}
+}
+
+func (w *world) count(endpoint string) (n int) {
+	for _, path := range w.asked {
+		if path == endpoint {
+			n++
+		}
+	}
+	return n
+}
+
+// filled has one account, in service.
+func filled(t *testing.T) (*world, string) {
+	w := newWorld(t, 1)
+	did := w.net.DIDs()[0]
+	w.enqueue(did, store.Backfill)
+	w.work()
+	w.settled(did)
+	w.asked = nil
+	return w, did
+}
+
+func TestBackfillEqualsTheTruth(t *testing.T) {
+	w := newWorld(t, 20)
+	for _, did := range w.net.DIDs() {
+		w.enqueue(did, store.Backfill)
+	}
+	w.work()
+	for _, did := range w.net.DIDs() {
+		w.settled(did)
+	}
+	if l := w.net.Ledger(); w.stats().Memberships != int64(l.Memberships) {
+		t.Errorf("%d memberships, want %d", w.stats().Memberships, l.Memberships)
+	}
+}
+
+func TestAResyncMakesTheSetEqualByDifference(t *testing.T) {
+	w, did := filled(t)
+	_, kept := w.listed(collectionOf(t, w, did))
+	for _, path := range w.net.Paths(did)[1:] {
+		if err := w.net.Delete(did, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.net.Create(did, "com.example.new/a"); err != nil {
+		t.Fatal(err)
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	w.settled(did)
+	if _, last := w.listed(collectionOf(t, w, did)); last != kept {
+		t.Errorf("a row that stayed has birth number %d, had %d", last, kept)
+	}
+}
+
+// collectionOf gives the collection of the first record, which tests keep.
+func collectionOf(t *testing.T, w *world, did string) string {
+	t.Helper()
+	c, _, err := atproto.ParsePath(w.net.Paths(did)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A commit that arrives while the repo is fetched is replayed over what was
+// fetched before it was made.
+func TestCommitsOfTheFetchAreReplayed(t *testing.T) {
+	w, did := filled(t)
+	before, _ := w.net.Repo(did)
+	var after simnet.RepoState
+	w.hook = func(string, string) {
+		if err := w.net.Create(did, "com.example.meanwhile/a"); err != nil {
+			t.Error(err)
+		}
+		after, _ = w.net.Repo(did)
+		w.with(did, func(tx *store.Tx, r *store.Repo) error {
+			ok, err := tx.Buffer(r, store.Commit{
+				Prev:    before.Data,
+				Head:    store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit},
+				Present: []string{"com.example.meanwhile"},
+			})
+			if !ok {
+				t.Error("not buffered")
+			}
+			return err
+		})
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	w.settled(did)
+	if n := w.count("getRepo"); n != 1 {
+		t.Errorf("%d fetches", n)
+	}
+}
+
+// What was fetched does not lead to what was buffered: an event between them is
+// missing. Neither is believed; the repo is fetched again.
+func TestAFetchThatDoesNotMeetTheBufferIsRepeated(t *testing.T) {
+	w, did := filled(t)
+	w.hook = func(string, string) {
+		if err := w.net.Create(did, "com.example.lost/a"); err != nil {
+			t.Error(err)
+		}
+		lost, _ := w.net.Repo(did)
+		if err := w.net.Create(did, "com.example.meanwhile/a"); err != nil {
+			t.Error(err)
+		}
+		after, _ := w.net.Repo(did)
+		w.with(did, func(tx *store.Tx, r *store.Repo) error {
+			_, err := tx.Buffer(r, store.Commit{Prev: lost.Data, Head: store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}})
+			return err
+		})
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	w.later(time.Minute)
+	w.settled(did)
+}
+
+// The word of a #sync, an #account, a changed key or an operator makes a fetch
+// under way worthless: nothing of it is written, and the row is due at once.
+func TestAFetchIsVoidWhenSomethingHappensMeanwhile(t *testing.T) {
+	w, did := filled(t)
+	var wrote bool
+	w.hook = func(string, string) {
+		if err := w.net.Create(did, "com.example.new/a"); err != nil {
+			t.Error(err)
+		}
+		w.hook = func(string, string) { wrote = w.repo(did).State == store.Synchronized }
+		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.SyncEvent) })
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	w.settled(did)
+	if n := w.count("getRepo"); n != 2 || wrote {
+		t.Errorf("%d fetches; the first one was written: %t", n, wrote)
+	}
+}
+
+// A replica that serves an older repo than a commit that was seen must not roll
+// the index back. Three equal answers over an hour are a restored backup.
+func TestAStaleAnswerIsNotBelievedAtOnce(t *testing.T) {
+	w, did := filled(t)
+	state, _ := w.net.Repo(did)
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if err := tx.Saw(r, state.Rev+1000); err != nil {
+			return err
+		}
+		return tx.Desynchronize(r, store.Discontinuity)
+	})
+	w.work()
+	if r := w.repo(did); r.State != store.Desynchronized {
+		t.Fatalf("state %s after a stale answer", r.State)
+	}
+	w.same(did, true)
+	for range 200 {
+		w.later(30 * time.Second)
+		if w.repo(did).State == store.Synchronized {
+			break
+		}
+	}
+	w.settled(did)
+	if waited := w.count("getRepo"); waited < staleTimes {
+		t.Errorf("believed after %d answers", waited)
+	}
+}
+
+func TestARotatedKeyIsFoundByTheFetch(t *testing.T) {
+	w, did := filled(t)
+	if err := w.net.RotateKey(did); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(time.Hour)
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	w.settled(did)
+}
+
+// Only a changed key or host takes a repo out of service; an unchanged document
+// is looked at once more, because replicas of the directory lag.
+func TestAnIdentityCheck(t *testing.T) {
+	check := func(w *world, did string) {
+		w.with(did, func(tx *store.Tx, r *store.Repo) error {
+			if err := tx.MarkStale(r); err != nil {
+				return err
+			}
+			return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+		})
+	}
+	t.Run("that finds nothing looks once more", func(t *testing.T) {
+		w, did := filled(t)
+		check(w, did)
+		w.work()
+		if st := w.stats(); st.Waiting != 0 || st.WaitingLater != 1 {
+			t.Errorf("%d and %d rows wait", st.Waiting, st.WaitingLater)
+		}
+		w.later(identitySecond)
+		w.settled(did)
+		if n := w.count("getRepo"); n != 0 {
+			t.Errorf("%d fetches", n)
+		}
+	})
+	t.Run("whose second look finds a new key fetches", func(t *testing.T) {
+		w, did := filled(t)
+		check(w, did)
+		w.work()
+		if err := w.net.RotateKey(did); err != nil {
+			t.Fatal(err)
+		}
+		w.later(identitySecond)
+		w.settled(did)
+		if n := w.count("getRepo"); n != 1 {
+			t.Errorf("%d fetches", n)
+		}
+	})
+	t.Run("without an answer keeps the repo in service", func(t *testing.T) {
+		w, did := filled(t)
+		w.net.SetDown("plc", true)
+		check(w, did)
+		w.work()
+		w.same(did, true)
+		if r := w.repo(did); r.State != store.Synchronized || !r.Identity.Stale {
+			t.Errorf("state %s, stale %t", r.State, r.Identity.Stale)
+		}
+		w.net.SetDown("plc", false)
+		w.later(time.Minute)
+		w.later(time.Minute)
+		w.settled(did)
+	})
+	t.Run("is not lost when it is asked for during the look", func(t *testing.T) {
+		w, did := filled(t)
+		check(w, did)
+		tasks, err := w.rs.claim(t.Context())
+		if err != nil || len(tasks) != 1 {
+			t.Fatal(tasks, err)
+		}
+		end := w.rs.step(t.Context(), tasks[0]) // the old document
+		if err := w.net.RotateKey(did); err != nil {
+			t.Fatal(err)
+		}
+		check(w, did)
+		w.update(func(tx *store.Tx) error {
+			_, err := w.rs.finish(tx, tasks[0], end)
+			return err
+		})
+		w.work()
+		w.later(identitySecond)
+		w.settled(did)
+	})
+}
+
+func TestAnInactiveAccountIsHiddenAndComesBackAsANewcomer(t *testing.T) {
+	for name, gone := range map[string]struct {
+		leave, back func(*simnet.Network, string) error
+	}{
+		"deactivated": {(*simnet.Network).Deactivate, (*simnet.Network).Activate},
+		"takendown":   {(*simnet.Network).Takedown, (*simnet.Network).Untakedown},
+		"suspended":   {(*simnet.Network).Suspend, (*simnet.Network).Unsuspend},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, did := filled(t)
+			c := collectionOf(t, w, did)
+			_, before := w.listed(c)
+			if err := gone.leave(w.net, did); err != nil {
+				t.Fatal(err)
+			}
+			w.enqueue(did, store.StatusCheck)
+			w.work()
+			w.same(did, false)
+			if r := w.repo(did); r.Status != name || r.Active {
+				t.Errorf("active %t, status %q", r.Active, r.Status)
+			}
+			if st := w.stats(); st.Waiting+st.WaitingLater != 0 {
+				t.Error("a row waits for an account that is gone")
+			}
+			if err := gone.back(w.net, did); err != nil {
+				t.Fatal(err)
+			}
+			w.enqueue(did, store.StatusCheck)
+			w.work()
+			w.settled(did)
+			if _, after := w.listed(c); after <= before {
+				t.Errorf("birth number %d after the return, %d before", after, before)
+			}
+		})
+	}
+}
+
+func TestAFetchLearnsThatTheAccountIsGone(t *testing.T) {
+	w, did := filled(t)
+	if err := w.net.Takedown(did); err != nil {
+		t.Fatal(err)
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	w.same(did, false)
+	if st := w.stats(); st.Waiting+st.WaitingLater != 0 {
+		t.Error("a row waits for an account that is gone")
+	}
+}
+
+// A replica may not have the repo yet: its rows are hidden only after a second
+// equal answer, ten minutes later.
+func TestARepoThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testing.T) {
+	w, did := filled(t)
+	missing := true
+	w.net.SetFault("pds1", simnet.Fault{HTTP: func(rw http.ResponseWriter, r *http.Request) bool {
+		if !missing {
+			return false
+		}
+		rw.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(rw, `{"error":"RepoNotFound","message":"Could not find repo"}`)
+		return true
+	}})
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	w.same(did, true)
+	if st := w.stats(); st.Waiting != 0 || st.WaitingLater != 1 {
+		t.Errorf("%d and %d rows wait", st.Waiting, st.WaitingLater)
+	}
+	w.later(notFoundSecond - time.Second)
+	w.same(did, true)
+	w.later(time.Second)
+	w.same(did, false)
+	if r := w.repo(did); r.State != store.NotFound || !r.Active {
+		t.Errorf("state %s, active %t", r.State, r.Active)
+	}
+	missing = false
+	w.later(notFoundLater)
+	w.settled(did)
+}
+
+func TestARateLimitCoolsTheHostAndCountsNoFailure(t *testing.T) {
+	w := newWorld(t, 5)
+	w.fault = func(*http.Request) (int, bool) { return http.StatusTooManyRequests, true }
+	for _, did := range w.net.DIDs() {
+		w.enqueue(did, store.Backfill)
+	}
+	w.work()
+	first := len(w.asked)
+	w.later(39 * time.Second)
+	if len(w.asked) != first {
+		t.Errorf("%d requests while the host cools down", len(w.asked)-first)
+	}
+	w.fault = nil
+	w.later(2 * time.Second)
+	for _, did := range w.net.DIDs() {
+		w.settled(did)
+	}
+}
+
+func TestAFailingHostIsTriedLessAndLess(t *testing.T) {
+	w := newWorld(t, 30)
+	w.fault = func(*http.Request) (int, bool) { return http.StatusBadGateway, true }
+	for _, did := range w.net.DIDs() {
+		w.enqueue(did, store.Backfill)
+	}
+	for range 240 {
+		w.later(15 * time.Second) // an hour
+	}
+	if n := len(w.asked); n > 400 {
+		t.Errorf("%d requests to a host that fails for an hour, for 30 repos", n)
+	}
+	w.fault = nil
+	for range 20 {
+		w.later(time.Hour)
+	}
+	for _, did := range w.net.DIDs() {
+		w.settled(did)
+	}
+}
+
+func TestAnAnswerThatIsNotTheRepoChangesNothing(t *testing.T) {
+	for name, body := range map[string]string{
+		"empty": "", "html": "<html>", "half a header": "\x3a\xa2eroots", "no blocks": "\x11\xa2eroots\x80gversion\x01",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, did := filled(t)
+			w.net.SetFault("pds1", simnet.Fault{HTTP: func(rw http.ResponseWriter, _ *http.Request) bool {
+				_, _ = io.WriteString(rw, body)
+				return true
+			}})
+			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+			w.work()
+			w.same(did, true)
+			if r := w.repo(did); r.State != store.Desynchronized {
+				t.Errorf("state %s", r.State)
+			}
+			w.net.SetFault("pds1", simnet.Fault{})
+			w.later(brokenFirst)
+			w.settled(did)
+		})
+	}
+}
+
+func TestTheRepoOfSomebodyElseIsRefused(t *testing.T) {
+	w := newWorld(t, 2)
+	dids := w.net.DIDs()
+	w.rs.cfg.Hosts = swapped{hooked{w.rs.cfg.Hosts.(hooked).Client, w}, dids[1]}
+	w.enqueue(dids[0], store.Backfill)
+	w.work()
+	if r := w.repo(dids[0]); r.State != store.Candidate || r.Visible() {
+		t.Errorf("state %s, visible %t", r.State, r.Visible())
+	}
+}
+
+type swapped struct {
+	hooked
+	did string
+}
+
+func (s swapped) GetRepo(ctx context.Context, base, _ string) (io.ReadCloser, error) {
+	return s.hooked.GetRepo(ctx, base, s.did)
+}
+
+// A listing shows a newer rev than ours, and the grace for commits in flight is
+// over: an event was lost.
+func TestASweepFindsALostEvent(t *testing.T) {
+	w, did := filled(t)
+	if err := w.net.Create(did, "com.example.lost/a"); err != nil {
+		t.Fatal(err)
+	}
+	state, _ := w.net.Repo(did)
+	w.update(func(tx *store.Tx) error {
+		_, err := tx.AddListed([]store.Listed{{DID: did, Rev: state.Rev, Active: true}})
+		return err
+	})
+	w.work()
+	if n := w.count("getRepo"); n != 0 {
+		t.Errorf("%d fetches within the grace", n)
+	}
+	w.later(store.SweepGrace)
+	w.settled(did)
+}
+
+// The same, but the commit arrives in time: nothing is fetched.
+func TestASweepIsHarmlessWhenTheCommitArrives(t *testing.T) {
+	w, did := filled(t)
+	before, _ := w.net.Repo(did)
+	if err := w.net.Create(did, "com.example.late/a"); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := w.net.Repo(did)
+	w.update(func(tx *store.Tx) error {
+		_, err := tx.AddListed([]store.Listed{{DID: did, Rev: after.Rev, Active: true}})
+		return err
+	})
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if _, err := tx.Advance(r, before.Data, store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}); err != nil {
+			return err
+		}
+		_, err := tx.Bear(r, []string{"com.example.late"}, store.SourceCommit)
+		return err
+	})
+	w.later(store.SweepGrace)
+	w.settled(did)
+	if n := w.count("getRepo"); n != 0 {
+		t.Errorf("%d fetches", n)
+	}
+}
+
+// A listing that lies about a rev costs one fetch, not one for ever, and the repo
+// stays in service.
+func TestASweepOfALieEnds(t *testing.T) {
+	w, did := filled(t)
+	state, _ := w.net.Repo(did)
+	w.update(func(tx *store.Tx) error {
+		_, err := tx.AddListed([]store.Listed{{DID: did, Rev: state.Rev + 5000, Active: true}})
+		return err
+	})
+	w.later(store.SweepGrace)
+	w.settled(did)
+	if n := w.count("getRepo"); n != 1 {
+		t.Errorf("%d fetches", n)
+	}
+}
+
+func TestAStopGivesTheWorkBackWithoutAFailure(t *testing.T) {
+	w := newWorld(t, 1)
+	did := w.net.DIDs()[0]
+	w.enqueue(did, store.Backfill)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for _, stepName := range []string{"identity", "fetch"} {
+		tasks, err := w.rs.claim(t.Context())
+		if err != nil || len(tasks) != 1 {
+			t.Fatal(stepName, tasks, err)
+		}
+		if stepName == "fetch" {
+			cancel()
+		}
+		if err := w.rs.look(ctx, tasks[0]); err != nil {
+			t.Fatal(err)
+		}
+		w.rs.running.Add(-1)
+	}
+	tasks, err := w.rs.claim(t.Context())
+	if err != nil || len(tasks) != 1 || tasks[0].Attempts != 0 {
+		t.Fatalf("tasks %v, %v", tasks, err)
+	}
+}
+
+type panicking struct{ Hosts }
+
+func (panicking) GetRepo(context.Context, string, string) (io.ReadCloser, error) {
+	panic("a fault of ours")
+}
+
+func TestAPanicOfAWorkerReleasesItsClaim(t *testing.T) {
+	w := newWorld(t, 1)
+	good := w.rs.cfg.Hosts
+	w.rs.cfg.Hosts = panicking{good}
+	w.enqueue(w.net.DIDs()[0], store.Backfill)
+	w.work()
+	w.rs.cfg.Hosts = good
+	w.later(brokenFirst)
+	w.settled(w.net.DIDs()[0])
+}
+
+// Claims die with the process: the next one finds the repos due, and looks at
+// the documents again, because that look may be what was lost.
+func TestARestartReleasesClaims(t *testing.T) {
+	w, did := filled(t)
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	if tasks, err := w.rs.claim(t.Context()); err != nil || len(tasks) != 1 {
+		t.Fatal(tasks, err)
+	}
+	w.rs.running.Store(0)
+	if err := w.st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(t.Context(), store.Config{Path: w.path, Version: "test", Now: func() time.Time { return w.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	w.st, w.rs.cfg.Store = st, st
+	if r := w.repo(did); r.State != store.Desynchronized {
+		t.Errorf("state %s after a restart", r.State)
+	}
+	w.work()
+	w.settled(did)
+}
+
+func TestChain(t *testing.T) {
+	at := func(rev int64, data byte) store.Head {
+		return store.Head{Rev: atproto.TID(rev), Data: atproto.Digest{data}, CID: atproto.Digest{byte(rev), data}}
+	}
+	c := func(rev int64, from, to byte) store.Commit {
+		return store.Commit{Prev: atproto.Digest{from}, Head: at(rev, to)}
+	}
+	for _, tc := range []struct {
+		name    string
+		waiting []store.Commit
+		last    int64
+		replay  int
+		linked  bool
+	}{
+		{"nothing waits", nil, 5, 0, true},
+		{"older ones are in the fetch", []store.Commit{c(3, 7, 8), c(4, 8, 9)}, 5, 0, true},
+		{"the fetched one itself", []store.Commit{c(5, 1, 2)}, 5, 0, true},
+		{"another of the same rev", []store.Commit{c(5, 1, 9)}, 5, 0, false},
+		{"the next ones", []store.Commit{c(4, 0, 1), c(6, 2, 3), c(7, 3, 4)}, 7, 2, true},
+		{"a hole", []store.Commit{c(6, 2, 3), c(8, 4, 5)}, 6, 1, false},
+		{"an empty commit of any origin", []store.Commit{c(6, 9, 2)}, 6, 1, true},
+	} {
+		last, replay, linked := chain(at(5, 2), tc.waiting)
+		if int64(last.Rev) != tc.last || linked != tc.linked || (linked && len(replay) != tc.replay) {
+			t.Errorf("%s: last %d, %d to replay, linked %t", tc.name, last.Rev, len(replay), linked)
+		}
+	}
+}
