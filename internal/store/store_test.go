@@ -1,0 +1,571 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"railyard"
+	"railyard/internal/atproto"
+)
+
+func open(t *testing.T, path string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Config{Path: path, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func scalar[T any](t *testing.T, path, query string) (v T) {
+	t.Helper()
+	d, err := sql.Open("sqlite", dsn(path, "mode=ro"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.QueryRow(query).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return v
+}
+
+func TestOpenMakesAFileThatSaysWhatItIs(t *testing.T) {
+	for _, name := range []string{"index.db", "a ? strange # name %41.db"} {
+		path := filepath.Join(t.TempDir(), name)
+		s := open(t, path)
+		if len(s.IndexID()) != 13 {
+			t.Errorf("index id %q", s.IndexID())
+		}
+		if got := scalar[int](t, path, "PRAGMA application_id"); got != applicationID {
+			t.Errorf("application id %#x", got)
+		}
+		if got := scalar[int](t, path, "PRAGMA user_version"); got != schemaVersion {
+			t.Errorf("schema version %d", got)
+		}
+		if got := scalar[string](t, path, "PRAGMA journal_mode"); got != "wal" {
+			t.Errorf("journal mode %s", got)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if again := open(t, path); again.IndexID() != s.IndexID() || again.seq < s.seq+seqLeap {
+			t.Errorf("after a restart: index %s, seq %d; before %s, %d", again.IndexID(), again.seq, s.IndexID(), s.seq)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	sqlite := func(script string) func(t *testing.T, path string) {
+		return func(t *testing.T, path string) {
+			d, err := sql.Open("sqlite", dsn(path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = d.Close() }()
+			if _, err := d.Exec(script); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, tc := range map[string]struct {
+		prepare func(t *testing.T, path string)
+		want    error
+	}{
+		"another application's file": {sqlite("CREATE TABLE a (b); PRAGMA application_id=7"), ErrForeign},
+		"a file without application": {sqlite("CREATE TABLE a (b)"), ErrForeign},
+		"a newer version":            {sqlite(fmt.Sprintf("CREATE TABLE a (b); PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, schemaVersion+1)), ErrNewer},
+		"what is no database": {func(t *testing.T, path string) {
+			if err := os.WriteFile(path, []byte(strings.Repeat("not a database, ", 100)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, ErrForeign},
+		"a file in use": {func(t *testing.T, path string) { open(t, path) }, ErrInUse},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "x.db")
+			tc.prepare(t, path)
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(t.Context(), Config{Path: path, Version: "test"})
+			if !errors.Is(err, tc.want) {
+				t.Fatalf("error %v, want %v", err, tc.want)
+			}
+			if s != nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("store %v, error %q", s, err)
+			}
+			if after, _ := os.ReadFile(path); !slices.Equal(after, before) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+}
+
+func TestMigrationsLeadStepByStepToTheNewestVersion(t *testing.T) {
+	steps := fstest.MapFS{
+		"db/migrations/0002_more.sql": {Data: []byte("ALTER TABLE a ADD COLUMN c")},
+		"db/migrations/0003_less.sql": {Data: []byte("ALTER TABLE a DROP COLUMN b; CREATE TABLE d (e)")},
+		"db/migrations/0004_bad.sql":  {Data: []byte("CREATE TABLE f (g); ALTER TABLE nothing ADD COLUMN x")},
+	}
+	path := filepath.Join(t.TempDir(), "x.db")
+	d, err := sql.Open("sqlite", dsn(path, "_txlock=immediate"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	d.SetMaxOpenConns(1)
+	version := func() (v int) {
+		if err := d.QueryRow("PRAGMA user_version").Scan(&v); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	if err := upgrade(t.Context(), d, steps, "CREATE TABLE a (b)", 1); err != nil || version() != 1 {
+		t.Fatal(err, version())
+	}
+	if err := upgrade(t.Context(), d, steps, "", 3); err != nil || version() != 3 {
+		t.Fatal(err, version())
+	}
+	if _, err := d.Exec("INSERT INTO a (c) VALUES (1); INSERT INTO d (e) VALUES (1)"); err != nil {
+		t.Error(err)
+	}
+	if err := upgrade(t.Context(), d, steps, "", 4); err == nil || version() != 3 {
+		t.Errorf("a bad step: %v, version %d", err, version())
+	}
+	if _, err := d.Exec("SELECT g FROM f"); err == nil {
+		t.Error("half of a bad step stayed")
+	}
+	if err := upgrade(t.Context(), d, fstest.MapFS{}, "", 4); err == nil || !strings.Contains(err.Error(), "0 migrations") {
+		t.Errorf("a missing step: %v", err)
+	}
+}
+
+// The comments of the schema are the file's documentation: they must be in it.
+func TestTheFileExplainsItself(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index.db")
+	open(t, path)
+	d, err := sql.Open("sqlite", dsn(path, "mode=ro"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	rows, err := d.Query("SELECT name, sql FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	n := 0
+	for rows.Next() {
+		var name, text string
+		if err := rows.Scan(&name, &text); err != nil {
+			t.Fatal(err)
+		}
+		n++
+		if !strings.Contains(text, "\n  -- ") {
+			t.Errorf("%s does not say what it holds", name)
+		}
+		if strings.HasPrefix(text, "CREATE TABLE") && !strings.Contains(text, "STRICT") {
+			t.Errorf("%s is not STRICT", name)
+		}
+	}
+	if n < 20 {
+		t.Errorf("only %d tables and views", n)
+	}
+	for _, view := range []string{"repos_by_collection", "repo_collections", "collection_stats", "repo_info", "resync_backlog", "host_health"} {
+		if _, err := d.Exec("SELECT * FROM " + view); err != nil {
+			t.Errorf("view %s: %v", view, err)
+		}
+	}
+}
+
+var (
+	argument = regexp.MustCompile(`sqlc\.n?arg\((\w+)\)`)
+	ascii    = regexp.MustCompile(`^[\x00-\x7f]*$`)
+)
+
+// Every query must find its rows by an index. Scanning is for tables that have
+// a handful of rows, and for the sum over collections.
+func TestNoQueryScansATable(t *testing.T) {
+	small := map[string]bool{
+		"Meta": true, "RepoTally": true, "QueueTally": true, "Upstreams": true, "MembershipTally": true,
+	}
+	d, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	d.SetMaxOpenConns(1)
+	if _, err := d.Exec(railyard.Schema); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../../queries/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ascii.Match(text) {
+			t.Errorf("%s is not ASCII: sqlc counts its offsets wrong", file)
+		}
+		for _, q := range strings.Split(string(text), "-- name: ")[1:] {
+			head, body, _ := strings.Cut(q, "\n")
+			name, _, _ := strings.Cut(head, " ")
+			if small[name] {
+				continue
+			}
+			for _, step := range planOf(t, d, name, argument.ReplaceAllString(body, "NULL")) {
+				if strings.HasPrefix(step, "SCAN ") && !strings.Contains(step, "VIRTUAL TABLE") && !strings.Contains(step, "SCAN d") {
+					t.Errorf("%s: %s", name, step)
+				}
+			}
+		}
+	}
+}
+
+func planOf(t *testing.T, d *sql.DB, name, query string) (steps []string) {
+	t.Helper()
+	rows, err := d.Query("EXPLAIN QUERY PLAN " + query)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			t.Fatal(err)
+		}
+		steps = append(steps, detail)
+	}
+	return steps
+}
+
+// model is what the rows must say, kept as plain maps.
+type model struct {
+	sets   map[string]map[string]bool // by DID
+	active map[string]bool
+	proven map[string]bool
+}
+
+func (m *model) visible(did string) bool { return m.active[did] && m.proven[did] }
+
+func did(n int) string { return "did:plc:" + strings.Repeat(string(rune('a'+n)), 24) }
+
+// Random histories, with failed transactions and restarts, against the model:
+// listings, counts, tallies, and birth numbers that only grow for whoever
+// becomes visible.
+func TestRandomHistoriesEqualAModel(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 1))
+			path := filepath.Join(t.TempDir(), "index.db")
+			s := open(t, path)
+			m := &model{sets: map[string]map[string]bool{}, active: map[string]bool{}, proven: map[string]bool{}}
+			seen := int64(0) // the highest birth number that any client could hold
+			for range 300 {
+				switch rng.IntN(30) {
+				case 0:
+					if err := s.Close(); err != nil {
+						t.Fatal(err)
+					}
+					s = open(t, path)
+				case 1:
+					failing(t, s, rng)
+				default:
+					seen = act(t, s, m, rng, seen)
+				}
+			}
+			compare(t, s, path, m)
+		})
+	}
+}
+
+func failing(t *testing.T, s *Store, rng *rand.Rand) {
+	t.Helper()
+	err := s.Update(t.Context(), "test", func(tx *Tx) error {
+		r, err := tx.RepoByDID(did(rng.IntN(6)))
+		if err != nil || r == nil {
+			return errors.Join(err, errors.New("no repo"))
+		}
+		if _, err := tx.Bear(r, []string{"com.example.never", "com.example.c1"}, SourceCommit); err != nil {
+			return err
+		}
+		tx.AfterCommit(func() { t.Error("after a commit that was not") })
+		panic("a fault")
+	})
+	if err == nil {
+		t.Error("no error")
+	}
+}
+
+// act does one thing to one repo and to the model. Whoever becomes visible by it
+// must have a number above all that were seen before.
+func act(t *testing.T, s *Store, m *model, rng *rand.Rand, seen int64) int64 {
+	t.Helper()
+	d := did(rng.IntN(6))
+	some := func() (nsids []string) {
+		for i := range 8 {
+			if rng.IntN(3) == 0 {
+				nsids = append(nsids, fmt.Sprintf("com.example.c%d", i))
+			}
+		}
+		return nsids
+	}
+	before := visibleRows(t, s)
+	err := s.Update(t.Context(), "test", func(tx *Tx) error {
+		r, err := tx.RepoByDID(d)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			m.sets[d], m.active[d] = map[string]bool{}, true
+			r, err = tx.AddRepo(d)
+			if err != nil {
+				return err
+			}
+		}
+		nsids := some()
+		switch rng.IntN(8) {
+		case 0, 1:
+			for _, c := range nsids {
+				m.sets[d][c] = true
+			}
+			_, err = tx.Bear(r, nsids, SourceCommit)
+		case 2:
+			for _, c := range nsids {
+				delete(m.sets[d], c)
+			}
+			_, err = tx.Kill(r, nsids)
+		case 3, 4:
+			m.sets[d], m.active[d], m.proven[d] = map[string]bool{}, true, true
+			for _, c := range nsids {
+				m.sets[d][c] = true
+			}
+			_, _, err = tx.Establish(r, Head{Rev: atproto.TID(rng.Int64N(1 << 40)), Data: atproto.Digest{1}}, nsids, ProofTree)
+		case 5:
+			m.active[d] = false
+			err = tx.SetInactive(r, "deactivated")
+		case 6:
+			if !r.Active {
+				m.active[d], m.proven[d] = true, false
+				err = tx.SetActive(r)
+			}
+		case 7:
+			if rng.IntN(2) == 0 {
+				m.active[d], m.proven[d], m.sets[d] = false, false, map[string]bool{}
+				err = tx.Leave(r, "deleted")
+			} else if r.State != NotFound {
+				m.proven[d] = false
+				err = tx.SetState(r, NotFound)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	highest := seen
+	for row, seq := range visibleRows(t, s) {
+		if old, was := before[row]; was && old == seq {
+			continue
+		}
+		if seq <= seen {
+			t.Errorf("%s became visible with number %d; %d was given before", row, seq, seen)
+		}
+		highest = max(highest, seq)
+	}
+	return highest
+}
+
+// visibleRows gives the birth number of every listed pair and repo.
+func visibleRows(t *testing.T, s *Store) map[string]int64 {
+	t.Helper()
+	out := map[string]int64{}
+	err := s.View(context.Background(), func(rx *Rx) error {
+		for i := -1; i < 8; i++ {
+			var nsids []string
+			if i >= 0 {
+				nsids = []string{fmt.Sprintf("com.example.c%d", i)}
+			}
+			for after := int64(0); ; {
+				p, err := rx.List(nsids, after, 1)
+				if err != nil || len(p.DIDs) == 0 {
+					if err != nil {
+						return err
+					}
+					break
+				}
+				out[fmt.Sprint(nsids, p.DIDs[0])] = p.Last
+				after = p.Last
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func compare(t *testing.T, s *Store, path string, m *model) {
+	t.Helper()
+	want, memberships := map[string]bool{}, 0
+	for d, set := range m.sets {
+		if !m.visible(d) {
+			continue
+		}
+		want[fmt.Sprint([]string(nil), d)] = true
+		for c := range set {
+			want[fmt.Sprint([]string{c}, d)] = true
+			memberships++
+		}
+	}
+	got := visibleRows(t, s)
+	for row := range want {
+		if _, ok := got[row]; !ok {
+			t.Errorf("missing %s", row)
+		}
+	}
+	for row := range got {
+		if !want[row] {
+			t.Errorf("extra %s", row)
+		}
+	}
+	var st Stats
+	if err := s.View(context.Background(), func(rx *Rx) (err error) {
+		st, err = rx.Stats()
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	active, total := int64(0), int64(0)
+	for _, n := range st.Repos {
+		total += n
+	}
+	for _, is := range m.active {
+		if is {
+			active++
+		}
+	}
+	if st.Memberships != int64(memberships) || st.Active != active || total != int64(len(m.sets)) {
+		t.Errorf("stats %+v; want %d memberships, %d active of %d", st, memberships, active, len(m.sets))
+	}
+	for query, message := range map[string]string{
+		"SELECT count(*) FROM repo_tally t WHERE repos <> (SELECT count(*) FROM repo r WHERE r.state = t.state)": "tallies differ from the rows",
+		`SELECT count(*) FROM collection c WHERE members <>
+		 (SELECT count(*) FROM membership m WHERE m.collection_id = c.id AND m.seq > 0)`: "members differ from the rows",
+		"SELECT count(*) FROM (SELECT seq FROM membership UNION ALL SELECT seq FROM repo WHERE seq > 0) GROUP BY abs(seq) HAVING count(*) > 1 UNION ALL SELECT 0 LIMIT 1": "a birth number was given twice",
+		"SELECT count(*) FROM membership WHERE abs(seq) >= (SELECT next_seq FROM meta)":                                                                                   "a birth number is not below the counter",
+		"SELECT count(*) FROM repo r WHERE (r.seq > 0) <> (r.active = 1 AND r.proof IS NOT NULL)":                                                                         "visible without proof, or the reverse",
+		"SELECT count(*) FROM membership m JOIN repo r ON r.id = m.repo_id WHERE (m.seq > 0) <> (r.seq > 0)":                                                              "a row and its repo disagree",
+		"SELECT count(*) FROM collection WHERE nsid = 'com.example.never'":                                                                                                "a failed transaction left a row",
+	} {
+		if n := scalar[int](t, path, query); n != 0 {
+			t.Errorf("%s (%d)", message, n)
+		}
+	}
+}
+
+// The change feed, replayed, gives the visible rows, but for first backfills.
+func TestTheChangeFeedTellsEveryTransition(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	path := filepath.Join(t.TempDir(), "index.db")
+	s, err := Open(t.Context(), Config{Path: path, Version: "test", Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	step := func(fn func(tx *Tx, r *Repo) error) {
+		t.Helper()
+		if err := s.Update(t.Context(), "test", func(tx *Tx) error {
+			r, err := tx.RepoByDID(did(0))
+			if r == nil && err == nil {
+				r, err = tx.AddRepo(did(0))
+			}
+			if err != nil {
+				return err
+			}
+			return fn(tx, r)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	establish := func(nsids ...string) func(tx *Tx, r *Repo) error {
+		return func(tx *Tx, r *Repo) error {
+			_, _, err := tx.Establish(r, Head{Rev: 5}, nsids, ProofTree)
+			return err
+		}
+	}
+	step(establish("a.b.c"))
+	step(func(tx *Tx, r *Repo) error { _, err := tx.Bear(r, []string{"a.b.d"}, SourceCommit); return err })
+	step(func(tx *Tx, r *Repo) error { _, err := tx.Kill(r, []string{"a.b.c"}); return err })
+	step(func(tx *Tx, r *Repo) error { return tx.SetInactive(r, "suspended") })
+	step(func(tx *Tx, r *Repo) error { return tx.SetActive(r) })
+	step(establish("a.b.d", "a.b.e"))
+	step(func(tx *Tx, r *Repo) error { return tx.SetState(r, NotFound) })
+	got := scalar[string](t, path, `SELECT group_concat(nsid || visible || cause, ' ')
+		FROM (SELECT c.nsid, m.visible, m.cause FROM membership_change m JOIN collection c ON c.id = m.collection_id ORDER BY m.id)`)
+	want := "a.b.d11 a.b.c02 a.b.d03 a.b.d14 a.b.e11 a.b.d06 a.b.e06"
+	if got != want {
+		t.Errorf("feed %q, want %q", got, want)
+	}
+	now = now.Add(changesKept + time.Second)
+	if err := s.prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := scalar[int](t, path, "SELECT count(*) FROM membership_change"); n != 0 {
+		t.Errorf("%d changes after a week", n)
+	}
+}
+
+func TestRefusalsAreCountedAndSampled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index.db")
+	s := open(t, path)
+	for i := range 5 {
+		if err := s.Update(t.Context(), "test", func(tx *Tx) error {
+			var list []Refused
+			for j := range 3 {
+				list = append(list, Refused{Reason: "bad-car", Source: "s", Detail: fmt.Sprint(i, j)}, Refused{Reason: "bad-op", Source: "s"})
+			}
+			return tx.AddRefusals(list)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := scalar[int](t, path, "SELECT count FROM refusal WHERE reason = 'bad-car'"); n != 15 {
+		t.Errorf("count %d", n)
+	}
+	if n := scalar[int](t, path, "SELECT json_array_length(sample) FROM refusal WHERE reason = 'bad-car'"); n != maxSamples {
+		t.Errorf("%d samples", n)
+	}
+	if last := scalar[string](t, path, "SELECT json_extract(sample, '$[#-1].detail') FROM refusal WHERE reason = 'bad-car'"); last != "4 2" {
+		t.Errorf("last sample %q", last)
+	}
+}
+
+func TestAStoppedWriterSaysWhy(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "index.db"))
+	cause := errors.New("disk on fire")
+	s.Stop(cause)
+	err := s.Update(t.Context(), "test", func(*Tx) error { return nil })
+	if !errors.Is(err, ErrStopped) || !errors.Is(err, cause) || !errors.Is(s.Err(), cause) {
+		t.Errorf("error %v", err)
+	}
+}
