@@ -39,7 +39,7 @@ CREATE TABLE repo (
             -- 2 probe (signed absence and presence proofs), 3 old-key (signed by an earlier key of the DID),
             -- 4 claim (describeRepo's word); NULL = never, or void:
             -- the account came back, or the host has the repo no more
-  proven_at INTEGER, -- when that was
+  proven_at INTEGER, -- when that was; stays when the proof is void
   seen_rev  INTEGER, -- highest rev of a commit with a valid signature that could not be applied: an older
                      -- answer of the host is stale
   error     TEXT,    -- the last failure of a resync, NULL after a success
@@ -128,8 +128,8 @@ CREATE TABLE membership_change (
   collection_id INTEGER NOT NULL,
   visible       INTEGER NOT NULL CHECK (visible IN (0, 1)), -- what it became
   cause         INTEGER NOT NULL
-                -- 1 birth, 2 death, 3 account inactive, 4 account active again, 5 import proven,
-                -- 6 repo not found
+                -- 1 birth, 2 death, 3 account inactive, 4 account active again or repo found again,
+                -- 5 import proven, 6 repo not found
 ) STRICT;
 CREATE INDEX membership_change_by_time ON membership_change (changed_at);
 
@@ -157,9 +157,11 @@ CREATE TABLE resync_queue (
               -- 3 rotated: signing key or host changed                  4 sync: a #sync event with other data
               -- 5 reactivated: the account is active again              6 identity: look at the DID document
               -- 7 status: ask the PDS for the account's status          8 first-sight: first event of an unknown repo
-              -- 9 backfill: found by a crawl                           10 not-found: look again
-              -- 11 sweep: a listing shows a newer rev                  12 prove: a claim waits for proof
+              -- 9 backfill: found by a crawl                           10 not-found: a second look
+              -- 11 sweep: there is a newer rev than ours               12 prove: a claim waits for proof
               -- 13 operator: asked for
+              -- The reason is for people and gives the priority; what must not be lost has columns of its
+              -- own: identity.stale, ask_status, want_rev, missing_since.
   priority    INTEGER NOT NULL, -- lower first: 1 live discontinuity, 2 sync and checks, 3 first sight,
                                 -- 4 backfill, 5 retries, 6 background
   background  INTEGER NOT NULL CHECK (background IN (0, 1)), -- 1 = the repo's rows are in service meanwhile
@@ -167,7 +169,12 @@ CREATE TABLE resync_queue (
   attempts    INTEGER NOT NULL DEFAULT 0, -- failures in a row
   generation  INTEGER NOT NULL, -- raised by whatever makes a fetch under way worthless
   claim       INTEGER,          -- the generation that a worker took; NULL = nobody works on it
-  want_rev    INTEGER,          -- the newest rev that a listing showed; harmless once our head is there
+  want_rev    INTEGER,          -- the newest rev heard of but not held; harmless once our head is there
+  ask_status  INTEGER NOT NULL DEFAULT 0 CHECK (ask_status IN (0, 1)), -- 1 = ask the PDS for the account's status
+  missing_since INTEGER,        -- when the PDS, or the PLC directory, first said that there is no such repo or
+                                -- DID; believed when it says so again ten minutes later
+  looks       INTEGER NOT NULL DEFAULT 0, -- how often the DID document is still to be looked at because of an
+                                -- #identity: twice, since replicas of the directory lag; 0 once it has changed
   queued_at   INTEGER NOT NULL,
   stale_rev   INTEGER,          -- a fetched rev below seen_rev, and how often it came since when: three equal
   stale_count INTEGER NOT NULL DEFAULT 0, -- answers over an hour are a restored backup and are believed
@@ -215,6 +222,20 @@ WHEN old.state <> new.state OR old.active <> new.active BEGIN
   UPDATE repo_tally SET repos = repos - 1, active = active - old.active WHERE state = old.state;
   INSERT INTO repo_tally (state, repos, active) VALUES (new.state, 1, new.active)
   ON CONFLICT (state) DO UPDATE SET repos = repos + 1, active = active + excluded.active;
+END;
+
+CREATE TABLE collection_tally (
+  -- One row: the sums over collection.
+  one         INTEGER PRIMARY KEY CHECK (one = 1),
+  collections INTEGER NOT NULL, -- with at least one visible member
+  memberships INTEGER NOT NULL  -- visible rows
+) STRICT;
+
+CREATE TRIGGER collection_changed AFTER UPDATE OF members ON collection BEGIN
+  INSERT INTO collection_tally (one, collections, memberships)
+  VALUES (1, (new.members > 0) - (old.members > 0), new.members - old.members)
+  ON CONFLICT (one) DO UPDATE SET collections = collections + excluded.collections,
+                                  memberships = memberships + excluded.memberships;
 END;
 
 CREATE TABLE queue_tally (

@@ -66,6 +66,105 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.bufferedCommitsStmt, err = db.PrepareContext(ctx, bufferedCommits); err != nil {
 		return nil, fmt.Errorf("error preparing query BufferedCommits: %w", err)
 	}
+	if q.checkAccountsStmt, err = db.PrepareContext(ctx, checkAccounts); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckAccounts: %w", err)
+	}
+	if q.checkBufferStmt, err = db.PrepareContext(ctx, checkBuffer); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckBuffer: %w", err)
+	}
+	if q.checkChangesStmt, err = db.PrepareContext(ctx, checkChanges); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckChanges: %w", err)
+	}
+	if q.checkCollectionTallyStmt, err = db.PrepareContext(ctx, checkCollectionTally); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckCollectionTally: %w", err)
+	}
+	if q.checkDIDsStmt, err = db.PrepareContext(ctx, checkDIDs); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckDIDs: %w", err)
+	}
+	if q.checkDigestsStmt, err = db.PrepareContext(ctx, checkDigests); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckDigests: %w", err)
+	}
+	if q.checkFlagsStmt, err = db.PrepareContext(ctx, checkFlags); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckFlags: %w", err)
+	}
+	if q.checkHeadsStmt, err = db.PrepareContext(ctx, checkHeads); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckHeads: %w", err)
+	}
+	if q.checkHostsStmt, err = db.PrepareContext(ctx, checkHosts); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckHosts: %w", err)
+	}
+	if q.checkIdentitiesStmt, err = db.PrepareContext(ctx, checkIdentities); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckIdentities: %w", err)
+	}
+	if q.checkKeysStmt, err = db.PrepareContext(ctx, checkKeys); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckKeys: %w", err)
+	}
+	if q.checkListedReposStmt, err = db.PrepareContext(ctx, checkListedRepos); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckListedRepos: %w", err)
+	}
+	if q.checkMembersStmt, err = db.PrepareContext(ctx, checkMembers); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckMembers: %w", err)
+	}
+	if q.checkMetaStmt, err = db.PrepareContext(ctx, checkMeta); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckMeta: %w", err)
+	}
+	if q.checkNSIDsStmt, err = db.PrepareContext(ctx, checkNSIDs); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckNSIDs: %w", err)
+	}
+	if q.checkNumbersBelowNextStmt, err = db.PrepareContext(ctx, checkNumbersBelowNext); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckNumbersBelowNext: %w", err)
+	}
+	if q.checkOrphansStmt, err = db.PrepareContext(ctx, checkOrphans); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckOrphans: %w", err)
+	}
+	if q.checkProofTimesStmt, err = db.PrepareContext(ctx, checkProofTimes); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckProofTimes: %w", err)
+	}
+	if q.checkQueueRowsStmt, err = db.PrepareContext(ctx, checkQueueRows); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckQueueRows: %w", err)
+	}
+	if q.checkQueueTallyStmt, err = db.PrepareContext(ctx, checkQueueTally); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckQueueTally: %w", err)
+	}
+	if q.checkQueuedStmt, err = db.PrepareContext(ctx, checkQueued); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckQueued: %w", err)
+	}
+	if q.checkRefusalsStmt, err = db.PrepareContext(ctx, checkRefusals); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckRefusals: %w", err)
+	}
+	if q.checkRepoTallyStmt, err = db.PrepareContext(ctx, checkRepoTally); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckRepoTally: %w", err)
+	}
+	if q.checkResyncingStmt, err = db.PrepareContext(ctx, checkResyncing); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckResyncing: %w", err)
+	}
+	if q.checkRevsStmt, err = db.PrepareContext(ctx, checkRevs); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckRevs: %w", err)
+	}
+	if q.checkSeqClockStmt, err = db.PrepareContext(ctx, checkSeqClock); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckSeqClock: %w", err)
+	}
+	if q.checkSourcesStmt, err = db.PrepareContext(ctx, checkSources); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckSources: %w", err)
+	}
+	if q.checkStaleIdentitiesStmt, err = db.PrepareContext(ctx, checkStaleIdentities); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckStaleIdentities: %w", err)
+	}
+	if q.checkSynchronizedStmt, err = db.PrepareContext(ctx, checkSynchronized); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckSynchronized: %w", err)
+	}
+	if q.checkUniqueNumbersStmt, err = db.PrepareContext(ctx, checkUniqueNumbers); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckUniqueNumbers: %w", err)
+	}
+	if q.checkUnprovenStmt, err = db.PrepareContext(ctx, checkUnproven); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckUnproven: %w", err)
+	}
+	if q.checkVisibleRowsStmt, err = db.PrepareContext(ctx, checkVisibleRows); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckVisibleRows: %w", err)
+	}
+	if q.checkWalksStmt, err = db.PrepareContext(ctx, checkWalks); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckWalks: %w", err)
+	}
 	if q.claimStmt, err = db.PrepareContext(ctx, claim); err != nil {
 		return nil, fmt.Errorf("error preparing query Claim: %w", err)
 	}
@@ -78,14 +177,29 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.clearRepoErrorStmt, err = db.PrepareContext(ctx, clearRepoError); err != nil {
 		return nil, fmt.Errorf("error preparing query ClearRepoError: %w", err)
 	}
+	if q.collectionBehindStmt, err = db.PrepareContext(ctx, collectionBehind); err != nil {
+		return nil, fmt.Errorf("error preparing query CollectionBehind: %w", err)
+	}
 	if q.collectionIDStmt, err = db.PrepareContext(ctx, collectionID); err != nil {
 		return nil, fmt.Errorf("error preparing query CollectionID: %w", err)
 	}
 	if q.collectionIDsStmt, err = db.PrepareContext(ctx, collectionIDs); err != nil {
 		return nil, fmt.Errorf("error preparing query CollectionIDs: %w", err)
 	}
+	if q.collectionsAfterStmt, err = db.PrepareContext(ctx, collectionsAfter); err != nil {
+		return nil, fmt.Errorf("error preparing query CollectionsAfter: %w", err)
+	}
+	if q.collectionsNamedStmt, err = db.PrepareContext(ctx, collectionsNamed); err != nil {
+		return nil, fmt.Errorf("error preparing query CollectionsNamed: %w", err)
+	}
+	if q.collectionsOfRepoStmt, err = db.PrepareContext(ctx, collectionsOfRepo); err != nil {
+		return nil, fmt.Errorf("error preparing query CollectionsOfRepo: %w", err)
+	}
 	if q.coolHostStmt, err = db.PrepareContext(ctx, coolHost); err != nil {
 		return nil, fmt.Errorf("error preparing query CoolHost: %w", err)
+	}
+	if q.countAttemptStmt, err = db.PrepareContext(ctx, countAttempt); err != nil {
+		return nil, fmt.Errorf("error preparing query CountAttempt: %w", err)
 	}
 	if q.createMetaStmt, err = db.PrepareContext(ctx, createMeta); err != nil {
 		return nil, fmt.Errorf("error preparing query CreateMeta: %w", err)
@@ -99,9 +213,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.deferRowStmt, err = db.PrepareContext(ctx, deferRow); err != nil {
 		return nil, fmt.Errorf("error preparing query DeferRow: %w", err)
 	}
-	if q.deleteAgreeingStatusStmt, err = db.PrepareContext(ctx, deleteAgreeingStatus); err != nil {
-		return nil, fmt.Errorf("error preparing query DeleteAgreeingStatus: %w", err)
-	}
 	if q.deleteHeadStmt, err = db.PrepareContext(ctx, deleteHead); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteHead: %w", err)
 	}
@@ -111,11 +222,17 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.deleteRepoStatusStmt, err = db.PrepareContext(ctx, deleteRepoStatus); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteRepoStatus: %w", err)
 	}
+	if q.dropWishStmt, err = db.PrepareContext(ctx, dropWish); err != nil {
+		return nil, fmt.Errorf("error preparing query DropWish: %w", err)
+	}
 	if q.dueRowsStmt, err = db.PrepareContext(ctx, dueRows); err != nil {
 		return nil, fmt.Errorf("error preparing query DueRows: %w", err)
 	}
 	if q.enqueueStmt, err = db.PrepareContext(ctx, enqueue); err != nil {
 		return nil, fmt.Errorf("error preparing query Enqueue: %w", err)
+	}
+	if q.failingHostsStmt, err = db.PrepareContext(ctx, failingHosts); err != nil {
+		return nil, fmt.Errorf("error preparing query FailingHosts: %w", err)
 	}
 	if q.finishCrawlStmt, err = db.PrepareContext(ctx, finishCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query FinishCrawl: %w", err)
@@ -134,6 +251,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.hostFailedStmt, err = db.PrepareContext(ctx, hostFailed); err != nil {
 		return nil, fmt.Errorf("error preparing query HostFailed: %w", err)
+	}
+	if q.largestCollectionsStmt, err = db.PrepareContext(ctx, largestCollections); err != nil {
+		return nil, fmt.Errorf("error preparing query LargestCollections: %w", err)
 	}
 	if q.lastSeqClockStmt, err = db.PrepareContext(ctx, lastSeqClock); err != nil {
 		return nil, fmt.Errorf("error preparing query LastSeqClock: %w", err)
@@ -159,6 +279,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.pageOfReposStmt, err = db.PrepareContext(ctx, pageOfRepos); err != nil {
 		return nil, fmt.Errorf("error preparing query PageOfRepos: %w", err)
 	}
+	if q.provenAtStmt, err = db.PrepareContext(ctx, provenAt); err != nil {
+		return nil, fmt.Errorf("error preparing query ProvenAt: %w", err)
+	}
 	if q.pruneChangesStmt, err = db.PrepareContext(ctx, pruneChanges); err != nil {
 		return nil, fmt.Errorf("error preparing query PruneChanges: %w", err)
 	}
@@ -180,6 +303,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.raiseSeenRevStmt, err = db.PrepareContext(ctx, raiseSeenRev); err != nil {
 		return nil, fmt.Errorf("error preparing query RaiseSeenRev: %w", err)
 	}
+	if q.refusalCountsStmt, err = db.PrepareContext(ctx, refusalCounts); err != nil {
+		return nil, fmt.Errorf("error preparing query RefusalCounts: %w", err)
+	}
 	if q.refusalSampleStmt, err = db.PrepareContext(ctx, refusalSample); err != nil {
 		return nil, fmt.Errorf("error preparing query RefusalSample: %w", err)
 	}
@@ -195,11 +321,20 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.retryRowStmt, err = db.PrepareContext(ctx, retryRow); err != nil {
 		return nil, fmt.Errorf("error preparing query RetryRow: %w", err)
 	}
+	if q.setAskedStmt, err = db.PrepareContext(ctx, setAsked); err != nil {
+		return nil, fmt.Errorf("error preparing query SetAsked: %w", err)
+	}
 	if q.setCrawlCursorStmt, err = db.PrepareContext(ctx, setCrawlCursor); err != nil {
 		return nil, fmt.Errorf("error preparing query SetCrawlCursor: %w", err)
 	}
 	if q.setIdentityStaleStmt, err = db.PrepareContext(ctx, setIdentityStale); err != nil {
 		return nil, fmt.Errorf("error preparing query SetIdentityStale: %w", err)
+	}
+	if q.setLooksStmt, err = db.PrepareContext(ctx, setLooks); err != nil {
+		return nil, fmt.Errorf("error preparing query SetLooks: %w", err)
+	}
+	if q.setMissingStmt, err = db.PrepareContext(ctx, setMissing); err != nil {
+		return nil, fmt.Errorf("error preparing query SetMissing: %w", err)
 	}
 	if q.setNextSeqStmt, err = db.PrepareContext(ctx, setNextSeq); err != nil {
 		return nil, fmt.Errorf("error preparing query SetNextSeq: %w", err)
@@ -248,6 +383,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.upstreamsStmt, err = db.PrepareContext(ctx, upstreams); err != nil {
 		return nil, fmt.Errorf("error preparing query Upstreams: %w", err)
+	}
+	if q.visibleRowsStmt, err = db.PrepareContext(ctx, visibleRows); err != nil {
+		return nil, fmt.Errorf("error preparing query VisibleRows: %w", err)
 	}
 	if q.voidProofStmt, err = db.PrepareContext(ctx, voidProof); err != nil {
 		return nil, fmt.Errorf("error preparing query VoidProof: %w", err)
@@ -330,6 +468,171 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing bufferedCommitsStmt: %w", cerr)
 		}
 	}
+	if q.checkAccountsStmt != nil {
+		if cerr := q.checkAccountsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkAccountsStmt: %w", cerr)
+		}
+	}
+	if q.checkBufferStmt != nil {
+		if cerr := q.checkBufferStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkBufferStmt: %w", cerr)
+		}
+	}
+	if q.checkChangesStmt != nil {
+		if cerr := q.checkChangesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkChangesStmt: %w", cerr)
+		}
+	}
+	if q.checkCollectionTallyStmt != nil {
+		if cerr := q.checkCollectionTallyStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkCollectionTallyStmt: %w", cerr)
+		}
+	}
+	if q.checkDIDsStmt != nil {
+		if cerr := q.checkDIDsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkDIDsStmt: %w", cerr)
+		}
+	}
+	if q.checkDigestsStmt != nil {
+		if cerr := q.checkDigestsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkDigestsStmt: %w", cerr)
+		}
+	}
+	if q.checkFlagsStmt != nil {
+		if cerr := q.checkFlagsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkFlagsStmt: %w", cerr)
+		}
+	}
+	if q.checkHeadsStmt != nil {
+		if cerr := q.checkHeadsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkHeadsStmt: %w", cerr)
+		}
+	}
+	if q.checkHostsStmt != nil {
+		if cerr := q.checkHostsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkHostsStmt: %w", cerr)
+		}
+	}
+	if q.checkIdentitiesStmt != nil {
+		if cerr := q.checkIdentitiesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkIdentitiesStmt: %w", cerr)
+		}
+	}
+	if q.checkKeysStmt != nil {
+		if cerr := q.checkKeysStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkKeysStmt: %w", cerr)
+		}
+	}
+	if q.checkListedReposStmt != nil {
+		if cerr := q.checkListedReposStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkListedReposStmt: %w", cerr)
+		}
+	}
+	if q.checkMembersStmt != nil {
+		if cerr := q.checkMembersStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkMembersStmt: %w", cerr)
+		}
+	}
+	if q.checkMetaStmt != nil {
+		if cerr := q.checkMetaStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkMetaStmt: %w", cerr)
+		}
+	}
+	if q.checkNSIDsStmt != nil {
+		if cerr := q.checkNSIDsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkNSIDsStmt: %w", cerr)
+		}
+	}
+	if q.checkNumbersBelowNextStmt != nil {
+		if cerr := q.checkNumbersBelowNextStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkNumbersBelowNextStmt: %w", cerr)
+		}
+	}
+	if q.checkOrphansStmt != nil {
+		if cerr := q.checkOrphansStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkOrphansStmt: %w", cerr)
+		}
+	}
+	if q.checkProofTimesStmt != nil {
+		if cerr := q.checkProofTimesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkProofTimesStmt: %w", cerr)
+		}
+	}
+	if q.checkQueueRowsStmt != nil {
+		if cerr := q.checkQueueRowsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkQueueRowsStmt: %w", cerr)
+		}
+	}
+	if q.checkQueueTallyStmt != nil {
+		if cerr := q.checkQueueTallyStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkQueueTallyStmt: %w", cerr)
+		}
+	}
+	if q.checkQueuedStmt != nil {
+		if cerr := q.checkQueuedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkQueuedStmt: %w", cerr)
+		}
+	}
+	if q.checkRefusalsStmt != nil {
+		if cerr := q.checkRefusalsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkRefusalsStmt: %w", cerr)
+		}
+	}
+	if q.checkRepoTallyStmt != nil {
+		if cerr := q.checkRepoTallyStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkRepoTallyStmt: %w", cerr)
+		}
+	}
+	if q.checkResyncingStmt != nil {
+		if cerr := q.checkResyncingStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkResyncingStmt: %w", cerr)
+		}
+	}
+	if q.checkRevsStmt != nil {
+		if cerr := q.checkRevsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkRevsStmt: %w", cerr)
+		}
+	}
+	if q.checkSeqClockStmt != nil {
+		if cerr := q.checkSeqClockStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkSeqClockStmt: %w", cerr)
+		}
+	}
+	if q.checkSourcesStmt != nil {
+		if cerr := q.checkSourcesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkSourcesStmt: %w", cerr)
+		}
+	}
+	if q.checkStaleIdentitiesStmt != nil {
+		if cerr := q.checkStaleIdentitiesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkStaleIdentitiesStmt: %w", cerr)
+		}
+	}
+	if q.checkSynchronizedStmt != nil {
+		if cerr := q.checkSynchronizedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkSynchronizedStmt: %w", cerr)
+		}
+	}
+	if q.checkUniqueNumbersStmt != nil {
+		if cerr := q.checkUniqueNumbersStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkUniqueNumbersStmt: %w", cerr)
+		}
+	}
+	if q.checkUnprovenStmt != nil {
+		if cerr := q.checkUnprovenStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkUnprovenStmt: %w", cerr)
+		}
+	}
+	if q.checkVisibleRowsStmt != nil {
+		if cerr := q.checkVisibleRowsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkVisibleRowsStmt: %w", cerr)
+		}
+	}
+	if q.checkWalksStmt != nil {
+		if cerr := q.checkWalksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkWalksStmt: %w", cerr)
+		}
+	}
 	if q.claimStmt != nil {
 		if cerr := q.claimStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing claimStmt: %w", cerr)
@@ -350,6 +653,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing clearRepoErrorStmt: %w", cerr)
 		}
 	}
+	if q.collectionBehindStmt != nil {
+		if cerr := q.collectionBehindStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing collectionBehindStmt: %w", cerr)
+		}
+	}
 	if q.collectionIDStmt != nil {
 		if cerr := q.collectionIDStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing collectionIDStmt: %w", cerr)
@@ -360,9 +668,29 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing collectionIDsStmt: %w", cerr)
 		}
 	}
+	if q.collectionsAfterStmt != nil {
+		if cerr := q.collectionsAfterStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing collectionsAfterStmt: %w", cerr)
+		}
+	}
+	if q.collectionsNamedStmt != nil {
+		if cerr := q.collectionsNamedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing collectionsNamedStmt: %w", cerr)
+		}
+	}
+	if q.collectionsOfRepoStmt != nil {
+		if cerr := q.collectionsOfRepoStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing collectionsOfRepoStmt: %w", cerr)
+		}
+	}
 	if q.coolHostStmt != nil {
 		if cerr := q.coolHostStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing coolHostStmt: %w", cerr)
+		}
+	}
+	if q.countAttemptStmt != nil {
+		if cerr := q.countAttemptStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countAttemptStmt: %w", cerr)
 		}
 	}
 	if q.createMetaStmt != nil {
@@ -385,11 +713,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing deferRowStmt: %w", cerr)
 		}
 	}
-	if q.deleteAgreeingStatusStmt != nil {
-		if cerr := q.deleteAgreeingStatusStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing deleteAgreeingStatusStmt: %w", cerr)
-		}
-	}
 	if q.deleteHeadStmt != nil {
 		if cerr := q.deleteHeadStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing deleteHeadStmt: %w", cerr)
@@ -405,6 +728,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing deleteRepoStatusStmt: %w", cerr)
 		}
 	}
+	if q.dropWishStmt != nil {
+		if cerr := q.dropWishStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing dropWishStmt: %w", cerr)
+		}
+	}
 	if q.dueRowsStmt != nil {
 		if cerr := q.dueRowsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing dueRowsStmt: %w", cerr)
@@ -413,6 +741,11 @@ func (q *Queries) Close() error {
 	if q.enqueueStmt != nil {
 		if cerr := q.enqueueStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing enqueueStmt: %w", cerr)
+		}
+	}
+	if q.failingHostsStmt != nil {
+		if cerr := q.failingHostsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing failingHostsStmt: %w", cerr)
 		}
 	}
 	if q.finishCrawlStmt != nil {
@@ -443,6 +776,11 @@ func (q *Queries) Close() error {
 	if q.hostFailedStmt != nil {
 		if cerr := q.hostFailedStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing hostFailedStmt: %w", cerr)
+		}
+	}
+	if q.largestCollectionsStmt != nil {
+		if cerr := q.largestCollectionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing largestCollectionsStmt: %w", cerr)
 		}
 	}
 	if q.lastSeqClockStmt != nil {
@@ -485,6 +823,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing pageOfReposStmt: %w", cerr)
 		}
 	}
+	if q.provenAtStmt != nil {
+		if cerr := q.provenAtStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing provenAtStmt: %w", cerr)
+		}
+	}
 	if q.pruneChangesStmt != nil {
 		if cerr := q.pruneChangesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing pruneChangesStmt: %w", cerr)
@@ -520,6 +863,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing raiseSeenRevStmt: %w", cerr)
 		}
 	}
+	if q.refusalCountsStmt != nil {
+		if cerr := q.refusalCountsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing refusalCountsStmt: %w", cerr)
+		}
+	}
 	if q.refusalSampleStmt != nil {
 		if cerr := q.refusalSampleStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing refusalSampleStmt: %w", cerr)
@@ -545,6 +893,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing retryRowStmt: %w", cerr)
 		}
 	}
+	if q.setAskedStmt != nil {
+		if cerr := q.setAskedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setAskedStmt: %w", cerr)
+		}
+	}
 	if q.setCrawlCursorStmt != nil {
 		if cerr := q.setCrawlCursorStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setCrawlCursorStmt: %w", cerr)
@@ -553,6 +906,16 @@ func (q *Queries) Close() error {
 	if q.setIdentityStaleStmt != nil {
 		if cerr := q.setIdentityStaleStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setIdentityStaleStmt: %w", cerr)
+		}
+	}
+	if q.setLooksStmt != nil {
+		if cerr := q.setLooksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setLooksStmt: %w", cerr)
+		}
+	}
+	if q.setMissingStmt != nil {
+		if cerr := q.setMissingStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setMissingStmt: %w", cerr)
 		}
 	}
 	if q.setNextSeqStmt != nil {
@@ -635,6 +998,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing upstreamsStmt: %w", cerr)
 		}
 	}
+	if q.visibleRowsStmt != nil {
+		if cerr := q.visibleRowsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing visibleRowsStmt: %w", cerr)
+		}
+	}
 	if q.voidProofStmt != nil {
 		if cerr := q.voidProofStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing voidProofStmt: %w", cerr)
@@ -682,167 +1050,259 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 }
 
 type Queries struct {
-	db                       DBTX
-	tx                       *sql.Tx
-	addChangeStmt            *sql.Stmt
-	addCollectionStmt        *sql.Stmt
-	addHostStmt              *sql.Stmt
-	addMembersStmt           *sql.Stmt
-	addRefusalsStmt          *sql.Stmt
-	addRepoStmt              *sql.Stmt
-	addUpstreamStmt          *sql.Stmt
-	advanceHeadStmt          *sql.Stmt
-	birthStmt                *sql.Stmt
-	birthsOfStmt             *sql.Stmt
-	bufferCommitStmt         *sql.Stmt
-	bufferSizeStmt           *sql.Stmt
-	bufferedCommitStmt       *sql.Stmt
-	bufferedCommitsStmt      *sql.Stmt
-	claimStmt                *sql.Stmt
-	claimedRowsStmt          *sql.Stmt
-	clearBufferStmt          *sql.Stmt
-	clearRepoErrorStmt       *sql.Stmt
-	collectionIDStmt         *sql.Stmt
-	collectionIDsStmt        *sql.Stmt
-	coolHostStmt             *sql.Stmt
-	createMetaStmt           *sql.Stmt
-	deathStmt                *sql.Stmt
-	deathsOfStmt             *sql.Stmt
-	deferRowStmt             *sql.Stmt
-	deleteAgreeingStatusStmt *sql.Stmt
-	deleteHeadStmt           *sql.Stmt
-	deleteQueueRowStmt       *sql.Stmt
-	deleteRepoStatusStmt     *sql.Stmt
-	dueRowsStmt              *sql.Stmt
-	enqueueStmt              *sql.Stmt
-	finishCrawlStmt          *sql.Stmt
-	forgetRepoStmt           *sql.Stmt
-	hiddenStmt               *sql.Stmt
-	hideStmt                 *sql.Stmt
-	hostAnsweredStmt         *sql.Stmt
-	hostFailedStmt           *sql.Stmt
-	lastSeqClockStmt         *sql.Stmt
-	membershipTallyStmt      *sql.Stmt
-	metaStmt                 *sql.Stmt
-	nextDueStmt              *sql.Stmt
-	openedByStmt             *sql.Stmt
-	pageOfCollectionStmt     *sql.Stmt
-	pageOfCollectionsStmt    *sql.Stmt
-	pageOfReposStmt          *sql.Stmt
-	pruneChangesStmt         *sql.Stmt
-	putHeadStmt              *sql.Stmt
-	putIdentityStmt          *sql.Stmt
-	putRepoStatusStmt        *sql.Stmt
-	queueRowStmt             *sql.Stmt
-	queueTallyStmt           *sql.Stmt
-	raiseSeenRevStmt         *sql.Stmt
-	refusalSampleStmt        *sql.Stmt
-	repoByDIDStmt            *sql.Stmt
-	repoByIDStmt             *sql.Stmt
-	repoTallyStmt            *sql.Stmt
-	retryRowStmt             *sql.Stmt
-	setCrawlCursorStmt       *sql.Stmt
-	setIdentityStaleStmt     *sql.Stmt
-	setNextSeqStmt           *sql.Stmt
-	setRepoAccountStmt       *sql.Stmt
-	setRepoErrorStmt         *sql.Stmt
-	setRepoProvenStmt        *sql.Stmt
-	setRepoSeqStmt           *sql.Stmt
-	setRepoStateStmt         *sql.Stmt
-	setStatusCheckedStmt     *sql.Stmt
-	setUpstreamCursorStmt    *sql.Stmt
-	setUpstreamKindStmt      *sql.Stmt
-	showStmt                 *sql.Stmt
-	signingKeyStmt           *sql.Stmt
-	staleAnswerStmt          *sql.Stmt
-	startCrawlStmt           *sql.Stmt
-	tickSeqClockStmt         *sql.Stmt
-	upstreamByIDStmt         *sql.Stmt
-	upstreamsStmt            *sql.Stmt
-	voidProofStmt            *sql.Stmt
-	wantCrawlStmt            *sql.Stmt
+	db                        DBTX
+	tx                        *sql.Tx
+	addChangeStmt             *sql.Stmt
+	addCollectionStmt         *sql.Stmt
+	addHostStmt               *sql.Stmt
+	addMembersStmt            *sql.Stmt
+	addRefusalsStmt           *sql.Stmt
+	addRepoStmt               *sql.Stmt
+	addUpstreamStmt           *sql.Stmt
+	advanceHeadStmt           *sql.Stmt
+	birthStmt                 *sql.Stmt
+	birthsOfStmt              *sql.Stmt
+	bufferCommitStmt          *sql.Stmt
+	bufferSizeStmt            *sql.Stmt
+	bufferedCommitStmt        *sql.Stmt
+	bufferedCommitsStmt       *sql.Stmt
+	checkAccountsStmt         *sql.Stmt
+	checkBufferStmt           *sql.Stmt
+	checkChangesStmt          *sql.Stmt
+	checkCollectionTallyStmt  *sql.Stmt
+	checkDIDsStmt             *sql.Stmt
+	checkDigestsStmt          *sql.Stmt
+	checkFlagsStmt            *sql.Stmt
+	checkHeadsStmt            *sql.Stmt
+	checkHostsStmt            *sql.Stmt
+	checkIdentitiesStmt       *sql.Stmt
+	checkKeysStmt             *sql.Stmt
+	checkListedReposStmt      *sql.Stmt
+	checkMembersStmt          *sql.Stmt
+	checkMetaStmt             *sql.Stmt
+	checkNSIDsStmt            *sql.Stmt
+	checkNumbersBelowNextStmt *sql.Stmt
+	checkOrphansStmt          *sql.Stmt
+	checkProofTimesStmt       *sql.Stmt
+	checkQueueRowsStmt        *sql.Stmt
+	checkQueueTallyStmt       *sql.Stmt
+	checkQueuedStmt           *sql.Stmt
+	checkRefusalsStmt         *sql.Stmt
+	checkRepoTallyStmt        *sql.Stmt
+	checkResyncingStmt        *sql.Stmt
+	checkRevsStmt             *sql.Stmt
+	checkSeqClockStmt         *sql.Stmt
+	checkSourcesStmt          *sql.Stmt
+	checkStaleIdentitiesStmt  *sql.Stmt
+	checkSynchronizedStmt     *sql.Stmt
+	checkUniqueNumbersStmt    *sql.Stmt
+	checkUnprovenStmt         *sql.Stmt
+	checkVisibleRowsStmt      *sql.Stmt
+	checkWalksStmt            *sql.Stmt
+	claimStmt                 *sql.Stmt
+	claimedRowsStmt           *sql.Stmt
+	clearBufferStmt           *sql.Stmt
+	clearRepoErrorStmt        *sql.Stmt
+	collectionBehindStmt      *sql.Stmt
+	collectionIDStmt          *sql.Stmt
+	collectionIDsStmt         *sql.Stmt
+	collectionsAfterStmt      *sql.Stmt
+	collectionsNamedStmt      *sql.Stmt
+	collectionsOfRepoStmt     *sql.Stmt
+	coolHostStmt              *sql.Stmt
+	countAttemptStmt          *sql.Stmt
+	createMetaStmt            *sql.Stmt
+	deathStmt                 *sql.Stmt
+	deathsOfStmt              *sql.Stmt
+	deferRowStmt              *sql.Stmt
+	deleteHeadStmt            *sql.Stmt
+	deleteQueueRowStmt        *sql.Stmt
+	deleteRepoStatusStmt      *sql.Stmt
+	dropWishStmt              *sql.Stmt
+	dueRowsStmt               *sql.Stmt
+	enqueueStmt               *sql.Stmt
+	failingHostsStmt          *sql.Stmt
+	finishCrawlStmt           *sql.Stmt
+	forgetRepoStmt            *sql.Stmt
+	hiddenStmt                *sql.Stmt
+	hideStmt                  *sql.Stmt
+	hostAnsweredStmt          *sql.Stmt
+	hostFailedStmt            *sql.Stmt
+	largestCollectionsStmt    *sql.Stmt
+	lastSeqClockStmt          *sql.Stmt
+	membershipTallyStmt       *sql.Stmt
+	metaStmt                  *sql.Stmt
+	nextDueStmt               *sql.Stmt
+	openedByStmt              *sql.Stmt
+	pageOfCollectionStmt      *sql.Stmt
+	pageOfCollectionsStmt     *sql.Stmt
+	pageOfReposStmt           *sql.Stmt
+	provenAtStmt              *sql.Stmt
+	pruneChangesStmt          *sql.Stmt
+	putHeadStmt               *sql.Stmt
+	putIdentityStmt           *sql.Stmt
+	putRepoStatusStmt         *sql.Stmt
+	queueRowStmt              *sql.Stmt
+	queueTallyStmt            *sql.Stmt
+	raiseSeenRevStmt          *sql.Stmt
+	refusalCountsStmt         *sql.Stmt
+	refusalSampleStmt         *sql.Stmt
+	repoByDIDStmt             *sql.Stmt
+	repoByIDStmt              *sql.Stmt
+	repoTallyStmt             *sql.Stmt
+	retryRowStmt              *sql.Stmt
+	setAskedStmt              *sql.Stmt
+	setCrawlCursorStmt        *sql.Stmt
+	setIdentityStaleStmt      *sql.Stmt
+	setLooksStmt              *sql.Stmt
+	setMissingStmt            *sql.Stmt
+	setNextSeqStmt            *sql.Stmt
+	setRepoAccountStmt        *sql.Stmt
+	setRepoErrorStmt          *sql.Stmt
+	setRepoProvenStmt         *sql.Stmt
+	setRepoSeqStmt            *sql.Stmt
+	setRepoStateStmt          *sql.Stmt
+	setStatusCheckedStmt      *sql.Stmt
+	setUpstreamCursorStmt     *sql.Stmt
+	setUpstreamKindStmt       *sql.Stmt
+	showStmt                  *sql.Stmt
+	signingKeyStmt            *sql.Stmt
+	staleAnswerStmt           *sql.Stmt
+	startCrawlStmt            *sql.Stmt
+	tickSeqClockStmt          *sql.Stmt
+	upstreamByIDStmt          *sql.Stmt
+	upstreamsStmt             *sql.Stmt
+	visibleRowsStmt           *sql.Stmt
+	voidProofStmt             *sql.Stmt
+	wantCrawlStmt             *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
-		db:                       tx,
-		tx:                       tx,
-		addChangeStmt:            q.addChangeStmt,
-		addCollectionStmt:        q.addCollectionStmt,
-		addHostStmt:              q.addHostStmt,
-		addMembersStmt:           q.addMembersStmt,
-		addRefusalsStmt:          q.addRefusalsStmt,
-		addRepoStmt:              q.addRepoStmt,
-		addUpstreamStmt:          q.addUpstreamStmt,
-		advanceHeadStmt:          q.advanceHeadStmt,
-		birthStmt:                q.birthStmt,
-		birthsOfStmt:             q.birthsOfStmt,
-		bufferCommitStmt:         q.bufferCommitStmt,
-		bufferSizeStmt:           q.bufferSizeStmt,
-		bufferedCommitStmt:       q.bufferedCommitStmt,
-		bufferedCommitsStmt:      q.bufferedCommitsStmt,
-		claimStmt:                q.claimStmt,
-		claimedRowsStmt:          q.claimedRowsStmt,
-		clearBufferStmt:          q.clearBufferStmt,
-		clearRepoErrorStmt:       q.clearRepoErrorStmt,
-		collectionIDStmt:         q.collectionIDStmt,
-		collectionIDsStmt:        q.collectionIDsStmt,
-		coolHostStmt:             q.coolHostStmt,
-		createMetaStmt:           q.createMetaStmt,
-		deathStmt:                q.deathStmt,
-		deathsOfStmt:             q.deathsOfStmt,
-		deferRowStmt:             q.deferRowStmt,
-		deleteAgreeingStatusStmt: q.deleteAgreeingStatusStmt,
-		deleteHeadStmt:           q.deleteHeadStmt,
-		deleteQueueRowStmt:       q.deleteQueueRowStmt,
-		deleteRepoStatusStmt:     q.deleteRepoStatusStmt,
-		dueRowsStmt:              q.dueRowsStmt,
-		enqueueStmt:              q.enqueueStmt,
-		finishCrawlStmt:          q.finishCrawlStmt,
-		forgetRepoStmt:           q.forgetRepoStmt,
-		hiddenStmt:               q.hiddenStmt,
-		hideStmt:                 q.hideStmt,
-		hostAnsweredStmt:         q.hostAnsweredStmt,
-		hostFailedStmt:           q.hostFailedStmt,
-		lastSeqClockStmt:         q.lastSeqClockStmt,
-		membershipTallyStmt:      q.membershipTallyStmt,
-		metaStmt:                 q.metaStmt,
-		nextDueStmt:              q.nextDueStmt,
-		openedByStmt:             q.openedByStmt,
-		pageOfCollectionStmt:     q.pageOfCollectionStmt,
-		pageOfCollectionsStmt:    q.pageOfCollectionsStmt,
-		pageOfReposStmt:          q.pageOfReposStmt,
-		pruneChangesStmt:         q.pruneChangesStmt,
-		putHeadStmt:              q.putHeadStmt,
-		putIdentityStmt:          q.putIdentityStmt,
-		putRepoStatusStmt:        q.putRepoStatusStmt,
-		queueRowStmt:             q.queueRowStmt,
-		queueTallyStmt:           q.queueTallyStmt,
-		raiseSeenRevStmt:         q.raiseSeenRevStmt,
-		refusalSampleStmt:        q.refusalSampleStmt,
-		repoByDIDStmt:            q.repoByDIDStmt,
-		repoByIDStmt:             q.repoByIDStmt,
-		repoTallyStmt:            q.repoTallyStmt,
-		retryRowStmt:             q.retryRowStmt,
-		setCrawlCursorStmt:       q.setCrawlCursorStmt,
-		setIdentityStaleStmt:     q.setIdentityStaleStmt,
-		setNextSeqStmt:           q.setNextSeqStmt,
-		setRepoAccountStmt:       q.setRepoAccountStmt,
-		setRepoErrorStmt:         q.setRepoErrorStmt,
-		setRepoProvenStmt:        q.setRepoProvenStmt,
-		setRepoSeqStmt:           q.setRepoSeqStmt,
-		setRepoStateStmt:         q.setRepoStateStmt,
-		setStatusCheckedStmt:     q.setStatusCheckedStmt,
-		setUpstreamCursorStmt:    q.setUpstreamCursorStmt,
-		setUpstreamKindStmt:      q.setUpstreamKindStmt,
-		showStmt:                 q.showStmt,
-		signingKeyStmt:           q.signingKeyStmt,
-		staleAnswerStmt:          q.staleAnswerStmt,
-		startCrawlStmt:           q.startCrawlStmt,
-		tickSeqClockStmt:         q.tickSeqClockStmt,
-		upstreamByIDStmt:         q.upstreamByIDStmt,
-		upstreamsStmt:            q.upstreamsStmt,
-		voidProofStmt:            q.voidProofStmt,
-		wantCrawlStmt:            q.wantCrawlStmt,
+		db:                        tx,
+		tx:                        tx,
+		addChangeStmt:             q.addChangeStmt,
+		addCollectionStmt:         q.addCollectionStmt,
+		addHostStmt:               q.addHostStmt,
+		addMembersStmt:            q.addMembersStmt,
+		addRefusalsStmt:           q.addRefusalsStmt,
+		addRepoStmt:               q.addRepoStmt,
+		addUpstreamStmt:           q.addUpstreamStmt,
+		advanceHeadStmt:           q.advanceHeadStmt,
+		birthStmt:                 q.birthStmt,
+		birthsOfStmt:              q.birthsOfStmt,
+		bufferCommitStmt:          q.bufferCommitStmt,
+		bufferSizeStmt:            q.bufferSizeStmt,
+		bufferedCommitStmt:        q.bufferedCommitStmt,
+		bufferedCommitsStmt:       q.bufferedCommitsStmt,
+		checkAccountsStmt:         q.checkAccountsStmt,
+		checkBufferStmt:           q.checkBufferStmt,
+		checkChangesStmt:          q.checkChangesStmt,
+		checkCollectionTallyStmt:  q.checkCollectionTallyStmt,
+		checkDIDsStmt:             q.checkDIDsStmt,
+		checkDigestsStmt:          q.checkDigestsStmt,
+		checkFlagsStmt:            q.checkFlagsStmt,
+		checkHeadsStmt:            q.checkHeadsStmt,
+		checkHostsStmt:            q.checkHostsStmt,
+		checkIdentitiesStmt:       q.checkIdentitiesStmt,
+		checkKeysStmt:             q.checkKeysStmt,
+		checkListedReposStmt:      q.checkListedReposStmt,
+		checkMembersStmt:          q.checkMembersStmt,
+		checkMetaStmt:             q.checkMetaStmt,
+		checkNSIDsStmt:            q.checkNSIDsStmt,
+		checkNumbersBelowNextStmt: q.checkNumbersBelowNextStmt,
+		checkOrphansStmt:          q.checkOrphansStmt,
+		checkProofTimesStmt:       q.checkProofTimesStmt,
+		checkQueueRowsStmt:        q.checkQueueRowsStmt,
+		checkQueueTallyStmt:       q.checkQueueTallyStmt,
+		checkQueuedStmt:           q.checkQueuedStmt,
+		checkRefusalsStmt:         q.checkRefusalsStmt,
+		checkRepoTallyStmt:        q.checkRepoTallyStmt,
+		checkResyncingStmt:        q.checkResyncingStmt,
+		checkRevsStmt:             q.checkRevsStmt,
+		checkSeqClockStmt:         q.checkSeqClockStmt,
+		checkSourcesStmt:          q.checkSourcesStmt,
+		checkStaleIdentitiesStmt:  q.checkStaleIdentitiesStmt,
+		checkSynchronizedStmt:     q.checkSynchronizedStmt,
+		checkUniqueNumbersStmt:    q.checkUniqueNumbersStmt,
+		checkUnprovenStmt:         q.checkUnprovenStmt,
+		checkVisibleRowsStmt:      q.checkVisibleRowsStmt,
+		checkWalksStmt:            q.checkWalksStmt,
+		claimStmt:                 q.claimStmt,
+		claimedRowsStmt:           q.claimedRowsStmt,
+		clearBufferStmt:           q.clearBufferStmt,
+		clearRepoErrorStmt:        q.clearRepoErrorStmt,
+		collectionBehindStmt:      q.collectionBehindStmt,
+		collectionIDStmt:          q.collectionIDStmt,
+		collectionIDsStmt:         q.collectionIDsStmt,
+		collectionsAfterStmt:      q.collectionsAfterStmt,
+		collectionsNamedStmt:      q.collectionsNamedStmt,
+		collectionsOfRepoStmt:     q.collectionsOfRepoStmt,
+		coolHostStmt:              q.coolHostStmt,
+		countAttemptStmt:          q.countAttemptStmt,
+		createMetaStmt:            q.createMetaStmt,
+		deathStmt:                 q.deathStmt,
+		deathsOfStmt:              q.deathsOfStmt,
+		deferRowStmt:              q.deferRowStmt,
+		deleteHeadStmt:            q.deleteHeadStmt,
+		deleteQueueRowStmt:        q.deleteQueueRowStmt,
+		deleteRepoStatusStmt:      q.deleteRepoStatusStmt,
+		dropWishStmt:              q.dropWishStmt,
+		dueRowsStmt:               q.dueRowsStmt,
+		enqueueStmt:               q.enqueueStmt,
+		failingHostsStmt:          q.failingHostsStmt,
+		finishCrawlStmt:           q.finishCrawlStmt,
+		forgetRepoStmt:            q.forgetRepoStmt,
+		hiddenStmt:                q.hiddenStmt,
+		hideStmt:                  q.hideStmt,
+		hostAnsweredStmt:          q.hostAnsweredStmt,
+		hostFailedStmt:            q.hostFailedStmt,
+		largestCollectionsStmt:    q.largestCollectionsStmt,
+		lastSeqClockStmt:          q.lastSeqClockStmt,
+		membershipTallyStmt:       q.membershipTallyStmt,
+		metaStmt:                  q.metaStmt,
+		nextDueStmt:               q.nextDueStmt,
+		openedByStmt:              q.openedByStmt,
+		pageOfCollectionStmt:      q.pageOfCollectionStmt,
+		pageOfCollectionsStmt:     q.pageOfCollectionsStmt,
+		pageOfReposStmt:           q.pageOfReposStmt,
+		provenAtStmt:              q.provenAtStmt,
+		pruneChangesStmt:          q.pruneChangesStmt,
+		putHeadStmt:               q.putHeadStmt,
+		putIdentityStmt:           q.putIdentityStmt,
+		putRepoStatusStmt:         q.putRepoStatusStmt,
+		queueRowStmt:              q.queueRowStmt,
+		queueTallyStmt:            q.queueTallyStmt,
+		raiseSeenRevStmt:          q.raiseSeenRevStmt,
+		refusalCountsStmt:         q.refusalCountsStmt,
+		refusalSampleStmt:         q.refusalSampleStmt,
+		repoByDIDStmt:             q.repoByDIDStmt,
+		repoByIDStmt:              q.repoByIDStmt,
+		repoTallyStmt:             q.repoTallyStmt,
+		retryRowStmt:              q.retryRowStmt,
+		setAskedStmt:              q.setAskedStmt,
+		setCrawlCursorStmt:        q.setCrawlCursorStmt,
+		setIdentityStaleStmt:      q.setIdentityStaleStmt,
+		setLooksStmt:              q.setLooksStmt,
+		setMissingStmt:            q.setMissingStmt,
+		setNextSeqStmt:            q.setNextSeqStmt,
+		setRepoAccountStmt:        q.setRepoAccountStmt,
+		setRepoErrorStmt:          q.setRepoErrorStmt,
+		setRepoProvenStmt:         q.setRepoProvenStmt,
+		setRepoSeqStmt:            q.setRepoSeqStmt,
+		setRepoStateStmt:          q.setRepoStateStmt,
+		setStatusCheckedStmt:      q.setStatusCheckedStmt,
+		setUpstreamCursorStmt:     q.setUpstreamCursorStmt,
+		setUpstreamKindStmt:       q.setUpstreamKindStmt,
+		showStmt:                  q.showStmt,
+		signingKeyStmt:            q.signingKeyStmt,
+		staleAnswerStmt:           q.staleAnswerStmt,
+		startCrawlStmt:            q.startCrawlStmt,
+		tickSeqClockStmt:          q.tickSeqClockStmt,
+		upstreamByIDStmt:          q.upstreamByIDStmt,
+		upstreamsStmt:             q.upstreamsStmt,
+		visibleRowsStmt:           q.visibleRowsStmt,
+		voidProofStmt:             q.voidProofStmt,
+		wantCrawlStmt:             q.wantCrawlStmt,
 	}
 }

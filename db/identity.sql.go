@@ -51,22 +51,27 @@ func (q *Queries) HostAnswered(ctx context.Context, id int64) error {
 }
 
 const hostFailed = `-- name: HostFailed :one
-UPDATE host SET failures = failures + 1, error = ?1, error_at = ?2,
+UPDATE host SET failures = failures + (cooldown_until <= ?1), error = ?2, error_at = ?1,
                 status = CASE WHEN failures >= 9 THEN 'offline' ELSE status END
-WHERE id = ?3 RETURNING failures
+WHERE id = ?3 RETURNING failures, cooldown_until
 `
 
 type HostFailedParams struct {
-	Error *string
 	Now   *int64
+	Error *string
 	ID    int64
 }
 
-func (q *Queries) HostFailed(ctx context.Context, arg HostFailedParams) (int64, error) {
-	row := q.queryRow(ctx, q.hostFailedStmt, hostFailed, arg.Error, arg.Now, arg.ID)
-	var failures int64
-	err := row.Scan(&failures)
-	return failures, err
+type HostFailedRow struct {
+	Failures      int64
+	CooldownUntil int64
+}
+
+func (q *Queries) HostFailed(ctx context.Context, arg HostFailedParams) (HostFailedRow, error) {
+	row := q.queryRow(ctx, q.hostFailedStmt, hostFailed, arg.Now, arg.Error, arg.ID)
+	var i HostFailedRow
+	err := row.Scan(&i.Failures, &i.CooldownUntil)
+	return i, err
 }
 
 const putIdentity = `-- name: PutIdentity :exec

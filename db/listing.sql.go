@@ -165,3 +165,52 @@ func (q *Queries) PageOfRepos(ctx context.Context, arg PageOfReposParams) ([]Pag
 	}
 	return items, nil
 }
+
+const visibleRows = `-- name: VisibleRows :many
+SELECT m.collection_id, m.seq, c.nsid, r.did
+FROM membership m CROSS JOIN collection c CROSS JOIN repo r
+WHERE (m.collection_id, m.seq) > (?1, ?2) AND m.seq > 0
+  AND c.id = m.collection_id AND r.id = m.repo_id
+ORDER BY m.collection_id, m.seq LIMIT ?3
+`
+
+type VisibleRowsParams struct {
+	CollectionID int64
+	After        int64
+	MaxRows      int64
+}
+
+type VisibleRowsRow struct {
+	CollectionID int64
+	Seq          int64
+	NSID         string
+	DID          string
+}
+
+func (q *Queries) VisibleRows(ctx context.Context, arg VisibleRowsParams) ([]VisibleRowsRow, error) {
+	rows, err := q.query(ctx, q.visibleRowsStmt, visibleRows, arg.CollectionID, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VisibleRowsRow
+	for rows.Next() {
+		var i VisibleRowsRow
+		if err := rows.Scan(
+			&i.CollectionID,
+			&i.Seq,
+			&i.NSID,
+			&i.DID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

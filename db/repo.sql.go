@@ -57,22 +57,6 @@ func (q *Queries) ClearRepoError(ctx context.Context, id int64) error {
 	return err
 }
 
-const deleteAgreeingStatus = `-- name: DeleteAgreeingStatus :exec
-DELETE FROM repo_status
-WHERE repo_id = ?1 AND active = ?2 AND status IS ?3
-`
-
-type DeleteAgreeingStatusParams struct {
-	RepoID int64
-	Active int64
-	Status *string
-}
-
-func (q *Queries) DeleteAgreeingStatus(ctx context.Context, arg DeleteAgreeingStatusParams) error {
-	_, err := q.exec(ctx, q.deleteAgreeingStatusStmt, deleteAgreeingStatus, arg.RepoID, arg.Active, arg.Status)
-	return err
-}
-
 const deleteHead = `-- name: DeleteHead :exec
 DELETE FROM repo_head WHERE repo_id = ?1
 `
@@ -97,7 +81,7 @@ func (q *Queries) DeleteRepoStatus(ctx context.Context, arg DeleteRepoStatusPara
 }
 
 const forgetRepo = `-- name: ForgetRepo :exec
-UPDATE repo SET seen_rev = NULL, proof = NULL, proven_at = NULL WHERE id = ?1
+UPDATE repo SET seen_rev = NULL, proof = NULL WHERE id = ?1
 `
 
 func (q *Queries) ForgetRepo(ctx context.Context, id int64) error {
@@ -169,7 +153,7 @@ func (q *Queries) RaiseSeenRev(ctx context.Context, arg RaiseSeenRevParams) erro
 }
 
 const repoByDID = `-- name: RepoByDID :one
-SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.seen_rev,
+SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
        h.rev, h.data, h.cid,
        i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
        o.hostname, o.insecure
@@ -188,6 +172,7 @@ type RepoByDIDRow struct {
 	Status     *string
 	Seq        int64
 	Proof      *int64
+	ProvenAt   *int64
 	SeenRev    *int64
 	Rev        *int64
 	Data       []byte
@@ -212,6 +197,7 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 		&i.Status,
 		&i.Seq,
 		&i.Proof,
+		&i.ProvenAt,
 		&i.SeenRev,
 		&i.Rev,
 		&i.Data,
@@ -228,7 +214,7 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 }
 
 const repoByID = `-- name: RepoByID :one
-SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.seen_rev,
+SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
        h.rev, h.data, h.cid,
        i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
        o.hostname, o.insecure
@@ -247,6 +233,7 @@ type RepoByIDRow struct {
 	Status     *string
 	Seq        int64
 	Proof      *int64
+	ProvenAt   *int64
 	SeenRev    *int64
 	Rev        *int64
 	Data       []byte
@@ -271,6 +258,7 @@ func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
 		&i.Status,
 		&i.Seq,
 		&i.Proof,
+		&i.ProvenAt,
 		&i.SeenRev,
 		&i.Rev,
 		&i.Data,

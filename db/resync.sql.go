@@ -152,6 +152,15 @@ func (q *Queries) ClearBuffer(ctx context.Context, repoID int64) error {
 	return err
 }
 
+const countAttempt = `-- name: CountAttempt :exec
+UPDATE resync_queue SET attempts = attempts + 1 WHERE repo_id = ?1
+`
+
+func (q *Queries) CountAttempt(ctx context.Context, repoID int64) error {
+	_, err := q.exec(ctx, q.countAttemptStmt, countAttempt, repoID)
+	return err
+}
+
 const deferRow = `-- name: DeferRow :exec
 UPDATE resync_queue SET claim = NULL, not_before = ?1 WHERE repo_id = ?2
 `
@@ -175,8 +184,23 @@ func (q *Queries) DeleteQueueRow(ctx context.Context, repoID int64) error {
 	return err
 }
 
+const dropWish = `-- name: DropWish :exec
+UPDATE resync_queue SET want_rev = NULL WHERE repo_id = ?1 AND want_rev <= ?2
+`
+
+type DropWishParams struct {
+	RepoID int64
+	Rev    *int64
+}
+
+func (q *Queries) DropWish(ctx context.Context, arg DropWishParams) error {
+	_, err := q.exec(ctx, q.dropWishStmt, dropWish, arg.RepoID, arg.Rev)
+	return err
+}
+
 const dueRows = `-- name: DueRows :many
-SELECT q.repo_id, q.reason, q.background, q.attempts, q.generation, q.want_rev,
+SELECT q.repo_id, q.reason, q.background, q.attempts, q.generation, q.want_rev, q.ask_status, q.missing_since,
+       q.looks,
        CAST(coalesce((SELECT o.cooldown_until FROM identity i CROSS JOIN host o
                       WHERE i.repo_id = q.repo_id AND o.id = i.host_id), 0) AS INTEGER) AS cooldown_until
 FROM resync_queue q
@@ -197,6 +221,9 @@ type DueRowsRow struct {
 	Attempts      int64
 	Generation    int64
 	WantRev       *int64
+	AskStatus     int64
+	MissingSince  *int64
+	Looks         int64
 	CooldownUntil int64
 }
 
@@ -216,6 +243,9 @@ func (q *Queries) DueRows(ctx context.Context, arg DueRowsParams) ([]DueRowsRow,
 			&i.Attempts,
 			&i.Generation,
 			&i.WantRev,
+			&i.AskStatus,
+			&i.MissingSince,
+			&i.Looks,
 			&i.CooldownUntil,
 		); err != nil {
 			return nil, err
@@ -232,15 +262,17 @@ func (q *Queries) DueRows(ctx context.Context, arg DueRowsParams) ([]DueRowsRow,
 }
 
 const enqueue = `-- name: Enqueue :exec
-INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, want_rev, queued_at, generation)
+INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, want_rev, ask_status, looks, queued_at, generation)
 VALUES (?1, ?2, ?3, ?4, ?5,
-        ?6, ?7, ?8)
+        ?6, ?7, ?8, ?9, ?10)
 ON CONFLICT (repo_id) DO UPDATE SET
   reason = CASE WHEN excluded.priority < resync_queue.priority THEN excluded.reason ELSE resync_queue.reason END,
   priority = min(resync_queue.priority, excluded.priority),
   background = min(resync_queue.background, excluded.background),
   not_before = min(resync_queue.not_before, excluded.not_before),
   want_rev = coalesce(max(resync_queue.want_rev, excluded.want_rev), resync_queue.want_rev, excluded.want_rev),
+  ask_status = max(resync_queue.ask_status, excluded.ask_status),
+  looks = max(resync_queue.looks, excluded.looks),
   generation = resync_queue.generation + excluded.generation
 `
 
@@ -251,6 +283,8 @@ type EnqueueParams struct {
 	Background int64
 	NotBefore  int64
 	WantRev    *int64
+	AskStatus  int64
+	Looks      int64
 	Now        int64
 	Voids      int64
 }
@@ -263,6 +297,8 @@ func (q *Queries) Enqueue(ctx context.Context, arg EnqueueParams) error {
 		arg.Background,
 		arg.NotBefore,
 		arg.WantRev,
+		arg.AskStatus,
+		arg.Looks,
 		arg.Now,
 		arg.Voids,
 	)
@@ -282,7 +318,7 @@ func (q *Queries) NextDue(ctx context.Context, priority int64) (int64, error) {
 }
 
 const queueRow = `-- name: QueueRow :one
-SELECT repo_id, reason, priority, background, not_before, attempts, generation, claim, want_rev, queued_at, stale_rev, stale_count, stale_since FROM resync_queue WHERE repo_id = ?1
+SELECT repo_id, reason, priority, background, not_before, attempts, generation, claim, want_rev, ask_status, missing_since, looks, queued_at, stale_rev, stale_count, stale_since FROM resync_queue WHERE repo_id = ?1
 `
 
 func (q *Queries) QueueRow(ctx context.Context, repoID int64) (ResyncQueue, error) {
@@ -298,6 +334,9 @@ func (q *Queries) QueueRow(ctx context.Context, repoID int64) (ResyncQueue, erro
 		&i.Generation,
 		&i.Claim,
 		&i.WantRev,
+		&i.AskStatus,
+		&i.MissingSince,
+		&i.Looks,
 		&i.QueuedAt,
 		&i.StaleRev,
 		&i.StaleCount,
@@ -330,6 +369,43 @@ func (q *Queries) RetryRow(ctx context.Context, arg RetryRowParams) error {
 		arg.Background,
 		arg.RepoID,
 	)
+	return err
+}
+
+const setAsked = `-- name: SetAsked :exec
+UPDATE resync_queue SET ask_status = 0 WHERE repo_id = ?1
+`
+
+func (q *Queries) SetAsked(ctx context.Context, repoID int64) error {
+	_, err := q.exec(ctx, q.setAskedStmt, setAsked, repoID)
+	return err
+}
+
+const setLooks = `-- name: SetLooks :exec
+UPDATE resync_queue SET looks = ?1 WHERE repo_id = ?2
+`
+
+type SetLooksParams struct {
+	Looks  int64
+	RepoID int64
+}
+
+func (q *Queries) SetLooks(ctx context.Context, arg SetLooksParams) error {
+	_, err := q.exec(ctx, q.setLooksStmt, setLooks, arg.Looks, arg.RepoID)
+	return err
+}
+
+const setMissing = `-- name: SetMissing :exec
+UPDATE resync_queue SET missing_since = ?1 WHERE repo_id = ?2
+`
+
+type SetMissingParams struct {
+	Since  *int64
+	RepoID int64
+}
+
+func (q *Queries) SetMissing(ctx context.Context, arg SetMissingParams) error {
+	_, err := q.exec(ctx, q.setMissingStmt, setMissing, arg.Since, arg.RepoID)
 	return err
 }
 

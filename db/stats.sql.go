@@ -10,8 +10,7 @@ import (
 )
 
 const membershipTally = `-- name: MembershipTally :one
-SELECT CAST(coalesce(sum(members), 0) AS INTEGER) AS memberships, count(*) AS collections
-FROM collection WHERE members > 0
+SELECT memberships, collections FROM collection_tally WHERE one = 1
 `
 
 type MembershipTallyRow struct {

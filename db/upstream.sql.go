@@ -90,11 +90,12 @@ func (q *Queries) SetUpstreamKind(ctx context.Context, arg SetUpstreamKindParams
 }
 
 const startCrawl = `-- name: StartCrawl :exec
-UPDATE upstream SET crawl_started_at = ?1, crawl_cursor = NULL WHERE id = ?2
+UPDATE upstream SET crawl_started_at = max(CAST(?1 AS INTEGER), coalesce(crawl_wanted_at, 0)), crawl_cursor = NULL
+WHERE id = ?2
 `
 
 type StartCrawlParams struct {
-	Now *int64
+	Now int64
 	ID  int64
 }
 

@@ -25,3 +25,10 @@ FROM (SELECT m.seq, m.repo_id
 CROSS JOIN repo r
 WHERE r.id = d.repo_id
 ORDER BY d.seq;
+
+-- name: VisibleRows :many
+SELECT m.collection_id, m.seq, c.nsid, r.did
+FROM membership m CROSS JOIN collection c CROSS JOIN repo r
+WHERE (m.collection_id, m.seq) > (sqlc.arg(collection_id), sqlc.arg(after)) AND m.seq > 0
+  AND c.id = m.collection_id AND r.id = m.repo_id
+ORDER BY m.collection_id, m.seq LIMIT sqlc.arg(max_rows);

@@ -1,5 +1,5 @@
 -- name: RepoByDID :one
-SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.seen_rev,
+SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
        h.rev, h.data, h.cid,
        i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
        o.hostname, o.insecure
@@ -10,7 +10,7 @@ LEFT JOIN host o ON o.id = i.host_id
 WHERE r.did = sqlc.arg(did);
 
 -- name: RepoByID :one
-SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.seen_rev,
+SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
        h.rev, h.data, h.cid,
        i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
        o.hostname, o.insecure
@@ -52,7 +52,7 @@ UPDATE repo SET error = NULL, error_at = NULL WHERE id = sqlc.arg(id) AND error 
 UPDATE repo SET proof = NULL WHERE id = sqlc.arg(id);
 
 -- name: ForgetRepo :exec
-UPDATE repo SET seen_rev = NULL, proof = NULL, proven_at = NULL WHERE id = sqlc.arg(id);
+UPDATE repo SET seen_rev = NULL, proof = NULL WHERE id = sqlc.arg(id);
 
 -- name: AdvanceHead :execrows
 UPDATE repo_head SET rev = sqlc.arg(rev), data = sqlc.arg(data), cid = sqlc.arg(cid)
@@ -74,7 +74,3 @@ ON CONFLICT (repo_id, source) DO UPDATE SET active = excluded.active, status = e
 
 -- name: DeleteRepoStatus :exec
 DELETE FROM repo_status WHERE repo_id = sqlc.arg(repo_id) AND source = sqlc.arg(source);
-
--- name: DeleteAgreeingStatus :exec
-DELETE FROM repo_status
-WHERE repo_id = sqlc.arg(repo_id) AND active = sqlc.arg(active) AND status IS sqlc.arg(status);

@@ -1,20 +1,23 @@
 -- name: Enqueue :exec
-INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, want_rev, queued_at, generation)
+INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, want_rev, ask_status, looks, queued_at, generation)
 VALUES (sqlc.arg(repo_id), sqlc.arg(reason), sqlc.arg(priority), sqlc.arg(background), sqlc.arg(not_before),
-        sqlc.arg(want_rev), sqlc.arg(now), sqlc.arg(voids))
+        sqlc.arg(want_rev), sqlc.arg(ask_status), sqlc.arg(looks), sqlc.arg(now), sqlc.arg(voids))
 ON CONFLICT (repo_id) DO UPDATE SET
   reason = CASE WHEN excluded.priority < resync_queue.priority THEN excluded.reason ELSE resync_queue.reason END,
   priority = min(resync_queue.priority, excluded.priority),
   background = min(resync_queue.background, excluded.background),
   not_before = min(resync_queue.not_before, excluded.not_before),
   want_rev = coalesce(max(resync_queue.want_rev, excluded.want_rev), resync_queue.want_rev, excluded.want_rev),
+  ask_status = max(resync_queue.ask_status, excluded.ask_status),
+  looks = max(resync_queue.looks, excluded.looks),
   generation = resync_queue.generation + excluded.generation;
 
 -- name: QueueRow :one
 SELECT * FROM resync_queue WHERE repo_id = sqlc.arg(repo_id);
 
 -- name: DueRows :many
-SELECT q.repo_id, q.reason, q.background, q.attempts, q.generation, q.want_rev,
+SELECT q.repo_id, q.reason, q.background, q.attempts, q.generation, q.want_rev, q.ask_status, q.missing_since,
+       q.looks,
        CAST(coalesce((SELECT o.cooldown_until FROM identity i CROSS JOIN host o
                       WHERE i.repo_id = q.repo_id AND o.id = i.host_id), 0) AS INTEGER) AS cooldown_until
 FROM resync_queue q
@@ -35,6 +38,21 @@ UPDATE resync_queue SET claim = NULL, not_before = sqlc.arg(not_before) WHERE re
 UPDATE resync_queue SET claim = NULL, not_before = sqlc.arg(not_before), attempts = attempts + sqlc.arg(failed),
   priority = sqlc.arg(priority), reason = sqlc.arg(reason), background = sqlc.arg(background)
 WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: SetMissing :exec
+UPDATE resync_queue SET missing_since = sqlc.arg(since) WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: SetAsked :exec
+UPDATE resync_queue SET ask_status = 0 WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: SetLooks :exec
+UPDATE resync_queue SET looks = sqlc.arg(looks) WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: DropWish :exec
+UPDATE resync_queue SET want_rev = NULL WHERE repo_id = sqlc.arg(repo_id) AND want_rev <= sqlc.arg(rev);
+
+-- name: CountAttempt :exec
+UPDATE resync_queue SET attempts = attempts + 1 WHERE repo_id = sqlc.arg(repo_id);
 
 -- name: StaleAnswer :exec
 UPDATE resync_queue SET stale_rev = sqlc.arg(rev), stale_count = sqlc.arg(count), stale_since = sqlc.arg(since)

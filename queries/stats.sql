@@ -5,5 +5,4 @@ SELECT state, repos, active FROM repo_tally;
 SELECT background, waiting FROM queue_tally;
 
 -- name: MembershipTally :one
-SELECT CAST(coalesce(sum(members), 0) AS INTEGER) AS memberships, count(*) AS collections
-FROM collection WHERE members > 0;
+SELECT memberships, collections FROM collection_tally WHERE one = 1;

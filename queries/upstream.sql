@@ -14,7 +14,8 @@ UPDATE upstream SET cursor = sqlc.arg(cursor), last_event_at = sqlc.arg(now) WHE
 UPDATE upstream SET crawl_wanted_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
 
 -- name: StartCrawl :exec
-UPDATE upstream SET crawl_started_at = sqlc.arg(now), crawl_cursor = NULL WHERE id = sqlc.arg(id);
+UPDATE upstream SET crawl_started_at = max(CAST(sqlc.arg(now) AS INTEGER), coalesce(crawl_wanted_at, 0)), crawl_cursor = NULL
+WHERE id = sqlc.arg(id);
 
 -- name: SetCrawlCursor :exec
 UPDATE upstream SET crawl_cursor = sqlc.arg(cursor) WHERE id = sqlc.arg(id);

@@ -12,7 +12,9 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -69,7 +71,9 @@ func New(cfg Config, upstreams []int64) *Crawler {
 
 // Wake says that an upstream's socket is open, or that a walk is wanted.
 func (c *Crawler) Wake(upstream int64) {
-	c.setBusy(upstream, true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy[upstream] = true
 	select {
 	case c.wake[upstream] <- struct{}{}:
 	default:
@@ -84,10 +88,11 @@ func (c *Crawler) Busy(upstream int64) bool {
 	return c.busy[upstream]
 }
 
-func (c *Crawler) setBusy(upstream int64, is bool) {
+// rest ends a walk: the upstream stays busy if it was woken meanwhile.
+func (c *Crawler) rest(upstream int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy[upstream] = is
+	c.busy[upstream] = len(c.wake[upstream]) > 0
 }
 
 // Run walks until ctx ends. It fails only when the file does.
@@ -116,14 +121,13 @@ func (c *Crawler) follow(ctx context.Context, id int64, wake <-chan struct{}) er
 			return nil
 		case <-wake:
 		}
-		c.setBusy(id, true)
 		if err := c.walkToEnd(ctx, id); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
 			return err
 		}
-		c.setBusy(id, len(wake) > 0)
+		c.rest(id)
 	}
 }
 
@@ -164,23 +168,21 @@ func (c *Crawler) walk(ctx context.Context, id int64) (done bool, err error) {
 func (c *Crawler) pages(ctx context.Context, up store.Upstream) (bool, error) {
 	pace := rate.NewLimiter(rate.Limit(c.cfg.QPS), 1)
 	cursor, found, empty := up.CrawlCursor, 0, 0
+	met := ring{mark: cursor}
 	for {
 		if c.cfg.QPS > 0 && pace.Wait(ctx) != nil {
 			return false, nil
 		}
-		page, err := c.cfg.Lister.ListRepos(ctx, up.URL, cursor, pageSize)
+		page, err := c.list(ctx, up, cursor)
 		if err != nil {
-			if ctx.Err() == nil {
-				c.cfg.Log.Warn("crawl", "upstream", up.URL, "err", err)
-			}
-			return false, nil
+			return false, c.failed(ctx, up, err)
 		}
 		if len(page.Repos) == 0 {
 			empty++
 		} else {
 			empty = 0
 		}
-		looped := page.Cursor != "" && (page.Cursor == cursor || empty >= emptyPages)
+		looped := page.Cursor != "" && (page.Cursor == cursor || met.closes(page.Cursor) || empty >= emptyPages)
 		n, err := c.store(ctx, up, page, looped)
 		found += n
 		if err != nil {
@@ -192,6 +194,52 @@ func (c *Crawler) pages(ctx context.Context, up store.Upstream) (bool, error) {
 		}
 		cursor = page.Cursor
 	}
+}
+
+// list asks for a page. A fault of ours becomes a refusal.
+func (c *Crawler) list(ctx context.Context, up store.Upstream, cursor string) (page pds.ReposPage, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.cfg.Log.Error("panic in a crawl", "panic", p, "stack", string(debug.Stack()))
+			err = refusal.New(refusal.Internal, "panic: %v", p)
+		}
+	}()
+	return c.cfg.Lister.ListRepos(ctx, up.URL, cursor, pageSize)
+}
+
+// failed counts what was wrong with an answer. The walk goes on later, at the
+// same page, or from the beginning where the upstream refuses the cursor.
+func (c *Crawler) failed(ctx context.Context, up store.Upstream, cause error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	c.cfg.Log.Warn("crawl", "upstream", up.URL, "err", cause)
+	e, refused := errors.AsType[*refusal.Error](cause)
+	answer, answered := errors.AsType[*pds.Error](cause)
+	again := answered && answer.Status == http.StatusBadRequest
+	if !refused && !again {
+		return nil
+	}
+	return c.cfg.Store.Update(ctx, "a failed page of a crawl", func(tx *store.Tx) error {
+		if refused {
+			tx.AfterCommit(func() { c.cfg.Metrics.Refused(e.Reason) })
+			if err := tx.AddRefusals([]store.Refused{{Reason: e.Reason, Source: source(up), Detail: e.Detail, At: tx.Now().UTC()}}); err != nil {
+				return err
+			}
+		}
+		if again {
+			return tx.SetCrawlCursor(up.ID, "")
+		}
+		return nil
+	})
+}
+
+// source names an upstream in refusals.
+func source(up store.Upstream) string {
+	if u, err := url.Parse(up.URL); err == nil {
+		return u.Host
+	}
+	return up.URL
 }
 
 // store takes one page. The walk ends with a page that has no cursor, or one
@@ -221,13 +269,9 @@ func (c *Crawler) store(ctx context.Context, up store.Upstream, page pds.ReposPa
 }
 
 func (c *Crawler) refuse(tx *store.Tx, up store.Upstream, page pds.ReposPage, looped bool) error {
-	source := up.URL
-	if u, err := url.Parse(up.URL); err == nil {
-		source = u.Host
-	}
 	var refused []store.Refused
 	add := func(reason refusal.Reason, detail string) {
-		refused = append(refused, store.Refused{Reason: reason, Source: source, Detail: detail, At: tx.Now().UTC()})
+		refused = append(refused, store.Refused{Reason: reason, Source: source(up), Detail: detail, At: tx.Now().UTC()})
 		tx.AfterCommit(func() { c.cfg.Metrics.Refused(reason) })
 	}
 	if looped {

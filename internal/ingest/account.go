@@ -15,13 +15,7 @@ func (c *court) identity(s *slot) (verdict, error) {
 	if r == nil {
 		return c.firstSight(nil, s.frame.DID)
 	}
-	if !c.in.limits.allowCheck(s.up.id, c.tx.Now()) {
-		return noted, nil
-	}
-	if err := c.tx.MarkStale(r); err != nil {
-		return rejected, err
-	}
-	return checked, c.tx.Enqueue(r, store.IdentityCheck, c.tx.Now())
+	return checked, c.doubtIdentity(r, announcedRest)
 }
 
 // account judges an #account. The host that the DID document names decides.
@@ -39,14 +33,15 @@ func (c *court) account(s *slot) (verdict, error) {
 	if s.up.isPDS() {
 		if r.Identity.Host != s.up.host {
 			c.refuse(s, refusal.WrongHost, "the document names "+r.Identity.Host)
-			return rejected, c.doubtIdentity(s, r)
+			return rejected, c.doubtIdentity(r, identityRest)
 		}
 		return c.decided(r, a.Active, a.Status)
 	}
-	if err := c.tx.SaidStatus(r, s.up.host, a.Active, a.Status); err != nil {
+	v, err := c.hearsay(r, a.Active, a.Status)
+	if err != nil {
 		return rejected, err
 	}
-	return c.hearsay(r, a.Active, a.Status)
+	return v, c.tx.SaidStatus(r, s.up.host, a.Active, a.Status)
 }
 
 // decided is the word of the host itself.
@@ -63,7 +58,13 @@ func (c *court) decided(r *store.Repo, active bool, status string) (verdict, err
 	if err := c.tx.Leave(r, status); err != nil {
 		return rejected, err
 	}
-	queued, err := c.tx.Queued(r)
+	// The document may name another host by now.
+	if c.tx.Now().Sub(r.Identity.FetchedAt) > identityRest {
+		if err := c.doubtIdentity(r, identityRest); err != nil {
+			return rejected, err
+		}
+	}
+	queued, _, err := c.tx.Queued(r)
 	if err != nil || !queued {
 		return hidden, err
 	}
@@ -74,7 +75,12 @@ func (c *court) decided(r *store.Repo, active bool, status string) (verdict, err
 // hearsay is the word of a relay.
 func (c *court) hearsay(r *store.Repo, active bool, status string) (verdict, error) {
 	if active == r.Active && (active || status == r.Status) {
-		return noted, nil
+		queued, _, err := c.tx.Queued(r)
+		if err != nil || !queued || active {
+			return noted, err
+		}
+		// A question that is under way may have been answered before this.
+		return checked, c.tx.Enqueue(r, store.StatusCheck, c.tx.Now())
 	}
 	v := checked
 	if !active && r.Active && meansInactive(status) {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/refusal"
 	"railyard/internal/store"
 )
@@ -11,6 +12,11 @@ const (
 	// identityRest is how long a resolved identity is believed before a failed
 	// signature or a foreign sender makes us look again.
 	identityRest = time.Minute
+	// announcedRest is the same after an #identity, which says that something has
+	// changed just now.
+	announcedRest = 2 * time.Second
+	// identityWait is added where one host's accounts ask for too many looks.
+	identityWait = 10 * time.Minute
 	// statusRest is how often a host is asked about an inactive account that
 	// goes on committing.
 	statusRest = 10 * time.Minute
@@ -30,7 +36,7 @@ func (c *court) signedEvent(s *slot) (verdict, error) {
 	}
 	if s.up.isPDS() && r.Identity.Host != s.up.host {
 		c.refuse(s, refusal.WrongHost, "the document names "+r.Identity.Host)
-		return rejected, c.doubtIdentity(s, r)
+		return rejected, c.doubtIdentity(r, identityRest)
 	}
 	if s.key != r.Identity.Key {
 		return c.unproven(r)
@@ -51,7 +57,8 @@ func (c *court) signedEvent(s *slot) (verdict, error) {
 	}
 }
 
-// firstSight queues a repo of which nothing is known.
+// firstSight queues a repo of which nothing is known, or whose look is put off
+// although it is alive.
 func (c *court) firstSight(r *store.Repo, did string) (verdict, error) {
 	if r == nil {
 		r, err := c.tx.AddRepo(did)
@@ -60,8 +67,8 @@ func (c *court) firstSight(r *store.Repo, did string) (verdict, error) {
 		}
 		return waits, c.tx.Enqueue(r, store.FirstSight, c.tx.Now())
 	}
-	queued, err := c.tx.Queued(r)
-	if err != nil || queued {
+	queued, later, err := c.tx.Queued(r)
+	if err != nil || (queued && !later) {
 		return waits, err
 	}
 	return waits, c.tx.Enqueue(r, store.FirstSight, c.tx.Now())
@@ -71,45 +78,71 @@ func (c *court) firstSight(r *store.Repo, did string) (verdict, error) {
 // has now, or none. In service or being fetched, the repo may have missed it.
 func (c *court) unproven(r *store.Repo) (verdict, error) {
 	c.in.keys.forget(r.DID)
-	if r.State == store.Synchronized || r.State == store.Resyncing {
+	if inService(r) {
 		return desynchronized, c.tx.Desynchronize(r, store.Unprovable)
 	}
 	return waits, nil
 }
 
+// inService: commits are applied or buffered, and none may be missed.
+func inService(r *store.Repo) bool {
+	return r.State == store.Synchronized || r.State == store.Resyncing
+}
+
 // refusedEvent handles what the prover refused. Before the signature nothing is
 // known to be true and nothing changes, but a failed signature can mean a new
-// key. After it the commit was real: our state no longer is.
+// key, and a fault of ours or of our clock can hide a good commit. After it the
+// commit was real: our state no longer is.
 func (c *court) refusedEvent(s *slot, r *store.Repo) (verdict, error) {
 	c.refuse(s, s.refusal.Reason, s.refusal.Detail)
-	if s.refusal.Reason == refusal.BadSignature {
-		return rejected, c.doubtIdentity(s, r)
-	}
-	if !s.refusal.Reason.AfterSignature() || (r.Head != nil && s.proof.Commit == r.Head.CID) {
+	switch reason := s.refusal.Reason; {
+	case reason == refusal.BadSignature:
+		return rejected, c.doubtIdentity(r, identityRest)
+	case reason == refusal.Internal, reason == refusal.FutureRev:
+		return rejected, c.suspect(r, s.rev)
+	case !reason.AfterSignature(), r.Head != nil && s.proof.Commit == r.Head.CID:
 		return rejected, nil
 	}
 	if err := c.tx.Saw(r, s.proof.Rev); err != nil {
 		return rejected, err
 	}
-	inService := r.State == store.Synchronized || r.State == store.Resyncing
-	if !r.Active || !inService || !c.in.limits.allowDesync(r.Identity.HostID, c.tx.Now()) {
+	if !c.in.limits.allowDesync(r.Identity.HostID, c.tx.Now()) {
+		return rejected, c.suspect(r, s.proof.Rev)
+	}
+	if !r.Active || !inService(r) {
 		return rejected, nil
 	}
 	return rejected, c.tx.Desynchronize(r, store.Unprovable)
 }
 
-// doubtIdentity asks for a look at the DID document: at once, or when the one
-// that we have is a minute old.
-func (c *court) doubtIdentity(s *slot, r *store.Repo) error {
-	if r.Identity.Stale || !c.in.limits.allowCheck(s.up.id, c.tx.Now()) {
-		return nil
+// suspect: perhaps a commit was missed. The host is asked after a while, unless
+// the head is there by then; the repo stays in service.
+func (c *court) suspect(r *store.Repo, rev atproto.TID) error {
+	if r.State != store.Synchronized || !r.Active {
+		return nil // a fetch is due anyhow
 	}
-	if err := c.tx.MarkStale(r); err != nil {
-		return err
-	}
-	at := r.Identity.FetchedAt.Add(identityRest)
-	if at.Before(c.tx.Now()) {
-		at = c.tx.Now()
+	return c.tx.EnqueueSweep(r, c.tx.Now().Add(store.SweepGrace), rev)
+}
+
+// doubtIdentity asks for a look at the DID document, when the one that we have is
+// as old as rest. A document that is to be looked at already is not asked for
+// again, so that no account can cause more than a look per rest; the accounts of
+// one host share a limit, beyond which they wait longer.
+func (c *court) doubtIdentity(r *store.Repo, rest time.Duration) error {
+	at := c.tx.Now()
+	if r.Identity != nil {
+		if r.Identity.Stale {
+			return nil
+		}
+		if rested := r.Identity.FetchedAt.Add(rest); rested.After(at) {
+			at = rested
+		}
+		if !c.in.limits.allowCheck(r.Identity.HostID, c.tx.Now()) {
+			at = at.Add(identityWait)
+		}
+		if err := c.tx.MarkStale(r); err != nil {
+			return err
+		}
 	}
 	return c.tx.Enqueue(r, store.IdentityCheck, at)
 }
@@ -124,7 +157,7 @@ func (c *court) commitOfInactive(s *slot, r *store.Repo) error {
 	if rested := r.Identity.CheckedAt.Add(statusRest); rested.After(at) {
 		at = rested
 	}
-	if queued, err := c.tx.Queued(r); err != nil || queued {
+	if queued, later, err := c.tx.Queued(r); err != nil || (queued && !later) {
 		return err
 	}
 	return c.tx.Enqueue(r, store.StatusCheck, at)

@@ -73,13 +73,13 @@ type Ingest struct {
 // upstream is one followed firehose.
 type upstream struct {
 	id       int64
-	url      string // as configured
-	base     string // http form
+	base     string // http form of its URL
 	host     string // canonical
 	consumer *firehose.Consumer
 	queue    chan *slot
 	kind     atomic.Value // store.Kind
 	hasSeq   atomic.Bool  // a position is known: the next connection has a cursor
+	ready    atomic.Bool  // connected has done its part for the present connection
 }
 
 func (u *upstream) isPDS() bool {
@@ -94,6 +94,7 @@ type slot struct {
 	notice   firehose.Notice
 	cursor   int64
 	reset    bool
+	missed   int64 // sequence numbers between our cursor and a connection's first event
 	size     int64
 	rev      atproto.TID   // as claimed
 	done     chan struct{} // closed when the fields below are set
@@ -151,7 +152,7 @@ func (in *Ingest) add(ctx context.Context, raw string, log *slog.Logger) (*upstr
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{id: row.ID, url: raw, base: base, host: host, queue: make(chan *slot, queued)}
+	u := &upstream{id: row.ID, base: base, host: host, queue: make(chan *slot, queued)}
 	u.kind.Store(row.Kind)
 	u.hasSeq.Store(row.Cursor != 0)
 	u.consumer, err = firehose.New(firehose.Config{
@@ -185,6 +186,7 @@ func BaseURL(raw string) (string, error) {
 // connected finds out what the upstream is, and asks for a walk of its repos
 // when the connection starts live: whatever happened before is unknown.
 func (in *Ingest) connected(ctx context.Context, u *upstream) error {
+	u.ready.Store(false)
 	k, err := in.cfg.Kind(ctx, u.base)
 	if err != nil {
 		return fmt.Errorf("what is it: %w", err)
@@ -201,6 +203,7 @@ func (in *Ingest) connected(ctx context.Context, u *upstream) error {
 	u.kind.Store(k)
 	in.cfg.Log.Info("connected", "upstream", u.base, "kind", k)
 	in.wakeCrawl(u)
+	u.ready.Store(true)
 	return nil
 }
 
@@ -233,11 +236,12 @@ func (in *Ingest) refusedFrame(u *upstream, reason refusal.Reason) {
 // InFlight is the number of events received and not committed.
 func (in *Ingest) InFlight() int64 { return in.inFlight.Load() }
 
-// Connected tells whether an upstream's socket is open.
+// Connected tells whether an upstream is followed: its socket is open, and a walk
+// of its repos is under way if one is wanted.
 func (in *Ingest) Connected(id int64) bool {
 	for _, u := range in.upstreams {
 		if u.id == id {
-			return u.consumer.Connected()
+			return u.consumer.Connected() && u.ready.Load()
 		}
 	}
 	return false
@@ -295,7 +299,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 
 // receive puts an event into its place and gives it to a prover.
 func (in *Ingest) receive(ctx context.Context, u *upstream, it firehose.Item) error {
-	s := &slot{up: u, frame: it.Frame, notice: it.Notice, cursor: it.Cursor, reset: it.ResetCursor, done: make(chan struct{})}
+	s := &slot{up: u, frame: it.Frame, notice: it.Notice, cursor: it.Cursor, reset: it.ResetCursor, missed: it.Missed, done: make(chan struct{})}
 	s.kind = kindOf(s.frame.Event)
 	in.cfg.Metrics.Event(s.kind.String())
 	if s.kind.proven() {

@@ -167,12 +167,20 @@ func (c *court) judge(s *slot) (verdict, error) {
 	return noted, nil
 }
 
+// missedNumbers is how many sequence numbers between our cursor and the first
+// event of a connection count as lost events. Gaps are legal, but a relay that
+// does not say that a cursor is too old shows it only by them.
+const missedNumbers = 1000
+
 // notice handles what the stream itself shows: events are lost, or the upstream
 // was reset. A walk of its listing then finds the repos that have moved on.
 func (c *court) notice(s *slot) error {
 	switch s.notice {
 	case firehose.None:
-		return nil
+		if s.missed < missedNumbers {
+			return nil
+		}
+		c.refuse(s, refusal.SequenceGap, fmt.Sprintf("the stream goes on %d numbers behind our cursor", s.missed))
 	case firehose.Reset:
 		c.refuse(s, refusal.SequenceReset, fmt.Sprintf("the stream began at %d, below our cursor", s.frame.Seq))
 	case firehose.Gap:
@@ -183,7 +191,7 @@ func (c *court) notice(s *slot) error {
 	}
 	up, notice := s.up, s.notice
 	c.tx.AfterCommit(func() {
-		c.in.cfg.Log.Warn("events are lost; the upstream's repos are walked", "upstream", up.base, "notice", notice)
+		c.in.cfg.Log.Warn("events are lost; the upstream's repos are walked", "upstream", up.base, "notice", notice, "missed", s.missed)
 		c.in.wakeCrawl(up)
 	})
 	return c.tx.WantCrawl(up.id)

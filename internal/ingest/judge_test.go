@@ -89,6 +89,18 @@ func (s *story) known(collections ...string) {
 	s.now = s.now.Add(time.Hour) // the identity is not fresh
 }
 
+// resolve makes the identity fresh.
+func (s *story) resolve() {
+	s.t.Helper()
+	s.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(alice)
+		if err == nil {
+			_, err = tx.PutIdentity(r, homeKey, home, false)
+		}
+		return err
+	})
+}
+
 // tell judges one event in a batch of its own.
 func (s *story) tell(sl *slot) verdict {
 	s.t.Helper()
@@ -177,12 +189,14 @@ func (s *story) stats() store.Stats {
 	return st
 }
 
+func idle(int64) bool { return false }
+
 // claim takes what is due and gives the one task that there must be.
 func (s *story) claim(step store.Step) *store.Task {
 	s.t.Helper()
 	var tasks []*store.Task
 	s.update(func(tx *store.Tx) (err error) {
-		tasks, err = tx.Claim(10, func(*store.Task) store.Step { return step })
+		tasks, err = tx.Claim(10, func(*store.Task) store.Step { return step }, idle)
 		return err
 	})
 	if len(tasks) != 1 {
@@ -279,7 +293,7 @@ func TestACommitThatDoesNotFollowIsNotArguedWith(t *testing.T) {
 }
 
 func TestWhatIsNotSignedChangesNothing(t *testing.T) {
-	for _, reason := range []refusal.Reason{refusal.BadCAR, refusal.BadBlock, refusal.BadCommit, refusal.CommitMismatch, refusal.FutureRev, refusal.Internal} {
+	for _, reason := range []refusal.Reason{refusal.BadCAR, refusal.BadBlock, refusal.BadCommit, refusal.CommitMismatch} {
 		t.Run(string(reason), func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
@@ -315,16 +329,10 @@ func TestABadSignatureMakesUsLookAtTheDocument(t *testing.T) {
 func TestABadSignatureJustAfterAResolutionIsLookedAtLater(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.update(func(tx *store.Tx) error {
-		r, err := tx.RepoByDID(alice)
-		if err == nil {
-			_, err = tx.PutIdentity(r, homeKey, home, false)
-		}
-		return err
-	})
+	s.resolve()
 	s.tell(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature))
 	s.update(func(tx *store.Tx) error {
-		if tasks, err := tx.Claim(10, func(*store.Task) store.Step { return store.Resolve }); len(tasks) != 0 {
+		if tasks, err := tx.Claim(10, func(*store.Task) store.Step { return store.Resolve }, idle); len(tasks) != 0 {
 			t.Errorf("looked at once: %v", err)
 		}
 		return nil
@@ -407,6 +415,7 @@ func TestCommitsWaitWhileTheRepoIsFetched(t *testing.T) {
 func TestTheHostItselfDecidesOnTheAccount(t *testing.T) {
 	s := newStory(t, store.KindPDS)
 	s.known(posts)
+	s.resolve()
 	s.up.host = home
 	s.want(s.tell(account(false, "deactivated")), hidden)
 	s.wantListed()
@@ -418,6 +427,110 @@ func TestTheHostItselfDecidesOnTheAccount(t *testing.T) {
 	s.wantState(store.Desynchronized, 10)
 	if got := s.claim(store.Fetch); got.Reason != store.Reactivated {
 		t.Errorf("reason %s", got.Reason)
+	}
+}
+
+// The account may have moved while we missed the #identity: the old host's word
+// hides it, and the document is looked at, so that the new host can be asked.
+func TestAHostThatIsKnownFromAnOldDocumentIsLookedAt(t *testing.T) {
+	s := newStory(t, store.KindPDS)
+	s.known(posts)
+	s.up.host = home
+	s.want(s.tell(account(false, "deactivated")), hidden)
+	if got := s.claim(store.Resolve); got.Reason != store.IdentityCheck {
+		t.Errorf("reason %s", got.Reason)
+	}
+}
+
+// A second look after "not found" is no reason to overlook the host's word: a
+// fetch under way would make the account visible again.
+func TestTheHostsWordVoidsASecondLook(t *testing.T) {
+	s := newStory(t, store.KindPDS)
+	s.known(posts)
+	s.resolve()
+	s.up.host = home
+	s.tell(commit(12, 2, 3, nil, nil))
+	s.claim(store.Fetch)
+	s.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(alice)
+		if err == nil {
+			err = tx.Retry(r, store.NotFoundAgain, tx.Now(), true, true)
+		}
+		return err
+	})
+	task := s.claim(store.Fetch)
+	s.tell(account(false, "deactivated"))
+	if s.current(task) {
+		t.Error("the fetch is still good")
+	}
+}
+
+// The reason of a row is for people. What it stands for adds up: an identity
+// check that waits must not swallow a status check, or a sweep.
+func TestARowStandsForAllThatWasAsked(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.tell(&slot{kind: identityEvent})
+	s.tell(account(false, "newword"))
+	s.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(alice)
+		if err == nil {
+			err = tx.EnqueueSweep(r, tx.Now(), 99)
+		}
+		return err
+	})
+	task := s.claim(store.Resolve)
+	if !task.AskStatus || task.WantRev != 99 || task.Looks != 2 {
+		t.Errorf("task %+v", task)
+	}
+}
+
+// One account that repeats #identity costs one look per rest, and takes nothing
+// from the others.
+func TestARepeatedIdentityEventIsOneLook(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	for range 1000 {
+		s.tell(&slot{kind: identityEvent})
+	}
+	s.claim(store.Resolve)
+	for range 1000 {
+		if !s.in.limits.allowCheck(s.repo().Identity.HostID, s.now) {
+			return // the limit is there for others, and the loop of events did not use it up
+		}
+	}
+	t.Error("no limit")
+}
+
+func TestTheLimitOfAHostDelaysAndLosesNothing(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	for s.in.limits.allowCheck(s.repo().Identity.HostID, s.now) {
+		continue
+	}
+	s.tell(&slot{kind: identityEvent})
+	s.now = s.now.Add(identityWait + time.Minute)
+	s.claim(store.Resolve)
+}
+
+// A commit that we could not judge for a reason of our own, or for one more than
+// the limit of its host, is not forgotten: the host is asked unless the head gets
+// there.
+func TestACommitThatCannotBeJudgedIsSweptFor(t *testing.T) {
+	for _, reason := range []refusal.Reason{refusal.Internal, refusal.FutureRev, refusal.BadTree} {
+		t.Run(string(reason), func(t *testing.T) {
+			s := newStory(t, store.KindRelay)
+			s.known(posts)
+			for s.in.limits.allowDesync(s.repo().Identity.HostID, s.now) {
+				continue
+			}
+			s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), reason)), rejected)
+			s.wantState(store.Synchronized, 10)
+			s.now = s.now.Add(store.SweepGrace)
+			if task := s.claim(store.Fetch); task.WantRev != 11 || !task.InService {
+				t.Errorf("task %+v", task)
+			}
+		})
 	}
 }
 
@@ -489,6 +602,7 @@ func TestARelaysWordOnAnAccountIsChecked(t *testing.T) {
 func TestAVerifiedCommitOfAnInactiveAccountAsksTheHost(t *testing.T) {
 	s := newStory(t, store.KindPDS)
 	s.known(posts)
+	s.resolve()
 	s.up.host = home
 	s.tell(account(false, "deactivated"))
 	s.want(s.tell(commit(11, 1, 2, []string{likes}, nil)), hidden)
@@ -510,6 +624,13 @@ func TestLostEventsAskForAWalk(t *testing.T) {
 				t.Error("no walk is wanted")
 			}
 		})
+	}
+	for missed, want := range map[int64]bool{0: false, missedNumbers - 1: false, missedNumbers: true} {
+		s := newStory(t, store.KindRelay)
+		s.tell(&slot{missed: missed})
+		if got := !s.stats().Upstreams[0].CrawlWanted.IsZero(); got != want {
+			t.Errorf("%d missed: a walk is wanted: %t", missed, got)
+		}
 	}
 }
 

@@ -7,13 +7,13 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// What one source may cause per second, and at once. Events beyond it are
-// refused without consequence: a lying upstream or host must neither flood the
-// queue nor take healthy repos out of service.
+// What the accounts of one host may cause per second, and at once. Beyond it they
+// are looked at later: a lying upstream or host must neither flood the queue nor
+// take healthy repos out of service.
 const (
-	identityChecks      = 50 // looks at a DID document, per upstream
-	identityChecksBurst = 2000
-	hostDesyncs         = 5 // commits that are real but unprovable, per host
+	identityChecks      = 2 // looks at a DID document
+	identityChecksBurst = 300
+	hostDesyncs         = 5 // commits that are real but unprovable
 	hostDesyncsBurst    = 200
 	limitedSources      = 1 << 14
 )
@@ -36,8 +36,8 @@ func newLimits() *limits {
 	return l
 }
 
-func (l *limits) allowCheck(upstream int64, now time.Time) bool {
-	return take(l.checks, upstream, identityChecks, identityChecksBurst, now)
+func (l *limits) allowCheck(host int64, now time.Time) bool {
+	return take(l.checks, host, identityChecks, identityChecksBurst, now)
 }
 
 func (l *limits) allowDesync(host int64, now time.Time) bool {

@@ -68,7 +68,10 @@ func claimOf(e event.Event) (rev atproto.TID, blocks int) {
 func (in *Ingest) prove(ctx context.Context) {
 	for s := range in.work {
 		in.proveOne(ctx, s)
-		s.frame.Event = nil // the judge needs the proof alone; the frame is large
+		// What waits for the judge is small: neither the frame nor what the proof
+		// says beside the births and deaths.
+		s.frame.Event = nil
+		s.proof.Born, s.proof.BirthUnknown, s.proof.Collections, s.proof.Since = nil, nil, nil, nil
 		in.memory.Release(s.size)
 		close(s.done)
 	}
@@ -135,7 +138,7 @@ func (c *keyCache) get(ctx context.Context, did string) (raw string, public atcr
 		return k.raw, k.public, nil
 	}
 	epoch := c.epoch.Load()
-	err = c.store.View(ctx, func(rx *store.Rx) (err error) {
+	err = c.store.OwnView(ctx, func(rx *store.Rx) (err error) {
 		raw, _, err = rx.SigningKey(did)
 		return err
 	})

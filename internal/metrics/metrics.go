@@ -140,3 +140,30 @@ func (m *Metrics) ForeignCursor() {
 		m.foreign.Inc()
 	}
 }
+
+// Sum adds up the samples of a counter, those with a label's value or all of
+// them if no label is named.
+func (m *Metrics) Sum(name, label, value string) (sum float64) {
+	if m == nil {
+		return 0
+	}
+	families, err := m.registry.Gather()
+	if err != nil {
+		return 0
+	}
+	for _, f := range families {
+		if f.GetName() != "railyard_"+name {
+			continue
+		}
+		for _, sample := range f.GetMetric() {
+			matches := label == ""
+			for _, l := range sample.GetLabel() {
+				matches = matches || (l.GetName() == label && l.GetValue() == value)
+			}
+			if matches {
+				sum += sample.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}

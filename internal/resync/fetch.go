@@ -12,9 +12,15 @@ import (
 	"railyard/internal/verify"
 )
 
-// snapshotLimits bounds one fetched repo. The largest known repos have about a
-// million records: 91 MB of tree nodes, a few hundred MB in all.
-var snapshotLimits = repo.SnapshotLimits{Bytes: 4 << 30, NodeBytes: 512 << 20}
+// What a fetched repo may take. Nearly all have less than 100,000 records, 9 MB of
+// tree nodes; the largest known ones about a million, 91 MB, and a few hundred MB
+// in all. Those are fetched one at a time.
+const (
+	repoBytes      = 4 << 30
+	repoNodes      = 12 << 20
+	giantNodes     = 512 << 20
+	maxCollections = 10_000 // of one repo; the largest seen have about a thousand
+)
 
 // fetched is a repo as its host has served it: walked whole, signed by the key
 // of the DID document.
@@ -30,17 +36,21 @@ func (rs *Resyncer) fetch(ctx context.Context, t *store.Task) (*fetched, error) 
 	if err != nil {
 		return nil, fmt.Errorf("stored key: %w", err)
 	}
-	if err := rs.pace(ctx, r.Identity.HostID); err != nil {
-		return nil, err
+	snap, err := rs.snapshot(ctx, r, repoNodes)
+	if reason, _ := refusal.ReasonOf(err); reason == refusal.AnswerTooBig {
+		select {
+		case rs.giants <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		defer func() { <-rs.giants }()
+		snap, err = rs.snapshot(ctx, r, giantNodes)
 	}
-	body, err := rs.cfg.Hosts.GetRepo(ctx, r.Identity.URL(), r.DID)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = body.Close() }()
-	snap, err := repo.ReadSnapshot(body, snapshotLimits)
-	if err != nil {
-		return nil, err
+	if n := len(snap.Collections); n > maxCollections {
+		return nil, refusal.New(refusal.AnswerTooBig, "a repo with %d collections", n)
 	}
 	c := snap.Commit
 	if c.DID != r.DID {
@@ -55,14 +65,31 @@ func (rs *Resyncer) fetch(ctx context.Context, t *store.Task) (*fetched, error) 
 	return &fetched{head: store.Head{Rev: c.Rev, Data: c.Data, CID: c.CID}, collections: snap.Collections}, nil
 }
 
+// snapshot fetches a repo and walks its tree, with a bound on the bytes of nodes.
+func (rs *Resyncer) snapshot(ctx context.Context, r *store.Repo, nodes int64) (*repo.Snapshot, error) {
+	if err := rs.pace(ctx, r.Identity.HostID); err != nil {
+		return nil, err
+	}
+	body, err := rs.cfg.Hosts.GetRepo(ctx, r.Identity.URL(), r.DID)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = body.Close() }()
+	return repo.ReadSnapshot(body, repo.SnapshotLimits{Bytes: repoBytes, NodeBytes: nodes})
+}
+
 // endFetch makes the file equal to what was fetched, replays the commits that
-// arrived meanwhile, and puts the repo into service.
-func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetched) (Outcome, error) {
+// arrived meanwhile, and puts the repo into service. known is the newest rev
+// that had been heard of when the fetch began.
+func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetched, known atproto.TID) (Outcome, error) {
 	if err := tx.HostAnswered(r.Identity.HostID); err != nil {
 		return "", err
 	}
 	if t.InService {
-		return rs.endAudit(tx, t, r, f)
+		return rs.endAudit(tx, t, r, f, known)
+	}
+	if r.State != store.Resyncing || !r.Active {
+		return superseded, rs.supersede(tx, t, r)
 	}
 	waiting, err := tx.Buffered(r)
 	if err != nil {
@@ -78,13 +105,9 @@ func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 		newest = max(newest, r.Head.Rev)
 	}
 	if last.Rev < newest {
-		believed, err := rs.believeStale(tx, r, f, newest)
-		if err != nil {
-			return "", err
-		}
-		if !believed {
-			return staleAnswer, rs.again(tx, t, r, fmt.Errorf("its host serves rev %s; %s was seen", f.head.Rev, newest),
-				backoff(staleRetry, staleBelief, t.Attempts))
+		believed, err := rs.believeStale(tx, t, r, f, newest)
+		if err != nil || !believed {
+			return staleAnswer, err
 		}
 	}
 	if err := rs.establish(tx, r, f, replay); err != nil {
@@ -112,14 +135,21 @@ func chain(head store.Head, waiting []store.Commit) (last store.Head, replay []s
 }
 
 // believeStale tells whether an answer older than what was seen is to be
-// believed: three equal ones over an hour are a restored backup.
-func (rs *Resyncer) believeStale(tx *store.Tx, r *store.Repo, f *fetched, newest atproto.TID) (bool, error) {
-	detail := refusal.New(refusal.AnswerStale, "rev %s, and %s was seen", f.head.Rev, newest)
-	if err := rs.refused(tx, r, detail); err != nil {
+// believed: three equal ones over an hour, of the host that the document names
+// now, are a restored backup. If not, the row is put back.
+func (rs *Resyncer) believeStale(tx *store.Tx, t *store.Task, r *store.Repo, f *fetched, newest atproto.TID) (bool, error) {
+	e := refusal.New(refusal.AnswerStale, "its host serves rev %s, and %s was seen", f.head.Rev, newest)
+	if err := rs.refused(tx, r, e); err != nil {
 		return false, err
 	}
 	count, since, err := tx.Stale(r, f.head.Rev)
-	return count >= staleTimes && tx.Now().Sub(since) >= staleBelief, err
+	if err != nil {
+		return false, err
+	}
+	if count < staleTimes || tx.Now().Sub(since) < staleBelief {
+		return false, rs.again(tx, t, r, e, backoff(staleRetry, staleBelief, t.Attempts))
+	}
+	return rs.fresh(tx, r)
 }
 
 func (rs *Resyncer) establish(tx *store.Tx, r *store.Repo, f *fetched, replay []store.Commit) error {
@@ -156,25 +186,33 @@ func (rs *Resyncer) replay(tx *store.Tx, r *store.Repo, c store.Commit) error {
 
 // endAudit compares a repo in service with what its host serves. Only an answer
 // of the head's own rev says something about the rows; a newer one means that an
-// event was lost.
-func (rs *Resyncer) endAudit(tx *store.Tx, t *store.Task, r *store.Repo, f *fetched) (Outcome, error) {
+// event was lost, an older one nothing.
+func (rs *Resyncer) endAudit(tx *store.Tx, t *store.Task, r *store.Repo, f *fetched, known atproto.TID) (Outcome, error) {
+	if r.State != store.Synchronized {
+		return superseded, rs.supersede(tx, t, r)
+	}
 	switch {
-	case r.State != store.Synchronized:
-		return superseded, tx.Release(r, tx.Now())
-	case f.head == *r.Head:
-		if err := rs.establish(tx, r, f, nil); err != nil {
+	case f.head.Rev > r.Head.Rev, f.head.Rev == r.Head.Rev && f.head != *r.Head:
+		if err := tx.Desynchronize(r, store.Discontinuity); err != nil {
 			return "", err
 		}
-		t.WantRev = 0 // the host itself has no newer one
-		return synchronized, rs.done(tx, t, r)
-	case f.head.Rev < r.Head.Rev && r.Head.Rev >= t.WantRev:
-		return confirmed, rs.done(tx, t, r)
-	case f.head.Rev < r.Head.Rev:
-		return staleAnswer, rs.again(tx, t, r, fmt.Errorf("its host serves rev %s, older than our %s", f.head.Rev, r.Head.Rev),
+		return superseded, tx.Release(r, tx.Now())
+	case r.Head.Rev >= t.WantRev && r.Head.Rev >= r.SeenRev:
+		return confirmed, rs.done(tx, t, r) // the commit has arrived
+	case f.head.Rev < r.Head.Rev, f.head.Rev < r.SeenRev:
+		return staleAnswer, rs.again(tx, t, r, fmt.Errorf("its host serves rev %s, older than what was seen", f.head.Rev),
 			backoff(staleRetry, retryMost, t.Attempts))
 	}
-	if err := tx.Desynchronize(r, store.Discontinuity); err != nil {
+	// The host itself is where we are: what was heard of is not so, if it is the
+	// host.
+	if fresh, err := rs.fresh(tx, r); err != nil || !fresh {
+		return confirmed, err
+	}
+	if err := rs.establish(tx, r, f, nil); err != nil {
 		return "", err
 	}
-	return superseded, tx.Release(r, tx.Now())
+	if err := tx.DropWish(t, r, known); err != nil {
+		return "", err
+	}
+	return synchronized, rs.done(tx, t, r)
 }

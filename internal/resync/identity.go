@@ -22,21 +22,17 @@ func (rs *Resyncer) endResolve(tx *store.Tx, t *store.Task, r *store.Repo, end e
 	if err != nil {
 		return "", err
 	}
+	looks := max(0, t.Looks-1)
+	if changed || !known {
+		looks = 0
+	}
+	if err := tx.SetLooks(r, looks); err != nil {
+		return "", err
+	}
 	if changed {
 		return resolved, rs.moved(tx, r)
 	}
-	idle := r.Active && r.State == store.Synchronized && t.Reason == store.IdentityCheck
-	switch {
-	case !idle || !current:
-		return resolved, tx.Release(r, tx.Now())
-	case known && t.Attempts == 0:
-		if err := tx.MarkStale(r); err != nil {
-			return "", err
-		}
-		return confirmed, tx.Retry(r, store.IdentityCheck, tx.Now().Add(identitySecond), true, true)
-	default:
-		return confirmed, rs.done(tx, t, r)
-	}
+	return resolved, tx.Release(r, tx.Now())
 }
 
 // moved: signing key or host are others now.
@@ -70,6 +66,9 @@ func (rs *Resyncer) unresolved(tx *store.Tx, t *store.Task, r *store.Repo, cause
 		if err := rs.refused(tx, r, e); err != nil {
 			return "", err
 		}
+		if errors.Is(cause, identity.ErrNoDocument) && r.Identity != nil {
+			return identityFailed, rs.vanished(tx, t, r)
+		}
 		return identityFailed, rs.again(tx, t, r, cause, backoff(brokenFirst, brokenMost, t.Attempts))
 	}
 	after := backoff(retryFirst, retryMost, t.Attempts)
@@ -77,4 +76,18 @@ func (rs *Resyncer) unresolved(tx *store.Tx, t *store.Task, r *store.Repo, cause
 		after = max(after, min(u.RetryAfter, time.Hour))
 	}
 	return identityFailed, rs.again(tx, t, r, cause, after)
+}
+
+// vanished: the directory has no document of a DID that it once had. A replica
+// may lag, so it is asked once more; then the DID is tombstoned, and its account
+// deleted (spec: did:plc; account).
+func (rs *Resyncer) vanished(tx *store.Tx, t *store.Task, r *store.Repo) error {
+	if err := tx.SetError(r, "the directory has no document of this DID"); err != nil {
+		return err
+	}
+	believed, err := rs.missing(tx, t, r)
+	if err != nil || !believed {
+		return err
+	}
+	return tx.Leave(r, "deleted")
 }

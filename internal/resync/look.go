@@ -34,7 +34,7 @@ const (
 	internal       Outcome = "internal"        // a fault of ours
 )
 
-// endTime is how long the last transaction of a look may take when the process
+// endTime is how long the last transaction of a look may take once the process
 // stops.
 const endTime = 10 * time.Second
 
@@ -42,8 +42,9 @@ const endTime = 10 * time.Second
 // the file's.
 func (rs *Resyncer) look(ctx context.Context, t *store.Task) error {
 	end := rs.step(ctx, t)
-	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(endTime, cancel) })()
 	var outcome Outcome
 	err := rs.cfg.Store.Update(detached, "end a resync", func(tx *store.Tx) (err error) {
 		outcome, err = rs.finish(tx, t, end)
@@ -96,6 +97,7 @@ func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, end ending) (Outcome, er
 	if err != nil {
 		return "", err
 	}
+	known := t.WantRev
 	current, err := tx.Current(t)
 	if err != nil {
 		return "", err
@@ -103,11 +105,11 @@ func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, end ending) (Outcome, er
 	if t.Step == store.Resolve {
 		return rs.endResolve(tx, t, r, end, current)
 	}
-	if !current {
-		return superseded, tx.Release(r, tx.Now())
-	}
 	if errors.Is(end.err, context.Canceled) {
 		return cancelled, tx.Release(r, tx.Now())
+	}
+	if !current {
+		return superseded, rs.supersede(tx, t, r)
 	}
 	if end.err != nil {
 		return rs.failed(tx, t, r, end.err)
@@ -116,9 +118,37 @@ func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, end ending) (Outcome, er
 	case store.AskStatus:
 		return rs.endStatus(tx, t, r, end.status)
 	case store.Fetch:
-		return rs.endFetch(tx, t, r, end.fetched)
+		return rs.endFetch(tx, t, r, end.fetched, known)
 	}
 	return confirmed, rs.done(tx, t, r)
+}
+
+// supersede gives back a row for which something happened meanwhile. It is due at
+// once, unless that happens again and again.
+func (rs *Resyncer) supersede(tx *store.Tx, t *store.Task, r *store.Repo) error {
+	if t.Step != store.Fetch {
+		return tx.Release(r, tx.Now())
+	}
+	if err := tx.CountAttempt(r); err != nil {
+		return err
+	}
+	at := tx.Now()
+	if t.Attempts >= supersededFree {
+		at = at.Add(backoff(supersededFirst, supersededMost, t.Attempts-supersededFree))
+	}
+	return tx.Release(r, at)
+}
+
+// fresh tells whether the host is surely the one that the DID document names now.
+// If not, the document is looked at before the host is asked again.
+func (rs *Resyncer) fresh(tx *store.Tx, r *store.Repo) (bool, error) {
+	if tx.Now().Sub(r.Identity.FetchedAt) <= identityFresh {
+		return true, nil
+	}
+	if err := tx.MarkStale(r); err != nil {
+		return false, err
+	}
+	return false, tx.Release(r, tx.Now())
 }
 
 // refused counts a refusal under the host that caused it.
@@ -180,31 +210,40 @@ func (rs *Resyncer) hostRefused(tx *store.Tx, t *store.Task, r *store.Repo, e *p
 	case e.Outcome == pds.NotFound:
 		return notFound, rs.endNotFound(tx, t, r)
 	case e.Outcome == pds.RateLimited:
-		failures, err := tx.HostFailed(r.Identity.HostID, e.Error())
-		if err != nil {
-			return "", err
-		}
-		pause := e.RetryAfter
-		if pause <= 0 {
-			pause = backoff(cooldownFirst, cooldownMost, int(failures))
-		}
-		until := tx.Now().Add(min(pause, cooldownMost))
-		if err := tx.CoolHost(r.Identity.HostID, until); err != nil {
-			return "", err
-		}
-		return rateLimited, tx.Release(r, until)
+		return rateLimited, rs.cool(tx, r, e)
 	}
 	return transient, rs.hostFailed(tx, t, r, e)
 }
 
-// hostFailed backs off from a repo, and from a host that goes on failing.
-func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause error) error {
-	failures, err := tx.HostFailed(r.Identity.HostID, cause.Error())
+// cool leaves a host alone that refused by rate, for as long as it says, or
+// longer and longer.
+func (rs *Resyncer) cool(tx *store.Tx, r *store.Repo, e *pds.Error) error {
+	failures, cooling, err := tx.HostFailed(r.Identity.HostID, e.Error())
 	if err != nil {
 		return err
 	}
-	if failures >= hostPatience {
-		until := tx.Now().Add(backoff(cooldownFirst, cooldownMost, int(failures)-hostPatience))
+	pause := e.RetryAfter
+	if pause <= 0 {
+		pause = backoff(cooldownFirst, cooldownMost, failures)
+	}
+	until := tx.Now().Add(min(pause, cooldownMost))
+	if cooling.After(tx.Now()) && e.RetryAfter <= 0 {
+		until = cooling // another request of the same moment was refused first
+	}
+	if err := tx.CoolHost(r.Identity.HostID, until); err != nil {
+		return err
+	}
+	return tx.Release(r, until)
+}
+
+// hostFailed backs off from a repo, and from a host that goes on failing.
+func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause error) error {
+	failures, cooling, err := tx.HostFailed(r.Identity.HostID, cause.Error())
+	if err != nil {
+		return err
+	}
+	if failures >= hostPatience && !cooling.After(tx.Now()) {
+		until := tx.Now().Add(backoff(cooldownFirst, cooldownMost, failures-hostPatience))
 		if err := tx.CoolHost(r.Identity.HostID, until); err != nil {
 			return err
 		}
@@ -214,14 +253,18 @@ func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause
 
 // leave hides an account that its host calls inactive, and ends the row.
 func (rs *Resyncer) leave(tx *store.Tx, t *store.Task, r *store.Repo, status string) error {
+	if fresh, err := rs.fresh(tx, r); err != nil || !fresh {
+		return err
+	}
 	if err := tx.Leave(r, status); err != nil {
 		return err
 	}
 	return rs.done(tx, t, r)
 }
 
-// done ends the row, unless the identity became stale meanwhile or a listing
-// shows a newer rev than ours.
+// done ends the row, unless there is more to do for which it stands: the identity
+// became stale meanwhile or is to be looked at once more, or a rev newer than
+// ours was heard of.
 func (rs *Resyncer) done(tx *store.Tx, t *store.Task, r *store.Repo) error {
 	if err := tx.ClearError(r); err != nil {
 		return err
@@ -229,6 +272,11 @@ func (rs *Resyncer) done(tx *store.Tx, t *store.Task, r *store.Repo) error {
 	switch {
 	case r.Identity.Stale:
 		return tx.Retry(r, store.IdentityCheck, tx.Now(), false, false)
+	case t.Looks > 0:
+		if err := tx.MarkStale(r); err != nil {
+			return err
+		}
+		return tx.Retry(r, store.IdentityCheck, tx.Now().Add(identitySecond), false, true)
 	case r.State == store.Synchronized && r.Head.Rev < t.WantRev:
 		return tx.Retry(r, store.Sweep, tx.Now().Add(store.SweepGrace), false, true)
 	}
@@ -239,17 +287,33 @@ func (rs *Resyncer) done(tx *store.Tx, t *store.Task, r *store.Repo) error {
 // once more; then the rows are hidden, and it is asked now and then. An account
 // that a relay called deleted is.
 func (rs *Resyncer) endNotFound(tx *store.Tx, t *store.Task, r *store.Repo) error {
-	if err := tx.SetError(r, "its host has no such repo"); err != nil {
+	if fresh, err := rs.fresh(tx, r); err != nil || !fresh {
 		return err
 	}
 	if !r.Active && r.Status == "deleted" {
 		return rs.leave(tx, t, r, r.Status)
 	}
-	if t.Reason != store.NotFoundAgain {
-		return tx.Retry(r, store.NotFoundAgain, tx.Now().Add(notFoundSecond), true, true)
+	if err := tx.SetError(r, "its host has no such repo"); err != nil {
+		return err
 	}
-	if err := tx.Retry(r, store.NotFoundAgain, tx.Now().Add(notFoundLater), true, true); err != nil {
+	believed, err := rs.missing(tx, t, r)
+	if err != nil || !believed {
 		return err
 	}
 	return tx.SetState(r, store.NotFound)
+}
+
+// missing puts the row of a repo or DID back that is said not to exist. It tells
+// whether that is to be believed by now.
+func (rs *Resyncer) missing(tx *store.Tx, t *store.Task, r *store.Repo) (believed bool, err error) {
+	if t.Missing.IsZero() {
+		if err := tx.Missing(r, tx.Now()); err != nil {
+			return false, err
+		}
+		return false, tx.Retry(r, store.NotFoundAgain, tx.Now().Add(notFoundSecond), true, true)
+	}
+	if second := t.Missing.Add(notFoundSecond); tx.Now().Before(second) {
+		return false, tx.Retry(r, store.NotFoundAgain, second, false, true)
+	}
+	return true, tx.Retry(r, store.NotFoundAgain, tx.Now().Add(notFoundLater), true, true)
 }

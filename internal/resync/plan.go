@@ -13,10 +13,12 @@ func plan(t *store.Task) store.Step {
 	switch {
 	case r.Identity == nil || r.Identity.Stale:
 		return store.Resolve
-	case !r.Active || t.Reason == store.StatusCheck:
+	case !r.Active || t.AskStatus:
 		return store.AskStatus
 	case r.State != store.Synchronized:
 		return store.Fetch
+	case !t.Missing.IsZero():
+		return store.AskStatus // in service, but its host said that it has no such repo
 	case r.Head.Rev < t.WantRev:
 		return store.Fetch
 	default:
@@ -31,10 +33,19 @@ const (
 	// Retries of what is wrong until somebody mends it: documents, trees.
 	brokenFirst = 5 * time.Minute
 	brokenMost  = 24 * time.Hour
-	// A host that has no such repo is asked once more before the rows are
-	// hidden, and then now and then.
+	// A host that has no such repo, or a directory that has no such DID, is asked
+	// once more before it is believed, and then now and then.
 	notFoundSecond = 10 * time.Minute
 	notFoundLater  = 24 * time.Hour
+	// identityFresh is how old a document may be for its host to be believed when
+	// it speaks of an ending: gone, not found, an older state. The account may
+	// live elsewhere by now.
+	identityFresh = 5 * time.Minute
+	// Fetches that came to nothing because of events meanwhile: the first few are
+	// repeated at once.
+	supersededFree  = 3
+	supersededFirst = 5 * time.Second
+	supersededMost  = 10 * time.Minute
 	// A stale answer is asked for again soon: replicas catch up. Three equal
 	// ones over an hour are a restored backup.
 	staleRetry  = 20 * time.Second

@@ -22,8 +22,12 @@ const (
 	defaultWorkers = 32
 	// idlePoll bounds the wait for work when nothing is known to become due.
 	idlePoll = time.Minute
+	// leastPause is the least wait when nothing could be claimed.
+	leastPause = 50 * time.Millisecond
 	// limitedHosts bounds the hosts whose pace is remembered.
 	limitedHosts = 1 << 15
+	// hostShare: one host has at most this part of the workers.
+	hostShare = 4
 )
 
 // Resolver finds DID documents.
@@ -55,11 +59,14 @@ type Config struct {
 
 // Resyncer works on the queue.
 type Resyncer struct {
-	cfg      Config
-	running  atomic.Int64
-	freed    chan struct{} // a worker has become free
-	mu       sync.Mutex    // two workers must not make two limiters for a host
+	cfg     Config
+	running atomic.Int64
+	freed   chan struct{} // a worker has become free
+	giants  chan struct{} // held by the one fetch that may use much memory
+
+	mu       sync.Mutex // guards what follows
 	limiters *lru.Cache[int64, *rate.Limiter]
+	asking   map[int64]int // looks that run, by host
 }
 
 // New makes the workers; Run starts them.
@@ -75,7 +82,9 @@ func New(cfg Config) *Resyncer {
 	if err != nil {
 		panic(err) // only a size below one fails
 	}
-	return &Resyncer{cfg: cfg, limiters: limiters, freed: make(chan struct{}, 1)}
+	return &Resyncer{
+		cfg: cfg, limiters: limiters, freed: make(chan struct{}, 1), giants: make(chan struct{}, 1), asking: make(map[int64]int),
+	}
 }
 
 // Running is the number of looks that run now.
@@ -88,6 +97,9 @@ func (rs *Resyncer) Run(ctx context.Context) error {
 	defer stop()
 	failure := make(chan error, 1) // the first one
 	fail := func(err error) {
+		if ctx.Err() != nil {
+			return // it stops anyhow; claims are released at the next start
+		}
 		select {
 		case failure <- err:
 		default:
@@ -97,16 +109,14 @@ func (rs *Resyncer) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	for ctx.Err() == nil {
 		tasks, err := rs.claim(ctx)
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
 			fail(err)
 		}
 		for _, t := range tasks {
 			workers.Go(func() {
-				if err := rs.look(ctx, t); err != nil {
+				if err := rs.work(ctx, t); err != nil {
 					fail(err)
 				}
-				rs.running.Add(-1)
-				nudge(rs.freed)
 			})
 		}
 		if len(tasks) == 0 {
@@ -120,6 +130,16 @@ func (rs *Resyncer) Run(ctx context.Context) error {
 	default:
 		return nil
 	}
+}
+
+// work is one look, from the claim to the end.
+func (rs *Resyncer) work(ctx context.Context, t *store.Task) error {
+	defer func() {
+		rs.leaveHost(t)
+		rs.running.Add(-1)
+		nudge(rs.freed)
+	}()
+	return rs.look(ctx, t)
 }
 
 func nudge(c chan struct{}) {
@@ -139,16 +159,46 @@ func (rs *Resyncer) claim(ctx context.Context) (tasks []*store.Task, err error) 
 	if err != nil || due.IsZero() || due.After(rs.cfg.Now()) {
 		return nil, err
 	}
+	most := max(1, rs.cfg.Workers/hostShare)
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	var claimed map[int64]int
 	err = rs.cfg.Store.Update(ctx, "claim resyncs", func(tx *store.Tx) (err error) {
-		tasks, err = tx.Claim(free, plan)
+		claimed = make(map[int64]int)
+		tasks, err = tx.Claim(free, plan, func(host int64) bool {
+			if rs.asking[host]+claimed[host] >= most {
+				return true
+			}
+			claimed[host]++
+			return false
+		})
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	for host, n := range claimed {
+		rs.asking[host] += n
+	}
 	rs.running.Add(int64(len(tasks)))
-	return tasks, err
+	return tasks, nil
+}
+
+// leaveHost ends the share of its host that a task has.
+func (rs *Resyncer) leaveHost(t *store.Task) {
+	if t.Step != store.AskStatus && t.Step != store.Fetch {
+		return
+	}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	host := t.Repo.Identity.HostID
+	if rs.asking[host]--; rs.asking[host] <= 0 {
+		delete(rs.asking, host)
+	}
 }
 
 func (rs *Resyncer) nextDue(ctx context.Context) (due time.Time, err error) {
-	err = rs.cfg.Store.View(ctx, func(rx *store.Rx) error {
+	err = rs.cfg.Store.OwnView(ctx, func(rx *store.Rx) error {
 		due, err = rx.NextDue()
 		return err
 	})
@@ -161,7 +211,7 @@ func (rs *Resyncer) wait(ctx context.Context) {
 	if rs.running.Load() >= int64(rs.cfg.Workers) {
 		pause = math.MaxInt64 // until a worker is free
 	} else if due, err := rs.nextDue(ctx); err == nil && !due.IsZero() {
-		pause = min(pause, max(0, due.Sub(rs.cfg.Now())))
+		pause = min(pause, max(leastPause, due.Sub(rs.cfg.Now())))
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()

@@ -56,7 +56,7 @@ func newWorld(t *testing.T, accounts int) *world {
 	out := outbound.New(outbound.Config{AllowPrivate: true, Dial: pipes.Dial, Lookup: pipes.Lookup})
 	t.Cleanup(out.Close)
 	w.rs = New(Config{
-		Store: w.st, Hosts: hooked{pds.New(out), w}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Store: w.st, Workers: 200, Hosts: hooked{pds.New(out), w}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Resolver:   identity.NewResolver(identity.Config{Client: out, PLCURL: w.net.PLC(), Hosts: atproto.Hosts{AllowPrivate: true}}),
 		KeyChanged: func(string) {}, Now: func() time.Time { return w.now },
 	})
@@ -129,10 +129,9 @@ func (w *world) work() {
 			return
 		}
 		for _, t := range tasks {
-			if err := w.rs.look(w.t.Context(), t); err != nil {
+			if err := w.rs.work(w.t.Context(), t); err != nil {
 				w.t.Fatal(err)
 			}
-			w.rs.running.Add(-1)
 		}
 	}
 	w.t.Fatal("the work does not end")
@@ -522,12 +521,7 @@ func TestARepoThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testing.T) {
 	w, did := filled(t)
 	missing := true
 	w.net.SetFault("pds1", simnet.Fault{HTTP: func(rw http.ResponseWriter, r *http.Request) bool {
-		if !missing {
-			return false
-		}
-		rw.WriteHeader(http.StatusBadRequest)
-		_, _ = io.WriteString(rw, `{"error":"RepoNotFound","message":"Could not find repo"}`)
-		return true
+		return missing && notFoundFault(rw, r)
 	}})
 	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
 	w.work()
@@ -545,6 +539,127 @@ func TestARepoThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testing.T) {
 	missing = false
 	w.later(notFoundLater)
 	w.settled(did)
+}
+
+// The same of a repo in service, whose host was only asked for its status.
+func TestARepoInServiceThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testing.T) {
+	w, did := filled(t)
+	w.net.SetFault("pds1", simnet.Fault{HTTP: notFoundFault})
+	w.enqueue(did, store.StatusCheck)
+	w.work()
+	w.same(did, true)
+	w.later(notFoundSecond)
+	w.same(did, false)
+	if r := w.repo(did); r.State != store.NotFound {
+		t.Errorf("state %s", r.State)
+	}
+}
+
+// One wrong answer of a replica, and another event before the second look: the
+// first answer must neither be forgotten nor believed.
+func TestAnIdentityCheckDoesNotForgetANotFound(t *testing.T) {
+	w, did := filled(t)
+	w.net.SetFault("pds1", simnet.Fault{HTTP: notFoundFault})
+	w.enqueue(did, store.StatusCheck)
+	w.work()
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if err := tx.MarkStale(r); err != nil {
+			return err
+		}
+		return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+	})
+	w.later(time.Second)
+	w.same(did, true)
+	w.later(notFoundSecond)
+	w.later(time.Minute)
+	w.same(did, false)
+}
+
+func notFoundFault(rw http.ResponseWriter, _ *http.Request) bool {
+	rw.WriteHeader(http.StatusBadRequest)
+	_, _ = io.WriteString(rw, `{"error":"RepoNotFound","message":"Could not find repo"}`)
+	return true
+}
+
+// The account has moved, and we missed the #identity: the old host's word about
+// it must not be believed on the strength of an old document.
+func TestTheWordOfAHostIsCheckedAgainstTheDocument(t *testing.T) {
+	for name, ask := range map[string]func(w *world, did string){
+		"status": func(w *world, did string) { w.enqueue(did, store.StatusCheck) },
+		"fetch": func(w *world, did string) {
+			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, did := filled(t)
+			w.with(did, func(tx *store.Tx, r *store.Repo) error {
+				_, err := tx.PutIdentity(r, r.Identity.Key, "old.sim.test", true)
+				return err
+			})
+			w.now = w.now.Add(24 * time.Hour)
+			w.rs.cfg.Hosts = elsewhere{w.rs.cfg.Hosts}
+			ask(w, did)
+			w.work()
+			w.settled(did)
+		})
+	}
+}
+
+// elsewhere answers for the old host of a moved account.
+type elsewhere struct{ Hosts }
+
+func (e elsewhere) GetRepoStatus(ctx context.Context, base, did string) (pds.AccountStatus, error) {
+	if strings.Contains(base, "old.sim.test") {
+		return pds.AccountStatus{Status: "deactivated"}, nil
+	}
+	return e.Hosts.GetRepoStatus(ctx, base, did)
+}
+
+func (e elsewhere) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, error) {
+	if strings.Contains(base, "old.sim.test") {
+		return nil, &pds.Error{Outcome: pds.Deactivated}
+	}
+	return e.Hosts.GetRepo(ctx, base, did)
+}
+
+// A tombstoned DID is a deleted account, once the directory has said so twice.
+func TestATombstonedAccountIsDeleted(t *testing.T) {
+	w, did := filled(t)
+	if err := w.net.Tombstone(did); err != nil {
+		t.Fatal(err)
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if err := tx.MarkStale(r); err != nil {
+			return err
+		}
+		return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+	})
+	w.work()
+	w.same(did, true)
+	w.later(notFoundSecond)
+	w.same(did, false)
+	if r := w.repo(did); r.Active || r.Status != "deleted" || r.Head != nil {
+		t.Errorf("active %t, status %q, head %v", r.Active, r.Status, r.Head)
+	}
+}
+
+// Thirty refusals of one moment are one refusal.
+func TestParallelRateLimitsCountOnce(t *testing.T) {
+	w := newWorld(t, 30)
+	w.net.SetFault("pds1", simnet.Fault{HTTP: func(rw http.ResponseWriter, _ *http.Request) bool {
+		rw.WriteHeader(http.StatusTooManyRequests)
+		return true
+	}})
+	for _, did := range w.net.DIDs() {
+		w.enqueue(did, store.Backfill)
+	}
+	w.work() // identities, then all ask at once
+	w.net.SetFault("pds1", simnet.Fault{})
+	w.later(2 * cooldownFirst)
+	w.later(2 * cooldownFirst)
+	for _, did := range w.net.DIDs() {
+		w.settled(did)
+	}
 }
 
 func TestARateLimitCoolsTheHostAndCountsNoFailure(t *testing.T) {
@@ -706,10 +821,9 @@ func TestAStopGivesTheWorkBackWithoutAFailure(t *testing.T) {
 		if stepName == "fetch" {
 			cancel()
 		}
-		if err := w.rs.look(ctx, tasks[0]); err != nil {
+		if err := w.rs.work(ctx, tasks[0]); err != nil {
 			t.Fatal(err)
 		}
-		w.rs.running.Add(-1)
 	}
 	tasks, err := w.rs.claim(t.Context())
 	if err != nil || len(tasks) != 1 || tasks[0].Attempts != 0 {

@@ -1,6 +1,8 @@
 package resync
 
 import (
+	"time"
+
 	"railyard/internal/pds"
 	"railyard/internal/store"
 )
@@ -8,6 +10,15 @@ import (
 // endStatus: the named host has said what the account is.
 func (rs *Resyncer) endStatus(tx *store.Tx, t *store.Task, r *store.Repo, st *pds.AccountStatus) (Outcome, error) {
 	if err := tx.StatusChecked(r); err != nil {
+		return "", err
+	}
+	if err := tx.HostAnswered(r.Identity.HostID); err != nil {
+		return "", err
+	}
+	if err := tx.Asked(r); err != nil {
+		return "", err
+	}
+	if err := tx.Missing(r, time.Time{}); err != nil {
 		return "", err
 	}
 	switch {

@@ -12,6 +12,10 @@
 // host has the repo no more. Everything that changes one of the two goes through
 // settle.
 //
+// What it promises can be verified: Check has a rule for each promise that shows
+// in the rows, and all of them hold after every transaction. A Reader reads a file,
+// and checks it, beside the service that writes to it.
+//
 // It refuses a file of another application, of a newer version, and one that
 // another railyard writes to.
 //

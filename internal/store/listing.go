@@ -1,9 +1,6 @@
 package store
 
 import (
-	"database/sql"
-	"errors"
-
 	"railyard/db"
 )
 
@@ -38,6 +35,11 @@ func pageOf[R any](rows []R, of func(R) (int64, string)) Page {
 	return p
 }
 
+const (
+	unionChunk  = 1000    // rows that are read at once, or more if more are asked for
+	unionSorted = 200_000 // but not more than so many over all collections
+)
+
 // union merges collections. Rows of repos that were listed before, under an
 // older birth, are read and passed over until the page is full: a page is empty
 // only at the end.
@@ -46,10 +48,15 @@ func (rx *Rx) union(nsids []string, after int64, limit int) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
+	if len(ids) == 0 {
+		return Page{}, nil
+	}
 	var p Page
+	// Each read sorts this many rows of each collection.
+	chunk := max(1, min(max(limit, unionChunk), unionSorted/len(ids)))
 	for len(p.DIDs) < limit {
 		rows, err := rx.q.PageOfCollections(rx.ctx, db.PageOfCollectionsParams{
-			Ids: jsonIDs(ids), After: after, MaxRows: int64(limit),
+			Ids: jsonIDs(ids), After: after, MaxRows: int64(chunk),
 		})
 		if err != nil || len(rows) == 0 {
 			return p, err
@@ -68,44 +75,34 @@ func (rx *Rx) union(nsids []string, after int64, limit int) (Page, error) {
 	return p, nil
 }
 
-// Stats are the figures of the file.
-type Stats struct {
-	Repos        map[State]int64
-	Active       int64 // repos whose account is active
-	Memberships  int64 // visible rows
-	Collections  int64 // with at least one visible member
-	Waiting      int64 // rows of the queue whose repo is wrong or unproven today
-	WaitingLater int64 // second looks, sweeps, proofs
-	Upstreams    []Upstream
-}
+// walkPage is how many rows a walk over everything reads at once.
+const walkPage = 5000
 
-// Stats reads the figures.
-func (rx *Rx) Stats() (Stats, error) {
-	st := Stats{Repos: make(map[State]int64)}
-	tally, err := rx.q.RepoTally(rx.ctx)
-	if err != nil {
-		return st, err
-	}
-	for _, t := range tally {
-		st.Repos[State(t.State)] = t.Repos
-		st.Active += t.Active
-	}
-	m, err := rx.q.MembershipTally(rx.ctx)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return st, err
-	}
-	st.Memberships, st.Collections = m.Memberships, m.Collections
-	queue, err := rx.q.QueueTally(rx.ctx)
-	if err != nil {
-		return st, err
-	}
-	for _, q := range queue {
-		if q.Background == 1 {
-			st.WaitingLater = q.Waiting
-		} else {
-			st.Waiting = q.Waiting
+// VisibleRows gives every visible membership, and every listed repo under the
+// empty collection.
+func (rx *Rx) VisibleRows(row func(nsid, did string)) error {
+	collection, seq := int64(0), int64(0)
+	for {
+		rows, err := rx.q.VisibleRows(rx.ctx, db.VisibleRowsParams{CollectionID: collection, After: seq, MaxRows: walkPage})
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			collection, seq = r.CollectionID, r.Seq
+			row(r.NSID, r.DID)
+		}
+		if len(rows) < walkPage {
+			break
 		}
 	}
-	st.Upstreams, err = rx.Upstreams()
-	return st, err
+	for after := int64(0); ; {
+		page, err := rx.List(nil, after, walkPage)
+		if err != nil || len(page.DIDs) == 0 {
+			return err
+		}
+		for _, did := range page.DIDs {
+			row("", did)
+		}
+		after = page.Last
+	}
 }

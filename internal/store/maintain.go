@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -83,13 +84,24 @@ func (s *Store) Maintain(ctx context.Context, log *slog.Logger) error {
 
 func (s *Store) checkpoint(ctx context.Context, own *sql.DB) error {
 	if info, err := os.Stat(s.path + "-wal"); err == nil && info.Size() > truncateAbove {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-		return err
+		return s.truncate(ctx)
 	}
 	_, err := own.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
 	return err
+}
+
+// truncate empties the write-ahead log on the writer's own connection, between
+// two transactions. A reader that is in the way is not waited for: the writer is.
+func (s *Store) truncate(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx = context.WithoutCancel(ctx) // the timeout must be set back
+	if _, err := s.writer.ExecContext(ctx, "PRAGMA busy_timeout=50"); err != nil {
+		return err
+	}
+	_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	_, again := s.writer.ExecContext(ctx, "PRAGMA busy_timeout=5000")
+	return errors.Join(err, again)
 }
 
 func (s *Store) prune(ctx context.Context) error {

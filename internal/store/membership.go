@@ -18,7 +18,15 @@ const (
 	SourceResync
 )
 
-func (s Source) String() string { return [...]string{"", "commit", "resync"}[s] }
+func (s Source) String() string {
+	switch s {
+	case SourceCommit:
+		return "commit"
+	case SourceResync:
+		return "resync"
+	}
+	return "import"
+}
 
 // cause of a change of visibility, as the change feed has it.
 type cause int64

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -53,15 +54,15 @@ type Config struct {
 
 // Store is an open index file.
 type Store struct {
+	*Reader // of queries beside the writer
 	path    string
 	now     func() time.Time
 	indexID string
 	lock    *os.File // held by flock as long as we write
 
+	own    *Reader // of the service's own path: queries from outside cannot use it up
 	writer *sql.DB
-	reader *sql.DB
 	wq     *db.Queries
-	rq     *db.Queries
 	wakeup chan struct{}
 
 	mu     sync.Mutex       // the writer: held for one Update
@@ -69,7 +70,8 @@ type Store struct {
 	minute int64            // of the last row of seq_clock
 	reload bool             // a transaction failed: read seq again
 	nsids  map[string]int64 // ids of collections, committed ones only
-	err    error            // why the writer has stopped
+
+	stopped atomic.Pointer[error] // why the writer has stopped
 }
 
 // Open opens or makes the file, brings its schema up to date and releases the
@@ -108,15 +110,11 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := s.begin(ctx, cfg.Version); err != nil {
 		return nil, err
 	}
-	if s.reader, err = sql.Open("sqlite", dsn(cfg.Path, "mode=ro",
-		"_pragma=query_only(1)", "_pragma=busy_timeout(5000)", "_pragma=temp_store(MEMORY)",
-		"_pragma=cache_size(-16384)")); err != nil {
+	if s.Reader, err = openPool(ctx, cfg.Path, "_pragma=temp_store(MEMORY)"); err != nil {
 		return nil, err
 	}
-	s.reader.SetMaxOpenConns(readers)
-	s.reader.SetMaxIdleConns(readers)
-	if s.rq, err = db.Prepare(ctx, s.reader); err != nil {
-		return nil, fmt.Errorf("prepare queries: %w", err)
+	if s.own, err = openPool(ctx, cfg.Path); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
@@ -149,34 +147,17 @@ func (s *Store) takeLock() error {
 // upgrade makes the schema in an empty file and takes an older one through the
 // missing steps, each in its own transaction.
 func upgrade(ctx context.Context, w *sql.DB, steps fs.FS, schema string, want int) error {
-	var app, version, tables int
-	if err := w.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {
-		if strings.Contains(err.Error(), "not a database") {
-			return ErrForeign
-		}
+	file, err := versionOf(ctx, w, want)
+	if err != nil {
 		return err
-	}
-	if err := w.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return err
-	}
-	if err := w.QueryRowContext(ctx, "PRAGMA schema_version").Scan(&tables); err != nil {
-		return err
-	}
-	switch {
-	case app == 0 && version == 0 && tables == 0:
-		if _, err := w.ExecContext(ctx, "PRAGMA journal_mode=WAL"); err != nil {
-			return err
-		}
-		return step(ctx, w, schema, want)
-	case app != applicationID:
-		return fmt.Errorf("%w (application id %#x)", ErrForeign, app)
-	case version > want:
-		return fmt.Errorf("%w (schema version %d, this one knows %d)", ErrNewer, version, want)
 	}
 	if _, err := w.ExecContext(ctx, "PRAGMA journal_mode=WAL"); err != nil {
 		return err
 	}
-	for v := version + 1; v <= want; v++ {
+	if file.empty {
+		return step(ctx, w, schema, want)
+	}
+	for v := file.schema + 1; v <= want; v++ {
 		names, err := fs.Glob(steps, fmt.Sprintf("db/migrations/%04d_*.sql", v))
 		if err != nil || len(names) != 1 {
 			return fmt.Errorf("%d migrations lead to schema version %d", len(names), v)
@@ -226,6 +207,10 @@ func (s *Store) begin(ctx context.Context, version string) error {
 	if err := s.wq.OpenedBy(ctx, db.OpenedByParams{Version: version, NextSeq: s.seq}); err != nil {
 		return err
 	}
+	// The leap must be on the disk before a number of it is served.
+	if _, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(FULL)"); err != nil {
+		return err
+	}
 	if s.minute, err = s.wq.LastSeqClock(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
@@ -242,25 +227,31 @@ func newIndexID() string {
 // IndexID names this index in every cursor.
 func (s *Store) IndexID() string { return s.indexID }
 
+// OwnView is View for the service's own path. Its connections are not those of
+// the queries from outside, which so cannot hold it up.
+func (s *Store) OwnView(ctx context.Context, fn func(*Rx) error) error { return s.own.View(ctx, fn) }
+
 // Err tells why the writer has stopped, nil while it works.
 func (s *Store) Err() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
+	if p := s.stopped.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // Close closes the file. Everyone it was lent to must have returned.
 func (s *Store) Close() error {
 	var errs []error
-	for _, q := range []*db.Queries{s.rq, s.wq} {
-		if q != nil {
-			errs = append(errs, q.Close())
+	for _, rd := range []*Reader{s.Reader, s.own} {
+		if rd != nil {
+			errs = append(errs, rd.Close())
 		}
 	}
-	for _, d := range []*sql.DB{s.reader, s.writer} {
-		if d != nil {
-			errs = append(errs, d.Close())
-		}
+	if s.wq != nil {
+		errs = append(errs, s.wq.Close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.Close())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())

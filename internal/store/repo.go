@@ -74,6 +74,7 @@ type Repo struct {
 	SeenRev  atproto.TID // 0 = none
 	Head     *Head       // nil = unknown
 	Identity *Identity   // nil = never resolved
+	once     bool        // proven at some time
 	seq      int64       // of the listing, 0 = not visible
 }
 
@@ -105,6 +106,7 @@ func repoOf(row db.RepoByIDRow) *Repo {
 	r := &Repo{
 		ID: row.ID, DID: row.DID, State: State(row.State), Active: row.Active == 1, seq: row.Seq,
 		Status: deref(row.Status), Proof: Proof(deref(row.Proof)), SeenRev: atproto.TID(deref(row.SeenRev)),
+		once: row.ProvenAt != nil,
 	}
 	if row.Rev != nil {
 		r.Head = &Head{Rev: atproto.TID(*row.Rev), Data: digest(row.Data), CID: digest(row.CID)}
@@ -285,7 +287,8 @@ func (tx *Tx) Establish(r *Repo, head Head, nsids []string, p Proof) (births, de
 	if err != nil {
 		return 0, 0, err
 	}
-	first := r.Head == nil
+	first := !r.once
+	r.once = true
 	r.Head, r.State, r.Active, r.Status, r.Proof, r.SeenRev = &head, Synchronized, true, "", p, 0
 	v, now := int64(p), tx.micros()
 	if err := tx.q.SetRepoProven(tx.ctx, db.SetRepoProvenParams{ID: r.ID, Proof: &v, Now: &now}); err != nil {

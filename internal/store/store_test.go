@@ -198,10 +198,12 @@ var (
 )
 
 // Every query must find its rows by an index. Scanning is for tables that have
-// a handful of rows, and for the sum over collections.
+// a handful of rows, and for the queries of the check and of people.
 func TestNoQueryScansATable(t *testing.T) {
 	small := map[string]bool{
 		"Meta": true, "RepoTally": true, "QueueTally": true, "Upstreams": true, "MembershipTally": true,
+		"LargestCollections": true,                       // the first page, at most once a second, and never for long
+		"RefusalCounts":      true, "FailingHosts": true, // a few dozen reasons; thousands of hosts, for status alone
 	}
 	d, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
@@ -227,10 +229,11 @@ func TestNoQueryScansATable(t *testing.T) {
 		for _, q := range strings.Split(string(text), "-- name: ")[1:] {
 			head, body, _ := strings.Cut(q, "\n")
 			name, _, _ := strings.Cut(head, " ")
-			if small[name] {
+			plan := planOf(t, d, name, argument.ReplaceAllString(body, "NULL"))
+			if small[name] || strings.HasPrefix(name, "Check") {
 				continue
 			}
-			for _, step := range planOf(t, d, name, argument.ReplaceAllString(body, "NULL")) {
+			for _, step := range plan {
 				if strings.HasPrefix(step, "SCAN ") && !strings.Contains(step, "VIRTUAL TABLE") && !strings.Contains(step, "SCAN d") {
 					t.Errorf("%s: %s", name, step)
 				}
@@ -336,8 +339,13 @@ func act(t *testing.T, s *Store, m *model, rng *rand.Rand, seen int64) int64 {
 		}
 		if r == nil {
 			m.sets[d], m.active[d] = map[string]bool{}, true
-			r, err = tx.AddRepo(d)
-			if err != nil {
+			if r, err = tx.AddRepo(d); err != nil {
+				return err
+			}
+			if _, err := tx.PutIdentity(r, testKey, "pds.example.com", false); err != nil {
+				return err
+			}
+			if err := tx.Enqueue(r, FirstSight, tx.now); err != nil {
 				return err
 			}
 		}
@@ -358,14 +366,18 @@ func act(t *testing.T, s *Store, m *model, rng *rand.Rand, seen int64) int64 {
 			for _, c := range nsids {
 				m.sets[d][c] = true
 			}
-			_, _, err = tx.Establish(r, Head{Rev: atproto.TID(rng.Int64N(1 << 40)), Data: atproto.Digest{1}}, nsids, ProofTree)
+			head := Head{Rev: atproto.TID(rng.Int64N(1 << 40)), Data: atproto.Digest{1}}
+			if _, _, err := tx.Establish(r, head, nsids, ProofTree); err != nil {
+				return err
+			}
+			err = tx.Done(r)
 		case 5:
 			m.active[d] = false
 			err = tx.SetInactive(r, "deactivated")
 		case 6:
 			if !r.Active {
 				m.active[d], m.proven[d] = true, false
-				err = tx.SetActive(r)
+				err = errors.Join(tx.SetActive(r), tx.Enqueue(r, Reactivated, tx.now))
 			}
 		case 7:
 			if rng.IntN(2) == 0 {
@@ -373,7 +385,7 @@ func act(t *testing.T, s *Store, m *model, rng *rand.Rand, seen int64) int64 {
 				err = tx.Leave(r, "deleted")
 			} else if r.State != NotFound {
 				m.proven[d] = false
-				err = tx.SetState(r, NotFound)
+				err = errors.Join(tx.SetState(r, NotFound), tx.Enqueue(r, NotFoundAgain, tx.now))
 			}
 		}
 		return err
@@ -467,20 +479,10 @@ func compare(t *testing.T, s *Store, path string, m *model) {
 	if st.Memberships != int64(memberships) || st.Active != active || total != int64(len(m.sets)) {
 		t.Errorf("stats %+v; want %d memberships, %d active of %d", st, memberships, active, len(m.sets))
 	}
-	for query, message := range map[string]string{
-		"SELECT count(*) FROM repo_tally t WHERE repos <> (SELECT count(*) FROM repo r WHERE r.state = t.state)": "tallies differ from the rows",
-		`SELECT count(*) FROM collection c WHERE members <>
-		 (SELECT count(*) FROM membership m WHERE m.collection_id = c.id AND m.seq > 0)`: "members differ from the rows",
-		"SELECT count(*) FROM (SELECT seq FROM membership UNION ALL SELECT seq FROM repo WHERE seq > 0) GROUP BY abs(seq) HAVING count(*) > 1 UNION ALL SELECT 0 LIMIT 1": "a birth number was given twice",
-		"SELECT count(*) FROM membership WHERE abs(seq) >= (SELECT next_seq FROM meta)":                                                                                   "a birth number is not below the counter",
-		"SELECT count(*) FROM repo r WHERE (r.seq > 0) <> (r.active = 1 AND r.proof IS NOT NULL)":                                                                         "visible without proof, or the reverse",
-		"SELECT count(*) FROM membership m JOIN repo r ON r.id = m.repo_id WHERE (m.seq > 0) <> (r.seq > 0)":                                                              "a row and its repo disagree",
-		"SELECT count(*) FROM collection WHERE nsid = 'com.example.never'":                                                                                                "a failed transaction left a row",
-	} {
-		if n := scalar[int](t, path, query); n != 0 {
-			t.Errorf("%s (%d)", message, n)
-		}
+	if n := scalar[int](t, path, "SELECT count(*) FROM collection WHERE nsid = 'com.example.never'"); n != 0 {
+		t.Error("a failed transaction left a row")
 	}
+	sound(t, s.Reader)
 }
 
 // The change feed, replayed, gives the visible rows, but for first backfills.

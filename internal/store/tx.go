@@ -31,25 +31,14 @@ type Tx struct {
 	wake    bool
 }
 
-// View runs fn over one state of the file. Keep it short: a long reader keeps
-// the write-ahead log from shrinking.
-func (s *Store) View(ctx context.Context, fn func(*Rx) error) error {
-	tx, err := s.reader.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin reading: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }()
-	return fn(&Rx{ctx: ctx, q: s.rq.WithTx(tx)})
-}
-
 // Update runs fn in the write transaction and commits what it did. An error or
 // a panic of fn undoes all of it; the panic becomes an error. why names the
 // transaction in errors.
 func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return s.err
+	if err := s.Err(); err != nil {
+		return err
 	}
 	if s.reload {
 		meta, err := s.wq.Meta(ctx)
@@ -81,11 +70,8 @@ func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) erro
 
 // Stop ends the writer: later Updates fail with the cause.
 func (s *Store) Stop(cause error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		s.err = fmt.Errorf("%w: %w", ErrStopped, cause)
-	}
+	err := fmt.Errorf("%w: %w", ErrStopped, cause)
+	s.stopped.CompareAndSwap(nil, &err)
 }
 
 func (tx *Tx) run(fn func(*Tx) error) (err error) {

@@ -96,7 +96,7 @@ func (tx *Tx) WantCrawl(id int64) error {
 // StartCrawl begins a walk at its first page.
 func (tx *Tx) StartCrawl(id int64) error {
 	now := tx.micros()
-	return tx.q.StartCrawl(tx.ctx, db.StartCrawlParams{ID: id, Now: &now})
+	return tx.q.StartCrawl(tx.ctx, db.StartCrawlParams{ID: id, Now: now})
 }
 
 // SetCrawlCursor notes how far a walk has come.
@@ -152,6 +152,9 @@ func (tx *Tx) compare(r *Repo, l Listed) error {
 	case r.State == NotFound:
 		return nil
 	case l.Active != r.Active:
+		if err := tx.MarkStale(r); err != nil { // perhaps it is another host's word now
+			return err
+		}
 		return tx.Enqueue(r, StatusCheck, tx.now)
 	case r.State == Synchronized && r.Head != nil && l.Rev > r.Head.Rev:
 		return tx.EnqueueSweep(r, tx.now.Add(SweepGrace), l.Rev)

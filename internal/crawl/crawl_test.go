@@ -1,0 +1,426 @@
+package crawl
+
+import (
+	"database/sql"
+	"errors"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"railyard/internal/atproto"
+	"railyard/internal/pds"
+	"railyard/internal/store"
+)
+
+func TestAWalkQueuesEveryUnknownRepoOfEveryPage(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.want()
+		l := pages(3)
+		y.walk(l)
+		if want := []string{"", "1", "2"}; !slices.Equal(l.cursors(), want) {
+			y.Errorf("asked for %q, want %q", l.cursors(), want)
+		}
+		if got := y.known(5); !slices.Equal(got, []int{0, 1, 2}) {
+			y.Errorf("known accounts %v", got)
+		}
+		for did, w := range y.queued() {
+			if w.reason != store.Backfill || w.after != 0 {
+				y.Errorf("%s: %v after %s", did, w.reason, w.after)
+			}
+		}
+		u := y.upstream()
+		if !u.CrawlWanted.IsZero() || u.CrawlCursor != "" || u.CrawlFinished.Before(u.CrawlStarted) || u.CrawlStarted.IsZero() {
+			y.Errorf("after the walk: %+v", u)
+		}
+	})
+}
+
+func TestNothingIsWalkedBeforeItIsWantedAndTheSocketIsOpen(t *testing.T) {
+	inYard(t, func(y *yard) {
+		l := pages(3)
+		y.walk(l) // the socket opens; nobody wants a walk
+		if len(l.cursors()) != 0 {
+			y.Errorf("walked without being asked: %q", l.cursors())
+		}
+		y.want()
+		c := y.crawler(l)
+		stop := y.start(c)
+		time.Sleep(time.Hour)
+		if len(l.cursors()) != 0 || c.Busy(y.up) {
+			y.Errorf("walked before the socket was open: %q, busy %t", l.cursors(), c.Busy(y.up))
+		}
+		if err := stop(); err != nil {
+			y.Error(err)
+		}
+	})
+}
+
+func TestAnInterruptedWalkGoesOnAtItsNextPage(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.want()
+		broken := &listing{page: func(cursor string) (pds.ReposPage, error) {
+			if cursor == "2" {
+				return pds.ReposPage{}, errors.New("connection reset")
+			}
+			return pageOf(cursor, 4), nil
+		}}
+		y.walk(broken)
+		if got, u := y.known(4), y.upstream(); !slices.Equal(got, []int{0, 1}) || u.CrawlCursor != "2" || u.CrawlWanted.IsZero() {
+			y.Fatalf("after the interruption: accounts %v, %+v", got, u)
+		}
+		l := pages(4)
+		y.walk(l)
+		if want := []string{"2", "3"}; !slices.Equal(l.cursors(), want) {
+			y.Errorf("went on with %q, want %q", l.cursors(), want)
+		}
+		if got := y.known(5); !slices.Equal(got, []int{0, 1, 2, 3}) {
+			y.Errorf("known accounts %v", got)
+		}
+	})
+}
+
+func TestAPageAndItsCursorAreOneTransaction(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.want()
+		raw, err := sql.Open("sqlite", y.path)
+		if err != nil {
+			y.Fatal(err)
+		}
+		defer func() { _ = raw.Close() }()
+		// The last statement of the second page fails.
+		_, err = raw.ExecContext(y.Context(), `CREATE TRIGGER crash BEFORE UPDATE OF crawl_cursor ON upstream
+			WHEN new.crawl_cursor = '2' BEGIN SELECT raise(ABORT, 'disk full'); END`)
+		if err != nil {
+			y.Fatal(err)
+		}
+		c := y.crawler(pages(4))
+		c.Wake(y.up)
+		if err := c.Run(y.Context()); err == nil || !strings.Contains(err.Error(), "disk full") {
+			y.Fatalf("Run: %v, want the failure of the file", err)
+		}
+		if got, u := y.known(4), y.upstream(); !slices.Equal(got, []int{0}) || u.CrawlCursor != "1" {
+			y.Fatalf("after the crash: accounts %v, cursor %q", got, u.CrawlCursor)
+		}
+		if _, err := raw.ExecContext(y.Context(), `DROP TRIGGER crash`); err != nil {
+			y.Fatal(err)
+		}
+		l := pages(4)
+		y.walk(l)
+		if want := []string{"1", "2", "3"}; !slices.Equal(l.cursors(), want) {
+			y.Errorf("went on with %q, want %q", l.cursors(), want)
+		}
+		if got := y.known(5); !slices.Equal(got, []int{0, 1, 2, 3}) {
+			y.Errorf("known accounts %v", got)
+		}
+	})
+}
+
+func TestAWishThatIsNewerThanAnInterruptedWalkStartsItAnew(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.want()
+		y.walk(&listing{page: func(cursor string) (pds.ReposPage, error) {
+			if cursor == "2" {
+				return pds.ReposPage{}, errors.New("connection reset")
+			}
+			return pageOf(cursor, 3), nil
+		}})
+		y.want()
+		l := pages(3)
+		y.walk(l)
+		if want := []string{"", "1", "2"}; !slices.Equal(l.cursors(), want) {
+			y.Errorf("asked for %q, want %q", l.cursors(), want)
+		}
+	})
+}
+
+func TestListingsThatLeadNowhereEndAndAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		page func(cursor string) (pds.ReposPage, error)
+		most int // pages that may be asked for
+	}{
+		"the same cursor again": {func(cursor string) (pds.ReposPage, error) {
+			p := pageOf(cursor, 3)
+			if cursor == "1" {
+				p.Cursor = "1"
+			}
+			return p, nil
+		}, 2},
+		"a ring of cursors": {func(cursor string) (pds.ReposPage, error) {
+			p := pageOf(cursor, 6)
+			if p.Cursor == "" {
+				p.Cursor = "2"
+			}
+			return p, nil
+		}, 30},
+		"empty pages without end": {func(cursor string) (pds.ReposPage, error) {
+			i, _ := strconv.Atoi(cursor)
+			return pds.ReposPage{Cursor: strconv.Itoa(i + 1)}, nil
+		}, emptyPages},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inYard(t, func(y *yard) {
+				y.want()
+				l := &listing{}
+				l.page = func(cursor string) (pds.ReposPage, error) {
+					if len(l.cursors()) > 1000 {
+						return pds.ReposPage{}, nil // the test ends, and fails
+					}
+					return c.page(cursor)
+				}
+				y.walk(l)
+				if len(l.cursors()) > c.most {
+					y.Errorf("%d pages were asked for, want at most %d", len(l.cursors()), c.most)
+				}
+				if u := y.upstream(); !u.CrawlWanted.IsZero() || u.CrawlCursor != "" {
+					y.Errorf("the walk is not over: %+v", u)
+				}
+				if got := y.metric(`railyard_refusals_total{reason="answer-loop"}`); got != "1" {
+					y.Errorf("%s loops were counted, want 1", got)
+				}
+			})
+		})
+	}
+}
+
+func TestAFewEmptyPagesAreNoEnd(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.want()
+		y.walk(&listing{page: func(cursor string) (pds.ReposPage, error) {
+			p := pageOf(cursor, 12)
+			if cursor != "0" && p.Cursor != "" {
+				p.Repos = nil
+			}
+			return p, nil
+		}})
+		if y.repo(didOf(11)) == nil {
+			y.Error("the account after the empty pages is unknown")
+		}
+		if got := y.metric(`railyard_refusals_total{reason="answer-loop"}`); got != "0" {
+			y.Errorf("%s loops were counted, want 0", got)
+		}
+	})
+}
+
+func TestAFailedRequestIsRepeatedAfterAGrowingPause(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.want()
+		l := &listing{}
+		l.page = func(cursor string) (pds.ReposPage, error) {
+			if cursor == "1" && len(l.times("1")) <= 8 {
+				return pds.ReposPage{}, errors.New("503")
+			}
+			return pageOf(cursor, 3), nil
+		}
+		c := y.crawler(l)
+		stop := y.start(c)
+		c.Wake(y.up)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := len(l.times("1")); n != 1 || !c.Busy(y.up) {
+			y.Errorf("within a second %d requests, busy %t", n, c.Busy(y.up))
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if got := y.known(4); !slices.Equal(got, []int{0, 1, 2}) || c.Busy(y.up) {
+			y.Errorf("accounts %v, busy %t", got, c.Busy(y.up))
+		}
+		times := l.times("1")
+		if len(times) != 9 {
+			y.Fatalf("%d requests, want 9", len(times))
+		}
+		for i := range len(times) - 1 {
+			most := min(retryFirst<<i, retryMost)
+			if pause := times[i+1].Sub(times[i]); pause < most/2 || pause > most {
+				y.Errorf("pause %d is %s, want %s to %s", i, pause, most/2, most)
+			}
+		}
+		if err := stop(); err != nil {
+			y.Error(err)
+		}
+	})
+}
+
+func TestWhatAListingSaysOfKnownReposIsAReasonToLook(t *testing.T) {
+	inYard(t, func(y *yard) {
+		rev := atproto.TIDAt(time.Now())
+		const (
+			same = iota
+			newer
+			older
+			noRev
+			badRev
+			nowInactive
+			nowActive
+			gone
+			returned
+			unknownInactive
+		)
+		y.update(func(tx *store.Tx) error {
+			for i := range unknownInactive {
+				r, err := tx.AddRepo(didOf(i))
+				if err == nil {
+					_, _, err = tx.Establish(r, store.Head{Rev: rev}, []string{"app.bsky.feed.post"}, store.ProofTree)
+				}
+				if err == nil && i == nowActive {
+					err = tx.SetInactive(r, "deactivated")
+				}
+				if err == nil && (i == gone || i == returned) {
+					err = tx.SetState(r, store.NotFound)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		entry := func(i int, rev string, active bool) pds.RepoEntry {
+			return pds.RepoEntry{DID: didOf(i), Rev: rev, Active: active}
+		}
+		y.want()
+		y.walk(&listing{page: func(string) (pds.ReposPage, error) {
+			return pds.ReposPage{Invalid: 2, Repos: []pds.RepoEntry{
+				entry(same, rev.String(), true), entry(newer, (rev + 5).String(), true), entry(older, (rev - 5).String(), true),
+				entry(noRev, "", true), entry(badRev, "not-a-tid", true), entry(nowInactive, (rev + 5).String(), false),
+				entry(nowActive, "", true), entry(gone, "", false), entry(returned, "", true), entry(unknownInactive, "", false),
+			}}, nil
+		}})
+		want := map[string]work{
+			didOf(newer):           {store.Sweep, rev + 5, store.SweepGrace},
+			didOf(nowInactive):     {store.StatusCheck, 0, 0},
+			didOf(nowActive):       {store.StatusCheck, 0, 0},
+			didOf(returned):        {store.Backfill, 0, 0},
+			didOf(unknownInactive): {store.Backfill, 0, 0},
+		}
+		got := y.queued()
+		for i := range unknownInactive + 1 {
+			if got[didOf(i)] != want[didOf(i)] {
+				y.Errorf("account %d: queued %+v, want %+v", i, got[didOf(i)], want[didOf(i)])
+			}
+		}
+		if r := y.repo(didOf(nowInactive)); !r.Active || !r.Visible() {
+			y.Error("a listing's word has hidden an account")
+		}
+		if r := y.repo(didOf(newer)); r.State != store.Synchronized {
+			y.Errorf("a listed rev has taken a repo out of service: %v", r.State)
+		}
+		if got := y.metric(`railyard_refusals_total{reason="bad-did"}`); got != "2" {
+			y.Errorf("%s invalid entries were counted, want 2", got)
+		}
+	})
+}
+
+func TestAWishDuringAWalkIsFollowedByAnotherWalk(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.want()
+		var c *Crawler
+		l := &listing{}
+		l.page = func(cursor string) (pds.ReposPage, error) {
+			if len(l.cursors()) == 2 {
+				y.want()
+				c.Wake(y.up)
+				c.Wake(y.up)
+			}
+			if !c.Busy(y.up) {
+				y.Errorf("not busy at page %d", len(l.cursors()))
+			}
+			return pageOf(cursor, 3), nil
+		}
+		c = y.crawler(l)
+		stop := y.start(c)
+		c.Wake(y.up)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if want := []string{"", "1", "2", "", "1", "2"}; !slices.Equal(l.cursors(), want) {
+			y.Errorf("asked for %q, want %q", l.cursors(), want)
+		}
+		if c.Busy(y.up) || !y.upstream().CrawlWanted.IsZero() {
+			y.Errorf("busy %t after both walks, %+v", c.Busy(y.up), y.upstream())
+		}
+		if err := stop(); err != nil {
+			y.Error(err)
+		}
+	})
+}
+
+func TestAnUpstreamIsBusyFromTheWakeToTheEndOfItsWalk(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.want()
+		c := y.crawler(pages(2))
+		if c.Busy(y.up) {
+			y.Error("busy before anything")
+		}
+		c.Wake(y.up)
+		if !c.Busy(y.up) {
+			y.Error("not busy although a walk is wanted")
+		}
+		stop := y.start(c)
+		synctest.Wait()
+		if c.Busy(y.up) {
+			y.Error("busy after the walk")
+		}
+		if err := stop(); err != nil {
+			y.Error(err)
+		}
+	})
+}
+
+func TestAWakeAtTheEndOfAWalkLeavesTheUpstreamBusy(t *testing.T) {
+	inYard(t, func(y *yard) {
+		c := y.crawler(pages(1))
+		for range 10_000 {
+			waked := make(chan struct{})
+			go func() {
+				c.Wake(y.up)
+				close(waked)
+			}()
+			c.rest(y.up)
+			<-waked
+			if !c.Busy(y.up) {
+				y.Fatal("a walk is wanted and the upstream is not busy")
+			}
+			<-c.wake[y.up]
+			c.rest(y.up)
+			if c.Busy(y.up) {
+				y.Fatal("no walk is wanted and the upstream is busy")
+			}
+		}
+	})
+}
+
+func TestPagesOfOneUpstreamKeepThePace(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.want()
+		l := pages(5)
+		c := New(Config{Store: y.store, Lister: l, QPS: 0.5, Log: slog.New(slog.DiscardHandler)}, []int64{y.up})
+		stop := y.start(c)
+		c.Wake(y.up)
+		for i, want := range []int{1, 2, 3, 4, 5} {
+			synctest.Wait()
+			if len(l.cursors()) != want {
+				y.Errorf("after %d seconds %d pages, want %d", 2*i, len(l.cursors()), want)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		if err := stop(); err != nil {
+			y.Error(err)
+		}
+	})
+}
+
+func TestAStoppedWriterEndsTheCrawlerWithItsCause(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.want()
+		c := y.crawler(&listing{page: func(cursor string) (pds.ReposPage, error) {
+			y.store.Stop(errors.New("disk full"))
+			return pageOf(cursor, 3), nil
+		}})
+		c.Wake(y.up)
+		if err := c.Run(y.Context()); !errors.Is(err, store.ErrStopped) {
+			y.Errorf("Run: %v", err)
+		}
+	})
+}

@@ -1,0 +1,237 @@
+package crawl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"railyard/internal/atproto"
+	"railyard/internal/metrics"
+	"railyard/internal/pds"
+	"railyard/internal/store"
+)
+
+const base = "https://relay.example.com"
+
+// yard is a file with one upstream, inside a bubble of fake time.
+type yard struct {
+	*testing.T
+	path    string
+	store   *store.Store
+	metrics *metrics.Metrics
+	up      int64
+}
+
+// inYard runs a test in a bubble, because crawls wait.
+func inYard(t *testing.T, test func(y *yard)) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "index.db")
+	synctest.Test(t, func(t *testing.T) {
+		st, err := store.Open(t.Context(), store.Config{Path: path, Version: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := st.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		y := &yard{T: t, path: path, store: st, metrics: metrics.New()}
+		y.update(func(tx *store.Tx) error {
+			up, err := tx.AddUpstream(base)
+			y.up = up.ID
+			return err
+		})
+		test(y)
+	})
+}
+
+func (y *yard) update(fn func(tx *store.Tx) error) {
+	y.Helper()
+	if err := y.store.Update(context.WithoutCancel(y.Context()), "test", fn); err != nil {
+		y.Fatal(err)
+	}
+}
+
+// want asks for a walk, at a moment of its own.
+func (y *yard) want() {
+	y.Helper()
+	time.Sleep(time.Second)
+	y.update(func(tx *store.Tx) error { return tx.WantCrawl(y.up) })
+	time.Sleep(time.Second)
+}
+
+func (y *yard) upstream() (u store.Upstream) {
+	y.Helper()
+	err := y.store.View(y.Context(), func(rx *store.Rx) (err error) {
+		u, err = rx.Upstream(y.up)
+		return err
+	})
+	if err != nil {
+		y.Fatal(err)
+	}
+	return u
+}
+
+func (y *yard) repo(did string) (r *store.Repo) {
+	y.Helper()
+	err := y.store.View(y.Context(), func(rx *store.Rx) (err error) {
+		r, err = rx.RepoByDID(did)
+		return err
+	})
+	if err != nil {
+		y.Fatal(err)
+	}
+	return r
+}
+
+// known tells which of the first n accounts are in the file.
+func (y *yard) known(n int) (known []int) {
+	y.Helper()
+	for i := range n {
+		if y.repo(didOf(i)) != nil {
+			known = append(known, i)
+		}
+	}
+	return known
+}
+
+// work is one row of the queue.
+type work struct {
+	reason store.Reason
+	rev    atproto.TID
+	after  time.Duration // until it is due
+}
+
+// queued reads the queue by claiming all of it, in a transaction that is undone.
+func (y *yard) queued() map[string]work {
+	y.Helper()
+	rows := make(map[string]work)
+	undo := errors.New("undo")
+	now := time.Now()
+	for wait := time.Duration(0); wait <= time.Minute; wait += 10 * time.Second {
+		err := y.store.Update(y.Context(), "look", func(tx *store.Tx) error {
+			tasks, err := tx.Claim(1000, func(*store.Task) store.Step { return store.Nothing }, func(int64) bool { return false })
+			for _, task := range tasks {
+				if _, seen := rows[task.Repo.DID]; !seen {
+					rows[task.Repo.DID] = work{task.Reason, task.WantRev, time.Since(now).Truncate(10 * time.Second)}
+				}
+			}
+			return errors.Join(err, undo)
+		})
+		if !errors.Is(err, undo) {
+			y.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+	}
+	return rows
+}
+
+func (y *yard) metric(name string) string {
+	y.Helper()
+	w := httptest.NewRecorder()
+	y.metrics.Handler().ServeHTTP(w, httptest.NewRequestWithContext(y.Context(), "GET", "/metrics", nil))
+	for line := range strings.Lines(w.Body.String()) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
+			return value
+		}
+	}
+	return "no"
+}
+
+// crawler makes a crawler over a listing.
+func (y *yard) crawler(l Lister) *Crawler {
+	return New(Config{Store: y.store, Lister: l, Log: slog.New(slog.DiscardHandler), Metrics: y.metrics}, []int64{y.up})
+}
+
+// start runs a crawler; stop ends it and gives what Run returned.
+func (y *yard) start(c *Crawler) (stop func() error) {
+	ctx, cancel := context.WithCancel(y.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	return func() error {
+		cancel()
+		return <-done
+	}
+}
+
+// walk runs one wanted walk over a listing until everything rests.
+func (y *yard) walk(l Lister) {
+	y.Helper()
+	c := y.crawler(l)
+	stop := y.start(c)
+	c.Wake(y.up)
+	synctest.Wait()
+	if err := stop(); err != nil {
+		y.Errorf("Run: %v", err)
+	}
+}
+
+// listing is a Lister by a function; it notes the cursors that it was asked for,
+// and when.
+type listing struct {
+	mu    sync.Mutex
+	asked []string
+	at    []time.Time
+	page  func(cursor string) (pds.ReposPage, error)
+}
+
+func (l *listing) ListRepos(ctx context.Context, at, cursor string, limit int) (pds.ReposPage, error) {
+	l.mu.Lock()
+	l.asked, l.at = append(l.asked, cursor), append(l.at, time.Now())
+	l.mu.Unlock()
+	if at != base || limit != pageSize {
+		return pds.ReposPage{}, fmt.Errorf("asked %s for %d", at, limit)
+	}
+	if err := ctx.Err(); err != nil {
+		return pds.ReposPage{}, err
+	}
+	return l.page(cursor)
+}
+
+// cursors gives the cursors that were asked for.
+func (l *listing) cursors() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.asked)
+}
+
+// times gives the times at which a cursor was asked for.
+func (l *listing) times(cursor string) (at []time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, c := range l.asked {
+		if c == cursor {
+			at = append(at, l.at[i])
+		}
+	}
+	return at
+}
+
+// pages lists n pages with one account each: the cursors are "1", "2", ...
+func pages(n int) *listing {
+	return &listing{page: func(cursor string) (pds.ReposPage, error) { return pageOf(cursor, n), nil }}
+}
+
+func pageOf(cursor string, n int) pds.ReposPage {
+	i, _ := strconv.Atoi(cursor)
+	p := pds.ReposPage{Repos: []pds.RepoEntry{{DID: didOf(i), Active: true}}}
+	if i+1 < n {
+		p.Cursor = strconv.Itoa(i + 1)
+	}
+	return p
+}
+
+func didOf(n int) string {
+	return "did:plc:aaaaaaaaaaaaaaaaaaaaaa" + string("abcdefghijklmnopqrstuvwxyz"[n/26]) + string("abcdefghijklmnopqrstuvwxyz"[n%26])
+}

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"time"
+
+	"railyard/db"
+)
+
+// Collection is one collection and how many visible repos have records in it.
+type Collection struct {
+	NSID    string
+	Members int64
+}
+
+// maxExamined bounds the collections that one page looks at: any number may have
+// lost their members.
+const maxExamined = 20_000
+
+// Collections gives up to limit collections with members, in the order of their
+// names' bytes, after a name. next is the name to go on after, "" at the end; a
+// page before the end may be short or empty.
+func (rx *Rx) Collections(after string, limit int) (page []Collection, next string, err error) {
+	rows, err := rx.q.CollectionsAfter(rx.ctx, db.CollectionsAfterParams{
+		After: after, Examined: maxExamined, MaxRows: int64(limit),
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	page = collectionsOf(rows)
+	if len(page) == limit {
+		return page, page[limit-1].NSID, nil
+	}
+	next, err = rx.q.CollectionBehind(rx.ctx, db.CollectionBehindParams{After: after, Skipped: maxExamined - 1})
+	if errors.Is(err, sql.ErrNoRows) {
+		return page, "", nil
+	}
+	return page, next, err
+}
+
+// CollectionsNamed gives those of the collections that have members, in no order.
+func (rx *Rx) CollectionsNamed(nsids []string) ([]Collection, error) {
+	rows, err := rx.q.CollectionsNamed(rx.ctx, jsonTexts(nsids))
+	return collectionsOf(rows), err
+}
+
+// Largest gives the n collections with the most members, the largest first. It
+// reads the counts of all collections.
+func (rx *Rx) Largest(n int) ([]Collection, error) {
+	rows, err := rx.q.LargestCollections(rx.ctx, int64(n))
+	return collectionsOf(rows), err
+}
+
+func collectionsOf[R ~struct {
+	NSID    string
+	Members int64
+}](rows []R) []Collection {
+	out := make([]Collection, len(rows))
+	for i, row := range rows {
+		out[i] = Collection(row)
+	}
+	return out
+}
+
+// Membership is one row of a repo's set.
+type Membership struct {
+	NSID    string
+	Visible bool
+	Source  string    // commit, resync or import
+	Since   time.Time // of its birth number, to the minute; zero = not known
+}
+
+// Memberships gives up to limit rows of a repo's set, visible or not, in the
+// order in which the index met the collections, and the number to go on after.
+func (rx *Rx) Memberships(r *Repo, after int64, limit int) (set []Membership, last int64, err error) {
+	rows, err := rx.q.CollectionsOfRepo(rx.ctx, db.CollectionsOfRepoParams{RepoID: r.ID, After: after, MaxRows: int64(limit)})
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, row := range rows {
+		m := Membership{NSID: row.NSID, Visible: row.Seq > 0, Source: row.Source}
+		if row.Minute != 0 {
+			m.Since = time.Unix(row.Minute*60, 0)
+		}
+		set, last = append(set, m), row.ID
+	}
+	return set, last, nil
+}
+
+// ProvenAt tells when the proof of a repo's set was made, the zero time if it
+// has none.
+func (rx *Rx) ProvenAt(r *Repo) (time.Time, error) {
+	if r.Proof == 0 {
+		return time.Time{}, nil
+	}
+	at, err := rx.q.ProvenAt(rx.ctx, r.ID)
+	return instant(at), err
+}
+
+// Waiting is a repo's row in the queue.
+type Waiting struct {
+	Reason   Reason
+	Later    bool // the repo's rows are in service meanwhile
+	Claimed  bool // a worker is at it
+	Attempts int  // failures in a row
+	QueuedAt time.Time
+	DueAt    time.Time
+}
+
+// Waiting tells why a repo waits in the queue, nil if it does not.
+func (rx *Rx) Waiting(r *Repo) (*Waiting, error) {
+	row, err := rx.q.QueueRow(rx.ctx, r.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Waiting{
+		Reason: Reason(row.Reason), Later: row.Background == 1, Claimed: row.Claim != nil, Attempts: int(row.Attempts),
+		QueuedAt: time.UnixMicro(row.QueuedAt), DueAt: time.UnixMicro(row.NotBefore),
+	}, nil
+}

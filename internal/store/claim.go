@@ -1,0 +1,264 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"math"
+	"time"
+
+	"railyard/db"
+	"railyard/internal/atproto"
+)
+
+// Step is what a worker does next for a repo.
+type Step byte
+
+// The steps.
+const (
+	Nothing   Step = iota
+	Resolve        // the DID document
+	AskStatus      // of the account, at the host
+	Fetch          // the tree; commits are buffered meanwhile, unless the repo is in service
+)
+
+// Task is one claimed row of the queue with its repo.
+type Task struct {
+	Repo       *Repo
+	Reason     Reason
+	Attempts   int
+	Generation int64
+	WantRev    atproto.TID // the newest rev heard of but not held; 0 = none
+	AskStatus  bool        // the host must be asked for the account's status
+	Missing    time.Time   // when "no such repo" or "no such DID" was first said; zero = not
+	Looks      int         // at the DID document that an #identity still asks for
+	Step       Step
+	InService  bool // the repo is synchronized: commits go on being applied
+}
+
+// NextDue tells when the next row is due, the zero time if none waits.
+func (rx *Rx) NextDue() (time.Time, error) {
+	least := int64(math.MaxInt64)
+	for p := int64(prioLive); p <= prioBackground; p++ {
+		at, err := rx.q.NextDue(rx.ctx, p)
+		if err != nil {
+			return time.Time{}, err
+		}
+		least = min(least, at)
+	}
+	if least == math.MaxInt64 {
+		return time.Time{}, nil
+	}
+	return time.UnixMicro(least), nil
+}
+
+// surplus is how many rows more than wanted are looked at, because rows of hosts
+// that cool down or are busy are passed over.
+const surplus = 256
+
+// busyPause is how long rows wait whose host has enough to do, where they fill the
+// head of the queue and hide the rows of others.
+const busyPause = 5 * time.Second
+
+// Claim takes up to n due rows, the most urgent first. Rows of a host that
+// cools down are put off, those of a host that hostBusy says has enough to do
+// are passed over. plan decides, from what is known of the repo, what the task
+// will do.
+//
+// The state of a repo that will be fetched becomes resyncing, so that commits
+// from now on are buffered; that of a synchronized one stays. An identity that
+// will be resolved is stale no longer: what makes it stale from now on needs
+// another look.
+func (tx *Tx) Claim(n int, plan func(*Task) Step, hostBusy func(host int64) bool) ([]*Task, error) {
+	var tasks []*Task
+	for p := int64(prioLive); p <= prioBackground && len(tasks) < n; p++ {
+		some, err := tx.claimOf(p, n-len(tasks), plan, hostBusy)
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, some...)
+	}
+	return tasks, nil
+}
+
+// claimOf takes up to n due rows of one priority.
+func (tx *Tx) claimOf(priority int64, n int, plan func(*Task) Step, hostBusy func(int64) bool) (tasks []*Task, err error) {
+	most := n + surplus
+	rows, err := tx.q.DueRows(tx.ctx, db.DueRowsParams{Priority: priority, Now: tx.micros(), MaxRows: int64(most)})
+	if err != nil {
+		return nil, err
+	}
+	var passed []int64
+	for _, row := range rows {
+		if len(tasks) == n {
+			return tasks, nil
+		}
+		t, err := tx.taskOf(row, plan)
+		if err != nil {
+			return nil, err
+		}
+		asks := t.Step == Fetch || t.Step == AskStatus
+		switch {
+		case asks && row.CooldownUntil > tx.micros():
+			err = tx.q.DeferRow(tx.ctx, db.DeferRowParams{RepoID: row.RepoID, NotBefore: row.CooldownUntil})
+		case asks && hostBusy(t.Repo.Identity.HostID):
+			passed = append(passed, row.RepoID)
+		default:
+			tasks, err = append(tasks, t), tx.claim(t)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(rows) < most {
+		return tasks, nil
+	}
+	for _, id := range passed {
+		if err := tx.q.DeferRow(tx.ctx, db.DeferRowParams{RepoID: id, NotBefore: tx.now.Add(busyPause).UnixMicro()}); err != nil {
+			return nil, err
+		}
+	}
+	return tasks, nil
+}
+
+func (tx *Tx) taskOf(row db.DueRowsRow, plan func(*Task) Step) (*Task, error) {
+	r, err := tx.RepoByID(row.RepoID)
+	if err != nil {
+		return nil, err
+	}
+	t := &Task{
+		Repo: r, Reason: Reason(row.Reason), Attempts: int(row.Attempts), Generation: row.Generation,
+		WantRev: atproto.TID(deref(row.WantRev)), AskStatus: row.AskStatus == 1, Missing: instant(row.MissingSince),
+		Looks: int(row.Looks), InService: r.State == Synchronized,
+	}
+	t.Step = plan(t)
+	return t, nil
+}
+
+func (tx *Tx) claim(t *Task) error {
+	if err := tx.q.Claim(tx.ctx, t.Repo.ID); err != nil {
+		return err
+	}
+	switch {
+	case t.Step == Resolve && t.Repo.Identity != nil:
+		return tx.q.SetIdentityStale(tx.ctx, db.SetIdentityStaleParams{RepoID: t.Repo.ID, Stale: 0})
+	case t.Step == Fetch && !t.InService:
+		return tx.moveTo(t.Repo, Resyncing) // with an empty buffer
+	}
+	return nil
+}
+
+// Retry gives a claimed row back for a reason, due at notBefore. failed counts
+// an attempt; backfill that failed waits behind fresh work. later: the repo's
+// rows are right as far as anyone knows, this is a second look.
+func (tx *Tx) Retry(r *Repo, why Reason, notBefore time.Time, failed, later bool) error {
+	if err := tx.unclaim(r); err != nil {
+		return err
+	}
+	priority := why.priority()
+	switch {
+	case later:
+		priority = prioBackground
+	case failed && priority == prioBackfill:
+		priority = prioRetry
+	}
+	tx.wake = true
+	return tx.q.RetryRow(tx.ctx, db.RetryRowParams{
+		RepoID: r.ID, NotBefore: notBefore.UnixMicro(), Failed: flag(failed),
+		Priority: priority, Reason: int64(why), Background: flag(priority == prioBackground),
+	})
+}
+
+// Release gives a claimed row back as it is, due at notBefore: nothing was
+// learned.
+func (tx *Tx) Release(r *Repo, notBefore time.Time) error {
+	if err := tx.unclaim(r); err != nil {
+		return err
+	}
+	tx.wake = true
+	return tx.q.DeferRow(tx.ctx, db.DeferRowParams{RepoID: r.ID, NotBefore: notBefore.UnixMicro()})
+}
+
+// unclaim ends the state of a fetch that did not prove anything.
+func (tx *Tx) unclaim(r *Repo) error {
+	switch {
+	case r.State != Resyncing:
+		return nil
+	case r.Head == nil:
+		return tx.moveTo(r, Candidate)
+	default:
+		return tx.moveTo(r, Desynchronized)
+	}
+}
+
+// moveTo changes the state and empties the buffer.
+func (tx *Tx) moveTo(r *Repo, s State) error {
+	if err := tx.q.ClearBuffer(tx.ctx, r.ID); err != nil {
+		return err
+	}
+	return tx.SetState(r, s)
+}
+
+// Current tells whether nothing has made the work on a task worthless since it
+// was claimed. It brings up to date what the row has learned since.
+func (tx *Tx) Current(t *Task) (bool, error) {
+	row, err := tx.q.QueueRow(tx.ctx, t.Repo.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	t.WantRev = max(t.WantRev, atproto.TID(deref(row.WantRev)))
+	t.Looks = int(row.Looks)
+	return row.Generation == t.Generation, err
+}
+
+// Missing notes when "no such repo", or "no such DID", was first said; the zero
+// time takes it back.
+func (tx *Tx) Missing(r *Repo, since time.Time) error {
+	var v *int64
+	if !since.IsZero() {
+		micros := since.UnixMicro()
+		v = &micros
+	}
+	return tx.q.SetMissing(tx.ctx, db.SetMissingParams{RepoID: r.ID, Since: v})
+}
+
+// Asked notes that the host has answered about the account.
+func (tx *Tx) Asked(r *Repo) error { return tx.q.SetAsked(tx.ctx, r.ID) }
+
+// SetLooks notes how often the DID document is still to be looked at.
+func (tx *Tx) SetLooks(r *Repo, n int) error {
+	return tx.q.SetLooks(tx.ctx, db.SetLooksParams{RepoID: r.ID, Looks: int64(n)})
+}
+
+// DropWish ends the wish for a rev that the host itself does not have. A wish
+// for a newer one, heard of meanwhile, stays.
+func (tx *Tx) DropWish(t *Task, r *Repo, rev atproto.TID) error {
+	v := int64(rev)
+	if err := tx.q.DropWish(tx.ctx, db.DropWishParams{RepoID: r.ID, Rev: &v}); err != nil {
+		return err
+	}
+	if t.WantRev <= rev {
+		t.WantRev = 0
+	}
+	return nil
+}
+
+// CountAttempt counts a fetch that came to nothing, whatever the reason.
+func (tx *Tx) CountAttempt(r *Repo) error { return tx.q.CountAttempt(tx.ctx, r.ID) }
+
+// Done removes the row.
+func (tx *Tx) Done(r *Repo) error { return tx.q.DeleteQueueRow(tx.ctx, r.ID) }
+
+// Stale counts an answer that is older than a commit that we have seen. It
+// gives how often this same rev came and since when.
+func (tx *Tx) Stale(r *Repo, rev atproto.TID) (count int, since time.Time, err error) {
+	row, err := tx.q.QueueRow(tx.ctx, r.ID)
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	v, at, n := int64(rev), tx.micros(), int64(1)
+	if row.StaleRev != nil && *row.StaleRev == v && row.StaleSince != nil {
+		n, at = row.StaleCount+1, *row.StaleSince
+	}
+	err = tx.q.StaleAnswer(tx.ctx, db.StaleAnswerParams{RepoID: r.ID, Rev: &v, Count: n, Since: &at})
+	return int(n), time.UnixMicro(at), err
+}

@@ -1,0 +1,28 @@
+-- name: CollectionsAfter :many
+SELECT d.nsid, d.members
+FROM (SELECT c.nsid, c.members FROM collection c WHERE c.nsid > sqlc.arg(after)
+      ORDER BY c.nsid LIMIT sqlc.arg(examined)) d
+WHERE d.members > 0 ORDER BY d.nsid LIMIT sqlc.arg(max_rows);
+
+-- name: CollectionBehind :one
+SELECT nsid FROM collection WHERE nsid > sqlc.arg(after) ORDER BY nsid LIMIT 1 OFFSET sqlc.arg(skipped);
+
+-- name: CollectionsNamed :many
+SELECT c.nsid, c.members FROM json_each(CAST(sqlc.arg(nsids) AS TEXT)) j CROSS JOIN collection c
+WHERE c.nsid = j.value AND c.members > 0;
+
+-- name: LargestCollections :many
+SELECT nsid, members FROM collection
+WHERE members > 0 ORDER BY members DESC, nsid LIMIT sqlc.arg(max_rows);
+
+-- name: CollectionsOfRepo :many
+SELECT c.id, c.nsid, m.seq,
+       CAST(CASE m.source WHEN 1 THEN 'commit' WHEN 2 THEN 'resync' ELSE 'import' END AS TEXT) AS source,
+       CAST(coalesce((SELECT k.minute FROM seq_clock k
+                      WHERE k.seq <= abs(m.seq) ORDER BY k.seq DESC LIMIT 1), 0) AS INTEGER) AS minute
+FROM membership m CROSS JOIN collection c
+WHERE m.repo_id = sqlc.arg(repo_id) AND m.collection_id > sqlc.arg(after) AND c.id = m.collection_id
+ORDER BY m.collection_id LIMIT sqlc.arg(max_rows);
+
+-- name: ProvenAt :one
+SELECT proven_at FROM repo WHERE id = sqlc.arg(id);
