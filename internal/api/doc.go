@@ -2,6 +2,6 @@
 // lexicons and railyard's own routes under /v1.
 //
 // A handler returns a value or an error; one wrapper writes the answer, the
-// error's name and status, and the metric. Every page is one short read
-// transaction. Nothing here makes a request to the network or writes to the file.
+// error's name and status, and the metric; the page for people is the exception,
+// it writes HTML. Every answer comes from short read transactions. Nothing here makes a request to the network or writes to the file.
 package api

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 
@@ -30,7 +31,11 @@ type repoPage struct {
 // only newcomers later. A page that is not empty carries a cursor; an empty one
 // means the end for now and carries none.
 func (s *server) listReposByCollection(r *http.Request) (any, error) {
-	params := r.URL.Query()
+	params, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		// Without the part that cannot be read, this would be another question.
+		return nil, badRequest("query: %v", err)
+	}
 	limit, err := limitOf(params["limit"])
 	if err != nil {
 		return nil, err

@@ -45,9 +45,13 @@ func Handler(cfg Config) http.Handler {
 	s := &server{cfg}
 	mux := http.NewServeMux()
 	query(s, mux, "/xrpc/com.atproto.sync.listReposByCollection", s.listReposByCollection)
+	query(s, mux, "/v1/listCollections", s.listCollections)
+	query(s, mux, "/v1/getDidsForCollection", s.getDidsForCollection)
+	query(s, mux, "/v1/repo", s.repo)
 	query(s, mux, "/v1/stats", s.stats)
 	query(s, mux, "/xrpc/_health", s.health)
 	query(s, mux, "/_health", s.health)
+	mux.Handle("/{$}", newFrontPage(s))
 	route(s, mux, "/xrpc/", "other", func(*http.Request) (any, error) {
 		return nil, fail(http.StatusNotImplemented, "MethodNotImplemented", "this service does not have that method")
 	})
@@ -87,7 +91,9 @@ func query(s *server, mux *http.ServeMux, path string, handle func(*http.Request
 // route is the one place where values and errors become answers.
 func route(s *server, mux *http.ServeMux, path, label string, handle func(*http.Request) (any, error)) {
 	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		value, err := handle(r)
+		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
+		defer cancel()
+		value, err := handle(r.WithContext(ctx))
 		status := http.StatusOK
 		if err != nil {
 			e, ok := errors.AsType[*Error](err)
@@ -104,6 +110,9 @@ func route(s *server, mux *http.ServeMux, path, label string, handle func(*http.
 			status, body = http.StatusInternalServerError, []byte(`{"error":"InternalServerError"}`)
 		}
 		h := w.Header()
+		if status == http.StatusMethodNotAllowed {
+			h.Set("Allow", "GET, HEAD")
+		}
 		h.Set("Content-Type", "application/json")
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		h.Set("Access-Control-Allow-Origin", "*")
@@ -115,14 +124,20 @@ func route(s *server, mux *http.ServeMux, path, label string, handle func(*http.
 
 // internal hides the cause from the client and shows it to the operator.
 func (s *server) internal(r *http.Request, err error) *Error {
-	if r.Context().Err() != nil {
+	switch {
+	case errors.Is(r.Context().Err(), context.Canceled):
 		return fail(http.StatusServiceUnavailable, "RequestCancelled", "the request was cancelled")
+	case errors.Is(err, context.DeadlineExceeded):
+		return fail(http.StatusServiceUnavailable, "Unavailable", "the request took longer than %s", queryTimeout)
 	}
 	s.Log.Error("answer a request", "path", r.URL.Path, "err", err)
 	return fail(http.StatusInternalServerError, "InternalServerError", "the index could not be read")
 }
 
 const (
+	// queryTimeout bounds the work for one request. A reader that stays longer
+	// keeps the write-ahead log from shrinking.
+	queryTimeout   = 10 * time.Second
 	headerTimeout  = 10 * time.Second
 	requestTimeout = 30 * time.Second
 	answerTimeout  = 60 * time.Second

@@ -1,0 +1,208 @@
+package railyard_test
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"railyard/internal/refusal"
+)
+
+// floors is the order of the packages: each may import only what stands on a
+// lower floor. A new package takes the lowest floor above all that it imports.
+var floors = [][]string{
+	0: {".", "internal/atproto", "internal/refusal", "internal/fixtures"},
+	1: {"db", "internal/dagcbor", "internal/metrics", "internal/outbound"},
+	2: {"internal/event", "internal/identity", "internal/mst", "internal/mst/msttest", "internal/pds", "internal/simnet", "internal/store"},
+	3: {"internal/firehose", "internal/repo"},
+	4: {"internal/verify"},
+	5: {"internal/api", "internal/crawl", "internal/ingest", "internal/resync"},
+	6: {"cmd/railyard", "e2e"},
+}
+
+// graph holds the imports of this module's packages from each other, by folder.
+type graph map[string][]string
+
+func (g graph) add(from, to string) {
+	if !slices.Contains(g[from], to) {
+		g[from] = append(g[from], to)
+	}
+}
+
+// readGraph reads the import clauses of all files, without those of tests, under
+// whatever build constraint they are.
+func readGraph(t *testing.T, tree fs.FS) graph {
+	t.Helper()
+	g := make(graph)
+	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules" ||
+			d.Name() == "testdata" || d.Name() == "tools"):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		text, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		from := path.Dir(name)
+		if g[from] == nil {
+			g[from] = []string{}
+		}
+		for _, spec := range file.Imports {
+			target, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if target == "railyard" {
+				g.add(from, ".")
+			} else if folder, ours := strings.CutPrefix(target, "railyard/"); ours {
+				g.add(from, folder)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func floorOf(folder string) int {
+	return slices.IndexFunc(floors, func(floor []string) bool { return slices.Contains(floor, folder) })
+}
+
+// reach gives all that a package imports, directly or not.
+func (g graph) reach(from string) map[string]bool {
+	seen := make(map[string]bool)
+	todo := slices.Clone(g[from])
+	for len(todo) > 0 {
+		next := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if !seen[next] {
+			seen[next] = true
+			todo = append(todo, g[next]...)
+		}
+	}
+	return seen
+}
+
+// faults names every arrow that breaks a rule.
+func (g graph) faults() (faults []string) {
+	add := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	for from, targets := range g {
+		if floorOf(from) < 0 {
+			add("%s stands on no floor", from)
+			continue
+		}
+		for _, to := range targets {
+			switch {
+			case floorOf(to) < 0:
+				add("%s imports %s, which stands on no floor", from, to)
+			case floorOf(to) >= floorOf(from):
+				add("%s (floor %d) imports %s (floor %d): not downwards", from, floorOf(from), to, floorOf(to))
+			}
+			if to == "db" && from != "internal/store" {
+				add("%s imports db: only internal/store speaks SQL", from)
+			}
+			if to == "internal/simnet" && from != "cmd/railyard" {
+				add("%s imports internal/simnet: it is there for the demo and for tests", from)
+			}
+		}
+	}
+	for _, tool := range []string{"internal/fixtures", "internal/mst/msttest", "e2e"} {
+		if g.reach("cmd/railyard")[tool] {
+			add("%s is for tests and gets into the binary", tool)
+		}
+	}
+	for _, verifier := range []string{"internal/event", "internal/mst", "internal/repo", "internal/verify"} {
+		if g.reach("internal/simnet")[verifier] {
+			add("internal/simnet imports %s, which it is to test", verifier)
+		}
+	}
+	slices.Sort(faults)
+	return faults
+}
+
+func TestImportsPointDownwards(t *testing.T) {
+	g := readGraph(t, os.DirFS("."))
+	for _, fault := range g.faults() {
+		t.Error(fault)
+	}
+	for i, floor := range floors {
+		for _, folder := range floor {
+			if _, exists := g[folder]; !exists {
+				t.Errorf("%s on floor %d does not exist", folder, i)
+			}
+		}
+	}
+	if len(g["cmd/railyard"]) < 5 || !slices.Contains(g["internal/store"], "db") {
+		t.Errorf("the graph was not read: %v", g)
+	}
+}
+
+func TestArrowsThatBreakARuleAreSeen(t *testing.T) {
+	for _, c := range []struct{ from, to, says string }{
+		{"internal/atproto", "internal/event", "internal/atproto (floor 0) imports internal/event (floor 2)"},
+		{"internal/api", "internal/crawl", "internal/api (floor 5) imports internal/crawl (floor 5)"},
+		{"internal/api", "internal/novelty", "internal/novelty, which stands on no floor"},
+		{"internal/novelty", "internal/atproto", "internal/novelty stands on no floor"},
+		{"internal/api", "db", "only internal/store speaks SQL"},
+		{"internal/ingest", "internal/simnet", "internal/ingest imports internal/simnet"},
+		{"internal/verify", "internal/fixtures", "internal/fixtures is for tests"},
+		{"internal/simnet", "internal/mst", "internal/simnet imports internal/mst"},
+		{"internal/dagcbor", "internal/repo", "internal/simnet imports internal/repo"},
+	} {
+		g := readGraph(t, os.DirFS("."))
+		g.add(c.from, c.to)
+		if faults := strings.Join(g.faults(), "\n"); !strings.Contains(faults, c.says) {
+			t.Errorf("%s imports %s, and it is said: %q", c.from, c.to, faults)
+		}
+	}
+}
+
+func TestEveryRefusalHasOneLineInTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile("docs/refusals.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []refusal.Entry
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		if len(cells) < 2 || !strings.HasPrefix(cells[1], " `") {
+			continue
+		}
+		if len(cells) != 5 || len(strings.TrimSpace(cells[3])) < 10 {
+			t.Errorf("a line without reason, meaning and consequence: %s", line)
+			continue
+		}
+		documented = append(documented, refusal.Entry{
+			Reason: refusal.Reason(strings.Trim(cells[1], " `")), Meaning: strings.TrimSpace(cells[2]),
+		})
+	}
+	all := refusal.All()
+	for i := range max(len(all), len(documented)) {
+		switch {
+		case i >= len(documented):
+			t.Errorf("%s has no line", all[i].Reason)
+		case i >= len(all):
+			t.Errorf("%s is no reason, or comes twice", documented[i].Reason)
+		case all[i] != documented[i]:
+			t.Fatalf("line %d is %q, want %q", i+1, documented[i], all[i])
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"railyard/internal/atproto"
+	"railyard/internal/store"
+)
+
+type repoAnswer struct {
+	DID         string             `json:"did"`
+	State       string             `json:"state"`
+	Active      bool               `json:"active"`
+	Status      *string            `json:"status"`
+	Visible     bool               `json:"visible"`
+	Proof       *string            `json:"proof"`
+	ProvenAt    *string            `json:"proven_at"`
+	Rev         *string            `json:"rev"`
+	Data        *string            `json:"data"`
+	Commit      *string            `json:"commit"`
+	Host        *string            `json:"host"`
+	Queue       *queueAnswer       `json:"queue"`
+	Collections []membershipAnswer `json:"collections"`
+	Cursor      string             `json:"cursor,omitempty"`
+}
+
+type queueAnswer struct {
+	Reason   string  `json:"reason"`
+	Later    bool    `json:"later"`   // a second look: the repo's rows are in service meanwhile
+	Working  bool    `json:"working"` // a worker is at it
+	Attempts int     `json:"attempts"`
+	QueuedAt *string `json:"queued_at"`
+	DueAt    *string `json:"due_at"`
+}
+
+type membershipAnswer struct {
+	Collection string  `json:"collection"`
+	Visible    bool    `json:"visible"`
+	Since      *string `json:"since"`
+	Source     string  `json:"source"`
+}
+
+// repoDetail is what one state of the file says of a repo.
+type repoDetail struct {
+	repo     *store.Repo
+	provenAt time.Time
+	waiting  *store.Waiting
+	set      []store.Membership
+	last     int64
+}
+
+// repo answers /v1/repo: what the index knows of one DID. Values that are not
+// known are null. Rows that are not listed are marked so. An account that is not
+// active shows its status, and neither its head nor its collections; a repo that
+// its host has no more shows no collections.
+//
+// A full page of collections carries a cursor. Each page is sorted by name; pages
+// come in the order in which the index met the collections, so that none reads
+// more than its limit.
+func (s *server) repo(r *http.Request) (any, error) {
+	params, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, badRequest("query: %v", err)
+	}
+	did, err := single(params, "did")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := atproto.ParseDID(did); err != nil {
+		return nil, badRequest("did %q: not a did:plc or did:web that can own a repo", clip(did))
+	}
+	limit, err := limitOf(params["limit"])
+	if err != nil {
+		return nil, err
+	}
+	after, err := placeOf(params)
+	if err != nil {
+		return nil, err
+	}
+	var d repoDetail
+	err = s.Store.View(r.Context(), func(rx *store.Rx) (err error) {
+		d, err = detailOf(rx, did, after, limit)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if d.repo == nil {
+		return nil, fail(http.StatusNotFound, "RepoNotFound", "did %q: this index has never heard of it", clip(did))
+	}
+	return answerOf(d, limit), nil
+}
+
+// placeOf reads the cursor of a repo's collections: a number.
+func placeOf(params url.Values) (after int64, err error) {
+	text, err := single(params, "cursor")
+	if err != nil || text == "" {
+		return 0, err
+	}
+	if after, err = strconv.ParseInt(text, 10, 64); err != nil || after < 0 {
+		return 0, badRequest("cursor %q: not one of this service", clip(text))
+	}
+	return after, nil
+}
+
+func detailOf(rx *store.Rx, did string, after int64, limit int) (d repoDetail, err error) {
+	if d.repo, err = rx.RepoByDID(did); err != nil || d.repo == nil {
+		return d, err
+	}
+	if d.provenAt, err = rx.ProvenAt(d.repo); err != nil {
+		return d, err
+	}
+	if d.waiting, err = rx.Waiting(d.repo); err != nil {
+		return d, err
+	}
+	if !d.repo.Active || d.repo.State == store.NotFound {
+		return d, nil
+	}
+	d.set, d.last, err = rx.Memberships(d.repo, after, limit)
+	return d, err
+}
+
+func answerOf(d repoDetail, limit int) repoAnswer {
+	r := d.repo
+	out := repoAnswer{
+		DID: r.DID, State: r.State.String(), Active: r.Active, Status: known(r.Status), Visible: r.Visible(),
+		Proof: known(proofName(r.Proof)), ProvenAt: timeText(d.provenAt),
+		Collections: make([]membershipAnswer, len(d.set)),
+	}
+	if r.Head != nil && r.Active {
+		out.Rev, out.Data, out.Commit = known(r.Head.Rev.String()), known(r.Head.Data.String()), known(r.Head.CID.String())
+	}
+	if r.Identity != nil {
+		out.Host = known(r.Identity.Host)
+	}
+	if w := d.waiting; w != nil {
+		out.Queue = &queueAnswer{
+			Reason: w.Reason.String(), Later: w.Later, Working: w.Claimed, Attempts: w.Attempts,
+			QueuedAt: timeText(w.QueuedAt), DueAt: timeText(w.DueAt),
+		}
+	}
+	for i, m := range d.set {
+		out.Collections[i] = membershipAnswer{Collection: m.NSID, Visible: m.Visible, Since: timeText(m.Since), Source: m.Source}
+	}
+	slices.SortFunc(out.Collections, func(a, b membershipAnswer) int { return strings.Compare(a.Collection, b.Collection) })
+	if len(d.set) == limit {
+		out.Cursor = strconv.FormatInt(d.last, 10)
+	}
+	return out
+}
+
+// proofName is the word for a proof, "" for none. (schema.sql)
+func proofName(p store.Proof) string {
+	switch p {
+	case store.ProofTree:
+		return "tree"
+	case store.ProofProbe:
+		return "probe"
+	case store.ProofOldKey:
+		return "old-key"
+	case store.ProofClaim:
+		return "claim"
+	}
+	return ""
+}
+
+// known is nil for the empty text, which stands for what is not known.
+func known(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// timeText is RFC 3339 in UTC, nil for the zero time.
+func timeText(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	return known(t.UTC().Format(time.RFC3339Nano))
+}
