@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -77,21 +78,44 @@ func (c *serveConfig) validate() error {
 		return usagef("serve: --upstream: none given")
 	case c.db == "":
 		return usagef("serve: --db: no file given")
-	case c.plcQPS <= 0 || c.plcQPS > 10_000:
+	case !(c.plcQPS > 0 && c.plcQPS <= 10_000): // nor NaN
 		return usagef("serve: --plc-qps %g: not above 0 and at most 10000", c.plcQPS)
-	case c.crawlQPS <= 0 || c.crawlQPS > 10_000:
+	case !(c.crawlQPS > 0 && c.crawlQPS <= 10_000):
 		return usagef("serve: --crawl-qps %g: not above 0 and at most 10000", c.crawlQPS)
 	case c.resyncWorkers < 1 || c.resyncWorkers > 4096:
 		return usagef("serve: --resync-workers %d: not between 1 and 4096", c.resyncWorkers)
 	case c.repoTimeout < time.Second || c.repoTimeout > 24*time.Hour:
 		return usagef("serve: --repo-timeout %s: not between 1s and 24h", c.repoTimeout)
 	}
-	for _, raw := range append([]string{c.plcURL}, c.upstreams.values...) {
-		if _, err := ingest.BaseURL(raw); err != nil {
-			return usagef("serve: %q is no URL of a server: %v", raw, err)
+	if base, err := serverURL(c.plcURL); err != nil {
+		return usagef("serve: --plc-url %q: %v", c.plcURL, err)
+	} else if base != strings.TrimSuffix(c.plcURL, "/") {
+		return usagef("serve: --plc-url %q: wants http or https, a host and nothing else", c.plcURL)
+	}
+	given := make(map[string]bool)
+	for _, raw := range c.upstreams.values {
+		base, err := serverURL(raw)
+		if err != nil {
+			return usagef("serve: --upstream %q: %v", raw, err)
 		}
+		name := strings.ToLower(base)
+		if given[name] {
+			return usagef("serve: --upstream %q: given twice", raw)
+		}
+		given[name] = true
 	}
 	return nil
+}
+
+// serverURL checks the URL of a server of the operator's choice and gives its
+// http form.
+func serverURL(raw string) (string, error) {
+	base, err := ingest.BaseURL(raw)
+	if err != nil {
+		return "", err
+	}
+	_, err = operatorHost(base)
+	return base, err
 }
 
 // serve is the service.

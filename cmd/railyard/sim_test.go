@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"railyard/internal/simnet"
+	"railyard/internal/store"
 )
 
 // sim is a simulated network with the service on it, inside a bubble.
@@ -58,6 +60,7 @@ func (s *sim) upstreams(pds int) []string {
 type running struct {
 	*sim
 	base   string
+	file   string
 	client *http.Client
 	stop   func()
 	ended  chan error
@@ -81,7 +84,7 @@ func (s *sim) start(file string, upstreams ...string) *running {
 	cfg.dial, cfg.lookup = s.pipes.Dial, s.pipes.Lookup
 	ctx, cancel := context.WithCancel(s.t.Context())
 	r := &running{
-		sim: s, base: "http://" + l.Addr().String(), stop: cancel, ended: make(chan error, 1),
+		sim: s, base: "http://" + l.Addr().String(), file: cfg.db, stop: cancel, ended: make(chan error, 1),
 		client: &http.Client{Transport: &http.Transport{DialContext: s.pipes.Dial, DisableKeepAlives: true}},
 	}
 	log := slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -147,6 +150,7 @@ func (r *running) settle(names ...string) {
 		if r.settled(names) {
 			return
 		}
+		r.sound()
 	}
 	var st any
 	r.get("/v1/stats", &st)
@@ -180,9 +184,26 @@ func (r *running) settled(names []string) bool {
 	return true
 }
 
+// sound checks the invariants of the file as it stands, whatever goes on.
+func (r *running) sound() {
+	r.t.Helper()
+	rd, err := store.OpenReader(r.t.Context(), r.file)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_, broken, err := rd.Check(r.t.Context())
+	if err := errors.Join(err, rd.Close()); err != nil {
+		r.t.Fatal(err)
+	}
+	for _, v := range broken {
+		r.t.Errorf("%s: %s: %d: %s", v.Invariant, v.Explanation, v.Count, strings.Join(v.Rows, "; "))
+	}
+}
+
 // same compares what is served with the truth, exactly.
 func (r *running) same() {
 	r.t.Helper()
+	r.sound()
 	truth := r.net.Truth()
 	want := map[string][]string{"": nil}
 	for did, collections := range truth {
