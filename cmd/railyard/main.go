@@ -37,6 +37,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "follow upstreams, keep the index, answer queries", serve},
+		{"demo", "a simulated network with the service on it; --check proves it right", demo},
 		{"status", "tell how the index is: repos, queue, lag, refusals, hosts", status},
 		{"check", "verify the rules that an index file keeps", check},
 		{"version", "print the version", printVersion},
