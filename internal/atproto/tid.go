@@ -2,6 +2,7 @@ package atproto
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -12,13 +13,18 @@ import (
 // (spec: tid; Bridgy Fed's revs are counters near 1970).
 type TID int64
 
-// ParseTID reads the thirteen-character form.
+// ParseTID reads the thirteen-character form. The highest of the 64 bits must be
+// zero (spec: tid); the grammar alone lets it pass.
 func ParseTID(text string) (TID, error) {
 	t, err := syntax.ParseTID(text)
 	if err != nil {
 		return 0, fmt.Errorf("rev %q: %w", clip(text), err)
 	}
-	return TID(t.Integer()), nil
+	n := t.Integer()
+	if n > math.MaxInt64 {
+		return 0, fmt.Errorf("rev %q: its highest bit is set", clip(text))
+	}
+	return TID(n), nil
 }
 
 // TIDAt is the first TID of a microsecond.
