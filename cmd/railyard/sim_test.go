@@ -8,8 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -262,12 +264,25 @@ func (s *sim) live(steps int) {
 	}
 }
 
+// seeds is how many histories are tried: four, or RAILYARD_SEEDS.
+func seeds(t *testing.T) uint64 {
+	text := os.Getenv("RAILYARD_SEEDS")
+	if text == "" {
+		return 4
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		t.Fatalf("RAILYARD_SEEDS: %v", err)
+	}
+	return n
+}
+
 func TestServeEqualsTheLedgerOfASimulatedNetwork(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		pds  int // follow so many PDSes, or the relay
 	}{{"through a relay", 0}, {"from the PDSes", 2}} {
-		for seed := range uint64(4) {
+		for seed := range seeds(t) {
 			t.Run(fmt.Sprintf("%s, seed %d", tc.name, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newSim(t, simnet.Config{Seed: seed, PDS: 2, Accounts: 30, Records: 30, Relay: true, Start: time.Now()})

@@ -132,7 +132,10 @@ func (c *court) doubtIdentity(r *store.Repo, rest time.Duration) error {
 	at := c.tx.Now()
 	if r.Identity != nil {
 		if r.Identity.Stale {
-			return nil
+			// A second look that waits is not this one: the repo may be wrong now.
+			if _, later, err := c.tx.Queued(r); err != nil || !later {
+				return err
+			}
 		}
 		if rested := r.Identity.FetchedAt.Add(rest); rested.After(at) {
 			at = rested

@@ -502,6 +502,39 @@ func TestARepeatedIdentityEventIsOneLook(t *testing.T) {
 	t.Error("no limit")
 }
 
+// The second look at an unchanged document waits in the background. A rotation
+// that happens meanwhile makes the repo wrong, and it must count as such.
+func TestADoubtBringsASecondLookForward(t *testing.T) {
+	for name, ev := range map[string]*slot{
+		"identity": {kind: identityEvent}, "signature": refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStory(t, store.KindRelay)
+			s.known(posts)
+			s.tell(&slot{kind: identityEvent})
+			s.claim(store.Resolve)
+			s.update(func(tx *store.Tx) error {
+				r, err := tx.RepoByDID(alice)
+				if err != nil {
+					return err
+				}
+				if err := tx.MarkStale(r); err != nil {
+					return err
+				}
+				return tx.Retry(r, store.IdentityCheck, tx.Now().Add(time.Hour), false, true)
+			})
+			if s.stats().Waiting != 0 {
+				t.Fatal("the second look counts")
+			}
+			s.tell(ev)
+			if s.stats().Waiting != 1 {
+				t.Error("the repo may be wrong, and nothing says so")
+			}
+			s.claim(store.Resolve)
+		})
+	}
+}
+
 func TestTheLimitOfAHostDelaysAndLosesNothing(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)

@@ -7,15 +7,15 @@ import (
 	"railyard/internal/atproto"
 )
 
-// proofBlocks answers getRecord in the order of the reference PDS: commit, path,
-// record if there is one.
+// proofBlocks answers getRecord in the order of the reference PDS: commit, record
+// if there is one, path.
 func (r *repo) proofBlocks(path string) []block {
 	blocks := []block{{r.cid, r.commit}}
-	for _, n := range r.path(path) {
-		blocks = append(blocks, block{n.digest, n.block})
-	}
 	if at, found := r.find(path); found {
 		blocks = append(blocks, block{r.entries[at].digest, r.entries[at].block})
+	}
+	for _, n := range r.path(path) {
+		blocks = append(blocks, block{n.digest, n.block})
 	}
 	return blocks
 }

@@ -175,6 +175,7 @@ func (s *subscription) begin(cursor string) bool {
 	case asked > last:
 		return true
 	}
+	asked = max(asked, 0)
 	s.position = max(asked, forgotten)
 	if asked < forgotten && from.announces {
 		return s.write(infoFrame("OutdatedCursor", "Requested cursor exceeded limit. Possibly missing events"))

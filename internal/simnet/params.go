@@ -29,11 +29,13 @@ func relayBad(_, detail string) error {
 	return &xrpcError{http.StatusBadRequest, "BadRequest", detail}
 }
 
+// required is a parameter that must be there; an empty one counts as missing.
 func (p params) required(key string) (string, error) {
-	if !p.values.Has(key) {
+	text := p.values.Get(key)
+	if text == "" {
 		return "", p.bad(p.method, fmt.Sprintf("Missing required key %q", key))
 	}
-	return p.values.Get(key), nil
+	return text, nil
 }
 
 func (p params) did() (string, error) {

@@ -35,6 +35,8 @@ func (n *Network) pdsRoutes(h *host) http.Handler {
 		}
 		query := queries[name]
 		switch {
+		case !isMethodName(name) && (query == nil || r.Method == http.MethodPost):
+			refuse(w, &xrpcError{http.StatusBadRequest, "InvalidRequest", "invalid xrpc path"})
 		case query == nil:
 			refuse(w, &xrpcError{http.StatusBadRequest, "InvalidRequest", "No service configured for " + name})
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
@@ -43,6 +45,23 @@ func (n *Network) pdsRoutes(h *host) http.Handler {
 			answer(w, r, query, params{name, r.URL.Query(), pdsBad})
 		}
 	})
+}
+
+// isMethodName tells whether the reference PDS takes a text for the name of a
+// method: two or more letters and digits, single dots and hyphens between them.
+func isMethodName(name string) bool {
+	alone := true // a dot or a hyphen may not stand here
+	for _, c := range []byte(name) {
+		switch {
+		case c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z':
+			alone = false
+		case c != '.' && c != '-' || alone:
+			return false
+		default:
+			alone = true
+		}
+	}
+	return !alone && len(name) >= 2
 }
 
 func health(params) (any, error) {
@@ -54,9 +73,10 @@ func (h *host) describeServer(params) (any, error) {
 		DID        string            `json:"did"`
 		Domains    []string          `json:"availableUserDomains"`
 		InviteCode bool              `json:"inviteCodeRequired"`
+		BlobLimit  int               `json:"blobUploadLimit"`
 		Links      map[string]string `json:"links"`
 		Contact    map[string]string `json:"contact"`
-	}{"did:web:" + strings.ReplaceAll(h.addr, ":", "%3A"), []string{".sim.test"}, false, map[string]string{}, map[string]string{}}, nil
+	}{"did:web:" + strings.ReplaceAll(h.addr, ":", "%3A"), []string{".sim.test"}, false, 5 << 20, map[string]string{}, map[string]string{}}, nil
 }
 
 // own finds an account of this PDS that is not deleted. The caller holds the
@@ -69,9 +89,10 @@ func (h *host) own(did string) (*account, error) {
 	return a, nil
 }
 
-// available finds an account of this PDS whose repo the public may read. The
-// caller holds the lock.
-func (h *host) available(did string) (*account, error) {
+// available finds an account of this PDS whose repo the public may read, by the
+// DID or, in the words of a refusal, by what the client called it. The caller
+// holds the lock.
+func (h *host) available(did, called string) (*account, error) {
 	a, err := h.own(did)
 	if err != nil {
 		return nil, err
@@ -80,11 +101,11 @@ func (h *host) available(did string) (*account, error) {
 	case "":
 		return a, nil
 	case "takendown":
-		return nil, &xrpcError{http.StatusBadRequest, "RepoTakendown", "Repo has been takendown: " + did}
+		return nil, &xrpcError{http.StatusBadRequest, "RepoTakendown", "Repo has been takendown: " + called}
 	case "suspended":
-		return nil, &xrpcError{http.StatusBadRequest, "RepoSuspended", "Repo has been suspended: " + did}
+		return nil, &xrpcError{http.StatusBadRequest, "RepoSuspended", "Repo has been suspended: " + called}
 	default:
-		return nil, &xrpcError{http.StatusBadRequest, "RepoDeactivated", "Repo has been deactivated: " + did}
+		return nil, &xrpcError{http.StatusBadRequest, "RepoDeactivated", "Repo has been deactivated: " + called}
 	}
 }
 
@@ -96,7 +117,7 @@ func (h *host) read(p params) (*repo, error) {
 	}
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	a, err := h.available(did)
+	a, err := h.available(did, did)
 	if err != nil {
 		return nil, err
 	}
@@ -210,9 +231,9 @@ func (h *host) listRepos(p params) (any, error) {
 
 // resume finds the place behind a cursor, milliseconds::did.
 func (h *host) resume(cursor string) (int, error) {
-	milli, did, ok := strings.Cut(cursor, "::")
+	milli, did, _ := strings.Cut(cursor, "::")
 	ms, err := strconv.ParseInt(milli, 10, 64)
-	if !ok || err != nil {
+	if did == "" || strings.Contains(did, "::") || err != nil {
 		return 0, &xrpcError{http.StatusBadRequest, "InvalidRequest", "Malformed cursor"}
 	}
 	at, found := h.place(ms, did)
@@ -246,7 +267,7 @@ func (h *host) describeRepo(p params) (any, error) {
 	}
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	a, err := h.available(h.resolve(who))
+	a, err := h.available(h.resolve(who), who)
 	if err != nil {
 		return nil, err
 	}

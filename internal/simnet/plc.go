@@ -31,12 +31,12 @@ type service struct {
 }
 
 func documentOf(a *account) *document {
+	suite := "https://w3id.org/security/suites/secp256k1-2019/v1"
+	if a.key.curve.name == "P-256" {
+		suite = "https://w3id.org/security/suites/ecdsa-2019/v1"
+	}
 	return &document{
-		Context: []string{
-			"https://www.w3.org/ns/did/v1",
-			"https://w3id.org/security/multikey/v1",
-			"https://w3id.org/security/suites/secp256k1-2019/v1",
-		},
+		Context:     []string{"https://www.w3.org/ns/did/v1", "https://w3id.org/security/multikey/v1", suite},
 		ID:          a.did,
 		AlsoKnownAs: []string{"at://" + a.handle},
 		Methods:     []verificationMethod{{a.did + "#atproto", "Multikey", a.did, a.key.public.Multibase()}},
