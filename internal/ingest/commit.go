@@ -125,15 +125,16 @@ func (c *court) suspect(r *store.Repo, rev atproto.TID) error {
 }
 
 // doubtIdentity asks for a look at the DID document, when the one that we have is
-// as old as rest. A document that is to be looked at already is not asked for
-// again, so that no account can cause more than a look per rest; the accounts of
-// one host share a limit, beyond which they wait longer.
+// as old as rest, so that no account can cause more than a look per rest; the
+// accounts of one host share a limit, beyond which they wait longer. A look that
+// is due already, or backs off after a failure, is asked for again only by an
+// #identity: something has changed, it says.
 func (c *court) doubtIdentity(r *store.Repo, rest time.Duration) error {
 	at := c.tx.Now()
 	if r.Identity != nil {
 		if r.Identity.Stale {
 			// A second look that waits is not this one: the repo may be wrong now.
-			if _, later, err := c.tx.Queued(r); err != nil || !later {
+			if _, later, err := c.tx.Queued(r); err != nil || (!later && rest != announcedRest) {
 				return err
 			}
 		}

@@ -535,6 +535,26 @@ func TestADoubtBringsASecondLookForward(t *testing.T) {
 	}
 }
 
+// A look that failed backs off; an #identity says that trying again may help.
+func TestAnIdentityEventBringsARetryForward(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.tell(&slot{kind: identityEvent})
+	s.claim(store.Resolve)
+	s.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(alice)
+		if err != nil {
+			return err
+		}
+		if err := tx.MarkStale(r); err != nil {
+			return err
+		}
+		return tx.Retry(r, store.IdentityCheck, tx.Now().Add(time.Hour), true, false)
+	})
+	s.tell(&slot{kind: identityEvent})
+	s.claim(store.Resolve)
+}
+
 func TestTheLimitOfAHostDelaysAndLosesNothing(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)

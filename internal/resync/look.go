@@ -182,15 +182,26 @@ func (rs *Resyncer) failed(tx *store.Tx, t *store.Task, r *store.Repo, err error
 		outcome = internal
 	}
 	if e.Reason == refusal.BadSignature {
-		// Perhaps the key is another one by now.
-		if err := tx.MarkStale(r); err != nil {
-			return "", err
-		}
-		if tx.Now().Sub(r.Identity.FetchedAt) > identitySecond {
-			return outcome, tx.Release(r, tx.Now())
-		}
+		return outcome, rs.wrongKey(tx, t, r, err)
 	}
 	return outcome, rs.again(tx, t, r, err, backoff(brokenFirst, brokenMost, t.Attempts))
+}
+
+// wrongKey: perhaps the key is another one by now. The document is looked at
+// before the next fetch: at once if the one that we have is not of this moment,
+// soon if it is, since a rotation and its replicas take a moment.
+func (rs *Resyncer) wrongKey(tx *store.Tx, t *store.Task, r *store.Repo, cause error) error {
+	if err := tx.MarkStale(r); err != nil {
+		return err
+	}
+	switch age := tx.Now().Sub(r.Identity.FetchedAt); {
+	case age > identitySecond:
+		return tx.Release(r, tx.Now())
+	case t.Attempts < rotationRetries:
+		return rs.again(tx, t, r, cause, rotationPause<<(2*t.Attempts))
+	default:
+		return rs.again(tx, t, r, cause, backoff(brokenFirst, brokenMost, t.Attempts-rotationRetries))
+	}
 }
 
 // again notes a failure and puts the row back.

@@ -54,6 +54,10 @@ const (
 	// identitySecond is when a document that an #identity announced and that
 	// has not changed is looked at once more: replicas of the directory lag.
 	identitySecond = 15 * time.Second
+	// A repo whose signature fails under a document of this moment: perhaps its key
+	// has just been rotated. 2, 8 and 32 seconds.
+	rotationPause   = 2 * time.Second
+	rotationRetries = 3
 	// A host that failed so often in a row is left alone for a while.
 	hostPatience  = 3
 	cooldownFirst = 30 * time.Second

@@ -392,6 +392,26 @@ func TestARotatedKeyIsFoundByTheFetch(t *testing.T) {
 	w.settled(did)
 }
 
+// The key is rotated between the look at the document and the fetch.
+func TestAKeyThatIsRotatedDuringTheBackfill(t *testing.T) {
+	w := newWorld(t, 1)
+	did := w.net.DIDs()[0]
+	w.enqueue(did, store.Backfill)
+	tasks, err := w.rs.claim(t.Context())
+	if err != nil || len(tasks) != 1 || tasks[0].Step != store.Resolve {
+		t.Fatal(tasks, err)
+	}
+	if err := w.rs.work(t.Context(), tasks[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.net.RotateKey(did); err != nil {
+		t.Fatal(err)
+	}
+	w.work()
+	w.later(rotationPause)
+	w.settled(did)
+}
+
 // Only a changed key or host takes a repo out of service; an unchanged document
 // is looked at once more, because replicas of the directory lag.
 func TestAnIdentityCheck(t *testing.T) {
