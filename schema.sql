@@ -100,6 +100,7 @@ CREATE TABLE collection (
   nsid    TEXT    NOT NULL UNIQUE,
   members INTEGER NOT NULL DEFAULT 0 -- visible members
 ) STRICT;
+CREATE INDEX collection_by_members ON collection (members DESC, nsid) WHERE members > 0;
 
 CREATE TABLE membership (
   -- One row for each repo and collection in which its tree has a key.
@@ -171,8 +172,8 @@ CREATE TABLE resync_queue (
   claim       INTEGER,          -- the generation that a worker took; NULL = nobody works on it
   want_rev    INTEGER,          -- the newest rev heard of but not held; harmless once our head is there
   ask_status  INTEGER NOT NULL DEFAULT 0 CHECK (ask_status IN (0, 1)), -- 1 = ask the PDS for the account's status
-  missing_since INTEGER,        -- when the PDS, or the PLC directory, first said that there is no such repo or
-                                -- DID; believed when it says so again ten minutes later
+  missing_since INTEGER,        -- when the PDS first said that it has no such repo, and when the directory said
+  unresolved_since INTEGER,     -- that it has no such DID; believed when it is said again ten minutes later
   looks       INTEGER NOT NULL DEFAULT 0, -- how often the DID document is still to be looked at because of an
                                 -- #identity: twice, since replicas of the directory lag; 0 once it has changed
   queued_at   INTEGER NOT NULL,

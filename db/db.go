@@ -357,6 +357,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.setStatusCheckedStmt, err = db.PrepareContext(ctx, setStatusChecked); err != nil {
 		return nil, fmt.Errorf("error preparing query SetStatusChecked: %w", err)
 	}
+	if q.setUnresolvedStmt, err = db.PrepareContext(ctx, setUnresolved); err != nil {
+		return nil, fmt.Errorf("error preparing query SetUnresolved: %w", err)
+	}
 	if q.setUpstreamCursorStmt, err = db.PrepareContext(ctx, setUpstreamCursor); err != nil {
 		return nil, fmt.Errorf("error preparing query SetUpstreamCursor: %w", err)
 	}
@@ -371,6 +374,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.staleAnswerStmt, err = db.PrepareContext(ctx, staleAnswer); err != nil {
 		return nil, fmt.Errorf("error preparing query StaleAnswer: %w", err)
+	}
+	if q.startAnewStmt, err = db.PrepareContext(ctx, startAnew); err != nil {
+		return nil, fmt.Errorf("error preparing query StartAnew: %w", err)
 	}
 	if q.startCrawlStmt, err = db.PrepareContext(ctx, startCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query StartCrawl: %w", err)
@@ -953,6 +959,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing setStatusCheckedStmt: %w", cerr)
 		}
 	}
+	if q.setUnresolvedStmt != nil {
+		if cerr := q.setUnresolvedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setUnresolvedStmt: %w", cerr)
+		}
+	}
 	if q.setUpstreamCursorStmt != nil {
 		if cerr := q.setUpstreamCursorStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setUpstreamCursorStmt: %w", cerr)
@@ -976,6 +987,11 @@ func (q *Queries) Close() error {
 	if q.staleAnswerStmt != nil {
 		if cerr := q.staleAnswerStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing staleAnswerStmt: %w", cerr)
+		}
+	}
+	if q.startAnewStmt != nil {
+		if cerr := q.startAnewStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing startAnewStmt: %w", cerr)
 		}
 	}
 	if q.startCrawlStmt != nil {
@@ -1163,11 +1179,13 @@ type Queries struct {
 	setRepoSeqStmt            *sql.Stmt
 	setRepoStateStmt          *sql.Stmt
 	setStatusCheckedStmt      *sql.Stmt
+	setUnresolvedStmt         *sql.Stmt
 	setUpstreamCursorStmt     *sql.Stmt
 	setUpstreamKindStmt       *sql.Stmt
 	showStmt                  *sql.Stmt
 	signingKeyStmt            *sql.Stmt
 	staleAnswerStmt           *sql.Stmt
+	startAnewStmt             *sql.Stmt
 	startCrawlStmt            *sql.Stmt
 	tickSeqClockStmt          *sql.Stmt
 	upstreamByIDStmt          *sql.Stmt
@@ -1292,11 +1310,13 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		setRepoSeqStmt:            q.setRepoSeqStmt,
 		setRepoStateStmt:          q.setRepoStateStmt,
 		setStatusCheckedStmt:      q.setStatusCheckedStmt,
+		setUnresolvedStmt:         q.setUnresolvedStmt,
 		setUpstreamCursorStmt:     q.setUpstreamCursorStmt,
 		setUpstreamKindStmt:       q.setUpstreamKindStmt,
 		showStmt:                  q.showStmt,
 		signingKeyStmt:            q.signingKeyStmt,
 		staleAnswerStmt:           q.staleAnswerStmt,
+		startAnewStmt:             q.startAnewStmt,
 		startCrawlStmt:            q.startCrawlStmt,
 		tickSeqClockStmt:          q.tickSeqClockStmt,
 		upstreamByIDStmt:          q.upstreamByIDStmt,

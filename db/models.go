@@ -187,22 +187,23 @@ type ResyncBuffer struct {
 }
 
 type ResyncQueue struct {
-	RepoID       int64
-	Reason       int64
-	Priority     int64
-	Background   int64
-	NotBefore    int64
-	Attempts     int64
-	Generation   int64
-	Claim        *int64
-	WantRev      *int64
-	AskStatus    int64
-	MissingSince *int64
-	Looks        int64
-	QueuedAt     int64
-	StaleRev     *int64
-	StaleCount   int64
-	StaleSince   *int64
+	RepoID          int64
+	Reason          int64
+	Priority        int64
+	Background      int64
+	NotBefore       int64
+	Attempts        int64
+	Generation      int64
+	Claim           *int64
+	WantRev         *int64
+	AskStatus       int64
+	MissingSince    *int64
+	UnresolvedSince *int64
+	Looks           int64
+	QueuedAt        int64
+	StaleRev        *int64
+	StaleCount      int64
+	StaleSince      *int64
 }
 
 type SeqClock struct {

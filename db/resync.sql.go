@@ -199,7 +199,7 @@ func (q *Queries) DropWish(ctx context.Context, arg DropWishParams) error {
 }
 
 const dueRows = `-- name: DueRows :many
-SELECT q.repo_id, q.reason, q.background, q.attempts, q.generation, q.want_rev, q.ask_status, q.missing_since,
+SELECT q.repo_id, q.reason, q.background, q.attempts, q.generation, q.want_rev, q.ask_status, q.missing_since, q.unresolved_since,
        q.looks,
        CAST(coalesce((SELECT o.cooldown_until FROM identity i CROSS JOIN host o
                       WHERE i.repo_id = q.repo_id AND o.id = i.host_id), 0) AS INTEGER) AS cooldown_until
@@ -215,16 +215,17 @@ type DueRowsParams struct {
 }
 
 type DueRowsRow struct {
-	RepoID        int64
-	Reason        int64
-	Background    int64
-	Attempts      int64
-	Generation    int64
-	WantRev       *int64
-	AskStatus     int64
-	MissingSince  *int64
-	Looks         int64
-	CooldownUntil int64
+	RepoID          int64
+	Reason          int64
+	Background      int64
+	Attempts        int64
+	Generation      int64
+	WantRev         *int64
+	AskStatus       int64
+	MissingSince    *int64
+	UnresolvedSince *int64
+	Looks           int64
+	CooldownUntil   int64
 }
 
 func (q *Queries) DueRows(ctx context.Context, arg DueRowsParams) ([]DueRowsRow, error) {
@@ -245,6 +246,7 @@ func (q *Queries) DueRows(ctx context.Context, arg DueRowsParams) ([]DueRowsRow,
 			&i.WantRev,
 			&i.AskStatus,
 			&i.MissingSince,
+			&i.UnresolvedSince,
 			&i.Looks,
 			&i.CooldownUntil,
 		); err != nil {
@@ -318,7 +320,7 @@ func (q *Queries) NextDue(ctx context.Context, priority int64) (int64, error) {
 }
 
 const queueRow = `-- name: QueueRow :one
-SELECT repo_id, reason, priority, background, not_before, attempts, generation, claim, want_rev, ask_status, missing_since, looks, queued_at, stale_rev, stale_count, stale_since FROM resync_queue WHERE repo_id = ?1
+SELECT repo_id, reason, priority, background, not_before, attempts, generation, claim, want_rev, ask_status, missing_since, unresolved_since, looks, queued_at, stale_rev, stale_count, stale_since FROM resync_queue WHERE repo_id = ?1
 `
 
 func (q *Queries) QueueRow(ctx context.Context, repoID int64) (ResyncQueue, error) {
@@ -336,6 +338,7 @@ func (q *Queries) QueueRow(ctx context.Context, repoID int64) (ResyncQueue, erro
 		&i.WantRev,
 		&i.AskStatus,
 		&i.MissingSince,
+		&i.UnresolvedSince,
 		&i.Looks,
 		&i.QueuedAt,
 		&i.StaleRev,
@@ -409,6 +412,20 @@ func (q *Queries) SetMissing(ctx context.Context, arg SetMissingParams) error {
 	return err
 }
 
+const setUnresolved = `-- name: SetUnresolved :exec
+UPDATE resync_queue SET unresolved_since = ?1 WHERE repo_id = ?2
+`
+
+type SetUnresolvedParams struct {
+	Since  *int64
+	RepoID int64
+}
+
+func (q *Queries) SetUnresolved(ctx context.Context, arg SetUnresolvedParams) error {
+	_, err := q.exec(ctx, q.setUnresolvedStmt, setUnresolved, arg.Since, arg.RepoID)
+	return err
+}
+
 const staleAnswer = `-- name: StaleAnswer :exec
 UPDATE resync_queue SET stale_rev = ?1, stale_count = ?2, stale_since = ?3
 WHERE repo_id = ?4
@@ -428,5 +445,15 @@ func (q *Queries) StaleAnswer(ctx context.Context, arg StaleAnswerParams) error 
 		arg.Since,
 		arg.RepoID,
 	)
+	return err
+}
+
+const startAnew = `-- name: StartAnew :exec
+UPDATE resync_queue SET attempts = 0, missing_since = NULL, stale_rev = NULL, stale_count = 0, stale_since = NULL
+WHERE repo_id = ?1
+`
+
+func (q *Queries) StartAnew(ctx context.Context, repoID int64) error {
+	_, err := q.exec(ctx, q.startAnewStmt, startAnew, repoID)
 	return err
 }

@@ -16,7 +16,7 @@ ON CONFLICT (repo_id) DO UPDATE SET
 SELECT * FROM resync_queue WHERE repo_id = sqlc.arg(repo_id);
 
 -- name: DueRows :many
-SELECT q.repo_id, q.reason, q.background, q.attempts, q.generation, q.want_rev, q.ask_status, q.missing_since,
+SELECT q.repo_id, q.reason, q.background, q.attempts, q.generation, q.want_rev, q.ask_status, q.missing_since, q.unresolved_since,
        q.looks,
        CAST(coalesce((SELECT o.cooldown_until FROM identity i CROSS JOIN host o
                       WHERE i.repo_id = q.repo_id AND o.id = i.host_id), 0) AS INTEGER) AS cooldown_until
@@ -41,6 +41,13 @@ WHERE repo_id = sqlc.arg(repo_id);
 
 -- name: SetMissing :exec
 UPDATE resync_queue SET missing_since = sqlc.arg(since) WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: SetUnresolved :exec
+UPDATE resync_queue SET unresolved_since = sqlc.arg(since) WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: StartAnew :exec
+UPDATE resync_queue SET attempts = 0, missing_since = NULL, stale_rev = NULL, stale_count = 0, stale_since = NULL
+WHERE repo_id = sqlc.arg(repo_id);
 
 -- name: SetAsked :exec
 UPDATE resync_queue SET ask_status = 0 WHERE repo_id = sqlc.arg(repo_id);

@@ -110,6 +110,7 @@ type theDemo struct {
 	service *service
 	db      string
 	base    string // of the public service
+	from    int64  // the network's last event when the service was connected
 	stdout  io.Writer
 	screen  *screen
 }
@@ -192,6 +193,7 @@ func (d *theDemo) run(ctx context.Context, public net.Listener, log *slog.Logger
 
 // live shows the backfill, then lets the network live and shows figures.
 func (d *theDemo) live(ctx context.Context) error {
+	d.connect(ctx)
 	if !d.cfg.check {
 		d.backfill(ctx)
 		d.screen.invite(d.base, d.db)
@@ -202,6 +204,18 @@ func (d *theDemo) live(ctx context.Context) error {
 	return d.compare(ctx)
 }
 
+// connect waits until the service follows the network, which makes no event
+// before that.
+func (d *theDemo) connect(ctx context.Context) {
+	for ctx.Err() == nil {
+		if st, err := d.stats(ctx); err == nil && st.connected() {
+			break
+		}
+		pause(ctx, 10*time.Millisecond)
+	}
+	d.from = d.net.LastSeq("relay")
+}
+
 // backfill shows how the service finds and fetches what the network holds.
 func (d *theDemo) backfill(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -209,7 +223,7 @@ func (d *theDemo) backfill(ctx context.Context) {
 		if err == nil {
 			known := st.Repos["synchronized"]
 			d.screen.bar("backfill", known, int64(d.cfg.accounts))
-			if st.settled(d.net.LastSeq("relay")) {
+			if st.settled(d.from, d.net.LastSeq("relay")) {
 				return
 			}
 		}

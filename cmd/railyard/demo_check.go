@@ -32,15 +32,25 @@ type demoStats struct {
 	} `json:"upstreams"`
 }
 
-// settled: every upstream is at the network's last event and nothing waits.
-func (st *demoStats) settled(last int64) bool {
+// connected tells whether every upstream is followed.
+func (st *demoStats) connected() bool {
 	for _, u := range st.Upstreams {
-		// An upstream that has sent nothing since it was connected has no cursor.
-		if !u.Connected || (u.Cursor != nil && *u.Cursor != last) {
+		if !u.Connected {
 			return false
 		}
 	}
-	return st.ResyncQueue == 0 && st.InFlight == 0 && len(st.Upstreams) > 0
+	return len(st.Upstreams) > 0
+}
+
+// settled: every upstream is at the network's last event and nothing waits. One
+// that has sent nothing since it was connected, at the event from, has no cursor.
+func (st *demoStats) settled(from, last int64) bool {
+	for _, u := range st.Upstreams {
+		if u.Cursor == nil && last != from || u.Cursor != nil && *u.Cursor != last {
+			return false
+		}
+	}
+	return st.connected() && st.ResyncQueue == 0 && st.InFlight == 0
 }
 
 func (d *theDemo) stats(ctx context.Context) (*demoStats, error) {
@@ -96,7 +106,7 @@ func (d *theDemo) waitSettled(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err == nil && st.settled(last) {
+		if err == nil && st.settled(d.from, last) {
 			return nil
 		}
 		if time.Now().After(deadline) {

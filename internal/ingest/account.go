@@ -15,7 +15,7 @@ func (c *court) identity(s *slot) (verdict, error) {
 	if r == nil {
 		return c.firstSight(nil, s.frame.DID)
 	}
-	return checked, c.doubtIdentity(r, announcedRest)
+	return checked, c.doubtIdentity(s, r, announcedRest)
 }
 
 // account judges an #account. The host that the DID document names decides.
@@ -33,9 +33,9 @@ func (c *court) account(s *slot) (verdict, error) {
 	if s.up.isPDS() {
 		if r.Identity.Host != s.up.host {
 			c.refuse(s, refusal.WrongHost, "the document names "+r.Identity.Host)
-			return rejected, c.doubtIdentity(r, identityRest)
+			return rejected, c.doubtIdentity(s, r, identityRest)
 		}
-		return c.decided(r, a.Active, a.Status)
+		return c.decided(s, r, a.Active, a.Status)
 	}
 	v, err := c.hearsay(r, a.Active, a.Status)
 	if err != nil {
@@ -45,7 +45,7 @@ func (c *court) account(s *slot) (verdict, error) {
 }
 
 // decided is the word of the host itself.
-func (c *court) decided(r *store.Repo, active bool, status string) (verdict, error) {
+func (c *court) decided(s *slot, r *store.Repo, active bool, status string) (verdict, error) {
 	switch {
 	case active && r.Active && r.State != store.NotFound:
 		return noted, nil
@@ -60,7 +60,7 @@ func (c *court) decided(r *store.Repo, active bool, status string) (verdict, err
 	}
 	// The document may name another host by now.
 	if c.tx.Now().Sub(r.Identity.FetchedAt) > identityRest {
-		if err := c.doubtIdentity(r, identityRest); err != nil {
+		if err := c.doubtIdentity(s, r, identityRest); err != nil {
 			return rejected, err
 		}
 	}

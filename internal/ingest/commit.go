@@ -36,7 +36,7 @@ func (c *court) signedEvent(s *slot) (verdict, error) {
 	}
 	if s.up.isPDS() && r.Identity.Host != s.up.host {
 		c.refuse(s, refusal.WrongHost, "the document names "+r.Identity.Host)
-		return rejected, c.doubtIdentity(r, identityRest)
+		return rejected, c.doubtIdentity(s, r, identityRest)
 	}
 	if s.key != r.Identity.Key {
 		return c.unproven(r)
@@ -97,8 +97,13 @@ func (c *court) refusedEvent(s *slot, r *store.Repo) (verdict, error) {
 	c.refuse(s, s.refusal.Reason, s.refusal.Detail)
 	switch reason := s.refusal.Reason; {
 	case reason == refusal.BadSignature:
-		return rejected, c.doubtIdentity(r, identityRest)
-	case reason == refusal.Internal, reason == refusal.FutureRev:
+		return rejected, c.doubtIdentity(s, r, identityRest)
+	case reason == refusal.Internal:
+		return rejected, c.suspect(r, s.rev)
+	case reason == refusal.FutureRev: // nobody has signed it yet
+		if !c.in.limits.allowDesync(r.Identity.HostID, c.tx.Now()) {
+			return rejected, nil
+		}
 		return rejected, c.suspect(r, s.rev)
 	case !reason.AfterSignature(), r.Head != nil && s.proof.Commit == r.Head.CID:
 		return rejected, nil
@@ -118,8 +123,8 @@ func (c *court) refusedEvent(s *slot, r *store.Repo) (verdict, error) {
 // suspect: perhaps a commit was missed. The host is asked after a while, unless
 // the head is there by then; the repo stays in service.
 func (c *court) suspect(r *store.Repo, rev atproto.TID) error {
-	if r.State != store.Synchronized || !r.Active {
-		return nil // a fetch is due anyhow
+	if !inService(r) || !r.Active {
+		return nil // the fetch that is due will see it
 	}
 	return c.tx.EnqueueSweep(r, c.tx.Now().Add(store.SweepGrace), rev)
 }
@@ -129,7 +134,7 @@ func (c *court) suspect(r *store.Repo, rev atproto.TID) error {
 // accounts of one host share a limit, beyond which they wait longer. A look that
 // is due already, or backs off after a failure, is asked for again only by an
 // #identity: something has changed, it says.
-func (c *court) doubtIdentity(r *store.Repo, rest time.Duration) error {
+func (c *court) doubtIdentity(s *slot, r *store.Repo, rest time.Duration) error {
 	at := c.tx.Now()
 	if r.Identity != nil {
 		if r.Identity.Stale {
@@ -147,6 +152,8 @@ func (c *court) doubtIdentity(r *store.Repo, rest time.Duration) error {
 		if err := c.tx.MarkStale(r); err != nil {
 			return err
 		}
+	} else if !c.in.limits.allowCheck(-s.up.id, c.tx.Now()) {
+		return nil // its row waits already
 	}
 	return c.tx.Enqueue(r, store.IdentityCheck, at)
 }

@@ -574,7 +574,7 @@ func TestACommitThatCannotBeJudgedIsSweptFor(t *testing.T) {
 		t.Run(string(reason), func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
-			for s.in.limits.allowDesync(s.repo().Identity.HostID, s.now) {
+			for reason == refusal.BadTree && s.in.limits.allowDesync(s.repo().Identity.HostID, s.now) {
 				continue
 			}
 			s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), reason)), rejected)
@@ -584,6 +584,33 @@ func TestACommitThatCannotBeJudgedIsSweptFor(t *testing.T) {
 				t.Errorf("task %+v", task)
 			}
 		})
+	}
+}
+
+// The same while the repo is being fetched: the fetch may have read an older tree.
+func TestACommitThatCannotBeJudgedDuringAFetchIsSweptFor(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.tell(commit(12, 2, 3, nil, nil))
+	task := s.claim(store.Fetch)
+	s.tell(refusedWith(commit(13, 3, 4, nil, nil), refusal.Internal))
+	if !s.current(task) || task.WantRev != 13 {
+		t.Errorf("wanted rev %d", task.WantRev)
+	}
+}
+
+// So is a rev that a listing shows.
+func TestAListedRevDuringAFetchIsNotForgotten(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.tell(commit(12, 2, 3, nil, nil))
+	task := s.claim(store.Fetch)
+	s.update(func(tx *store.Tx) error {
+		_, err := tx.AddListed([]store.Listed{{DID: alice, Rev: 13, Active: true}})
+		return err
+	})
+	if !s.current(task) || task.WantRev != 13 {
+		t.Errorf("wanted rev %d", task.WantRev)
 	}
 }
 

@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"railyard/internal/atproto"
@@ -22,6 +23,9 @@ const (
 	maxCollections = 10_000 // of one repo; the largest seen have about a thousand
 )
 
+// errGiant: the repo is a giant, and another one is being fetched.
+var errGiant = errors.New("another giant repo is being fetched")
+
 // fetched is a repo as its host has served it: walked whole, signed by the key
 // of the DID document.
 type fetched struct {
@@ -40,8 +44,8 @@ func (rs *Resyncer) fetch(ctx context.Context, t *store.Task) (*fetched, error) 
 	if reason, _ := refusal.ReasonOf(err); reason == refusal.AnswerTooBig {
 		select {
 		case rs.giants <- struct{}{}:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		default:
+			return nil, errGiant // do not hold a worker and a share of the host
 		}
 		defer func() { <-rs.giants }()
 		snap, err = rs.snapshot(ctx, r, giantNodes)
@@ -98,7 +102,7 @@ func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 	last, replay, linked := chain(f.head, waiting)
 	if !linked {
 		// What was fetched and what was seen do not meet: fetch once more.
-		return superseded, tx.Retry(r, store.Discontinuity, tx.Now().Add(backoff(staleRetry, retryMost, t.Attempts)), true, false)
+		return superseded, tx.Retry(r, store.Discontinuity, tx.Now().Add(backoff(staleRetry, staleMost, t.Attempts)), true, false)
 	}
 	newest := r.SeenRev
 	if r.Head != nil {
@@ -147,9 +151,9 @@ func (rs *Resyncer) believeStale(tx *store.Tx, t *store.Task, r *store.Repo, f *
 		return false, err
 	}
 	if count < staleTimes || tx.Now().Sub(since) < staleBelief {
-		return false, rs.again(tx, t, r, e, backoff(staleRetry, staleBelief, t.Attempts))
+		return false, rs.again(tx, t, r, e, backoff(staleRetry, staleMost, t.Attempts))
 	}
-	return rs.fresh(tx, r)
+	return rs.fresh(tx, t, r)
 }
 
 func (rs *Resyncer) establish(tx *store.Tx, r *store.Repo, f *fetched, replay []store.Commit) error {
@@ -201,11 +205,11 @@ func (rs *Resyncer) endAudit(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 		return confirmed, rs.done(tx, t, r) // the commit has arrived
 	case f.head.Rev < r.Head.Rev, f.head.Rev < r.SeenRev:
 		return staleAnswer, rs.again(tx, t, r, fmt.Errorf("its host serves rev %s, older than what was seen", f.head.Rev),
-			backoff(staleRetry, retryMost, t.Attempts))
+			backoff(staleRetry, staleMost, t.Attempts))
 	}
 	// The host itself is where we are: what was heard of is not so, if it is the
 	// host.
-	if fresh, err := rs.fresh(tx, r); err != nil || !fresh {
+	if fresh, err := rs.fresh(tx, t, r); err != nil || !fresh {
 		return confirmed, err
 	}
 	if err := rs.establish(tx, r, f, nil); err != nil {

@@ -17,20 +17,25 @@ func (rs *Resyncer) endResolve(tx *store.Tx, t *store.Task, r *store.Repo, end e
 	if end.err != nil {
 		return rs.unresolved(tx, t, r, end.err, current)
 	}
-	known := r.Identity != nil
 	changed, err := tx.PutIdentity(r, string(end.identity.Key), end.identity.Host, end.identity.Insecure)
 	if err != nil {
 		return "", err
 	}
 	looks := max(0, t.Looks-1)
-	if changed || !known {
+	if changed {
 		looks = 0
 	}
 	if err := tx.SetLooks(r, looks); err != nil {
 		return "", err
 	}
+	if err := tx.Unresolved(r, time.Time{}); err != nil {
+		return "", err
+	}
 	if changed {
 		return resolved, rs.moved(tx, r)
+	}
+	if t.Doubted { // an #identity came during the look: another one, but no faster
+		return resolved, tx.Release(r, tx.Now().Add(doubtPause))
 	}
 	return resolved, tx.Release(r, tx.Now())
 }
@@ -39,7 +44,10 @@ func (rs *Resyncer) endResolve(tx *store.Tx, t *store.Task, r *store.Repo, end e
 func (rs *Resyncer) moved(tx *store.Tx, r *store.Repo) error {
 	did := r.DID
 	tx.AfterCommit(func() { rs.cfg.KeyChanged(did) })
-	var err error
+	err := tx.StartAnew(r)
+	if err != nil {
+		return err
+	}
 	if r.Active {
 		err = tx.Desynchronize(r, store.Rotated)
 	} else {
@@ -60,7 +68,7 @@ func (rs *Resyncer) unresolved(tx *store.Tx, t *store.Task, r *store.Repo, cause
 		return cancelled, tx.Release(r, tx.Now())
 	}
 	if !current {
-		return superseded, tx.Release(r, tx.Now())
+		return superseded, rs.supersede(tx, t, r)
 	}
 	if e, ok := errors.AsType[*refusal.Error](cause); ok {
 		if err := rs.refused(tx, r, e); err != nil {
@@ -85,8 +93,16 @@ func (rs *Resyncer) vanished(tx *store.Tx, t *store.Task, r *store.Repo) error {
 	if err := tx.SetError(r, "the directory has no document of this DID"); err != nil {
 		return err
 	}
-	believed, err := rs.missing(tx, t, r)
+	if t.Unresolved.IsZero() {
+		if err := tx.Unresolved(r, tx.Now()); err != nil {
+			return err
+		}
+	}
+	believed, err := rs.secondTime(tx, t, r, t.Unresolved)
 	if err != nil || !believed {
+		return err
+	}
+	if err := tx.StatusChecked(r); err != nil { // its late commits ask for no more
 		return err
 	}
 	return tx.Leave(r, "deleted")

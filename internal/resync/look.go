@@ -102,6 +102,7 @@ func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, end ending) (Outcome, er
 	if err != nil {
 		return "", err
 	}
+	t.Doubted = r.Identity != nil && r.Identity.Stale
 	if t.Step == store.Resolve {
 		return rs.endResolve(tx, t, r, end, current)
 	}
@@ -110,6 +111,9 @@ func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, end ending) (Outcome, er
 	}
 	if !current {
 		return superseded, rs.supersede(tx, t, r)
+	}
+	if errors.Is(end.err, errGiant) {
+		return superseded, tx.Release(r, tx.Now().Add(giantPause))
 	}
 	if end.err != nil {
 		return rs.failed(tx, t, r, end.err)
@@ -126,9 +130,6 @@ func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, end ending) (Outcome, er
 // supersede gives back a row for which something happened meanwhile. It is due at
 // once, unless that happens again and again.
 func (rs *Resyncer) supersede(tx *store.Tx, t *store.Task, r *store.Repo) error {
-	if t.Step != store.Fetch {
-		return tx.Release(r, tx.Now())
-	}
 	if err := tx.CountAttempt(r); err != nil {
 		return err
 	}
@@ -139,10 +140,10 @@ func (rs *Resyncer) supersede(tx *store.Tx, t *store.Task, r *store.Repo) error 
 	return tx.Release(r, at)
 }
 
-// fresh tells whether the host is surely the one that the DID document names now.
-// If not, the document is looked at before the host is asked again.
-func (rs *Resyncer) fresh(tx *store.Tx, r *store.Repo) (bool, error) {
-	if tx.Now().Sub(r.Identity.FetchedAt) <= identityFresh {
+// fresh tells whether the host was surely the one that the DID document named when
+// it was asked. If not, the document is looked at before the host is asked again.
+func (rs *Resyncer) fresh(tx *store.Tx, t *store.Task, r *store.Repo) (bool, error) {
+	if t.ClaimedAt.Sub(r.Identity.FetchedAt) <= identityFresh {
 		return true, nil
 	}
 	if err := tx.MarkStale(r); err != nil {
@@ -194,8 +195,11 @@ func (rs *Resyncer) wrongKey(tx *store.Tx, t *store.Task, r *store.Repo, cause e
 	if err := tx.MarkStale(r); err != nil {
 		return err
 	}
-	switch age := tx.Now().Sub(r.Identity.FetchedAt); {
-	case age > identitySecond:
+	switch age := t.ClaimedAt.Sub(r.Identity.FetchedAt); {
+	case age > identitySecond && t.Attempts == 0:
+		if err := tx.CountAttempt(r); err != nil {
+			return err
+		}
 		return tx.Release(r, tx.Now())
 	case t.Attempts < rotationRetries:
 		return rs.again(tx, t, r, cause, rotationPause<<(2*t.Attempts))
@@ -204,12 +208,20 @@ func (rs *Resyncer) wrongKey(tx *store.Tx, t *store.Task, r *store.Repo, cause e
 	}
 }
 
-// again notes a failure and puts the row back.
+// again notes a failure and puts the row back. If an #identity came meanwhile, the
+// failure may be the old host's or key's, and is not waited for.
 func (rs *Resyncer) again(tx *store.Tx, t *store.Task, r *store.Repo, cause error, after time.Duration) error {
 	if err := tx.SetError(r, cause.Error()); err != nil {
 		return err
 	}
-	return tx.Retry(r, t.Reason, tx.Now().Add(after), true, t.InService && t.Attempts > 0)
+	if t.Doubted {
+		after = min(after, identitySecond)
+	}
+	why := t.Reason
+	if !t.InService && (why == store.NotFoundAgain || why == store.Sweep) && r.Active {
+		why = store.Discontinuity // it is no mere second look: the rows may be wrong
+	}
+	return tx.Retry(r, why, tx.Now().Add(after), true, t.InService && t.Attempts > 0)
 }
 
 // hostRefused handles an answer that is an error of the protocol. A refusal by
@@ -264,7 +276,7 @@ func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause
 
 // leave hides an account that its host calls inactive, and ends the row.
 func (rs *Resyncer) leave(tx *store.Tx, t *store.Task, r *store.Repo, status string) error {
-	if fresh, err := rs.fresh(tx, r); err != nil || !fresh {
+	if fresh, err := rs.fresh(tx, t, r); err != nil || !fresh {
 		return err
 	}
 	if err := tx.Leave(r, status); err != nil {
@@ -289,7 +301,7 @@ func (rs *Resyncer) done(tx *store.Tx, t *store.Task, r *store.Repo) error {
 		}
 		return tx.Retry(r, store.IdentityCheck, tx.Now().Add(identitySecond), false, true)
 	case r.State == store.Synchronized && r.Head.Rev < t.WantRev:
-		return tx.Retry(r, store.Sweep, tx.Now().Add(store.SweepGrace), false, true)
+		return tx.Retry(r, store.Sweep, tx.Now().Add(backoff(2*store.SweepGrace, brokenMost, t.Attempts)), false, true)
 	}
 	return tx.Done(r)
 }
@@ -298,32 +310,38 @@ func (rs *Resyncer) done(tx *store.Tx, t *store.Task, r *store.Repo) error {
 // once more; then the rows are hidden, and it is asked now and then. An account
 // that a relay called deleted is.
 func (rs *Resyncer) endNotFound(tx *store.Tx, t *store.Task, r *store.Repo) error {
-	if fresh, err := rs.fresh(tx, r); err != nil || !fresh {
+	if fresh, err := rs.fresh(tx, t, r); err != nil || !fresh {
 		return err
-	}
-	if !r.Active && r.Status == "deleted" {
-		return rs.leave(tx, t, r, r.Status)
 	}
 	if err := tx.SetError(r, "its host has no such repo"); err != nil {
 		return err
 	}
-	believed, err := rs.missing(tx, t, r)
-	if err != nil || !believed {
+	if t.Missing.IsZero() {
+		if err := tx.Missing(r, tx.Now()); err != nil {
+			return err
+		}
+	}
+	believed, err := rs.secondTime(tx, t, r, t.Missing)
+	switch {
+	case err != nil || !believed:
 		return err
+	case !r.Active && r.Status == "deleted":
+		if err := tx.Leave(r, r.Status); err != nil {
+			return err
+		}
+		return rs.done(tx, t, r)
 	}
 	return tx.SetState(r, store.NotFound)
 }
 
-// missing puts the row of a repo or DID back that is said not to exist. It tells
-// whether that is to be believed by now.
-func (rs *Resyncer) missing(tx *store.Tx, t *store.Task, r *store.Repo) (believed bool, err error) {
-	if t.Missing.IsZero() {
-		if err := tx.Missing(r, tx.Now()); err != nil {
-			return false, err
-		}
+// secondTime puts the row of a repo or DID back that is said not to exist. It
+// tells whether that is to be believed by now: since is when it was said first,
+// zero for this time.
+func (rs *Resyncer) secondTime(tx *store.Tx, t *store.Task, r *store.Repo, since time.Time) (bool, error) {
+	if since.IsZero() {
 		return false, tx.Retry(r, store.NotFoundAgain, tx.Now().Add(notFoundSecond), true, true)
 	}
-	if second := t.Missing.Add(notFoundSecond); tx.Now().Before(second) {
+	if second := since.Add(notFoundSecond); tx.Now().Before(second) {
 		return false, tx.Retry(r, store.NotFoundAgain, second, false, true)
 	}
 	return true, tx.Retry(r, store.NotFoundAgain, tx.Now().Add(notFoundLater), true, true)

@@ -49,6 +49,7 @@ const (
 	// A stale answer is asked for again soon: replicas catch up. Three equal
 	// ones over an hour are a restored backup.
 	staleRetry  = 20 * time.Second
+	staleMost   = 15 * time.Minute
 	staleBelief = time.Hour
 	staleTimes  = 3
 	// identitySecond is when a document that an #identity announced and that
@@ -58,6 +59,10 @@ const (
 	// has just been rotated. 2, 8 and 32 seconds.
 	rotationPause   = 2 * time.Second
 	rotationRetries = 3
+	// doubtPause is the least time between two looks at one document.
+	doubtPause = 2 * time.Second
+	// A giant repo waits so long when another one is being fetched.
+	giantPause = time.Minute
 	// A host that failed so often in a row is left alone for a while.
 	hostPatience  = 3
 	cooldownFirst = 30 * time.Second

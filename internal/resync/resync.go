@@ -24,6 +24,7 @@ const (
 	idlePoll = time.Minute
 	// leastPause is the least wait when nothing could be claimed.
 	leastPause = 50 * time.Millisecond
+	busyPause  = 500 * time.Millisecond
 	// limitedHosts bounds the hosts whose pace is remembered.
 	limitedHosts = 1 << 15
 	// hostShare: one host has at most this part of the workers.
@@ -211,7 +212,11 @@ func (rs *Resyncer) wait(ctx context.Context) {
 	if rs.running.Load() >= int64(rs.cfg.Workers) {
 		pause = math.MaxInt64 // until a worker is free
 	} else if due, err := rs.nextDue(ctx); err == nil && !due.IsZero() {
-		pause = min(pause, max(leastPause, due.Sub(rs.cfg.Now())))
+		least := leastPause
+		if rs.running.Load() > 0 {
+			least = busyPause // what is due waits for a host; its worker will wake us
+		}
+		pause = min(pause, max(least, due.Sub(rs.cfg.Now())))
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()

@@ -625,6 +625,165 @@ func TestTheWordOfAHostIsCheckedAgainstTheDocument(t *testing.T) {
 	}
 }
 
+// The host's "inactive" under an old document: the document is looked at, and the
+// question must still stand after that.
+func TestAnInactiveAnswerUnderAnOldDocumentIsAskedForAgain(t *testing.T) {
+	w, did := filled(t)
+	if err := w.net.Deactivate(did); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(24 * time.Hour)
+	w.enqueue(did, store.StatusCheck)
+	w.work()
+	w.same(did, false)
+}
+
+// slow lets time pass while a repo is fetched.
+type slow struct {
+	Hosts
+	w    *world
+	took time.Duration
+}
+
+func (s slow) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, error) {
+	s.w.now = s.w.now.Add(s.took)
+	return s.Hosts.GetRepo(ctx, base, did)
+}
+
+// A slow fetch must not make the document look old for ever, and a signature that
+// fails must not be fetched again and again.
+func TestSlowFetchesDoNotLoop(t *testing.T) {
+	t.Run("with a signature that fails", func(t *testing.T) {
+		w, did := filled(t)
+		w.rs.cfg.Hosts = slow{w.rs.cfg.Hosts, w, time.Minute}
+		w.rs.cfg.Resolver = anotherKey{w.rs.cfg.Resolver, did}
+		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+		w.work()
+		if n := w.count("getRepo"); n > 6 {
+			t.Errorf("%d fetches in a row", n)
+		}
+	})
+	t.Run("with an older repo", func(t *testing.T) {
+		w, did := filled(t)
+		state, _ := w.net.Repo(did)
+		w.rs.cfg.Hosts = slow{w.rs.cfg.Hosts, w, 10 * time.Minute}
+		w.with(did, func(tx *store.Tx, r *store.Repo) error {
+			if err := tx.Saw(r, state.Rev+1000); err != nil {
+				return err
+			}
+			return tx.Desynchronize(r, store.Discontinuity)
+		})
+		for range 40 {
+			w.later(10 * time.Minute)
+		}
+		w.settled(did)
+		if n := w.count("getRepo"); n > 12 {
+			t.Errorf("%d fetches", n)
+		}
+	})
+}
+
+// anotherKey is a directory with a wrong key for one account.
+type anotherKey struct {
+	Resolver
+	did string
+}
+
+func (a anotherKey) Resolve(ctx context.Context, did string) (identity.Identity, error) {
+	id, err := a.Resolver.Resolve(ctx, did)
+	if did == a.did {
+		id.Key = "\xe7\x01\x02\x79\xbe\x66\x7e\xf9\xdc\xbb\xac\x55\xa0\x62\x95\xce\x87\x0b\x07\x02\x9b\xfc\xdb\x2d\xce\x28\xd9\x59\xf2\x81\x5b\x16\xf8\x17\x98"
+	}
+	return id, err
+}
+
+// A repo that asks for a look at its document all the time gets one at a pace.
+func TestAFloodOfIdentityEventsIsPaced(t *testing.T) {
+	w, did := filled(t)
+	looks := 0
+	w.rs.cfg.Resolver = counting{w.rs.cfg.Resolver, func() {
+		looks++
+		w.with(did, func(tx *store.Tx, r *store.Repo) error {
+			if err := tx.MarkStale(r); err != nil {
+				return err
+			}
+			return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+		})
+	}}
+	w.rs.cfg.Resolver.(counting).then()
+	w.work()
+	if looks > 3 {
+		t.Errorf("%d looks at one moment", looks)
+	}
+}
+
+type counting struct {
+	Resolver
+	then func()
+}
+
+func (c counting) Resolve(ctx context.Context, did string) (identity.Identity, error) {
+	id, err := c.Resolver.Resolve(ctx, did)
+	c.then()
+	return id, err
+}
+
+// The first "not found" was the old host's; the new host must say it twice too.
+func TestANewHostStartsAnew(t *testing.T) {
+	w, did := filled(t)
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if err := tx.Enqueue(r, store.StatusCheck, tx.Now()); err != nil {
+			return err
+		}
+		if err := tx.Missing(r, tx.Now().Add(-time.Hour)); err != nil {
+			return err
+		}
+		if err := tx.MarkStale(r); err != nil {
+			return err
+		}
+		_, err := tx.PutIdentity(r, r.Identity.Key, "old.sim.test", true)
+		return err
+	})
+	w.net.SetFault("pds1", simnet.Fault{HTTP: notFoundFault})
+	w.work()
+	w.same(did, true)
+	w.later(notFoundSecond)
+	w.same(did, false)
+}
+
+// An #identity arrives while a host that is dying does not answer: the failure's
+// back-off must not keep us from looking where the account lives now.
+func TestAnIdentityEventDuringAFailingFetchIsLookedAtSoon(t *testing.T) {
+	w, did := filled(t)
+	w.fault = func(*http.Request) (int, bool) { return http.StatusBadGateway, true }
+	w.hook = func(string, string) {
+		w.with(did, func(tx *store.Tx, r *store.Repo) error {
+			if err := tx.MarkStale(r); err != nil {
+				return err
+			}
+			return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+		})
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if err := tx.Desynchronize(r, store.Discontinuity); err != nil {
+			return err
+		}
+		for range 8 { // failures so far
+			if err := tx.CountAttempt(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.work()
+	w.fault = nil
+	w.later(2 * cooldownFirst)
+	w.same(did, true)
+	if r := w.repo(did); r.State != store.Synchronized {
+		t.Errorf("state %s", r.State)
+	}
+}
+
 // elsewhere answers for the old host of a moved account.
 type elsewhere struct{ Hosts }
 

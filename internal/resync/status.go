@@ -15,6 +15,11 @@ func (rs *Resyncer) endStatus(tx *store.Tx, t *store.Task, r *store.Repo, st *pd
 	if err := tx.HostAnswered(r.Identity.HostID); err != nil {
 		return "", err
 	}
+	if !st.Active {
+		if fresh, err := rs.fresh(tx, t, r); err != nil || !fresh {
+			return gone, err // the question stands
+		}
+	}
 	if err := tx.Asked(r); err != nil {
 		return "", err
 	}

@@ -29,10 +29,13 @@ type Task struct {
 	Generation int64
 	WantRev    atproto.TID // the newest rev heard of but not held; 0 = none
 	AskStatus  bool        // the host must be asked for the account's status
-	Missing    time.Time   // when "no such repo" or "no such DID" was first said; zero = not
+	Missing    time.Time   // when the host first said that it has no such repo; zero = not
+	Unresolved time.Time   // when the directory first said that it has no such DID; zero = not
 	Looks      int         // at the DID document that an #identity still asks for
 	Step       Step
-	InService  bool // the repo is synchronized: commits go on being applied
+	InService  bool      // the repo is synchronized: commits go on being applied
+	ClaimedAt  time.Time // how old the identity was is counted from here
+	Doubted    bool      // the identity became stale while the task ran
 }
 
 // NextDue tells when the next row is due, the zero time if none waits.
@@ -127,7 +130,7 @@ func (tx *Tx) taskOf(row db.DueRowsRow, plan func(*Task) Step) (*Task, error) {
 	}
 	t := &Task{
 		Repo: r, Reason: Reason(row.Reason), Attempts: int(row.Attempts), Generation: row.Generation,
-		WantRev: atproto.TID(deref(row.WantRev)), AskStatus: row.AskStatus == 1, Missing: instant(row.MissingSince),
+		WantRev: atproto.TID(deref(row.WantRev)), AskStatus: row.AskStatus == 1, Missing: instant(row.MissingSince), Unresolved: instant(row.UnresolvedSince), ClaimedAt: tx.now,
 		Looks: int(row.Looks), InService: r.State == Synchronized,
 	}
 	t.Step = plan(t)
@@ -210,15 +213,27 @@ func (tx *Tx) Current(t *Task) (bool, error) {
 	return row.Generation == t.Generation, err
 }
 
-// Missing notes when "no such repo", or "no such DID", was first said; the zero
-// time takes it back.
+// Missing notes when the host first said that it has no such repo; the zero time
+// takes it back.
 func (tx *Tx) Missing(r *Repo, since time.Time) error {
-	var v *int64
-	if !since.IsZero() {
-		micros := since.UnixMicro()
-		v = &micros
+	return tx.q.SetMissing(tx.ctx, db.SetMissingParams{RepoID: r.ID, Since: micros(since)})
+}
+
+// Unresolved notes when the directory first said that it has no such DID; the
+// zero time takes it back.
+func (tx *Tx) Unresolved(r *Repo, since time.Time) error {
+	return tx.q.SetUnresolved(tx.ctx, db.SetUnresolvedParams{RepoID: r.ID, Since: micros(since)})
+}
+
+// StartAnew forgets what failed so far: the key or the host is another one.
+func (tx *Tx) StartAnew(r *Repo) error { return tx.q.StartAnew(tx.ctx, r.ID) }
+
+func micros(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
 	}
-	return tx.q.SetMissing(tx.ctx, db.SetMissingParams{RepoID: r.ID, Since: v})
+	v := t.UnixMicro()
+	return &v
 }
 
 // Asked notes that the host has answered about the account.

@@ -202,8 +202,7 @@ var (
 func TestNoQueryScansATable(t *testing.T) {
 	small := map[string]bool{
 		"Meta": true, "RepoTally": true, "QueueTally": true, "Upstreams": true, "MembershipTally": true,
-		"LargestCollections": true,                       // the first page, at most once a second, and never for long
-		"RefusalCounts":      true, "FailingHosts": true, // a few dozen reasons; thousands of hosts, for status alone
+		"RefusalCounts": true, "FailingHosts": true, // a few dozen reasons; thousands of hosts, for status alone
 	}
 	d, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
