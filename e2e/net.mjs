@@ -2,16 +2,25 @@
 // over HTTP for the end-to-end test. Prints one JSON line when all of it
 // listens. Ends on SIGTERM and SIGINT, and when its standard input closes: a
 // test that dies, however it dies, takes its network along.
+//
+// --pds N is the number of PDSes, --backfill-ms N how far back a firehose replays.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 
-const { values } = parseArgs({ options: { pds: { type: 'string', default: '2' } } })
+const { values } = parseArgs({
+  options: { pds: { type: 'string', default: '2' }, 'backfill-ms': { type: 'string', default: '86400000' } },
+})
 const count = Number(values.pds)
 if (!Number.isInteger(count) || count < 1 || count > 8) {
   console.error('--pds must be a whole number from 1 to 8')
+  process.exit(2)
+}
+const backfillMs = Number(values['backfill-ms'])
+if (!Number.isInteger(backfillMs) || backfillMs < 1) {
+  console.error('--backfill-ms must be a whole number from 1')
   process.exit(2)
 }
 
@@ -56,7 +65,7 @@ process.on('unhandledRejection', (err) => console.error(`unhandled: ${err?.stack
 try {
   const { Network } = await import('./net/network.mjs')
   const { startControl } = await import('./net/control.mjs')
-  network = await Network.start(dir, count)
+  network = await Network.start(dir, count, backfillMs)
   control = await startControl(network)
   console.log(JSON.stringify({ control: control.url, plc: network.plc.url, pds: network.hosts.map((h) => h.url), dir }))
 } catch (err) {

@@ -32,10 +32,11 @@ type network struct {
 	over bool
 }
 
-// startNetwork starts a PLC directory and two PDSes. They end with the test.
-func startNetwork(t *testing.T) *network {
+// startNetwork starts a PLC directory and two PDSes, with flags of net.mjs. They
+// end with the test.
+func startNetwork(t *testing.T, flags ...string) *network {
 	t.Helper()
-	cmd := exec.Command(node(t), "net.mjs")
+	cmd := exec.Command(node(t), append([]string{"net.mjs"}, flags...)...)
 	cmd.Stderr = tailOnFailure(t, "net.mjs")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -18,10 +18,12 @@ export class Network {
   seeding = { running: false, accounts: 0, commits: 0 }
   seeded = Promise.resolve([])
 
-  static async start(dir, count) {
+  static async start(dir, count, backfillMs) {
     const self = new Network()
     self.plc = await startPlc()
-    for (let i = 0; i < count; i++) self.hosts.push(await startPds(path.join(dir, `pds${i}`), self.plc.url))
+    for (let i = 0; i < count; i++) {
+      self.hosts.push(await startPds(path.join(dir, `pds${i}`), self.plc.url, backfillMs))
+    }
     return self
   }
 

@@ -63,7 +63,7 @@ function answerDocuments(db, app) {
 }
 
 // The DID documents of its accounts name the IP address, as the URL does.
-export async function startPds(dir, plcUrl) {
+export async function startPds(dir, plcUrl, backfillMs) {
   const port = await freePort()
   const url = `http://${LOOPBACK}:${port}`
   mkdirSync(dir, { recursive: true })
@@ -81,6 +81,7 @@ export async function startPds(dir, plcUrl) {
     inviteRequired: false,
     devMode: true,
     disableSsrfProtection: true,
+    repoBackfillLimitMs: backfillMs,
     crawlers: [],
   }
   const cfg = envToCfg(env)

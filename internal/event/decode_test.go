@@ -182,7 +182,6 @@ var schemaCases = []struct {
 	{"a path that is longer than paths are", "#commit", commit(with(create(), "path", "a.b.c/"+strings.Repeat("x", 900))), refusal.BadOp},
 	{"a create without cid", "#commit", commit(without(create(), "cid")), refusal.BadOp},
 	{"a create whose cid is null", "#commit", commit(with(create(), "cid", nil)), refusal.BadOp},
-	{"a create with prev", "#commit", commit(with(create(), "prev", link(0x71))), refusal.BadOp},
 	{"an update whose cid is null", "#commit", commit(with(update(), "cid", nil)), refusal.BadOp},
 	{"a delete without cid", "#commit", commit(without(remove(), "cid")), refusal.BadOp},
 	{"a delete with a cid", "#commit", commit(with(remove(), "cid", link(0x71))), refusal.BadOp},

@@ -86,9 +86,9 @@ type Op struct {
 	// CID is the record's binary CID after the op, nil for Delete. It shares
 	// memory with the frame.
 	CID []byte
-	// Prev is the record's binary CID before the op, nil where absent: always
-	// for Create, from hosts of Sync 1.0 and where the same commit created the
-	// record. It shares memory with the frame.
+	// Prev is the record's binary CID before the commit, nil where absent: where
+	// there was none, and from hosts of Sync 1.0. Where a commit writes one path
+	// several times, a Create can have one. It shares memory with the frame.
 	Prev []byte
 }
 

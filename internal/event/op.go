@@ -73,9 +73,9 @@ func (d *decoder) path(index int, text []byte) string {
 	return path
 }
 
-// judge checks which CIDs the action asks for (lexicon: repoOp). A create has
-// cid and no prev, an update has cid, a delete has a null cid; prev is missing
-// from what hosts of Sync 1.0 send.
+// judge checks which CIDs the action asks for (lexicon: repoOp). A create and an
+// update have cid, a delete has a null cid. Whether prev fits depends on the other
+// ops of its path and is package verify's to say.
 func (d *decoder) judge(index int, op Op, hasCID bool) {
 	switch {
 	case op.Action == 0:
@@ -86,7 +86,5 @@ func (d *decoder) judge(index int, op Op, hasCID bool) {
 		d.refuse(refusal.BadOp, "op %d: a delete with a cid", index)
 	case op.Action != Delete && op.CID == nil:
 		d.refuse(refusal.BadOp, "op %d: cid is null", index)
-	case op.Action == Create && op.Prev != nil:
-		d.refuse(refusal.BadOp, "op %d: a create with prev", index)
 	}
 }

@@ -40,7 +40,7 @@ const (
 	BadDID         Reason = "bad-did"         // not a did:plc or did:web
 	BadRev         Reason = "bad-rev"         // not a TID
 	FutureRev      Reason = "future-rev"      // more than five minutes ahead of our clock
-	BadOp          Reason = "bad-op"          // unknown action, bad path, cid or prev missing or superfluous
+	BadOp          Reason = "bad-op"          // unknown action, bad path or cid, ops of one path that contradict each other
 	BadCAR         Reason = "bad-car"         // CAR framing, header, root or limits
 	BadBlock       Reason = "bad-block"       // a block's bytes do not hash to its CID
 	BadCommit      Reason = "bad-commit"      // commit block missing, not version 3, or malformed
@@ -101,7 +101,7 @@ var entries = []Entry{
 	{BadDID, "an account that is neither a did:plc nor a did:web"},
 	{BadRev, "a rev that is not a TID"},
 	{FutureRev, "a rev more than five minutes ahead of our clock"},
-	{BadOp, "an op with an unknown action, a bad path, or with cid or prev missing or superfluous"},
+	{BadOp, "an op with an unknown action, a bad path or cid, or several of one path that contradict each other"},
 	{BadCAR, "blocks that are no CAR v1 within the limits"},
 	{BadBlock, "a block whose bytes do not hash to its CID"},
 	{BadCommit, "a commit block that is absent, malformed or not of version 3"},

@@ -90,44 +90,34 @@ func commitTo(key *signingKey, did string, t *tree, rev atproto.TID) (*repo, err
 	return &repo{tree: t, rev: rev, cid: atproto.DigestOf(commit), commit: commit}, nil
 }
 
-// applyWrites makes the next state of a repo. Each path is written once, but
-// that a create may be followed by a delete of the same path: both stand in the
-// ops and neither in the tree. Nothing is changed when it fails.
+// applyWrites makes the next state of a repo. A path may be written several times,
+// as the reference PDS allows: every write stands in the ops, with the record from
+// before the commit as its prev, and the last one counts. Nothing is changed when it
+// fails.
 func applyWrites(before *repo, key *signingKey, did string, rev atproto.TID, writes []Write) (*change, error) {
 	next := map[string]*entry{} // nil: no such record after the commit
-	created := map[string]bool{}
 	ops := make([]op, 0, len(writes))
 	for _, w := range writes {
 		if _, _, err := atproto.ParsePath(w.Path); err != nil {
 			return nil, err
 		}
 		at, found := before.find(w.Path)
-		o := op{action: w.Action, path: w.Path}
-		_, written := next[w.Path]
-		switch {
-		case w.Action == Delete && created[w.Path]:
-			delete(created, w.Path)
-			next[w.Path] = nil
-			ops = append(ops, o)
-			continue
-		case written:
-			return nil, fmt.Errorf("%s %s: the path is written twice", w.Action, w.Path)
-		case w.Action == Create && found:
-			return nil, fmt.Errorf("create %s: there is such a record", w.Path)
-		case w.Action != Create && !found:
-			return nil, fmt.Errorf("%s %s: there is no such record", w.Action, w.Path)
+		there := found
+		if e, written := next[w.Path]; written {
+			there = e != nil
 		}
+		if there == (w.Action == Create) {
+			return nil, fmt.Errorf("%s %s: there is such a record: %v", w.Action, w.Path, there)
+		}
+		o := op{action: w.Action, path: w.Path}
 		if found {
 			prev := before.entries[at].digest
 			o.prev = &prev
 		}
-		if w.Action == Delete {
-			next[w.Path] = nil
-		} else {
+		next[w.Path] = nil
+		if w.Action != Delete {
 			e := newEntry(w.Path, w.Record, rev)
-			o.cid = &e.digest
-			next[w.Path] = &e
-			created[w.Path] = w.Action == Create
+			o.cid, next[w.Path] = &e.digest, &e
 		}
 		ops = append(ops, o)
 	}
@@ -166,15 +156,20 @@ func mergeEntries(entries []entry, next map[string]*entry) (merged []entry, chan
 
 // blocks gives what a #commit carries, in the order of the reference PDS: the
 // new nodes, the records, the commit, then the older nodes that show the
-// neighbours.
+// neighbours, then the records of updates that changed nothing.
 func (c *change) blocks() []block {
-	var blocks []block
+	var blocks, unchanged []block
 	c.after.root.walkMade(c.made, func(n *node) { blocks = append(blocks, block{n.digest, n.block}) })
 	var paths []string
 	for _, o := range c.ops {
 		paths = append(paths, o.path)
-		if at, found := c.after.find(o.path); found && o.cid != nil {
-			blocks = append(blocks, block{*o.cid, c.after.entries[at].block})
+		if at, found := c.after.find(o.path); found && o.cid != nil && *o.cid == c.after.entries[at].digest {
+			record := block{*o.cid, c.after.entries[at].block}
+			if o.prev != nil && *o.prev == *o.cid {
+				unchanged = append(unchanged, record)
+			} else {
+				blocks = append(blocks, record)
+			}
 		}
 	}
 	blocks = append(blocks, block{c.after.cid, c.after.commit})
@@ -183,7 +178,7 @@ func (c *change) blocks() []block {
 			blocks = append(blocks, block{n.digest, n.block})
 		}
 	}
-	return blocks
+	return append(blocks, unchanged...)
 }
 
 // walkMade visits the nodes that the commit made; what hangs below an older

@@ -45,6 +45,9 @@ func TestEventsComeInTheOrderOfTheReferencePDS(t *testing.T) {
 		{"create and delete one record", func(n *Network) error {
 			return n.Apply(did, Write{Action: Create, Path: path("f")}, Write{Action: Delete, Path: path("f")})
 		}, []string{"#commit (create, delete cid:null; since:set; prevData:set; 2 blocks)"}},
+		{"delete and create one record", func(n *Network) error {
+			return n.Apply(did, Write{Action: Delete, Path: path("b")}, Write{Action: Create, Path: path("b")})
+		}, []string{"#commit (delete cid:null prev, create prev; since:set; prevData:set; 3 blocks)"}},
 		{"change handle", func(n *Network) error { return n.ChangeHandle(did, "other.sim.test") }, []string{identity}},
 		{"rotate key", func(n *Network) error { return n.RotateKey(did) }, []string{identity, sync}},
 		{"deactivate", func(n *Network) error { return n.Deactivate(did) }, []string{inactive("deactivated")}},
@@ -131,7 +134,8 @@ func TestWritesThatMakeNoSenseAreRefusedAndLeaveNoTrace(t *testing.T) {
 		{"create over a record", n.Create(did, "net.rails.yard/a"), nil},
 		{"update of nothing", n.Update(did, "net.rails.yard/b"), nil},
 		{"delete of nothing", n.Delete(did, "net.rails.yard/b"), nil},
-		{"a path twice", n.Apply(did, Write{Action: Update, Path: "net.rails.yard/a"}, Write{Action: Delete, Path: "net.rails.yard/a"}), nil},
+		{"create twice", n.Apply(did, Write{Action: Create, Path: "net.rails.yard/b"}, Write{Action: Create, Path: "net.rails.yard/b"}), nil},
+		{"update after delete", n.Apply(did, Write{Action: Delete, Path: "net.rails.yard/a"}, Write{Action: Update, Path: "net.rails.yard/a"}), nil},
 		{"a bad path", n.Create(did, "nodots/a"), nil},
 		{"an unknown account", n.Create("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "net.rails.yard/a"), ErrNoAccount},
 		{"a deleted account", n.Create(gone, "net.rails.yard/a"), ErrNoAccount},

@@ -103,6 +103,7 @@ func TestCursorsMeanWhatTheyMeanOnRealServers(t *testing.T) {
 		{"the oldest event that is left, less one", "cursor=12", "13 14 15 16 17 18 19 20 21 22", "13 14 15 16 17 18 19 20 21 22"},
 		{"the newest event that is lost, less one", "cursor=11", "info OutdatedCursor 13 14 15 16 17 18 19 20 21 22", "13 14 15 16 17 18 19 20 21 22"},
 		{"before the window", "cursor=5", "info OutdatedCursor 13 14 15 16 17 18 19 20 21 22", "13 14 15 16 17 18 19 20 21 22"},
+		{"negative", "cursor=-5", "info OutdatedCursor 13 14 15 16 17 18 19 20 21 22", "13 14 15 16 17 18 19 20 21 22"},
 		{"zero", "cursor=0", "info OutdatedCursor 13 14 15 16 17 18 19 20 21 22", "13 14 15 16 17 18 19 20 21 22"},
 		{"in the future", "cursor=21", "error FutureCursor closed 1008", "21 22"},
 		{"no number", "cursor=x", "error InvalidRequest closed 1008", "refused"},
@@ -145,8 +146,10 @@ func TestDeletedAccountsLeaveAGapOnThePDSOnly(t *testing.T) {
 		gone := p.mustCreate(t, 0)
 		p.mustCreate(t, 0)
 		do(t, p.DeleteAccount(gone))
-		if got := p.follow(t, p.PDS(0), "cursor=0").text(); got != "5 6 7 8 9" {
-			t.Errorf("PDS: %s", got)
+		for _, cursor := range []string{"cursor=0", "cursor=-5"} {
+			if got := p.follow(t, p.PDS(0), cursor).text(); got != "5 6 7 8 9" {
+				t.Errorf("PDS, %s: %s", cursor, got)
+			}
 		}
 		if got := p.follow(t, p.Relay(), "cursor=0").text(); got != "1 2 3 4 5 6 7 8 9" {
 			t.Errorf("relay: %s", got)

@@ -167,8 +167,10 @@ func (n *Network) drawWrites(a *account) []Write {
 		d.empty(d.anyHeld())
 	case roll < 92:
 		d.mix()
-	case roll < 95:
+	case roll < 94:
 		d.flash()
+	case roll < 96:
+		d.waver()
 	case roll < 99:
 		d.succeed()
 	}
@@ -289,6 +291,27 @@ func (d *draft) flash() {
 	d.add(Delete, path)
 	if d.net.life.IntN(2) == 0 {
 		d.create(d.collection())
+	}
+}
+
+// waver writes one record several times in one commit, as a client may: made and
+// changed, taken away and made again, changed twice, changed and taken away.
+func (d *draft) waver() {
+	path := d.record()
+	if path == "" || d.net.life.IntN(4) == 0 {
+		d.add(Update, d.create(d.collection()))
+		return
+	}
+	switch d.net.life.IntN(3) {
+	case 0:
+		d.add(Delete, path)
+		d.add(Create, path)
+	case 1:
+		d.add(Update, path)
+		d.add(Update, path)
+	default:
+		d.add(Update, path)
+		d.add(Delete, path)
 	}
 }
 

@@ -157,7 +157,7 @@ func (m *mirror) commit(body map[string]any) {
 	if since != a.rev || chained != (a.rev != "") || chained && prevData.String() != a.data {
 		t.Fatalf("%s: since %q and prevData %v do not follow %q and %s", did, since, prevData, a.rev, a.data)
 	}
-	created := map[string]bool{}
+	before := map[string]*atproto.Digest{} // the records that the commit found
 	var paths []string
 	for _, o := range body["ops"].([]any) {
 		o := o.(map[string]any)
@@ -167,22 +167,30 @@ func (m *mirror) commit(body map[string]any) {
 			t.Fatal(err)
 		}
 		had, found := a.records[path]
+		if _, again := before[path]; !again {
+			before[path] = nil
+			if found {
+				before[path] = &had
+			}
+		}
 		prev, hasPrev := o["prev"].(atproto.Digest)
 		cid, hasCID := o["cid"].(atproto.Digest)
+		if hasPrev != (before[path] != nil) || hasPrev && prev != *before[path] {
+			t.Fatalf("%s: prev is not the record before the commit: %v", path, o)
+		}
 		switch o["action"] {
 		case "create":
-			if found || hasPrev || !hasCID {
+			if found || !hasCID {
 				t.Fatalf("create %s: %v", path, o)
 			}
-			created[path] = true
 			a.records[path] = cid
 		case "update":
-			if !found || !hasCID || prev != had {
+			if !found || !hasCID {
 				t.Fatalf("update %s: %v", path, o)
 			}
 			a.records[path] = cid
 		case "delete":
-			if !found || hasCID || hasPrev == created[path] || hasPrev && prev != had {
+			if !found || hasCID {
 				t.Fatalf("delete %s: %v", path, o)
 			}
 			delete(a.records, path)
@@ -289,14 +297,15 @@ func TestLifeDoesEverything(t *testing.T) {
 		if len(ops) > 1 {
 			seen["several ops"]++
 		}
-		paths := map[string]bool{}
+		paths := map[string]string{}
 		for _, o := range ops {
 			o := o.(map[string]any)
-			seen[o["action"].(string)]++
-			if paths[o["path"].(string)] {
-				seen["create and delete of one path"]++
+			path, action := o["path"].(string), o["action"].(string)
+			seen[action]++
+			if first := paths[path]; first != "" {
+				seen[first+" and "+action+" of one path"]++
 			}
-			paths[o["path"].(string)] = true
+			paths[path] = action
 		}
 	}
 	for _, a := range n.accounts {
@@ -304,7 +313,8 @@ func TestLifeDoesEverything(t *testing.T) {
 	}
 	for _, what := range []string{
 		"rotation", "deactivated", "takendown", "suspended", "deleted", "empty commit", "several ops",
-		"create", "update", "delete", "create and delete of one path",
+		"create", "update", "delete", "create and delete of one path", "create and update of one path",
+		"delete and create of one path", "update and update of one path", "update and delete of one path",
 	} {
 		if seen[what] < 3 {
 			t.Errorf("%s: only %d times", what, seen[what])

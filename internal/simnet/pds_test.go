@@ -172,10 +172,12 @@ func TestPDSAnswersByTheStateOfTheAccount(t *testing.T) {
 func TestPDSRefusesMalformedRequestsInTheWordsOfTheReferencePDS(t *testing.T) {
 	p := plug(t, Config{Seed: 1, Accounts: 2})
 	did := p.DIDs()[0]
+	do(t, p.Deactivate(p.DIDs()[1]))
 	rows := []struct{ method, query, want string }{
 		{"GET", "com.atproto.repo.describeRepo", `400 InvalidRequest Invalid com.atproto.repo.describeRepo params: Missing required key "repo"`},
 		{"GET", "com.atproto.repo.describeRepo?repo=", `400 InvalidRequest Invalid com.atproto.repo.describeRepo params: Missing required key "repo"`},
 		{"GET", "com.atproto.repo.describeRepo?repo=account-0.sim.test", "200"},
+		{"GET", "com.atproto.repo.describeRepo?repo=account-1.sim.test", "400 RepoDeactivated Repo has been deactivated: account-1.sim.test"},
 		{"GET", "com.atproto.repo.describeRepo?repo=nobody.test", "400 RepoNotFound Could not find repo for DID: nobody.test"},
 		{"GET", "com.atproto.repo.describeRepo?repo=not%20a%20did", `400 InvalidRequest Invalid com.atproto.repo.describeRepo params: Invalid AT identifier (got "not a did")`},
 		{"GET", "com.atproto.repo.describeRepo?repo=did:web:localhost", "400 RepoNotFound Could not find repo for DID: did:web:localhost"},
@@ -364,9 +366,12 @@ func TestDirectoryNamesKeyAndHost(t *testing.T) {
 		if err != nil || host != fmt.Sprintf("pds%d.sim.test", i%2+1) {
 			t.Errorf("%s: host %q (%v)", did, host, err)
 		}
-		prefix := "zQ3s"
+		prefix, suite := "zQ3s", "secp256k1-2019"
 		if i == 5 {
-			prefix = "zDn"
+			prefix, suite = "zDn", "ecdsa-2019"
+		}
+		if len(d.Context) != 3 || !strings.Contains(d.Context[2], suite) {
+			t.Errorf("%s: context %v, want %s", did, d.Context, suite)
 		}
 		m := d.Methods[0]
 		if d.ID != did || m.ID != did+"#atproto" || m.Controller != did || m.Type != "Multikey" || !strings.HasPrefix(m.Key, prefix) {

@@ -273,10 +273,86 @@ func TestACreateAndItsDeleteInOneCommitCancelOut(t *testing.T) {
 	a.prove(a.commit(&prev, create, withPrev))
 	withPrev.Prev = atproto.EmptyTree.AppendCID(nil)
 	a.wantReason(a.commit(&prev, create, withPrev), refusal.BadOp)
-	a.wantReason(a.commit(&prev, remove, create), refusal.BadOp)
-	a.wantReason(a.commit(&prev, create, create), refusal.BadOp)
-	a.wantReason(a.commit(&prev, remove, remove), refusal.BadOp)
-	a.wantReason(a.commit(&prev, create, remove, create), refusal.BadOp)
+}
+
+// Real servers send every write of a path in one commit, each with the record
+// before the commit as prev, or with none if there was none.
+func TestTheWritesOfOnePathInOneCommitAreOne(t *testing.T) {
+	const old, fresh = "com.ex.old/1", "com.ex.fresh/1"
+	r1, r2 := atproto.DigestOf([]byte("r1")).AppendCID(nil), atproto.DigestOf([]byte("r2")).AppendCID(nil)
+	op := func(action event.Action, path string, cid, prev []byte) event.Op {
+		return event.Op{Action: action, Path: path, CID: cid, Prev: prev}
+	}
+	for _, tc := range []struct {
+		name          string
+		ops           func(before []byte, last event.Op) []event.Op
+		last          event.Action // of the tree; what the last op leads to
+		path          string
+		present, died string
+	}{
+		{"create, update", func(_ []byte, last event.Op) []event.Op {
+			return []event.Op{op(event.Create, fresh, r1, nil), op(event.Update, fresh, last.CID, nil)}
+		}, event.Create, fresh, "com.ex.fresh", ""},
+		{"create, update with the created as prev", func(_ []byte, last event.Op) []event.Op {
+			return []event.Op{op(event.Create, fresh, r1, nil), op(event.Update, fresh, last.CID, r1)}
+		}, event.Create, fresh, "com.ex.fresh", ""},
+		{"create, delete, create", func(_ []byte, last event.Op) []event.Op {
+			return []event.Op{op(event.Create, fresh, r1, nil), op(event.Delete, fresh, nil, nil), op(event.Create, fresh, last.CID, nil)}
+		}, event.Create, fresh, "com.ex.fresh", ""},
+		{"delete, create", func(before []byte, last event.Op) []event.Op {
+			return []event.Op{op(event.Delete, old, nil, before), op(event.Create, old, last.CID, before)}
+		}, event.Update, old, "com.ex.old", ""},
+		{"delete, create without prev", func(before []byte, last event.Op) []event.Op {
+			return []event.Op{op(event.Delete, old, nil, before), op(event.Create, old, last.CID, nil)}
+		}, event.Update, old, "com.ex.old", ""},
+		{"update, update", func(before []byte, last event.Op) []event.Op {
+			return []event.Op{op(event.Update, old, r1, before), op(event.Update, old, last.CID, before)}
+		}, event.Update, old, "com.ex.old", ""},
+		{"update, delete", func(before []byte, _ event.Op) []event.Op {
+			return []event.Op{op(event.Update, old, r1, before), op(event.Delete, old, nil, before)}
+		}, event.Delete, old, "", "com.ex.old"},
+		{"delete, create, delete", func(before []byte, _ event.Op) []event.Op {
+			return []event.Op{op(event.Delete, old, nil, before), op(event.Create, old, r1, before), op(event.Delete, old, nil, before)}
+		}, event.Delete, old, "", "com.ex.old"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := newAccount(t).fill("com.ex.a/1", old)
+			prev, before := a.data(), a.content[old]
+			var last event.Op
+			switch tc.last {
+			case event.Create:
+				last = a.create(tc.path)
+			case event.Update:
+				last = a.update(tc.path)
+			default:
+				last = a.delete(tc.path)
+			}
+			p := a.prove(a.commit(&prev, tc.ops(before, last)...))
+			born := tc.present
+			if tc.last == event.Update {
+				born = ""
+			}
+			wantLists(t, p, tc.present, tc.died, born)
+			if p.Prev != prev {
+				t.Errorf("starts from %s, not %s", p.Prev, prev)
+			}
+		})
+	}
+
+	a := newAccount(t).fill("com.ex.a/1", old)
+	prev, before := a.data(), a.content[old]
+	for name, ops := range map[string][]event.Op{
+		"create, create":           {op(event.Create, fresh, r1, nil), op(event.Create, fresh, r2, nil)},
+		"delete, delete":           {op(event.Delete, old, nil, before), op(event.Delete, old, nil, before)},
+		"delete, update":           {op(event.Delete, old, nil, before), op(event.Update, old, r1, before)},
+		"update, create":           {op(event.Update, old, r1, before), op(event.Create, old, r2, before)},
+		"prevs that disagree":      {op(event.Update, old, r1, before), op(event.Update, old, r2, atproto.EmptyTree.AppendCID(nil))},
+		"a prev out of nothing":    {op(event.Create, fresh, r1, nil), op(event.Update, fresh, r2, before)},
+		"a lone create with prev":  {op(event.Create, fresh, r1, before)},
+		"a first create with prev": {op(event.Create, fresh, r1, before), op(event.Delete, fresh, nil, before)},
+	} {
+		t.Run(name, func(t *testing.T) { a.wantReason(a.commit(&prev, ops...), refusal.BadOp) })
+	}
 }
 
 func TestOpsThatTheTreeDoesNotBearOutAreRefused(t *testing.T) {

@@ -10,33 +10,31 @@ import (
 	"railyard/internal/refusal"
 )
 
-// settle removes ops that cancel out and gives the others in the order in which
-// they are undone: deletes, updates, creates, each by path. In this order the
-// undoing never needs a node that another order would not.
-//
-// A create followed by a delete of the same path cancels out: real servers send
-// that for a record made and removed in one commit, mostly without prev. Any
-// other repeated path is refused. Reason: BadOp.
+// settle folds the ops of one path into the one that leads from before the commit
+// to after it, and gives them in the order in which they are undone: deletes,
+// updates, creates, each by path. In this order the undoing never needs a node
+// that another order would not. Reason: BadOp.
 func settle(ops []event.Op) ([]event.Op, error) {
-	if len(ops) <= 1 {
-		return ops, checkActions(ops)
-	}
 	if err := checkActions(ops); err != nil {
 		return nil, err
 	}
-	sorted := slices.Clone(ops)
-	slices.SortStableFunc(sorted, func(a, b event.Op) int { return strings.Compare(a.Path, b.Path) })
-	kept := sorted[:0]
+	sorted := ops
+	if len(ops) > 1 {
+		sorted = slices.Clone(ops)
+		slices.SortStableFunc(sorted, func(a, b event.Op) int { return strings.Compare(a.Path, b.Path) })
+	}
+	kept := make([]event.Op, 0, len(sorted))
 	for i := 0; i < len(sorted); {
 		n := 1
 		for i+n < len(sorted) && sorted[i+n].Path == sorted[i].Path {
 			n++
 		}
-		switch {
-		case n == 1:
-			kept = append(kept, sorted[i])
-		case n > 2 || !cancel(&sorted[i], &sorted[i+1]):
-			return nil, refusal.New(refusal.BadOp, "%s comes %d times", sorted[i].Path, n)
+		op, changes, err := fold(sorted[i : i+n])
+		if err != nil {
+			return nil, err
+		}
+		if changes {
+			kept = append(kept, op)
 		}
 		i += n
 	}
@@ -44,9 +42,37 @@ func settle(ops []event.Op) ([]event.Op, error) {
 	return kept, nil
 }
 
-// cancel tells whether b takes back a, two ops of one path in their order.
-func cancel(a, b *event.Op) bool {
-	return a.Action == event.Create && b.Action == event.Delete && (b.Prev == nil || bytes.Equal(a.CID, b.Prev))
+// fold makes one op of those of one path, in their order. Real servers send all
+// the writes of a path in one commit: prev is then the record before the commit,
+// whatever the action, and absent if there was none. The record that an op of the
+// commit itself has made is accepted as prev too. changes is false when they
+// cancel out.
+func fold(ops []event.Op) (op event.Op, changes bool, err error) {
+	op = ops[0]
+	if op.Action == event.Create && op.Prev != nil {
+		return op, false, refusal.New(refusal.BadOp, "%s is created, and has a prev", op.Path)
+	}
+	existed := op.Action != event.Create
+	now := op.CID
+	for _, next := range ops[1:] {
+		if (next.Action == event.Create) == (now != nil) {
+			return op, false, refusal.New(refusal.BadOp, "%s comes %d times, in an order that cannot be", op.Path, len(ops))
+		}
+		if next.Prev != nil && !bytes.Equal(next.Prev, op.Prev) && !bytes.Equal(next.Prev, now) {
+			return op, false, refusal.New(refusal.BadOp, "%s comes %d times, and they disagree about prev", op.Path, len(ops))
+		}
+		now = next.CID
+	}
+	op.CID = now
+	switch {
+	case existed && now != nil:
+		op.Action = event.Update
+	case existed:
+		op.Action = event.Delete
+	case now == nil:
+		return op, false, nil
+	}
+	return op, true, nil
 }
 
 func undoRank(a event.Action) int {
@@ -71,6 +97,9 @@ func checkActions(ops []event.Op) error {
 		}
 		if strings.IndexByte(op.Path, '/') <= 0 {
 			return refusal.New(refusal.BadOp, "a path without collection")
+		}
+		if (op.Action == event.Delete) != (op.CID == nil) {
+			return refusal.New(refusal.BadOp, "%s: cid missing or superfluous", op.Path)
 		}
 	}
 	return nil
