@@ -184,14 +184,3 @@ func (q *Queries) LargestCollections(ctx context.Context, maxRows int64) ([]Larg
 	}
 	return items, nil
 }
-
-const provenAt = `-- name: ProvenAt :one
-SELECT proven_at FROM repo WHERE id = ?1
-`
-
-func (q *Queries) ProvenAt(ctx context.Context, id int64) (*int64, error) {
-	row := q.queryRow(ctx, q.provenAtStmt, provenAt, id)
-	var proven_at *int64
-	err := row.Scan(&proven_at)
-	return proven_at, err
-}

@@ -279,9 +279,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.pageOfReposStmt, err = db.PrepareContext(ctx, pageOfRepos); err != nil {
 		return nil, fmt.Errorf("error preparing query PageOfRepos: %w", err)
 	}
-	if q.provenAtStmt, err = db.PrepareContext(ctx, provenAt); err != nil {
-		return nil, fmt.Errorf("error preparing query ProvenAt: %w", err)
-	}
 	if q.pruneChangesStmt, err = db.PrepareContext(ctx, pruneChanges); err != nil {
 		return nil, fmt.Errorf("error preparing query PruneChanges: %w", err)
 	}
@@ -829,11 +826,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing pageOfReposStmt: %w", cerr)
 		}
 	}
-	if q.provenAtStmt != nil {
-		if cerr := q.provenAtStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing provenAtStmt: %w", cerr)
-		}
-	}
 	if q.pruneChangesStmt != nil {
 		if cerr := q.pruneChangesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing pruneChangesStmt: %w", cerr)
@@ -1153,7 +1145,6 @@ type Queries struct {
 	pageOfCollectionStmt      *sql.Stmt
 	pageOfCollectionsStmt     *sql.Stmt
 	pageOfReposStmt           *sql.Stmt
-	provenAtStmt              *sql.Stmt
 	pruneChangesStmt          *sql.Stmt
 	putHeadStmt               *sql.Stmt
 	putIdentityStmt           *sql.Stmt
@@ -1284,7 +1275,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		pageOfCollectionStmt:      q.pageOfCollectionStmt,
 		pageOfCollectionsStmt:     q.pageOfCollectionsStmt,
 		pageOfReposStmt:           q.pageOfReposStmt,
-		provenAtStmt:              q.provenAtStmt,
 		pruneChangesStmt:          q.pruneChangesStmt,
 		putHeadStmt:               q.putHeadStmt,
 		putIdentityStmt:           q.putIdentityStmt,

@@ -24,5 +24,3 @@ FROM membership m CROSS JOIN collection c
 WHERE m.repo_id = sqlc.arg(repo_id) AND m.collection_id > sqlc.arg(after) AND c.id = m.collection_id
 ORDER BY m.collection_id LIMIT sqlc.arg(max_rows);
 
--- name: ProvenAt :one
-SELECT proven_at FROM repo WHERE id = sqlc.arg(id);

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"railyard/internal/simnet"
-	"railyard/internal/store"
 )
 
 // demoStart is when the simulated network's own clock begins: always the same,
@@ -163,15 +162,10 @@ func (d *theDemo) run(ctx context.Context, public net.Listener, log *slog.Logger
 	_, cfg := serveFlags()
 	cfg.db, cfg.upstreams, cfg.plcURL = d.db, list{values: []string{d.net.Relay()}}, d.net.PLC()
 	cfg.plcQPS, cfg.crawlQPS, cfg.allowPrivate = 10_000, 10_000, true
-	st, err := store.Open(ctx, store.Config{Path: d.db, Version: versionText()})
-	if err != nil {
+	if d.service, err = openService(ctx, cfg, log); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	if d.service, err = newService(ctx, cfg, st, log); err != nil {
-		return err
-	}
-	defer d.service.outbound.Close()
+	defer func() { err = errors.Join(err, d.service.close()) }()
 	if d.cfg.beforeRun != nil {
 		if err := d.cfg.beforeRun(d.db); err != nil {
 			return err

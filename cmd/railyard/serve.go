@@ -181,20 +181,33 @@ func runService(ctx context.Context, cfg *serveConfig, stdout io.Writer, log *sl
 
 // serveOn is the service over given listeners; private may be nil.
 func serveOn(ctx context.Context, cfg *serveConfig, public, private net.Listener, stdout io.Writer, log *slog.Logger) (err error) {
-	st, err := store.Open(ctx, store.Config{Path: cfg.db, Version: versionText()})
+	s, err := openService(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	s, err := newService(ctx, cfg, st, log)
-	if err != nil {
-		return err
-	}
-	defer s.outbound.Close()
+	defer func() { err = errors.Join(err, s.close()) }()
 	if _, err := fmt.Fprintf(stdout, "listening http://%s\n", public.Addr()); err != nil {
 		return err
 	}
 	return s.run(ctx, public, private)
+}
+
+// openService opens the file and makes the service over it; close ends both.
+func openService(ctx context.Context, cfg *serveConfig, log *slog.Logger) (*service, error) {
+	st, err := store.Open(ctx, store.Config{Path: cfg.db, Version: versionText()})
+	if err != nil {
+		return nil, err
+	}
+	s, err := newService(ctx, cfg, st, log)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return s, nil
+}
+
+func (s *service) close() error {
+	s.outbound.Close()
+	return s.store.Close()
 }
 
 func newService(ctx context.Context, cfg *serveConfig, st *store.Store, log *slog.Logger) (*service, error) {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"net/url"
 
 	"railyard/internal/atproto"
 	"railyard/internal/store"
@@ -35,14 +34,14 @@ type collectionsAnswer struct {
 //     cursor that is no NSID;
 //   - the error is InvalidRequest, as XRPC has it, not BadRequest.
 func (s *server) listCollections(r *http.Request) (any, error) {
-	params, err := url.ParseQuery(r.URL.RawQuery)
+	params, err := paramsOf(r)
 	if err != nil {
-		return nil, badRequest("query: %v", err)
+		return nil, err
 	}
 	if params.Has("c") {
 		return s.countsOf(r, params["c"])
 	}
-	limit, err := limitOf(params["limit"])
+	limit, err := limitOf(params)
 	if err != nil {
 		return nil, err
 	}
@@ -67,17 +66,13 @@ func (s *server) listCollections(r *http.Request) (any, error) {
 	return out, err
 }
 
-func (s *server) countsOf(r *http.Request, nsids []string) (any, error) {
-	if len(nsids) > maxCollections {
-		return nil, badRequest("c: given %d times, at most %d", len(nsids), maxCollections)
-	}
-	for _, nsid := range nsids {
-		if _, err := atproto.ParseNSID(nsid); err != nil {
-			return nil, badRequest("c %q: not an NSID", clip(nsid))
-		}
+func (s *server) countsOf(r *http.Request, values []string) (any, error) {
+	nsids, err := nsidsOf("c", values)
+	if err != nil {
+		return nil, err
 	}
 	var counts []store.Collection
-	err := s.Store.View(r.Context(), func(rx *store.Rx) (err error) {
+	err = s.Store.View(r.Context(), func(rx *store.Rx) (err error) {
 		counts, err = rx.CollectionsNamed(nsids)
 		return err
 	})
@@ -96,17 +91,9 @@ func countsByName(list []store.Collection) map[string]int64 {
 // name for listReposByCollection. There it wants a collection; here several are a
 // union too.
 func (s *server) getDidsForCollection(r *http.Request) (any, error) {
-	params, err := url.ParseQuery(r.URL.RawQuery)
+	params, err := paramsOf(r)
 	if err == nil && len(params["collection"]) == 0 {
 		return nil, badRequest("collection: missing")
 	}
 	return s.listReposByCollection(r) // which refuses a query that cannot be read
-}
-
-// single gives the value of a parameter that may come once, "" if it is missing.
-func single(params url.Values, name string) (string, error) {
-	if n := len(params[name]); n > 1 {
-		return "", badRequest("%s: given %d times", name, n)
-	}
-	return params.Get(name), nil
 }

@@ -21,9 +21,8 @@ import (
 const (
 	// topCollections is the length of the page's table of collections.
 	topCollections = 25
-	// figuresKept is how old the figures of the page may be, at least. To find the
-	// largest collections the counts of all are read, and names can be minted: if
-	// that takes long, figures are kept figuresRest times as long.
+	// figuresKept is how old the figures of the page may be, at least. If reading
+	// them takes long, they are kept figuresRest times as long.
 	figuresKept = time.Second
 	figuresRest = 20
 )

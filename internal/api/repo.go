@@ -47,11 +47,10 @@ type membershipAnswer struct {
 
 // repoDetail is what one state of the file says of a repo.
 type repoDetail struct {
-	repo     *store.Repo
-	provenAt time.Time
-	waiting  *store.Waiting
-	set      []store.Membership
-	last     int64
+	repo    *store.Repo
+	waiting *store.Waiting
+	set     []store.Membership
+	last    int64
 }
 
 // repo answers /v1/repo: what the index knows of one DID. Values that are not
@@ -63,9 +62,9 @@ type repoDetail struct {
 // come in the order in which the index met the collections, so that none reads
 // more than its limit.
 func (s *server) repo(r *http.Request) (any, error) {
-	params, err := url.ParseQuery(r.URL.RawQuery)
+	params, err := paramsOf(r)
 	if err != nil {
-		return nil, badRequest("query: %v", err)
+		return nil, err
 	}
 	did, err := single(params, "did")
 	if err != nil {
@@ -74,7 +73,7 @@ func (s *server) repo(r *http.Request) (any, error) {
 	if _, err := atproto.ParseDID(did); err != nil {
 		return nil, badRequest("did %q: not a did:plc or did:web that can own a repo", clip(did))
 	}
-	limit, err := limitOf(params["limit"])
+	limit, err := limitOf(params)
 	if err != nil {
 		return nil, err
 	}
@@ -112,9 +111,6 @@ func detailOf(rx *store.Rx, did string, after int64, limit int) (d repoDetail, e
 	if d.repo, err = rx.RepoByDID(did); err != nil || d.repo == nil {
 		return d, err
 	}
-	if d.provenAt, err = rx.ProvenAt(d.repo); err != nil {
-		return d, err
-	}
 	if d.waiting, err = rx.Waiting(d.repo); err != nil {
 		return d, err
 	}
@@ -129,7 +125,7 @@ func answerOf(d repoDetail, limit int) repoAnswer {
 	r := d.repo
 	out := repoAnswer{
 		DID: r.DID, State: r.State.String(), Active: r.Active, Status: known(r.Status), Visible: r.Visible(),
-		Proof: known(proofName(r.Proof)), ProvenAt: timeText(d.provenAt),
+		Proof: known(proofName(r.Proof)), ProvenAt: timeText(r.ProvenAt()),
 		Collections: make([]membershipAnswer, len(d.set)),
 	}
 	if r.Head != nil && r.Active {

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"railyard/internal/event"
 	"railyard/internal/refusal"
 	"railyard/internal/store"
 )
@@ -21,7 +22,7 @@ func (c *court) identity(s *slot) (verdict, error) {
 // account judges an #account. The host that the DID document names decides.
 // Through a relay a word that means inactive hides at once and the host is asked;
 // other words only make us ask (spec: account).
-func (c *court) account(s *slot) (verdict, error) {
+func (c *court) account(s *slot, a *event.Account) (verdict, error) {
 	r, err := c.tx.RepoByDID(s.frame.DID)
 	if err != nil {
 		return rejected, err
@@ -29,7 +30,6 @@ func (c *court) account(s *slot) (verdict, error) {
 	if r == nil || r.Identity == nil {
 		return c.firstSight(r, s.frame.DID)
 	}
-	a := s.activity
 	if s.up.isPDS() {
 		if r.Identity.Host != s.up.host {
 			c.refuse(s, refusal.WrongHost, "the document names "+r.Identity.Host)

@@ -152,7 +152,7 @@ func (c *court) doubtIdentity(s *slot, r *store.Repo, rest time.Duration) error 
 		if err := c.tx.MarkStale(r); err != nil {
 			return err
 		}
-	} else if !c.in.limits.allowCheck(-s.up.id, c.tx.Now()) {
+	} else if !c.in.limits.allowStranger(s.up.id, c.tx.Now()) {
 		return nil // its row waits already
 	}
 	return c.tx.Enqueue(r, store.IdentityCheck, at)

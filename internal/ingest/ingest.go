@@ -89,20 +89,19 @@ func (u *upstream) isPDS() bool {
 
 // slot is one event on its way.
 type slot struct {
-	up       *upstream
-	frame    event.Frame
-	notice   firehose.Notice
-	cursor   int64
-	reset    bool
-	missed   int64 // sequence numbers between our cursor and a connection's first event
-	size     int64
-	rev      atproto.TID   // as claimed
-	done     chan struct{} // closed when the fields below are set
-	key      string        // the signing key that the prover used; empty if none is known
-	proof    proof
-	refusal  *refusal.Error
-	kind     kind
-	activity event.Account
+	up      *upstream
+	frame   event.Frame
+	notice  firehose.Notice
+	cursor  int64
+	reset   bool
+	missed  int64 // sequence numbers between our cursor and a connection's first event
+	size    int64
+	rev     atproto.TID   // as claimed
+	done    chan struct{} // closed when the fields below are set
+	key     string        // the signing key that the prover used; empty if none is known
+	proof   proof
+	refusal *refusal.Error
+	kind    kind
 }
 
 // New registers the upstreams in the file and prepares to follow them.
@@ -322,9 +321,6 @@ func (in *Ingest) receive(ctx context.Context, u *upstream, it firehose.Item) er
 	}
 	if !s.kind.proven() {
 		s.refusal = s.frame.Refusal
-		if a, ok := s.frame.Event.(*event.Account); ok {
-			s.activity = *a
-		}
 		close(s.done)
 		return nil
 	}

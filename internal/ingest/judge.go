@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"railyard/internal/event"
 	"railyard/internal/firehose"
 	"railyard/internal/refusal"
 	"railyard/internal/store"
@@ -129,9 +130,7 @@ func (c *court) cursors(batch []*slot) error {
 func (c *court) count(events int, took time.Duration) {
 	m := c.in.cfg.Metrics
 	for v, n := range c.verdicts {
-		for range n {
-			m.Verdict(string(v))
-		}
+		m.Verdicts(string(v), n)
 	}
 	for _, r := range c.refused {
 		m.Refused(r.Reason)
@@ -162,7 +161,7 @@ func (c *court) judge(s *slot) (verdict, error) {
 	case identityEvent:
 		return c.identity(s)
 	case accountEvent:
-		return c.account(s)
+		return c.account(s, s.frame.Event.(*event.Account))
 	}
 	return noted, nil
 }

@@ -147,7 +147,7 @@ func refusedWith(sl *slot, reason refusal.Reason) *slot {
 }
 
 func account(active bool, status string) *slot {
-	return &slot{kind: accountEvent, activity: event.Account{DID: alice, Active: active, Status: status}}
+	return &slot{kind: accountEvent, frame: event.Frame{Event: &event.Account{DID: alice, Active: active, Status: status}}}
 }
 
 func (s *story) repo() *store.Repo {
@@ -662,7 +662,7 @@ func TestARelaysWordOnAnAccountIsChecked(t *testing.T) {
 		{account(false, ""), checked, false},
 		{account(true, ""), noted, false},
 	} {
-		t.Run(tc.ev.activity.Status, func(t *testing.T) {
+		t.Run(tc.ev.frame.Event.(*event.Account).Status, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
 			s.want(s.tell(tc.ev), tc.want)

@@ -20,31 +20,38 @@ const (
 
 // limits hold a token bucket for each source. Only the judge uses them.
 type limits struct {
-	checks  *lru.Cache[int64, *rate.Limiter]
-	desyncs *lru.Cache[int64, *rate.Limiter]
+	checks    buckets // by the host of the account
+	strangers buckets // looks at accounts whose host is not known, by upstream
+	desyncs   buckets // by host
 }
 
+type buckets = *lru.Cache[int64, *rate.Limiter]
+
 func newLimits() *limits {
-	l := &limits{}
-	var err error
-	if l.checks, err = lru.New[int64, *rate.Limiter](limitedSources); err == nil {
-		l.desyncs, err = lru.New[int64, *rate.Limiter](limitedSources)
-	}
+	return &limits{checks: newBuckets(), strangers: newBuckets(), desyncs: newBuckets()}
+}
+
+func newBuckets() buckets {
+	b, err := lru.New[int64, *rate.Limiter](limitedSources)
 	if err != nil {
 		panic(err) // only a size below one fails
 	}
-	return l
+	return b
 }
 
 func (l *limits) allowCheck(host int64, now time.Time) bool {
 	return take(l.checks, host, identityChecks, identityChecksBurst, now)
 }
 
+func (l *limits) allowStranger(upstream int64, now time.Time) bool {
+	return take(l.strangers, upstream, identityChecks, identityChecksBurst, now)
+}
+
 func (l *limits) allowDesync(host int64, now time.Time) bool {
 	return take(l.desyncs, host, hostDesyncs, hostDesyncsBurst, now)
 }
 
-func take(cache *lru.Cache[int64, *rate.Limiter], id int64, perSecond rate.Limit, burst int, now time.Time) bool {
+func take(cache buckets, id int64, perSecond rate.Limit, burst int, now time.Time) bool {
 	lim, ok := cache.Get(id)
 	if !ok {
 		lim = rate.NewLimiter(perSecond, burst)

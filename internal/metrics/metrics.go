@@ -90,10 +90,10 @@ func (m *Metrics) Event(kind string) {
 	}
 }
 
-// Verdict counts a judged event.
-func (m *Metrics) Verdict(verdict string) {
+// Verdicts counts judged events.
+func (m *Metrics) Verdicts(verdict string, n int) {
 	if m != nil {
-		m.verdicts.WithLabelValues(verdict).Inc()
+		m.verdicts.WithLabelValues(verdict).Add(float64(n))
 	}
 }
 

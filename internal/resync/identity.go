@@ -93,12 +93,7 @@ func (rs *Resyncer) vanished(tx *store.Tx, t *store.Task, r *store.Repo) error {
 	if err := tx.SetError(r, "the directory has no document of this DID"); err != nil {
 		return err
 	}
-	if t.Unresolved.IsZero() {
-		if err := tx.Unresolved(r, tx.Now()); err != nil {
-			return err
-		}
-	}
-	believed, err := rs.secondTime(tx, t, r, t.Unresolved)
+	believed, err := saidTwice(tx, r, t.Unresolved, tx.Unresolved)
 	if err != nil || !believed {
 		return err
 	}

@@ -316,12 +316,7 @@ func (rs *Resyncer) endNotFound(tx *store.Tx, t *store.Task, r *store.Repo) erro
 	if err := tx.SetError(r, "its host has no such repo"); err != nil {
 		return err
 	}
-	if t.Missing.IsZero() {
-		if err := tx.Missing(r, tx.Now()); err != nil {
-			return err
-		}
-	}
-	believed, err := rs.secondTime(tx, t, r, t.Missing)
+	believed, err := saidTwice(tx, r, t.Missing, tx.Missing)
 	switch {
 	case err != nil || !believed:
 		return err
@@ -334,14 +329,17 @@ func (rs *Resyncer) endNotFound(tx *store.Tx, t *store.Task, r *store.Repo) erro
 	return tx.SetState(r, store.NotFound)
 }
 
-// secondTime puts the row of a repo or DID back that is said not to exist. It
-// tells whether that is to be believed by now: since is when it was said first,
-// zero for this time.
-func (rs *Resyncer) secondTime(tx *store.Tx, t *store.Task, r *store.Repo, since time.Time) (bool, error) {
-	if since.IsZero() {
+// saidTwice puts the row of a repo or DID back that is said not to exist. It tells
+// whether that is to be believed by now: first is when it was said first, zero if
+// that is now, which is then noted.
+func saidTwice(tx *store.Tx, r *store.Repo, first time.Time, note func(*store.Repo, time.Time) error) (bool, error) {
+	if first.IsZero() {
+		if err := note(r, tx.Now()); err != nil {
+			return false, err
+		}
 		return false, tx.Retry(r, store.NotFoundAgain, tx.Now().Add(notFoundSecond), true, true)
 	}
-	if second := since.Add(notFoundSecond); tx.Now().Before(second) {
+	if second := first.Add(notFoundSecond); tx.Now().Before(second) {
 		return false, tx.Retry(r, store.NotFoundAgain, second, false, true)
 	}
 	return true, tx.Retry(r, store.NotFoundAgain, tx.Now().Add(notFoundLater), true, true)

@@ -45,8 +45,7 @@ func (rx *Rx) CollectionsNamed(nsids []string) ([]Collection, error) {
 	return collectionsOf(rows), err
 }
 
-// Largest gives the n collections with the most members, the largest first. It
-// reads the counts of all collections.
+// Largest gives the n collections with the most members, the largest first.
 func (rx *Rx) Largest(n int) ([]Collection, error) {
 	rows, err := rx.q.LargestCollections(rx.ctx, int64(n))
 	return collectionsOf(rows), err
@@ -86,16 +85,6 @@ func (rx *Rx) Memberships(r *Repo, after int64, limit int) (set []Membership, la
 		set, last = append(set, m), row.ID
 	}
 	return set, last, nil
-}
-
-// ProvenAt tells when the proof of a repo's set was made, the zero time if it
-// has none.
-func (rx *Rx) ProvenAt(r *Repo) (time.Time, error) {
-	if r.Proof == 0 {
-		return time.Time{}, nil
-	}
-	at, err := rx.q.ProvenAt(rx.ctx, r.ID)
-	return instant(at), err
 }
 
 // Waiting is a repo's row in the queue.

@@ -29,12 +29,9 @@ func (tx *Tx) Buffer(r *Repo, c Commit) (bool, error) {
 	if err := tx.Saw(r, c.Head.Rev); err != nil {
 		return false, err
 	}
-	cid, err := tx.q.BufferedCommit(tx.ctx, db.BufferedCommitParams{RepoID: r.ID, Rev: int64(c.Head.Rev)})
-	if err == nil {
-		return digest(cid) == c.Head.CID, nil
-	}
-	if !errors.Is(err, sql.ErrNoRows) {
-		return false, err
+	taken, same, err := tx.bufferedAt(r, c.Head)
+	if err != nil || taken {
+		return same, err
 	}
 	n, err := tx.q.BufferSize(tx.ctx, r.ID)
 	if err != nil || n >= maxBuffered {
@@ -48,11 +45,18 @@ func (tx *Tx) Buffer(r *Repo, c Commit) (bool, error) {
 
 // InBuffer tells whether this very commit is in the buffer.
 func (tx *Tx) InBuffer(r *Repo, h Head) (bool, error) {
+	_, same, err := tx.bufferedAt(r, h)
+	return same, err
+}
+
+// bufferedAt tells whether the buffer has a commit of this rev, and whether it is
+// this one.
+func (tx *Tx) bufferedAt(r *Repo, h Head) (taken, same bool, err error) {
 	cid, err := tx.q.BufferedCommit(tx.ctx, db.BufferedCommitParams{RepoID: r.ID, Rev: int64(h.Rev)})
 	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
+		return false, false, nil
 	}
-	return digest(cid) == h.CID, err
+	return err == nil, err == nil && digest(cid) == h.CID, err
 }
 
 // Buffered gives the buffered commits in the order of their revs and empties the

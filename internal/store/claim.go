@@ -130,8 +130,9 @@ func (tx *Tx) taskOf(row db.DueRowsRow, plan func(*Task) Step) (*Task, error) {
 	}
 	t := &Task{
 		Repo: r, Reason: Reason(row.Reason), Attempts: int(row.Attempts), Generation: row.Generation,
-		WantRev: atproto.TID(deref(row.WantRev)), AskStatus: row.AskStatus == 1, Missing: instant(row.MissingSince), Unresolved: instant(row.UnresolvedSince), ClaimedAt: tx.now,
-		Looks: int(row.Looks), InService: r.State == Synchronized,
+		WantRev: atproto.TID(deref(row.WantRev)), AskStatus: row.AskStatus == 1, Looks: int(row.Looks),
+		Missing: instant(row.MissingSince), Unresolved: instant(row.UnresolvedSince),
+		InService: r.State == Synchronized, ClaimedAt: tx.now,
 	}
 	t.Step = plan(t)
 	return t, nil

@@ -99,13 +99,9 @@ func (tx *Tx) Kill(r *Repo, nsids []string) (deaths int, err error) {
 	return deaths, nil
 }
 
-// dieAllBut removes the rows of collections that are not in nsids.
-func (tx *Tx) dieAllBut(r *Repo, nsids []string) (deaths int, err error) {
-	ids, err := tx.collections(nsids)
-	if err != nil {
-		return 0, err
-	}
-	dead, err := tx.q.DeathsOf(tx.ctx, db.DeathsOfParams{RepoID: r.ID, CollectionIds: jsonIDs(ids)})
+// dieAllBut removes the rows of collections that are not among ids, a JSON array.
+func (tx *Tx) dieAllBut(r *Repo, ids string) (deaths int, err error) {
+	dead, err := tx.q.DeathsOf(tx.ctx, db.DeathsOfParams{RepoID: r.ID, CollectionIds: ids})
 	if err != nil {
 		return 0, err
 	}
@@ -119,15 +115,14 @@ func (tx *Tx) dieAllBut(r *Repo, nsids []string) (deaths int, err error) {
 	return len(dead), nil
 }
 
-// bearMissing adds the rows of nsids that a visible repo lacks. The births of a
-// first backfill stay out of the change feed.
-func (tx *Tx) bearMissing(r *Repo, nsids []string, first bool) (births int, err error) {
-	ids, err := tx.collections(nsids)
-	if err != nil || len(ids) == 0 {
-		return 0, err
+// bearMissing adds the rows that a visible repo lacks of n collections, ids as a
+// JSON array. The births of a first backfill stay out of the change feed.
+func (tx *Tx) bearMissing(r *Repo, ids string, n int, first bool) (births int, err error) {
+	if n == 0 {
+		return 0, nil
 	}
 	born, err := tx.q.BirthsOf(tx.ctx, db.BirthsOfParams{
-		RepoID: r.ID, FirstSeq: tx.nextSeq(len(ids)), Source: int64(SourceResync), CollectionIds: jsonIDs(ids),
+		RepoID: r.ID, FirstSeq: tx.nextSeq(n), Source: int64(SourceResync), CollectionIds: ids,
 	})
 	if err != nil {
 		return 0, err
@@ -142,16 +137,17 @@ func (tx *Tx) bearMissing(r *Repo, nsids []string, first bool) (births int, err 
 	return len(born), nil
 }
 
-func (tx *Tx) collections(nsids []string) ([]int64, error) {
+// collectionIDs gives the ids of collections as a JSON array.
+func (tx *Tx) collectionIDs(nsids []string) (string, error) {
 	ids := make([]int64, len(nsids))
 	for i, nsid := range nsids {
 		id, err := tx.collection(nsid)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		ids[i] = id
 	}
-	return ids, nil
+	return jsonIDs(ids), nil
 }
 
 // settle makes the repo's rows visible or invisible, as its account and its

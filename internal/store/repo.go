@@ -74,12 +74,20 @@ type Repo struct {
 	SeenRev  atproto.TID // 0 = none
 	Head     *Head       // nil = unknown
 	Identity *Identity   // nil = never resolved
-	once     bool        // proven at some time
+	provenAt time.Time   // when it was last proven, also where that proof is void; zero = never
 	seq      int64       // of the listing, 0 = not visible
 }
 
 // Visible tells whether the repo is listed.
 func (r *Repo) Visible() bool { return r.seq > 0 }
+
+// ProvenAt tells when the proof of the set was made, the zero time if it has none.
+func (r *Repo) ProvenAt() time.Time {
+	if r.Proof == 0 {
+		return time.Time{}
+	}
+	return r.provenAt
+}
 
 // RepoByDID gives a repo, or nil if the DID was never seen.
 func (rx *Rx) RepoByDID(did string) (*Repo, error) {
@@ -106,7 +114,7 @@ func repoOf(row db.RepoByIDRow) *Repo {
 	r := &Repo{
 		ID: row.ID, DID: row.DID, State: State(row.State), Active: row.Active == 1, seq: row.Seq,
 		Status: deref(row.Status), Proof: Proof(deref(row.Proof)), SeenRev: atproto.TID(deref(row.SeenRev)),
-		once: row.ProvenAt != nil,
+		provenAt: instant(row.ProvenAt),
 	}
 	if row.Rev != nil {
 		r.Head = &Head{Rev: atproto.TID(*row.Rev), Data: digest(row.Data), CID: digest(row.CID)}
@@ -264,7 +272,7 @@ func (tx *Tx) setAccount(r *Repo) error {
 
 // Forget removes the set, the head and the proof of a deleted repo.
 func (tx *Tx) Forget(r *Repo) error {
-	if _, err := tx.dieAllBut(r, nil); err != nil {
+	if _, err := tx.dieAllBut(r, "[]"); err != nil {
 		return err
 	}
 	r.Head, r.SeenRev, r.Proof = nil, 0, 0
@@ -278,7 +286,11 @@ func (tx *Tx) Forget(r *Repo) error {
 // collections, active, synchronized. The stored set becomes the given one by
 // set difference.
 func (tx *Tx) Establish(r *Repo, head Head, nsids []string, p Proof) (births, deaths int, err error) {
-	if deaths, err = tx.dieAllBut(r, nsids); err != nil {
+	ids, err := tx.collectionIDs(nsids)
+	if err != nil {
+		return 0, 0, err
+	}
+	if deaths, err = tx.dieAllBut(r, ids); err != nil {
 		return 0, 0, err
 	}
 	err = tx.q.PutHead(tx.ctx, db.PutHeadParams{
@@ -287,9 +299,9 @@ func (tx *Tx) Establish(r *Repo, head Head, nsids []string, p Proof) (births, de
 	if err != nil {
 		return 0, 0, err
 	}
-	first := !r.once
-	r.once = true
-	r.Head, r.State, r.Active, r.Status, r.Proof, r.SeenRev = &head, Synchronized, true, "", p, 0
+	first := r.provenAt.IsZero()
+	r.Head, r.State, r.Active, r.Status, r.SeenRev = &head, Synchronized, true, "", 0
+	r.Proof, r.provenAt = p, tx.now
 	v, now := int64(p), tx.micros()
 	if err := tx.q.SetRepoProven(tx.ctx, db.SetRepoProvenParams{ID: r.ID, Proof: &v, Now: &now}); err != nil {
 		return 0, 0, err
@@ -297,7 +309,7 @@ func (tx *Tx) Establish(r *Repo, head Head, nsids []string, p Proof) (births, de
 	if err := tx.settle(r); err != nil {
 		return 0, 0, err
 	}
-	births, err = tx.bearMissing(r, nsids, first)
+	births, err = tx.bearMissing(r, ids, len(nsids), first)
 	return births, deaths, err
 }
 
