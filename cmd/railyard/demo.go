@@ -65,7 +65,7 @@ func (c *demoConfig) validate() error {
 		return usagef("demo: --accounts %d: not between 1 and 1000000", c.accounts)
 	case c.pds < 1 || c.pds > 500:
 		return usagef("demo: --pds %d: not between 1 and 500", c.pds)
-	case c.rate < 0 || c.rate > 1_000_000:
+	case !(c.rate >= 0 && c.rate <= 1_000_000): // nor NaN
 		return usagef("demo: --rate %g: not between 0 and 1000000", c.rate)
 	case c.duration < 0:
 		return usagef("demo: --for %s: negative", c.duration)

@@ -177,6 +177,19 @@ func TestTheDemoKeepsNoFileAndOverwritesNone(t *testing.T) {
 	}
 }
 
+func TestTheDemoRefusesFlagsThatMeanNothing(t *testing.T) {
+	for _, args := range []string{
+		"--rate NaN", "--rate -1", "--rate 2000000", "--accounts 0", "--pds 0", "--pds 501", "--for -1s", "--settle 0s",
+		"--rate 1000000 --for 1h",
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), append([]string{"demo"}, strings.Fields(args)...), nil, &stdout, &stderr)
+		if code != exitUsage || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%s: exit %d, %q", args, code, &stderr)
+		}
+	}
+}
+
 func TestTheScreenDrawsOnlyInATerminal(t *testing.T) {
 	var b bytes.Buffer
 	s := newScreen(&b)
