@@ -16,12 +16,22 @@ import (
 // Commit proves a #commit that package event has decoded.
 func Commit(c *event.Commit, key atcrypto.PublicKey, now time.Time) (p Proof, err error) {
 	defer recovered(&p, &err)
-	p, _, err = prove(c, key, now)
+	p, _, err = prove(c, key, now, false)
 	return p, err
 }
 
-// prove is Commit that also gives the new tree's view.
-func prove(c *event.Commit, key atcrypto.PublicKey, now time.Time) (Proof, *mst.View, error) {
+// Changes is Commit that looks at the signature only if the commit changes the set
+// of collections, or is refused for what follows the signature. Otherwise the proof
+// says Unchecked: whoever made the commit, it leads from the tree Prev to one with
+// the same collections.
+func Changes(c *event.Commit, key atcrypto.PublicKey, now time.Time) (p Proof, err error) {
+	defer recovered(&p, &err)
+	p, _, err = prove(c, key, now, true)
+	return p, err
+}
+
+// prove is Commit, or Changes, that also gives the new tree's view.
+func prove(c *event.Commit, key atcrypto.PublicKey, now time.Time, sparing bool) (Proof, *mst.View, error) {
 	ops, err := settle(c.Ops)
 	if err != nil {
 		return Proof{}, nil, err
@@ -37,11 +47,25 @@ func prove(c *event.Commit, key atcrypto.PublicKey, now time.Time) (Proof, *mst.
 		err := refusal.New(refusal.CommitMismatch, "commit %s in a message of %s", commit.CID, c.CID)
 		return Proof{}, nil, err
 	}
-	p, err := signed(commit, c.DID, c.Rev, key)
-	if err != nil {
+	if err := matches(commit, c.DID, c.Rev); err != nil {
 		return Proof{}, nil, err
 	}
+	if !sparing {
+		if err := commit.Verify(key); err != nil {
+			return Proof{}, nil, err
+		}
+	}
+	p := proofOf(commit)
 	view, err := proveTree(&p, c, ops, car)
+	if sparing {
+		if err == nil && p.keepsSet() {
+			p.Unchecked = true
+			return p, view, nil
+		}
+		if err := commit.Verify(key); err != nil {
+			return Proof{}, nil, err
+		}
+	}
 	if err != nil {
 		p, err = p.refuse(err)
 	}
@@ -58,12 +82,11 @@ func proveTree(p *Proof, c *event.Commit, ops []event.Op, car *repo.CAR) (*mst.V
 	if err := agree(ops, view, car); err != nil {
 		return nil, err
 	}
-	if p.Prev, err = invert(c, ops, tree); err != nil {
-		return nil, err
+	err = p.invert(c, ops, tree, view)
+	if err == nil || p.Legacy {
+		p.conclude(c, ops, view)
 	}
-	p.Since = c.Since
-	p.conclude(ops, view)
-	return view, nil
+	return view, err
 }
 
 // agree compares the ops with the new tree. What the tree hides is left to the
@@ -105,39 +128,64 @@ func checkRecord(op *event.Op, car *repo.CAR) error {
 
 // invert undoes the ops in the tree and compares the root with what the message
 // names as the tree before (spec: sync). Ops come as settle orders them.
-//
-// The first commit of a repo names none: undone, it is the empty tree. A message
-// without since and prevData that leaves other keys is not a first commit, so it
-// is one of Sync 1.0.
-func invert(c *event.Commit, ops []event.Op, tree *mst.Tree) (atproto.Digest, error) {
-	first := c.Since == nil && c.PrevData == nil
-	if c.PrevData == nil && !first {
-		return atproto.Digest{}, refusal.New(refusal.NoPrevData, "no prevData")
+func (p *Proof) invert(c *event.Commit, ops []event.Op, tree *mst.Tree, view *mst.View) error {
+	if c.PrevData == nil {
+		return p.invertUnnamed(c, ops, tree, view)
 	}
-	for i := range ops {
-		if ops[i].Action != event.Create && ops[i].Prev == nil {
-			return atproto.Digest{}, refusal.New(refusal.NoPrevData, "no prev of %s", ops[i].Path)
+	p.Sync11 = true
+	if op := withoutPrev(ops); op != nil {
+		return refusal.New(refusal.NoPrevData, "no prev of %s", op.Path)
+	}
+	if err := undo(ops, tree); errors.Is(err, mst.ErrHidden) {
+		return refusal.New(refusal.InversionBlocked, "%w", err)
+	} else if err != nil {
+		return refusal.New(refusal.InversionFailed, "%w", err)
+	}
+	p.Prev = tree.Root()
+	switch {
+	case p.Prev == *c.PrevData:
+		return nil
+	case tree.RootHidden() && len(ops) > 0:
+		return refusal.New(refusal.InversionBlocked, "the root before is behind %s", p.Prev)
+	}
+	return refusal.New(refusal.InversionFailed, "undone to %s instead of %s", p.Prev, *c.PrevData)
+}
+
+// invertUnnamed inverts a message that does not name the tree before. The first
+// commit of a repo leads from the empty tree; any other is one of Sync 1.0, which
+// can still be inverted if its ops have what that needs.
+func (p *Proof) invertUnnamed(c *event.Commit, ops []event.Op, tree *mst.Tree, view *mst.View) error {
+	if withoutPrev(ops) == nil && undo(ops, tree) == nil {
+		p.Prev, p.Inverted = tree.Root(), true
+		if c.Since == nil && p.Prev == atproto.EmptyTree {
+			return nil
 		}
 	}
-	err := undo(ops, tree)
-	switch {
-	case err != nil && first:
-		return atproto.Digest{}, refusal.New(refusal.NoPrevData, "neither prevData nor a first commit: %w", err)
-	case errors.Is(err, mst.ErrHidden):
-		return atproto.Digest{}, refusal.New(refusal.InversionBlocked, "%w", err)
-	case err != nil:
-		return atproto.Digest{}, refusal.New(refusal.InversionFailed, "%w", err)
+	p.Legacy = p.Inverted || shows(view, ops)
+	return refusal.New(refusal.NoPrevData, "neither prevData nor a first commit")
+}
+
+// withoutPrev finds an update or delete that does not name the record before.
+func withoutPrev(ops []event.Op) *event.Op {
+	for i := range ops {
+		if ops[i].Action != event.Create && ops[i].Prev == nil {
+			return &ops[i]
+		}
 	}
-	root := tree.Root()
-	switch {
-	case first && root != atproto.EmptyTree:
-		return root, refusal.New(refusal.NoPrevData, "neither prevData nor a first commit")
-	case first || root == *c.PrevData:
-		return root, nil
-	case tree.RootHidden() && len(ops) > 0:
-		return root, refusal.New(refusal.InversionBlocked, "the root before is behind %s", root)
+	return nil
+}
+
+// shows tells whether the tree shows every key that the ops write.
+func shows(view *mst.View, ops []event.Op) bool {
+	for i := range ops {
+		if ops[i].Action == event.Delete {
+			continue
+		}
+		if _, presence := view.Get(ops[i].Path); presence != mst.Present {
+			return false
+		}
 	}
-	return root, refusal.New(refusal.InversionFailed, "undone to %s instead of %s", root, *c.PrevData)
+	return true
 }
 
 func undo(ops []event.Op, tree *mst.Tree) error {

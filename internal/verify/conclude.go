@@ -8,14 +8,20 @@ import (
 	"railyard/internal/mst"
 )
 
-// conclude fills in what the ops and the new tree prove about collections. The
-// ops have been undone successfully, so the tree shows the place of each.
-func (p *Proof) conclude(ops []event.Op, view *mst.View) {
+// conclude fills in what the ops and the new tree prove about collections. But for
+// a Legacy proof the ops have been undone successfully, so the tree shows the
+// place of each.
+func (p *Proof) conclude(c *event.Commit, ops []event.Op, view *mst.View) {
+	p.Since = c.Since
+	p.Shown = view.Outline()
 	for _, nsid := range touched(ops) {
 		run := view.Collection(nsid)
 		kinds := actionsIn(ops, nsid)
 		if run.Presence() == mst.Absent {
 			p.Died = append(p.Died, nsid)
+		}
+		if run.Presence() == mst.Unknown {
+			p.Unsure = append(p.Unsure, nsid)
 		}
 		if run.Presence() != mst.Present || !kinds.created && !kinds.updated {
 			continue
@@ -37,6 +43,11 @@ func (p *Proof) conclude(ops []event.Op, view *mst.View) {
 		}
 		p.Collections = all.Sorted()
 	}
+}
+
+// keepsSet tells whether the repo has the same collections as before.
+func (p *Proof) keepsSet() bool {
+	return len(p.Died) == 0 && len(p.Born) == 0 && len(p.BirthUnknown) == 0 && len(p.Unsure) == 0
 }
 
 // touched are the collections of the ops, sorted, each once.

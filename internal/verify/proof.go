@@ -8,6 +8,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/event"
+	"railyard/internal/mst"
 	"railyard/internal/refusal"
 	"railyard/internal/repo"
 )
@@ -19,7 +20,7 @@ const Tolerance = 5 * time.Minute
 // Proof is what an event proves.
 //
 // After a refusal whose reason is given after the signature only DID, Rev,
-// Commit and Data are set; after any other refusal nothing is.
+// Commit and Data are set, but see Legacy; after any other refusal nothing is.
 type Proof struct {
 	DID string
 	Rev atproto.TID
@@ -37,6 +38,21 @@ type Proof struct {
 	// the message does not show whether they had. All are in Present.
 	Born         []string
 	BirthUnknown []string
+	// Sync11: the message named the tree before it (prevData), as Sync 1.1 asks.
+	Sync11 bool
+	// Legacy: a commit of Sync 1.0, without prevData. It is refused with NoPrevData,
+	// but its ops are true of its tree, so Present and Died hold and Shown is set.
+	// Unsure are the collections that it deletes from without showing whether a key
+	// is left. Prev is set if Inverted: the ops alone lead back to one tree.
+	Legacy   bool
+	Inverted bool
+	Unsure   []string
+	// Shown are the collections that the new tree visibly holds, and where others
+	// may hide.
+	Shown mst.Outline
+	// Unchecked: nobody looked at the signature. The commit leaves the set of
+	// collections as it was in the tree Prev, whoever made it.
+	Unchecked bool
 	// Complete: the whole tree is visible, and Collections are all it has.
 	Complete    bool
 	Collections []string
@@ -53,7 +69,13 @@ func Sync(s *event.Sync, key atcrypto.PublicKey, now time.Time) (p Proof, err er
 	if err != nil {
 		return Proof{}, err
 	}
-	return signed(c, s.DID, s.Rev, key)
+	if err := matches(c, s.DID, s.Rev); err != nil {
+		return Proof{}, err
+	}
+	if err := c.Verify(key); err != nil {
+		return Proof{}, err
+	}
+	return proofOf(c), nil
 }
 
 // recovered turns a panic into a refusal; it is deferred.
@@ -84,22 +106,26 @@ func open(blocks []byte) (*repo.CAR, *repo.Commit, error) {
 	return car, c, err
 }
 
-// signed compares a commit with its message and checks the signature.
-func signed(c *repo.Commit, did string, rev atproto.TID, key atcrypto.PublicKey) (Proof, error) {
+// matches compares a commit with its message.
+func matches(c *repo.Commit, did string, rev atproto.TID) error {
 	if c.DID != did {
-		return Proof{}, refusal.New(refusal.CommitMismatch, "a commit of %s in a message of %s", c.DID, did)
+		return refusal.New(refusal.CommitMismatch, "a commit of %s in a message of %s", c.DID, did)
 	}
 	if c.Rev != rev {
-		return Proof{}, refusal.New(refusal.CommitMismatch, "a commit with rev %s in a message with %s", c.Rev, rev)
+		return refusal.New(refusal.CommitMismatch, "a commit with rev %s in a message with %s", c.Rev, rev)
 	}
-	if err := c.Verify(key); err != nil {
-		return Proof{}, err
-	}
-	return Proof{DID: c.DID, Rev: c.Rev, Commit: c.CID, Data: c.Data}, nil
+	return nil
+}
+
+func proofOf(c *repo.Commit) Proof {
+	return Proof{DID: c.DID, Rev: c.Rev, Commit: c.CID, Data: c.Data}
 }
 
 // refuse keeps of a proof what a refusal of this reason leaves true.
 func (p Proof) refuse(err error) (Proof, error) {
+	if p.Legacy {
+		return p, err
+	}
 	if e, ok := errors.AsType[*refusal.Error](err); ok && e.Reason.AfterSignature() {
 		return Proof{DID: p.DID, Rev: p.Rev, Commit: p.Commit, Data: p.Data}, err
 	}
