@@ -37,7 +37,7 @@ CREATE TABLE repo (
   proof     INTEGER CHECK (proof BETWEEN 1 AND 4),
             -- how the set of collections was established: 1 tree (the whole signed tree was walked),
             -- 2 probe (signed absence and presence proofs), 3 old-key (signed by an earlier key of the DID),
-            -- 4 claim (describeRepo's word); NULL = never, or void:
+            -- 4 claim (the host's word: describeRepo, or the ops of a commit of Sync 1.0); NULL = never, or void:
             -- the account came back, or the host has the repo no more
   proven_at INTEGER, -- when that was; stays when the proof is void
   seen_rev  INTEGER, -- highest rev of a commit with a valid signature that could not be applied: an older
@@ -52,7 +52,10 @@ CREATE TABLE repo_head (
   repo_id INTEGER PRIMARY KEY,
   rev     INTEGER NOT NULL,                          -- rev of the last applied commit
   data    BLOB    NOT NULL CHECK (length(data) = 32), -- root of its tree
-  cid     BLOB    NOT NULL CHECK (length(cid) = 32)   -- the commit itself
+  cid     BLOB    NOT NULL CHECK (length(cid) = 32),  -- the commit itself
+  unchecked INTEGER NOT NULL DEFAULT 0 CHECK (unchecked IN (0, 1))
+          -- 1 = its signature was not checked (--verify changes): it leads from our data to a tree with
+          -- the same collections, but somebody else may have made it
 ) STRICT;
 
 CREATE TABLE repo_status (
@@ -91,8 +94,12 @@ CREATE TABLE host (
   absent_proofs  INTEGER,                 -- 1 = getRecord proves absence, 0 = refuses absent keys; NULL = not tried
   describe_trust INTEGER,                 -- 0 = its describeRepo was caught with a wrong list; NULL = not caught
   crawl_cursor   TEXT,                    -- where the walk of its listRepos stands
-  crawled_at     INTEGER                  -- when that walk last ended
+  crawled_at     INTEGER,                 -- when that walk last ended
+  watched_until  INTEGER NOT NULL DEFAULT 0
+                 -- until then every signature of its accounts is checked, also under --verify changes:
+                 -- one of them was wrong, or a head was contradicted
 ) STRICT;
+CREATE INDEX host_watched ON host (watched_until) WHERE watched_until > 0;
 
 CREATE TABLE collection (
   -- One row for each NSID that ever had a member.
@@ -160,7 +167,7 @@ CREATE TABLE resync_queue (
               -- 7 status: ask the PDS for the account's status          8 first-sight: first event of an unknown repo
               -- 9 backfill: found by a crawl                           10 not-found: a second look
               -- 11 sweep: there is a newer rev than ours               12 prove: a claim waits for proof
-              -- 13 operator: asked for
+              -- 13 operator: asked for                               14 audit: a commit shows that a row is wrong
               -- The reason is for people and gives the priority; what must not be lost has columns of its
               -- own: identity.stale, ask_status, want_rev, missing_since.
   priority    INTEGER NOT NULL, -- lower first: 1 live discontinuity, 2 sync and checks, 3 first sight,
@@ -193,6 +200,7 @@ CREATE TABLE resync_buffer (
   cid     BLOB    NOT NULL,
   present TEXT    NOT NULL, -- JSON array: collections that it touched and that exist after it
   died    TEXT    NOT NULL, -- JSON array: collections that it emptied
+  unchecked INTEGER NOT NULL DEFAULT 0 CHECK (unchecked IN (0, 1)), -- as in repo_head
   PRIMARY KEY (repo_id, rev)
 ) STRICT, WITHOUT ROWID;
 
@@ -292,7 +300,7 @@ CREATE VIEW repo_info AS
          CASE r.proof WHEN 1 THEN 'tree' WHEN 2 THEN 'probe' WHEN 3 THEN 'old-key' WHEN 4 THEN 'claim' END AS proof,
          datetime(r.proven_at / 1000000, 'unixepoch') AS proven,
          o.hostname AS host, hex(i.signing_key) AS signing_key, i.stale AS identity_stale,
-         h.rev,
+         h.rev, h.unchecked AS head_unchecked,
          'f01711220' || lower(hex(h.data)) AS data, -- a valid CID, in base16
          'f01711220' || lower(hex(h.cid)) AS "commit",
          r.error, datetime(r.error_at / 1000000, 'unixepoch') AS error_time
@@ -307,7 +315,7 @@ CREATE VIEW resync_backlog AS
          CASE q.reason WHEN 1 THEN 'discontinuity' WHEN 2 THEN 'unprovable' WHEN 3 THEN 'rotated' WHEN 4 THEN 'sync'
                        WHEN 5 THEN 'reactivated' WHEN 6 THEN 'identity' WHEN 7 THEN 'status' WHEN 8 THEN 'first-sight'
                        WHEN 9 THEN 'backfill' WHEN 10 THEN 'not-found' WHEN 11 THEN 'sweep' WHEN 12 THEN 'prove'
-                       ELSE 'operator' END AS reason,
+                       WHEN 13 THEN 'operator' ELSE 'audit' END AS reason,
          datetime(q.not_before / 1000000, 'unixepoch') AS due,
          q.claim IS NOT NULL AS claimed,
          o.hostname AS host, r.error

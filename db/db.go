@@ -48,6 +48,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.advanceHeadStmt, err = db.PrepareContext(ctx, advanceHead); err != nil {
 		return nil, fmt.Errorf("error preparing query AdvanceHead: %w", err)
 	}
+	if q.advanceHeadSinceStmt, err = db.PrepareContext(ctx, advanceHeadSince); err != nil {
+		return nil, fmt.Errorf("error preparing query AdvanceHeadSince: %w", err)
+	}
 	if q.birthStmt, err = db.PrepareContext(ctx, birth); err != nil {
 		return nil, fmt.Errorf("error preparing query Birth: %w", err)
 	}
@@ -74,6 +77,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.checkChangesStmt, err = db.PrepareContext(ctx, checkChanges); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckChanges: %w", err)
+	}
+	if q.checkClaimsStmt, err = db.PrepareContext(ctx, checkClaims); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckClaims: %w", err)
 	}
 	if q.checkCollectionTallyStmt, err = db.PrepareContext(ctx, checkCollectionTally); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckCollectionTally: %w", err)
@@ -186,6 +192,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.collectionIDsStmt, err = db.PrepareContext(ctx, collectionIDs); err != nil {
 		return nil, fmt.Errorf("error preparing query CollectionIDs: %w", err)
 	}
+	if q.collectionNameStmt, err = db.PrepareContext(ctx, collectionName); err != nil {
+		return nil, fmt.Errorf("error preparing query CollectionName: %w", err)
+	}
 	if q.collectionsAfterStmt, err = db.PrepareContext(ctx, collectionsAfter); err != nil {
 		return nil, fmt.Errorf("error preparing query CollectionsAfter: %w", err)
 	}
@@ -222,6 +231,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.deleteRepoStatusStmt, err = db.PrepareContext(ctx, deleteRepoStatus); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteRepoStatus: %w", err)
 	}
+	if q.distrustDescribeStmt, err = db.PrepareContext(ctx, distrustDescribe); err != nil {
+		return nil, fmt.Errorf("error preparing query DistrustDescribe: %w", err)
+	}
 	if q.dropWishStmt, err = db.PrepareContext(ctx, dropWish); err != nil {
 		return nil, fmt.Errorf("error preparing query DropWish: %w", err)
 	}
@@ -257,6 +269,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.lastSeqClockStmt, err = db.PrepareContext(ctx, lastSeqClock); err != nil {
 		return nil, fmt.Errorf("error preparing query LastSeqClock: %w", err)
+	}
+	if q.membershipIDsStmt, err = db.PrepareContext(ctx, membershipIDs); err != nil {
+		return nil, fmt.Errorf("error preparing query MembershipIDs: %w", err)
 	}
 	if q.membershipTallyStmt, err = db.PrepareContext(ctx, membershipTally); err != nil {
 		return nil, fmt.Errorf("error preparing query MembershipTally: %w", err)
@@ -336,6 +351,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.setNextSeqStmt, err = db.PrepareContext(ctx, setNextSeq); err != nil {
 		return nil, fmt.Errorf("error preparing query SetNextSeq: %w", err)
 	}
+	if q.setProofStmt, err = db.PrepareContext(ctx, setProof); err != nil {
+		return nil, fmt.Errorf("error preparing query SetProof: %w", err)
+	}
 	if q.setRepoAccountStmt, err = db.PrepareContext(ctx, setRepoAccount); err != nil {
 		return nil, fmt.Errorf("error preparing query SetRepoAccount: %w", err)
 	}
@@ -353,6 +371,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.setStatusCheckedStmt, err = db.PrepareContext(ctx, setStatusChecked); err != nil {
 		return nil, fmt.Errorf("error preparing query SetStatusChecked: %w", err)
+	}
+	if q.setSync11Stmt, err = db.PrepareContext(ctx, setSync11); err != nil {
+		return nil, fmt.Errorf("error preparing query SetSync11: %w", err)
 	}
 	if q.setUnresolvedStmt, err = db.PrepareContext(ctx, setUnresolved); err != nil {
 		return nil, fmt.Errorf("error preparing query SetUnresolved: %w", err)
@@ -395,6 +416,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.wantCrawlStmt, err = db.PrepareContext(ctx, wantCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query WantCrawl: %w", err)
+	}
+	if q.watchHostStmt, err = db.PrepareContext(ctx, watchHost); err != nil {
+		return nil, fmt.Errorf("error preparing query WatchHost: %w", err)
+	}
+	if q.watchedHostsStmt, err = db.PrepareContext(ctx, watchedHosts); err != nil {
+		return nil, fmt.Errorf("error preparing query WatchedHosts: %w", err)
 	}
 	return &q, nil
 }
@@ -441,6 +468,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing advanceHeadStmt: %w", cerr)
 		}
 	}
+	if q.advanceHeadSinceStmt != nil {
+		if cerr := q.advanceHeadSinceStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing advanceHeadSinceStmt: %w", cerr)
+		}
+	}
 	if q.birthStmt != nil {
 		if cerr := q.birthStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing birthStmt: %w", cerr)
@@ -484,6 +516,11 @@ func (q *Queries) Close() error {
 	if q.checkChangesStmt != nil {
 		if cerr := q.checkChangesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkChangesStmt: %w", cerr)
+		}
+	}
+	if q.checkClaimsStmt != nil {
+		if cerr := q.checkClaimsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkClaimsStmt: %w", cerr)
 		}
 	}
 	if q.checkCollectionTallyStmt != nil {
@@ -671,6 +708,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing collectionIDsStmt: %w", cerr)
 		}
 	}
+	if q.collectionNameStmt != nil {
+		if cerr := q.collectionNameStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing collectionNameStmt: %w", cerr)
+		}
+	}
 	if q.collectionsAfterStmt != nil {
 		if cerr := q.collectionsAfterStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing collectionsAfterStmt: %w", cerr)
@@ -731,6 +773,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing deleteRepoStatusStmt: %w", cerr)
 		}
 	}
+	if q.distrustDescribeStmt != nil {
+		if cerr := q.distrustDescribeStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing distrustDescribeStmt: %w", cerr)
+		}
+	}
 	if q.dropWishStmt != nil {
 		if cerr := q.dropWishStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing dropWishStmt: %w", cerr)
@@ -789,6 +836,11 @@ func (q *Queries) Close() error {
 	if q.lastSeqClockStmt != nil {
 		if cerr := q.lastSeqClockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing lastSeqClockStmt: %w", cerr)
+		}
+	}
+	if q.membershipIDsStmt != nil {
+		if cerr := q.membershipIDsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing membershipIDsStmt: %w", cerr)
 		}
 	}
 	if q.membershipTallyStmt != nil {
@@ -921,6 +973,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing setNextSeqStmt: %w", cerr)
 		}
 	}
+	if q.setProofStmt != nil {
+		if cerr := q.setProofStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setProofStmt: %w", cerr)
+		}
+	}
 	if q.setRepoAccountStmt != nil {
 		if cerr := q.setRepoAccountStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setRepoAccountStmt: %w", cerr)
@@ -949,6 +1006,11 @@ func (q *Queries) Close() error {
 	if q.setStatusCheckedStmt != nil {
 		if cerr := q.setStatusCheckedStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setStatusCheckedStmt: %w", cerr)
+		}
+	}
+	if q.setSync11Stmt != nil {
+		if cerr := q.setSync11Stmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setSync11Stmt: %w", cerr)
 		}
 	}
 	if q.setUnresolvedStmt != nil {
@@ -1021,6 +1083,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing wantCrawlStmt: %w", cerr)
 		}
 	}
+	if q.watchHostStmt != nil {
+		if cerr := q.watchHostStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing watchHostStmt: %w", cerr)
+		}
+	}
+	if q.watchedHostsStmt != nil {
+		if cerr := q.watchedHostsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing watchedHostsStmt: %w", cerr)
+		}
+	}
 	return err
 }
 
@@ -1068,6 +1140,7 @@ type Queries struct {
 	addRepoStmt               *sql.Stmt
 	addUpstreamStmt           *sql.Stmt
 	advanceHeadStmt           *sql.Stmt
+	advanceHeadSinceStmt      *sql.Stmt
 	birthStmt                 *sql.Stmt
 	birthsOfStmt              *sql.Stmt
 	bufferCommitStmt          *sql.Stmt
@@ -1077,6 +1150,7 @@ type Queries struct {
 	checkAccountsStmt         *sql.Stmt
 	checkBufferStmt           *sql.Stmt
 	checkChangesStmt          *sql.Stmt
+	checkClaimsStmt           *sql.Stmt
 	checkCollectionTallyStmt  *sql.Stmt
 	checkDIDsStmt             *sql.Stmt
 	checkDigestsStmt          *sql.Stmt
@@ -1114,6 +1188,7 @@ type Queries struct {
 	collectionBehindStmt      *sql.Stmt
 	collectionIDStmt          *sql.Stmt
 	collectionIDsStmt         *sql.Stmt
+	collectionNameStmt        *sql.Stmt
 	collectionsAfterStmt      *sql.Stmt
 	collectionsNamedStmt      *sql.Stmt
 	collectionsOfRepoStmt     *sql.Stmt
@@ -1126,6 +1201,7 @@ type Queries struct {
 	deleteHeadStmt            *sql.Stmt
 	deleteQueueRowStmt        *sql.Stmt
 	deleteRepoStatusStmt      *sql.Stmt
+	distrustDescribeStmt      *sql.Stmt
 	dropWishStmt              *sql.Stmt
 	dueRowsStmt               *sql.Stmt
 	enqueueStmt               *sql.Stmt
@@ -1138,6 +1214,7 @@ type Queries struct {
 	hostFailedStmt            *sql.Stmt
 	largestCollectionsStmt    *sql.Stmt
 	lastSeqClockStmt          *sql.Stmt
+	membershipIDsStmt         *sql.Stmt
 	membershipTallyStmt       *sql.Stmt
 	metaStmt                  *sql.Stmt
 	nextDueStmt               *sql.Stmt
@@ -1164,12 +1241,14 @@ type Queries struct {
 	setLooksStmt              *sql.Stmt
 	setMissingStmt            *sql.Stmt
 	setNextSeqStmt            *sql.Stmt
+	setProofStmt              *sql.Stmt
 	setRepoAccountStmt        *sql.Stmt
 	setRepoErrorStmt          *sql.Stmt
 	setRepoProvenStmt         *sql.Stmt
 	setRepoSeqStmt            *sql.Stmt
 	setRepoStateStmt          *sql.Stmt
 	setStatusCheckedStmt      *sql.Stmt
+	setSync11Stmt             *sql.Stmt
 	setUnresolvedStmt         *sql.Stmt
 	setUpstreamCursorStmt     *sql.Stmt
 	setUpstreamKindStmt       *sql.Stmt
@@ -1184,6 +1263,8 @@ type Queries struct {
 	visibleRowsStmt           *sql.Stmt
 	voidProofStmt             *sql.Stmt
 	wantCrawlStmt             *sql.Stmt
+	watchHostStmt             *sql.Stmt
+	watchedHostsStmt          *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
@@ -1198,6 +1279,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		addRepoStmt:               q.addRepoStmt,
 		addUpstreamStmt:           q.addUpstreamStmt,
 		advanceHeadStmt:           q.advanceHeadStmt,
+		advanceHeadSinceStmt:      q.advanceHeadSinceStmt,
 		birthStmt:                 q.birthStmt,
 		birthsOfStmt:              q.birthsOfStmt,
 		bufferCommitStmt:          q.bufferCommitStmt,
@@ -1207,6 +1289,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		checkAccountsStmt:         q.checkAccountsStmt,
 		checkBufferStmt:           q.checkBufferStmt,
 		checkChangesStmt:          q.checkChangesStmt,
+		checkClaimsStmt:           q.checkClaimsStmt,
 		checkCollectionTallyStmt:  q.checkCollectionTallyStmt,
 		checkDIDsStmt:             q.checkDIDsStmt,
 		checkDigestsStmt:          q.checkDigestsStmt,
@@ -1244,6 +1327,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		collectionBehindStmt:      q.collectionBehindStmt,
 		collectionIDStmt:          q.collectionIDStmt,
 		collectionIDsStmt:         q.collectionIDsStmt,
+		collectionNameStmt:        q.collectionNameStmt,
 		collectionsAfterStmt:      q.collectionsAfterStmt,
 		collectionsNamedStmt:      q.collectionsNamedStmt,
 		collectionsOfRepoStmt:     q.collectionsOfRepoStmt,
@@ -1256,6 +1340,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		deleteHeadStmt:            q.deleteHeadStmt,
 		deleteQueueRowStmt:        q.deleteQueueRowStmt,
 		deleteRepoStatusStmt:      q.deleteRepoStatusStmt,
+		distrustDescribeStmt:      q.distrustDescribeStmt,
 		dropWishStmt:              q.dropWishStmt,
 		dueRowsStmt:               q.dueRowsStmt,
 		enqueueStmt:               q.enqueueStmt,
@@ -1268,6 +1353,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		hostFailedStmt:            q.hostFailedStmt,
 		largestCollectionsStmt:    q.largestCollectionsStmt,
 		lastSeqClockStmt:          q.lastSeqClockStmt,
+		membershipIDsStmt:         q.membershipIDsStmt,
 		membershipTallyStmt:       q.membershipTallyStmt,
 		metaStmt:                  q.metaStmt,
 		nextDueStmt:               q.nextDueStmt,
@@ -1294,12 +1380,14 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		setLooksStmt:              q.setLooksStmt,
 		setMissingStmt:            q.setMissingStmt,
 		setNextSeqStmt:            q.setNextSeqStmt,
+		setProofStmt:              q.setProofStmt,
 		setRepoAccountStmt:        q.setRepoAccountStmt,
 		setRepoErrorStmt:          q.setRepoErrorStmt,
 		setRepoProvenStmt:         q.setRepoProvenStmt,
 		setRepoSeqStmt:            q.setRepoSeqStmt,
 		setRepoStateStmt:          q.setRepoStateStmt,
 		setStatusCheckedStmt:      q.setStatusCheckedStmt,
+		setSync11Stmt:             q.setSync11Stmt,
 		setUnresolvedStmt:         q.setUnresolvedStmt,
 		setUpstreamCursorStmt:     q.setUpstreamCursorStmt,
 		setUpstreamKindStmt:       q.setUpstreamKindStmt,
@@ -1314,5 +1402,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		visibleRowsStmt:           q.visibleRowsStmt,
 		voidProofStmt:             q.voidProofStmt,
 		wantCrawlStmt:             q.wantCrawlStmt,
+		watchHostStmt:             q.watchHostStmt,
+		watchedHostsStmt:          q.watchedHostsStmt,
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 const addHost = `-- name: AddHost :one
 INSERT INTO host (hostname, insecure) VALUES (?1, ?2)
-ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id
+ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, sync11, describe_trust
 `
 
 type AddHostParams struct {
@@ -19,11 +19,17 @@ type AddHostParams struct {
 	Insecure int64
 }
 
-func (q *Queries) AddHost(ctx context.Context, arg AddHostParams) (int64, error) {
+type AddHostRow struct {
+	ID            int64
+	Sync11        *int64
+	DescribeTrust *int64
+}
+
+func (q *Queries) AddHost(ctx context.Context, arg AddHostParams) (AddHostRow, error) {
 	row := q.queryRow(ctx, q.addHostStmt, addHost, arg.Hostname, arg.Insecure)
-	var id int64
-	err := row.Scan(&id)
-	return id, err
+	var i AddHostRow
+	err := row.Scan(&i.ID, &i.Sync11, &i.DescribeTrust)
+	return i, err
 }
 
 const coolHost = `-- name: CoolHost :exec
@@ -37,6 +43,15 @@ type CoolHostParams struct {
 
 func (q *Queries) CoolHost(ctx context.Context, arg CoolHostParams) error {
 	_, err := q.exec(ctx, q.coolHostStmt, coolHost, arg.Until, arg.ID)
+	return err
+}
+
+const distrustDescribe = `-- name: DistrustDescribe :exec
+UPDATE host SET describe_trust = 0 WHERE id = ?1
+`
+
+func (q *Queries) DistrustDescribe(ctx context.Context, id int64) error {
+	_, err := q.exec(ctx, q.distrustDescribeStmt, distrustDescribe, id)
 	return err
 }
 
@@ -126,14 +141,74 @@ func (q *Queries) SetStatusChecked(ctx context.Context, arg SetStatusCheckedPara
 	return err
 }
 
+const setSync11 = `-- name: SetSync11 :exec
+UPDATE host SET sync11 = 1 WHERE id = ?1
+`
+
+func (q *Queries) SetSync11(ctx context.Context, id int64) error {
+	_, err := q.exec(ctx, q.setSync11Stmt, setSync11, id)
+	return err
+}
+
 const signingKey = `-- name: SigningKey :one
-SELECT i.signing_key FROM repo r CROSS JOIN identity i
+SELECT i.signing_key, i.host_id FROM repo r CROSS JOIN identity i
 WHERE r.did = ?1 AND i.repo_id = r.id
 `
 
-func (q *Queries) SigningKey(ctx context.Context, did string) ([]byte, error) {
+type SigningKeyRow struct {
+	SigningKey []byte
+	HostID     int64
+}
+
+func (q *Queries) SigningKey(ctx context.Context, did string) (SigningKeyRow, error) {
 	row := q.queryRow(ctx, q.signingKeyStmt, signingKey, did)
-	var signing_key []byte
-	err := row.Scan(&signing_key)
-	return signing_key, err
+	var i SigningKeyRow
+	err := row.Scan(&i.SigningKey, &i.HostID)
+	return i, err
+}
+
+const watchHost = `-- name: WatchHost :exec
+UPDATE host SET watched_until = max(watched_until, CAST(?1 AS INTEGER)) WHERE id = ?2
+`
+
+type WatchHostParams struct {
+	Until int64
+	ID    int64
+}
+
+func (q *Queries) WatchHost(ctx context.Context, arg WatchHostParams) error {
+	_, err := q.exec(ctx, q.watchHostStmt, watchHost, arg.Until, arg.ID)
+	return err
+}
+
+const watchedHosts = `-- name: WatchedHosts :many
+SELECT id, watched_until FROM host WHERE watched_until > 0 AND watched_until > ?1
+`
+
+type WatchedHostsRow struct {
+	ID           int64
+	WatchedUntil int64
+}
+
+func (q *Queries) WatchedHosts(ctx context.Context, now int64) ([]WatchedHostsRow, error) {
+	rows, err := q.query(ctx, q.watchedHostsStmt, watchedHosts, now)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []WatchedHostsRow
+	for rows.Next() {
+		var i WatchedHostsRow
+		if err := rows.Scan(&i.ID, &i.WatchedUntil); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

@@ -138,6 +138,17 @@ func (q *Queries) CollectionID(ctx context.Context, nsid string) (int64, error) 
 	return id, err
 }
 
+const collectionName = `-- name: CollectionName :one
+SELECT nsid FROM collection WHERE id = ?1
+`
+
+func (q *Queries) CollectionName(ctx context.Context, id int64) (string, error) {
+	row := q.queryRow(ctx, q.collectionNameStmt, collectionName, id)
+	var nsid string
+	err := row.Scan(&nsid)
+	return nsid, err
+}
+
 const death = `-- name: Death :many
 DELETE FROM membership WHERE repo_id = ?1 AND collection_id = ?2
 RETURNING seq
@@ -249,6 +260,33 @@ UPDATE membership SET seq = -seq WHERE repo_id = ?1 AND seq > 0 RETURNING collec
 
 func (q *Queries) Hide(ctx context.Context, repoID int64) ([]int64, error) {
 	rows, err := q.query(ctx, q.hideStmt, hide, repoID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var collection_id int64
+		if err := rows.Scan(&collection_id); err != nil {
+			return nil, err
+		}
+		items = append(items, collection_id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const membershipIDs = `-- name: MembershipIDs :many
+SELECT collection_id FROM membership WHERE repo_id = ?1
+`
+
+func (q *Queries) MembershipIDs(ctx context.Context, repoID int64) ([]int64, error) {
+	rows, err := q.query(ctx, q.membershipIDsStmt, membershipIDs, repoID)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,7 @@ type Host struct {
 	DescribeTrust *int64
 	CrawlCursor   *string
 	CrawledAt     *int64
+	WatchedUntil  int64
 }
 
 type HostHealth struct {
@@ -119,10 +120,11 @@ type RepoCollections struct {
 }
 
 type RepoHead struct {
-	RepoID int64
-	Rev    int64
-	Data   []byte
-	CID    []byte
+	RepoID    int64
+	Rev       int64
+	Data      []byte
+	CID       []byte
+	Unchecked int64
 }
 
 type RepoInfo struct {
@@ -137,6 +139,7 @@ type RepoInfo struct {
 	SigningKey    string
 	IdentityStale *int64
 	Rev           *int64
+	HeadUnchecked *int64
 	Data          interface{}
 	Commit        interface{}
 	Error         *string
@@ -177,13 +180,14 @@ type ResyncBacklog struct {
 }
 
 type ResyncBuffer struct {
-	RepoID  int64
-	Rev     int64
-	Prev    []byte
-	Data    []byte
-	CID     []byte
-	Present string
-	Died    string
+	RepoID    int64
+	Rev       int64
+	Prev      []byte
+	Data      []byte
+	CID       []byte
+	Present   string
+	Died      string
+	Unchecked int64
 }
 
 type ResyncQueue struct {

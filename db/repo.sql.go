@@ -21,17 +21,18 @@ func (q *Queries) AddRepo(ctx context.Context, did string) (int64, error) {
 }
 
 const advanceHead = `-- name: AdvanceHead :execrows
-UPDATE repo_head SET rev = ?1, data = ?2, cid = ?3
-WHERE repo_id = ?4 AND data = ?5 AND rev < ?1
+UPDATE repo_head SET rev = ?1, data = ?2, cid = ?3, unchecked = ?4
+WHERE repo_id = ?5 AND data = ?6 AND rev < ?1
   AND EXISTS (SELECT 1 FROM repo r WHERE r.id = repo_head.repo_id AND r.state = 3 AND r.active = 1)
 `
 
 type AdvanceHeadParams struct {
-	Rev    int64
-	Data   []byte
-	CID    []byte
-	RepoID int64
-	Prev   []byte
+	Rev       int64
+	Data      []byte
+	CID       []byte
+	Unchecked int64
+	RepoID    int64
+	Prev      []byte
 }
 
 func (q *Queries) AdvanceHead(ctx context.Context, arg AdvanceHeadParams) (int64, error) {
@@ -39,8 +40,37 @@ func (q *Queries) AdvanceHead(ctx context.Context, arg AdvanceHeadParams) (int64
 		arg.Rev,
 		arg.Data,
 		arg.CID,
+		arg.Unchecked,
 		arg.RepoID,
 		arg.Prev,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const advanceHeadSince = `-- name: AdvanceHeadSince :execrows
+UPDATE repo_head SET rev = ?1, data = ?2, cid = ?3, unchecked = 0
+WHERE repo_id = ?4 AND rev = ?5 AND rev < ?1
+  AND EXISTS (SELECT 1 FROM repo r WHERE r.id = repo_head.repo_id AND r.state = 3 AND r.active = 1)
+`
+
+type AdvanceHeadSinceParams struct {
+	Rev    int64
+	Data   []byte
+	CID    []byte
+	RepoID int64
+	Since  int64
+}
+
+func (q *Queries) AdvanceHeadSince(ctx context.Context, arg AdvanceHeadSinceParams) (int64, error) {
+	result, err := q.exec(ctx, q.advanceHeadSinceStmt, advanceHeadSince,
+		arg.Rev,
+		arg.Data,
+		arg.CID,
+		arg.RepoID,
+		arg.Since,
 	)
 	if err != nil {
 		return 0, err
@@ -92,7 +122,7 @@ func (q *Queries) ForgetRepo(ctx context.Context, id int64) error {
 const putHead = `-- name: PutHead :exec
 INSERT INTO repo_head (repo_id, rev, data, cid)
 VALUES (?1, ?2, ?3, ?4)
-ON CONFLICT (repo_id) DO UPDATE SET rev = excluded.rev, data = excluded.data, cid = excluded.cid
+ON CONFLICT (repo_id) DO UPDATE SET rev = excluded.rev, data = excluded.data, cid = excluded.cid, unchecked = 0
 `
 
 type PutHeadParams struct {
@@ -154,9 +184,9 @@ func (q *Queries) RaiseSeenRev(ctx context.Context, arg RaiseSeenRevParams) erro
 
 const repoByDID = `-- name: RepoByDID :one
 SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
-       h.rev, h.data, h.cid,
+       h.rev, h.data, h.cid, h.unchecked,
        i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
-       o.hostname, o.insecure
+       o.hostname, o.insecure, o.sync11, o.describe_trust
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -165,25 +195,28 @@ WHERE r.did = ?1
 `
 
 type RepoByDIDRow struct {
-	ID         int64
-	DID        string
-	State      int64
-	Active     int64
-	Status     *string
-	Seq        int64
-	Proof      *int64
-	ProvenAt   *int64
-	SeenRev    *int64
-	Rev        *int64
-	Data       []byte
-	CID        []byte
-	SigningKey []byte
-	HostID     *int64
-	FetchedAt  *int64
-	Stale      *int64
-	CheckedAt  *int64
-	Hostname   *string
-	Insecure   *int64
+	ID            int64
+	DID           string
+	State         int64
+	Active        int64
+	Status        *string
+	Seq           int64
+	Proof         *int64
+	ProvenAt      *int64
+	SeenRev       *int64
+	Rev           *int64
+	Data          []byte
+	CID           []byte
+	Unchecked     *int64
+	SigningKey    []byte
+	HostID        *int64
+	FetchedAt     *int64
+	Stale         *int64
+	CheckedAt     *int64
+	Hostname      *string
+	Insecure      *int64
+	Sync11        *int64
+	DescribeTrust *int64
 }
 
 func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, error) {
@@ -202,6 +235,7 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 		&i.Rev,
 		&i.Data,
 		&i.CID,
+		&i.Unchecked,
 		&i.SigningKey,
 		&i.HostID,
 		&i.FetchedAt,
@@ -209,15 +243,17 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 		&i.CheckedAt,
 		&i.Hostname,
 		&i.Insecure,
+		&i.Sync11,
+		&i.DescribeTrust,
 	)
 	return i, err
 }
 
 const repoByID = `-- name: RepoByID :one
 SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
-       h.rev, h.data, h.cid,
+       h.rev, h.data, h.cid, h.unchecked,
        i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
-       o.hostname, o.insecure
+       o.hostname, o.insecure, o.sync11, o.describe_trust
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -226,25 +262,28 @@ WHERE r.id = ?1
 `
 
 type RepoByIDRow struct {
-	ID         int64
-	DID        string
-	State      int64
-	Active     int64
-	Status     *string
-	Seq        int64
-	Proof      *int64
-	ProvenAt   *int64
-	SeenRev    *int64
-	Rev        *int64
-	Data       []byte
-	CID        []byte
-	SigningKey []byte
-	HostID     *int64
-	FetchedAt  *int64
-	Stale      *int64
-	CheckedAt  *int64
-	Hostname   *string
-	Insecure   *int64
+	ID            int64
+	DID           string
+	State         int64
+	Active        int64
+	Status        *string
+	Seq           int64
+	Proof         *int64
+	ProvenAt      *int64
+	SeenRev       *int64
+	Rev           *int64
+	Data          []byte
+	CID           []byte
+	Unchecked     *int64
+	SigningKey    []byte
+	HostID        *int64
+	FetchedAt     *int64
+	Stale         *int64
+	CheckedAt     *int64
+	Hostname      *string
+	Insecure      *int64
+	Sync11        *int64
+	DescribeTrust *int64
 }
 
 func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
@@ -263,6 +302,7 @@ func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
 		&i.Rev,
 		&i.Data,
 		&i.CID,
+		&i.Unchecked,
 		&i.SigningKey,
 		&i.HostID,
 		&i.FetchedAt,
@@ -270,8 +310,25 @@ func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
 		&i.CheckedAt,
 		&i.Hostname,
 		&i.Insecure,
+		&i.Sync11,
+		&i.DescribeTrust,
 	)
 	return i, err
+}
+
+const setProof = `-- name: SetProof :exec
+UPDATE repo SET proof = ?1, proven_at = ?2 WHERE id = ?3
+`
+
+type SetProofParams struct {
+	Proof *int64
+	Now   *int64
+	ID    int64
+}
+
+func (q *Queries) SetProof(ctx context.Context, arg SetProofParams) error {
+	_, err := q.exec(ctx, q.setProofStmt, setProof, arg.Proof, arg.Now, arg.ID)
+	return err
 }
 
 const setRepoAccount = `-- name: SetRepoAccount :exec

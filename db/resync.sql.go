@@ -10,18 +10,20 @@ import (
 )
 
 const bufferCommit = `-- name: BufferCommit :exec
-INSERT INTO resync_buffer (repo_id, rev, prev, data, cid, present, died)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+INSERT INTO resync_buffer (repo_id, rev, prev, data, cid, present, died, unchecked)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
+        ?8)
 `
 
 type BufferCommitParams struct {
-	RepoID  int64
-	Rev     int64
-	Prev    []byte
-	Data    []byte
-	CID     []byte
-	Present string
-	Died    string
+	RepoID    int64
+	Rev       int64
+	Prev      []byte
+	Data      []byte
+	CID       []byte
+	Present   string
+	Died      string
+	Unchecked int64
 }
 
 func (q *Queries) BufferCommit(ctx context.Context, arg BufferCommitParams) error {
@@ -33,6 +35,7 @@ func (q *Queries) BufferCommit(ctx context.Context, arg BufferCommitParams) erro
 		arg.CID,
 		arg.Present,
 		arg.Died,
+		arg.Unchecked,
 	)
 	return err
 }
@@ -65,16 +68,17 @@ func (q *Queries) BufferedCommit(ctx context.Context, arg BufferedCommitParams) 
 }
 
 const bufferedCommits = `-- name: BufferedCommits :many
-SELECT rev, prev, data, cid, present, died FROM resync_buffer WHERE repo_id = ?1 ORDER BY rev
+SELECT rev, prev, data, cid, present, died, unchecked FROM resync_buffer WHERE repo_id = ?1 ORDER BY rev
 `
 
 type BufferedCommitsRow struct {
-	Rev     int64
-	Prev    []byte
-	Data    []byte
-	CID     []byte
-	Present string
-	Died    string
+	Rev       int64
+	Prev      []byte
+	Data      []byte
+	CID       []byte
+	Present   string
+	Died      string
+	Unchecked int64
 }
 
 func (q *Queries) BufferedCommits(ctx context.Context, repoID int64) ([]BufferedCommitsRow, error) {
@@ -93,6 +97,7 @@ func (q *Queries) BufferedCommits(ctx context.Context, repoID int64) ([]Buffered
 			&i.CID,
 			&i.Present,
 			&i.Died,
+			&i.Unchecked,
 		); err != nil {
 			return nil, err
 		}

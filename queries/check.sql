@@ -130,6 +130,11 @@ SELECT CAST(r.did || ': state ' || r.state || ', active, but not in the queue' A
 FROM repo r
 WHERE r.active = 1 AND r.state <> 3 AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id) LIMIT 20;
 
+-- name: CheckClaims :many
+SELECT CAST(r.did || ': proof 4, and not in the queue' AS TEXT) AS what, count(*) OVER () AS total
+FROM repo r
+WHERE r.proof = 4 AND r.state = 3 AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id) LIMIT 20;
+
 -- name: CheckStaleIdentities :many
 SELECT CAST(coalesce(r.did, 'repo ' || i.repo_id) || ': its identity is stale, but it is not in the queue' AS TEXT) AS what,
        count(*) OVER () AS total
@@ -149,7 +154,7 @@ SELECT CAST(coalesce(r.did, 'repo ' || q.repo_id) || ': reason ' || q.reason || 
             || ', claim ' || coalesce(q.claim, 'none') AS TEXT) AS what,
        count(*) OVER () AS total
 FROM resync_queue q LEFT JOIN repo r ON r.id = q.repo_id
-WHERE q.reason NOT BETWEEN 1 AND 13 OR q.priority NOT BETWEEN 1 AND 6 OR (q.background = 1) <> (q.priority = 6)
+WHERE q.reason NOT BETWEEN 1 AND 14 OR q.priority NOT BETWEEN 1 AND 6 OR (q.background = 1) <> (q.priority = 6)
    OR q.attempts < 0 OR q.generation < 0 OR q.claim NOT BETWEEN 0 AND q.generation LIMIT 20;
 
 -- name: CheckBuffer :many
@@ -164,6 +169,9 @@ FROM (SELECT w.repo_id, w.rev, 'the repo is not resyncing' AS fault FROM resync_
       SELECT y.repo_id, y.rev, 'present or died is no list' FROM resync_buffer y
       WHERE CASE WHEN json_valid(y.present) THEN json_type(y.present) ELSE '' END <> 'array'
          OR CASE WHEN json_valid(y.died) THEN json_type(y.died) ELSE '' END <> 'array'
+      UNION ALL
+      SELECT u.repo_id, u.rev, 'it changes collections, and its signature was not checked' FROM resync_buffer u
+      WHERE u.unchecked = 1 AND (u.present <> '[]' OR u.died <> '[]')
       UNION ALL
       SELECT z.repo_id, z.rev, 'the last of ' || z.n
       FROM (SELECT v.repo_id, max(v.rev) AS rev, count(*) AS n FROM resync_buffer v GROUP BY v.repo_id) z
@@ -265,6 +273,8 @@ FROM (SELECT r.did || ': active ' || r.active || ', state ' || r.state || ', pro
       SELECT 'repo_status, repo ' || s.repo_id || ': active ' || s.active FROM repo_status s WHERE s.active NOT IN (0, 1)
       UNION ALL
       SELECT 'host ' || h.hostname || ': insecure ' || h.insecure FROM host h WHERE h.insecure NOT IN (0, 1)
+      UNION ALL
+      SELECT 'repo_head of repo ' || g.repo_id || ': unchecked ' || g.unchecked FROM repo_head g WHERE g.unchecked NOT IN (0, 1)
       UNION ALL
       SELECT 'membership_change ' || c.id || ': visible ' || c.visible FROM membership_change c
       WHERE c.visible NOT IN (0, 1)) f

@@ -46,3 +46,9 @@ VALUES (sqlc.arg(now), sqlc.arg(repo_id), sqlc.arg(collection_id), sqlc.arg(visi
 -- name: PruneChanges :execrows
 DELETE FROM membership_change WHERE id IN (
   SELECT c.id FROM membership_change c WHERE c.changed_at < sqlc.arg(before) ORDER BY c.changed_at LIMIT sqlc.arg(max_rows));
+
+-- name: MembershipIDs :many
+SELECT collection_id FROM membership WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: CollectionName :one
+SELECT nsid FROM collection WHERE id = sqlc.arg(id);

@@ -35,6 +35,8 @@ type serveConfig struct {
 	upstreams     list
 	plcURL        string
 	plcQPS        float64
+	verify        choice
+	sync11        choice
 	crawl         choice
 	crawlQPS      float64
 	resyncWorkers int
@@ -51,6 +53,8 @@ type serveConfig struct {
 func serveFlags() (*flag.FlagSet, *serveConfig) {
 	c := &serveConfig{
 		upstreams: list{values: []string{"wss://bsky.network"}},
+		verify:    choice{"all", []string{"all", "changes"}},
+		sync11:    choice{"auto", []string{"auto", "strict", "lenient"}},
 		crawl:     choice{"relay", []string{"relay", "off"}},
 		logFormat: choice{"text", []string{"text", "json"}},
 		logLevel:  choice{"info", []string{"debug", "info", "warn", "error"}},
@@ -62,6 +66,8 @@ func serveFlags() (*flag.FlagSet, *serveConfig) {
 	fs.Var(&c.upstreams, "upstream", "relay or PDS to follow (ws, wss, http, https); may be repeated")
 	fs.StringVar(&c.plcURL, "plc-url", "https://plc.directory", "the PLC directory")
 	fs.Float64Var(&c.plcQPS, "plc-qps", 30, "requests per second to the PLC directory")
+	fs.Var(&c.verify, "verify", "signatures that are checked: all, or changes (of the commits that change a set of collections, and a sample)")
+	fs.Var(&c.sync11, "sync11", "commits without prevData: auto (accepted from hosts that never sent better), strict, lenient")
 	fs.Var(&c.crawl, "crawl", "where to look for repos: relay (listRepos of the upstreams), off")
 	fs.Float64Var(&c.crawlQPS, "crawl-qps", 8, "requests per second to one host")
 	fs.IntVar(&c.resyncWorkers, "resync-workers", 32, "repos that are looked at at once")
@@ -232,6 +238,7 @@ func newService(ctx context.Context, cfg *serveConfig, st *store.Store, log *slo
 	s.ingest, err = ingest.New(ctx, ingest.Config{
 		Store: st, Upstreams: cfg.upstreams.values, UserAgent: agent, Dial: cfg.dial, Log: log, Metrics: s.metrics,
 		Kind: s.kind, HostName: operatorHost, Connected: func(id int64) { s.crawl.Wake(id) },
+		Changes: cfg.verify.value == "changes", Sync11: ingest.Sync11(cfg.sync11.value),
 	})
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ func (c *court) signedEvent(s *slot) (verdict, error) {
 	if r == nil || r.Identity == nil {
 		return c.firstSight(r, s.frame.DID)
 	}
-	if r.Head != nil && s.rev < r.Head.Rev {
+	if c.repeats(s, r) {
 		return stale, nil // before all else: a replay may carry an earlier key's commits
 	}
 	if s.up.isPDS() && r.Identity.Host != s.up.host {
@@ -39,9 +39,12 @@ func (c *court) signedEvent(s *slot) (verdict, error) {
 		return rejected, c.doubtIdentity(s, r, identityRest)
 	}
 	if s.key != r.Identity.Key {
-		return c.unproven(r)
+		return c.otherKey(r)
 	}
 	if s.refusal != nil {
+		if c.lenient(s, r) {
+			return c.legacy(s, r)
+		}
 		return c.refusedEvent(s, r)
 	}
 	if !r.Active {
@@ -74,9 +77,9 @@ func (c *court) firstSight(r *store.Repo, did string) (verdict, error) {
 	return waits, c.tx.Enqueue(r, store.FirstSight, c.tx.Now())
 }
 
-// unproven handles an event for which the prover had another key than the file
+// otherKey handles an event for which the prover had another key than the file
 // has now, or none. In service or being fetched, the repo may have missed it.
-func (c *court) unproven(r *store.Repo) (verdict, error) {
+func (c *court) otherKey(r *store.Repo) (verdict, error) {
 	c.in.keys.forget(r.DID)
 	if inService(r) {
 		return desynchronized, c.tx.Desynchronize(r, store.Unprovable)
@@ -97,6 +100,9 @@ func (c *court) refusedEvent(s *slot, r *store.Repo) (verdict, error) {
 	c.refuse(s, s.refusal.Reason, s.refusal.Detail)
 	switch reason := s.refusal.Reason; {
 	case reason == refusal.BadSignature:
+		if err := c.watch(r); err != nil {
+			return rejected, err
+		}
 		return rejected, c.doubtIdentity(s, r, identityRest)
 	case reason == refusal.Internal:
 		return rejected, c.suspect(r, s.rev)
@@ -161,7 +167,7 @@ func (c *court) doubtIdentity(s *slot, r *store.Repo, rest time.Duration) error 
 // commitOfInactive: a host does not commit for an inactive account, so what we
 // hold of its status may be old. The host is asked, now and then.
 func (c *court) commitOfInactive(s *slot, r *store.Repo) error {
-	if err := c.tx.Saw(r, s.proof.Rev); err != nil {
+	if err := c.saw(s, r); err != nil {
 		return err
 	}
 	at := c.tx.Now()
@@ -177,7 +183,7 @@ func (c *court) commitOfInactive(s *slot, r *store.Repo) error {
 // wait: the repo is wrong or unproven and a fetch is queued. The rev is kept, so
 // that an older answer of the host is known to be stale.
 func (c *court) wait(s *slot, r *store.Repo) (verdict, error) {
-	if err := c.tx.Saw(r, s.proof.Rev); err != nil {
+	if err := c.saw(s, r); err != nil {
 		return rejected, err
 	}
 	if s.kind == syncEvent {
@@ -222,7 +228,7 @@ func (c *court) follow(s *slot, r *store.Repo) (verdict, error) {
 	if s.kind == syncEvent || p.Data == r.Head.Data {
 		prev = p.Data // nothing but the rev changes
 	}
-	moved, err := c.tx.Advance(r, prev, head)
+	moved, err := c.tx.Advance(r, prev, head, p.Unchecked)
 	if err != nil {
 		return rejected, err
 	}
@@ -232,8 +238,13 @@ func (c *court) follow(s *slot, r *store.Repo) (verdict, error) {
 	if p.Rev == r.Head.Rev && p.Commit == r.Head.CID {
 		return stale, nil
 	}
-	if err := c.tx.Saw(r, p.Rev); err != nil {
+	if err := c.saw(s, r); err != nil {
 		return rejected, err
+	}
+	if r.Unchecked && !p.Unchecked && p.Rev <= r.Head.Rev {
+		if err := c.watch(r); err != nil { // somebody made a head that the account did not
+			return rejected, err
+		}
 	}
 	why := store.Discontinuity
 	if s.kind == syncEvent {
@@ -242,19 +253,41 @@ func (c *court) follow(s *slot, r *store.Repo) (verdict, error) {
 	return desynchronized, c.tx.Desynchronize(r, why)
 }
 
+// apply writes what a commit that moved the head has changed. An unchecked one has
+// changed nothing.
 func (c *court) apply(s *slot, r *store.Repo) error {
+	if s.proof.Unchecked {
+		cid := s.proof.Commit
+		c.tx.AfterCommit(func() { c.in.unchecked.applied.Add(cid, struct{}{}) })
+		return nil
+	}
 	births, err := c.tx.Bear(r, s.proof.Present, store.SourceCommit)
 	if err != nil {
 		return err
 	}
 	deaths, err := c.tx.Kill(r, s.proof.Died)
+	if err != nil {
+		return err
+	}
 	c.births += births
 	c.deaths += deaths
-	return err
+	if s.kind != commitEvent {
+		return nil
+	}
+	if s.proof.Sync11 {
+		if err := c.tx.SawSync11(r); err != nil {
+			return err
+		}
+	}
+	return c.audit(s, r)
 }
 
 func headOf(p proof) store.Head { return store.Head{Rev: p.Rev, Data: p.Data, CID: p.Commit} }
 
 func commitOf(p proof) store.Commit {
-	return store.Commit{Prev: p.Prev, Head: headOf(p), Present: p.Present, Died: p.Died}
+	c := store.Commit{Prev: p.Prev, Head: headOf(p), Unchecked: p.Unchecked}
+	if !p.Unchecked {
+		c.Present, c.Died = p.Present, p.Died
+	}
+	return c
 }

@@ -26,9 +26,9 @@ const (
 	defaultDelay = 50 * time.Millisecond
 	// queued bounds the events of one upstream between its socket and the judge.
 	queued = 512
-	// unproven bounds the bytes of frames that wait for a prover, all upstreams
+	// waiting bounds the bytes of frames that wait for a prover, all upstreams
 	// together; a proven event needs little.
-	unproven = 64 << 20
+	waiting = 64 << 20
 	// drainTime is how long a stop may take to commit what was received.
 	drainTime = 20 * time.Second
 )
@@ -46,6 +46,13 @@ type Config struct {
 	// Connected is called after an upstream's socket is open, and when a walk of
 	// its repos is wanted.
 	Connected func(upstream int64)
+	// Changes: the signature of a commit is checked only where the commit changes
+	// the set of collections, on a sample of one in Sample (0 means 64), and on all
+	// commits of hosts that were caught. Inversion is always done.
+	Changes bool
+	Sample  int
+	// Sync11 is what is done with commits of Sync 1.0; empty means Auto.
+	Sync11 Sync11
 	// Provers is the number of goroutines that verify; 0 means one per core.
 	Provers int
 	// Batch and Delay close a transaction: at so many events or after that time.
@@ -64,6 +71,7 @@ type Ingest struct {
 	cfg       Config
 	upstreams []*upstream
 	keys      *keyCache
+	unchecked *unchecked
 	limits    *limits
 	memory    *semaphore.Weighted
 	inFlight  atomic.Int64
@@ -96,9 +104,10 @@ type slot struct {
 	reset   bool
 	missed  int64 // sequence numbers between our cursor and a connection's first event
 	size    int64
-	rev     atproto.TID   // as claimed
-	done    chan struct{} // closed when the fields below are set
-	key     string        // the signing key that the prover used; empty if none is known
+	rev     atproto.TID    // as claimed
+	cid     atproto.Digest // of the commit, as claimed; zero for a #sync
+	done    chan struct{}  // closed when the fields below are set
+	key     string         // the signing key that the prover used; empty if none is known
 	proof   proof
 	refusal *refusal.Error
 	kind    kind
@@ -122,7 +131,11 @@ func New(ctx context.Context, cfg Config) (*Ingest, error) {
 	cfg.Log = cfg.Log.With("component", "ingest")
 	in := &Ingest{
 		cfg: cfg, keys: newKeyCache(cfg.Store), limits: newLimits(),
-		memory: semaphore.NewWeighted(unproven), work: make(chan *slot, 4*cfg.Provers),
+		memory: semaphore.NewWeighted(waiting), work: make(chan *slot, 4*cfg.Provers),
+	}
+	var err error
+	if in.unchecked, err = newUnchecked(ctx, cfg.Store, cfg.Sample, cfg.Now()); err != nil {
+		return nil, err
 	}
 	for _, raw := range cfg.Upstreams {
 		u, err := in.add(ctx, raw, bare)
@@ -303,8 +316,8 @@ func (in *Ingest) receive(ctx context.Context, u *upstream, it firehose.Item) er
 	in.cfg.Metrics.Event(s.kind.String())
 	if s.kind.proven() {
 		var blocks int
-		s.rev, blocks = claimOf(s.frame.Event)
-		s.size = min(int64(blocks)+1024, unproven)
+		s.rev, s.cid, blocks = claimOf(s.frame.Event)
+		s.size = min(int64(blocks)+1024, waiting)
 		if err := in.memory.Acquire(ctx, s.size); err != nil {
 			return err
 		}

@@ -53,15 +53,16 @@ func kindOf(e event.Event) kind {
 	return refused
 }
 
-// claimOf gives the rev that a signed event claims, and the size of its blocks.
-func claimOf(e event.Event) (rev atproto.TID, blocks int) {
+// claimOf gives the rev and, of a #commit, the CID that a signed event claims,
+// and the size of its blocks.
+func claimOf(e event.Event) (rev atproto.TID, cid atproto.Digest, blocks int) {
 	switch e := e.(type) {
 	case *event.Commit:
-		return e.Rev, len(e.Blocks)
+		return e.Rev, e.CID, len(e.Blocks)
 	case *event.Sync:
-		return e.Rev, len(e.Blocks)
+		return e.Rev, cid, len(e.Blocks)
 	}
-	return 0, 0
+	return 0, cid, 0
 }
 
 // prove verifies events until there is no more work.
@@ -71,7 +72,7 @@ func (in *Ingest) prove(ctx context.Context) {
 		// What waits for the judge is small: neither the frame nor what the proof
 		// says beside the births and deaths.
 		s.frame.Event = nil
-		s.proof.Born, s.proof.BirthUnknown, s.proof.Collections, s.proof.Since = nil, nil, nil, nil
+		s.proof.Born, s.proof.BirthUnknown, s.proof.Collections = nil, nil, nil
 		in.memory.Release(s.size)
 		close(s.done)
 	}
@@ -80,21 +81,25 @@ func (in *Ingest) prove(ctx context.Context) {
 // proveOne checks everything about an event that needs no stored state. Without
 // a key nothing can be proven: the judge queues the repo.
 func (in *Ingest) proveOne(ctx context.Context, s *slot) {
-	key, public, err := in.keys.get(context.WithoutCancel(ctx), s.frame.DID)
+	key, err := in.keys.get(context.WithoutCancel(ctx), s.frame.DID)
 	if err != nil {
 		in.cfg.Log.Error("read a signing key", "did", s.frame.DID, "err", err)
 		return
 	}
-	s.key = key
-	if key == "" {
+	s.key = key.raw
+	if key.raw == "" {
 		return
 	}
 	now := in.cfg.Now()
 	switch e := s.frame.Event.(type) {
 	case *event.Commit:
-		s.proof, err = verify.Commit(e, public, now)
+		if in.cfg.Changes && in.unchecked.skips(key.host, now) {
+			s.proof, err = verify.Changes(e, key.public, now)
+		} else {
+			s.proof, err = verify.Commit(e, key.public, now)
+		}
 	case *event.Sync:
-		s.proof, err = verify.Sync(e, public, now)
+		s.proof, err = verify.Sync(e, key.public, now)
 	}
 	if err != nil {
 		var ok bool
@@ -120,8 +125,9 @@ type keyCache struct {
 }
 
 type cachedKey struct {
-	raw    string
+	raw    string // empty: none is known
 	public atcrypto.PublicKey
+	host   int64
 }
 
 func newKeyCache(s *store.Store) *keyCache {
@@ -132,24 +138,27 @@ func newKeyCache(s *store.Store) *keyCache {
 	return &keyCache{store: s, keys: keys}
 }
 
-// get gives an account's key, as stored and parsed, or nothing if none is known.
-func (c *keyCache) get(ctx context.Context, did string) (raw string, public atcrypto.PublicKey, err error) {
+// get gives an account's key, as stored and parsed.
+func (c *keyCache) get(ctx context.Context, did string) (cachedKey, error) {
 	if k, ok := c.keys.Get(did); ok {
-		return k.raw, k.public, nil
+		return k, nil
 	}
 	epoch := c.epoch.Load()
-	err = c.store.OwnView(ctx, func(rx *store.Rx) (err error) {
-		raw, _, err = rx.SigningKey(did)
+	var row store.SigningKey
+	err := c.store.OwnView(ctx, func(rx *store.Rx) (err error) {
+		row, err = rx.SigningKey(did)
 		return err
 	})
-	if err != nil || raw == "" {
-		return "", nil, err
+	if err != nil || row.Key == "" {
+		return cachedKey{}, err
 	}
-	if public, err = identity.Key(raw).Public(); err != nil {
-		return "", nil, fmt.Errorf("stored key of %s: %w", did, err)
+	public, err := identity.Key(row.Key).Public()
+	if err != nil {
+		return cachedKey{}, fmt.Errorf("stored key of %s: %w", did, err)
 	}
-	c.keep(did, cachedKey{raw, public}, epoch)
-	return raw, public, nil
+	k := cachedKey{row.Key, public, row.HostID}
+	c.keep(did, k, epoch)
+	return k, nil
 }
 
 func (c *keyCache) keep(did string, k cachedKey, epoch int64) {

@@ -28,6 +28,8 @@ type Metrics struct {
 	sizes    prometheus.Histogram
 	requests *prometheus.CounterVec
 	foreign  prometheus.Counter
+	audits   prometheus.Counter
+	legacy   prometheus.Counter
 }
 
 // New makes the metrics in a registry of their own.
@@ -55,8 +57,15 @@ func New() *Metrics {
 		foreign: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "railyard_foreign_cursors_total", Help: "Listings that were restarted because their cursor was of another index.",
 		}),
+		audits: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "railyard_audit_findings_total", Help: "Applied commits that showed a row of the index to be wrong. " +
+				"Claims of hosts can be wrong; anything else deserves a report.",
+		}),
+		legacy: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "railyard_legacy_commits_total", Help: "Commits of Sync 1.0 that were accepted as far as they go (--sync11).",
+		}),
 	}
-	m.registry.MustRegister(m.events, m.verdicts, m.refusals, m.resyncs, m.births, m.deaths, m.batches, m.sizes, m.requests, m.foreign,
+	m.registry.MustRegister(m.audits, m.legacy, m.events, m.verdicts, m.refusals, m.resyncs, m.births, m.deaths, m.batches, m.sizes, m.requests, m.foreign,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range refusal.All() {
 		m.refusals.WithLabelValues(string(r.Reason))
@@ -138,6 +147,20 @@ func (m *Metrics) Request(route, status string) {
 func (m *Metrics) ForeignCursor() {
 	if m != nil {
 		m.foreign.Inc()
+	}
+}
+
+// AuditFailed counts a commit that showed a row to be wrong.
+func (m *Metrics) AuditFailed() {
+	if m != nil {
+		m.audits.Inc()
+	}
+}
+
+// Legacy counts a commit of Sync 1.0 that was accepted.
+func (m *Metrics) Legacy() {
+	if m != nil {
+		m.legacy.Inc()
 	}
 }
 

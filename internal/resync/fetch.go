@@ -99,16 +99,13 @@ func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 	if err != nil {
 		return "", err
 	}
-	last, replay, linked := chain(f.head, waiting)
+	checked, replay, linked := chain(f.head, waiting)
 	if !linked {
 		// What was fetched and what was seen do not meet: fetch once more.
 		return superseded, tx.Retry(r, store.Discontinuity, tx.Now().Add(backoff(staleRetry, staleMost, t.Attempts)), true, false)
 	}
-	newest := r.SeenRev
-	if r.Head != nil {
-		newest = max(newest, r.Head.Rev)
-	}
-	if last.Rev < newest {
+	newest := r.Floor()
+	if checked < newest {
 		believed, err := rs.believeStale(tx, t, r, f, newest)
 		if err != nil || !believed {
 			return staleAnswer, err
@@ -121,9 +118,10 @@ func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 }
 
 // chain finds the commits that lead on from a fetched head. Older ones are in
-// it already; linked is false if a newer one does not follow.
-func chain(head store.Head, waiting []store.Commit) (last store.Head, replay []store.Commit, linked bool) {
-	last = head
+// it already; linked is false if a newer one does not follow. checked is the
+// newest rev of which the account has signed.
+func chain(head store.Head, waiting []store.Commit) (checked atproto.TID, replay []store.Commit, linked bool) {
+	last, checked := head, head.Rev
 	for _, c := range waiting {
 		switch {
 		case c.Head.Rev < last.Rev:
@@ -131,11 +129,14 @@ func chain(head store.Head, waiting []store.Commit) (last store.Head, replay []s
 		case c.Head.Rev == last.Rev && c.Head.CID == last.CID:
 			continue
 		case c.Head.Rev == last.Rev, c.Prev != last.Data && c.Head.Data != last.Data:
-			return last, nil, false
+			return checked, nil, false
 		}
 		last, replay = c.Head, append(replay, c)
+		if !c.Unchecked {
+			checked = c.Head.Rev
+		}
 	}
-	return last, replay, true
+	return checked, replay, true
 }
 
 // believeStale tells whether an answer older than what was seen is to be
@@ -172,7 +173,7 @@ func (rs *Resyncer) establish(tx *store.Tx, r *store.Repo, f *fetched, replay []
 
 // replay applies a buffered commit as the firehose path would have.
 func (rs *Resyncer) replay(tx *store.Tx, r *store.Repo, c store.Commit) error {
-	moved, err := tx.Advance(r, r.Head.Data, c.Head)
+	moved, err := tx.Advance(r, r.Head.Data, c.Head, c.Unchecked)
 	if err != nil {
 		return err
 	}
@@ -189,28 +190,41 @@ func (rs *Resyncer) replay(tx *store.Tx, r *store.Repo, c store.Commit) error {
 }
 
 // endAudit compares a repo in service with what its host serves. Only an answer
-// of the head's own rev says something about the rows; a newer one means that an
-// event was lost, an older one nothing.
+// of the head's own rev says something about the rows.
 func (rs *Resyncer) endAudit(tx *store.Tx, t *store.Task, r *store.Repo, f *fetched, known atproto.TID) (Outcome, error) {
 	if r.State != store.Synchronized {
 		return superseded, rs.supersede(tx, t, r)
 	}
+	reached := r.Reached(t.WantRev) && r.Head.Rev >= r.SeenRev
 	switch {
-	case f.head.Rev > r.Head.Rev, f.head.Rev == r.Head.Rev && f.head != *r.Head:
-		if err := tx.Desynchronize(r, store.Discontinuity); err != nil {
-			return "", err
+	case f.head == *r.Head:
+		return rs.endEqual(tx, t, r, f, known, reached)
+	case f.head.Rev < r.Head.Rev && !(r.Unchecked && f.head.Rev >= r.Floor()):
+		if reached && r.Proof != store.ProofClaim {
+			return confirmed, rs.done(tx, t, r) // the commit has arrived
 		}
-		return superseded, tx.Release(r, tx.Now())
-	case r.Head.Rev >= t.WantRev && r.Head.Rev >= r.SeenRev:
-		return confirmed, rs.done(tx, t, r) // the commit has arrived
-	case f.head.Rev < r.Head.Rev, f.head.Rev < r.SeenRev:
 		return staleAnswer, rs.again(tx, t, r, fmt.Errorf("its host serves rev %s, older than what was seen", f.head.Rev),
 			backoff(staleRetry, staleMost, t.Attempts))
+	case reached && f.head.Rev > r.Head.Rev && t.Attempts < inFlightTries:
+		// Its commit may be on its way. If not, the wish for it brings us back.
+		if err := tx.EnqueueSweep(r, tx.Now(), f.head.Rev); err != nil {
+			return "", err
+		}
+		return superseded, tx.Retry(r, store.Sweep, tx.Now().Add(store.SweepGrace), true, true)
 	}
-	// The host itself is where we are: what was heard of is not so, if it is the
-	// host.
-	if fresh, err := rs.fresh(tx, t, r); err != nil || !fresh {
-		return confirmed, err
+	if err := tx.Desynchronize(r, store.Discontinuity); err != nil {
+		return "", err
+	}
+	return superseded, tx.Release(r, tx.Now())
+}
+
+// endEqual: the host itself is where we are, so its tree is the proof of our rows.
+// What else was heard of is not so, if it is the host.
+func (rs *Resyncer) endEqual(tx *store.Tx, t *store.Task, r *store.Repo, f *fetched, known atproto.TID, reached bool) (Outcome, error) {
+	if !reached {
+		if fresh, err := rs.fresh(tx, t, r); err != nil || !fresh {
+			return confirmed, err
+		}
 	}
 	if err := rs.establish(tx, r, f, nil); err != nil {
 		return "", err

@@ -300,8 +300,11 @@ func (rs *Resyncer) done(tx *store.Tx, t *store.Task, r *store.Repo) error {
 			return err
 		}
 		return tx.Retry(r, store.IdentityCheck, tx.Now().Add(identitySecond), false, true)
-	case r.State == store.Synchronized && r.Head.Rev < t.WantRev:
+	case r.State == store.Synchronized && !r.Reached(t.WantRev):
 		return tx.Retry(r, store.Sweep, tx.Now().Add(backoff(2*store.SweepGrace, brokenMost, t.Attempts)), false, true)
+	}
+	if r.Proof == store.ProofClaim {
+		return tx.Retry(r, store.Prove, tx.Now().Add(claimRest), false, true)
 	}
 	return tx.Done(r)
 }

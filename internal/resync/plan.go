@@ -19,7 +19,7 @@ func plan(t *store.Task) store.Step {
 		return store.Fetch
 	case !t.Missing.IsZero():
 		return store.AskStatus // in service, but its host said that it has no such repo
-	case r.Head.Rev < t.WantRev:
+	case !r.Reached(t.WantRev), r.Proof == store.ProofClaim:
 		return store.Fetch
 	default:
 		return store.Nothing
@@ -61,6 +61,11 @@ const (
 	rotationRetries = 3
 	// doubtPause is the least time between two looks at one document.
 	doubtPause = 2 * time.Second
+	// inFlightTries is how often a head of the host that is newer than ours is taken
+	// for one whose commit is on its way, before the repo is taken out of service.
+	inFlightTries = 3
+	// claimRest is how long a claim rests before the next try to prove it.
+	claimRest = 10 * time.Minute
 	// A giant repo waits so long when another one is being fetched.
 	giantPause = time.Minute
 	// A host that failed so often in a row is left alone for a while.

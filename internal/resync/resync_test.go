@@ -957,7 +957,7 @@ func TestASweepIsHarmlessWhenTheCommitArrives(t *testing.T) {
 		return err
 	})
 	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if _, err := tx.Advance(r, before.Data, store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}); err != nil {
+		if _, err := tx.Advance(r, before.Data, store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}, false); err != nil {
 			return err
 		}
 		_, err := tx.Bear(r, []string{"com.example.late"}, store.SourceCommit)
@@ -1059,10 +1059,14 @@ func TestChain(t *testing.T) {
 	c := func(rev int64, from, to byte) store.Commit {
 		return store.Commit{Prev: atproto.Digest{from}, Head: at(rev, to)}
 	}
+	unchecked := func(c store.Commit) store.Commit {
+		c.Unchecked = true
+		return c
+	}
 	for _, tc := range []struct {
 		name    string
 		waiting []store.Commit
-		last    int64
+		checked int64
 		replay  int
 		linked  bool
 	}{
@@ -1073,10 +1077,11 @@ func TestChain(t *testing.T) {
 		{"the next ones", []store.Commit{c(4, 0, 1), c(6, 2, 3), c(7, 3, 4)}, 7, 2, true},
 		{"a hole", []store.Commit{c(6, 2, 3), c(8, 4, 5)}, 6, 1, false},
 		{"an empty commit of any origin", []store.Commit{c(6, 9, 2)}, 6, 1, true},
+		{"one that nobody may have signed", []store.Commit{c(6, 2, 3), unchecked(c(9, 3, 4))}, 6, 2, true},
 	} {
-		last, replay, linked := chain(at(5, 2), tc.waiting)
-		if int64(last.Rev) != tc.last || linked != tc.linked || (linked && len(replay) != tc.replay) {
-			t.Errorf("%s: last %d, %d to replay, linked %t", tc.name, last.Rev, len(replay), linked)
+		checked, replay, linked := chain(at(5, 2), tc.waiting)
+		if int64(checked) != tc.checked || linked != tc.linked || (linked && len(replay) != tc.replay) {
+			t.Errorf("%s: checked up to %d, %d to replay, linked %t", tc.name, checked, len(replay), linked)
 		}
 	}
 }

@@ -155,6 +155,8 @@ func invariants() []invariant {
 			bySQL((*db.Queries).CheckIdentities)},
 		{"queued", "an active repo that is not synchronized waits in the queue",
 			bySQL((*db.Queries).CheckQueued)},
+		{"claims", "a synchronized repo whose set is a claim waits in the queue for its proof",
+			bySQL((*db.Queries).CheckClaims)},
 		{"stale identities", "a repo whose identity is stale waits in the queue",
 			bySQL((*db.Queries).CheckStaleIdentities)},
 		{"resyncing", "a repo is resyncing only while a worker holds its row of the queue",

@@ -192,14 +192,17 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"DELETE FROM resync_queue WHERE repo_id = " + repo(2), []string{"queued", "resyncing"}, "not in the queue"},
 		{"UPDATE resync_queue SET claim = generation + 1 WHERE repo_id = " + repo(2), []string{"queue rows"}, "claim"},
 		{"UPDATE resync_queue SET priority = 6 WHERE repo_id = " + repo(3), []string{"queue rows"}, "priority 6, background 0"},
-		{"UPDATE resync_queue SET reason = 14 WHERE repo_id = " + repo(3), []string{"queue rows"}, "reason 14"},
+		{"UPDATE resync_queue SET reason = 15 WHERE repo_id = " + repo(3), []string{"queue rows"}, "reason 15"},
+		{"UPDATE repo SET proof = 4 WHERE id = " + repo(0), []string{"claims"}, did(0) + ": proof 4"},
 		{"UPDATE resync_buffer SET repo_id = " + repo(0), []string{"buffer"}, did(0) + ": rev 7, the repo is not resyncing"},
 		{"UPDATE resync_buffer SET cid = x'01'", []string{"buffer"}, "not 32 bytes"},
 		{"UPDATE resync_buffer SET present = '[', died = '{}'", []string{"buffer"}, "is no list"},
-		{series(maxBuffered) + "INSERT INTO resync_buffer SELECT repo_id, n + 8, prev, data, cid, present, died FROM resync_buffer, series", []string{"buffer"}, "the last of 257"},
+		{"UPDATE resync_buffer SET unchecked = 1", []string{"buffer"}, "its signature was not checked"},
+		{"UPDATE repo_head SET unchecked = 2 WHERE repo_id = " + repo(0), []string{"flags"}, "unchecked 2"},
+		{series(maxBuffered) + "INSERT INTO resync_buffer SELECT repo_id, n + 8, prev, data, cid, present, died, 0 FROM resync_buffer, series", []string{"buffer"}, "the last of 257"},
 		{"UPDATE membership SET repo_id = 99 WHERE " + row(0, "com.example.b"), []string{"orphans"}, "membership, repo 99: there is no such repo"},
 		{"UPDATE membership SET collection_id = 99 WHERE " + row(1, "com.example.b"), []string{"members", "orphans"}, "collection 99: there is no such collection"},
-		{"INSERT INTO repo_head VALUES (99, 1, zeroblob(32), zeroblob(32))", []string{"orphans"}, "repo_head, repo 99"},
+		{"INSERT INTO repo_head VALUES (99, 1, zeroblob(32), zeroblob(32), 0)", []string{"orphans"}, "repo_head, repo 99"},
 		{"UPDATE repo_status SET repo_id = 99", []string{"orphans"}, "repo_status, repo 99"},
 		{"UPDATE identity SET repo_id = 99 WHERE repo_id = " + repo(7), []string{"orphans"}, "identity, repo 99"},
 		{"UPDATE identity SET host_id = 99 WHERE repo_id = " + repo(7), []string{"orphans"}, "host 99: there is no such host"},
@@ -274,7 +277,7 @@ func TestADamagedFileIsFound(t *testing.T) {
 
 func TestAViolationShowsTheFirstRowsAndCountsAll(t *testing.T) {
 	path := filled(t)
-	raw(t, path, series(50)+"INSERT INTO repo_head SELECT n + 100, 1, zeroblob(32), zeroblob(32) FROM series")
+	raw(t, path, series(50)+"INSERT INTO repo_head SELECT n + 100, 1, zeroblob(32), zeroblob(32), 0 FROM series")
 	raw(t, path, series(2*namesAtOnce+50)+"INSERT INTO collection (nsid) SELECT 'bad' || n FROM series")
 	_, broken, err := reader(t, path).Check(t.Context())
 	if err != nil || len(broken) != 2 {

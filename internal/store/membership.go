@@ -256,6 +256,33 @@ func (tx *Tx) knownCollection(nsid string) (int64, error) {
 	return id, nil
 }
 
+// Set gives the collections of a repo's set, visible or not, in no order.
+func (tx *Tx) Set(r *Repo) ([]string, error) {
+	ids, err := tx.q.MembershipIDs(tx.ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	nsids := make([]string, len(ids))
+	for i, id := range ids {
+		if nsids[i], err = tx.nameOf(id); err != nil {
+			return nil, err
+		}
+	}
+	return nsids, nil
+}
+
+// nameOf gives the NSID of a collection's id.
+func (tx *Tx) nameOf(id int64) (string, error) {
+	if nsid, ok := tx.s.names[id]; ok {
+		return nsid, nil
+	}
+	nsid, err := tx.q.CollectionName(tx.ctx, id)
+	if err == nil {
+		tx.cacheNSID(nsid, id)
+	}
+	return nsid, err
+}
+
 func (tx *Tx) cacheNSID(nsid string, id int64) {
 	if len(tx.s.nsids)+len(tx.nsids) >= maxNSIDs {
 		return

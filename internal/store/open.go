@@ -27,7 +27,7 @@ const (
 	// applicationID marks the file: "rail" in ASCII.
 	applicationID = 0x7261696c
 	// schemaVersion is what schema.sql at the root describes.
-	schemaVersion = 1
+	schemaVersion = 2
 	// seqLeap is added to the birth counter at every start: a power cut or a
 	// restore may have taken back numbers that a client holds.
 	seqLeap = 1 << 24
@@ -70,6 +70,7 @@ type Store struct {
 	minute int64            // of the last row of seq_clock
 	reload bool             // a transaction failed: read seq again
 	nsids  map[string]int64 // ids of collections, committed ones only
+	names  map[int64]string // the same, the other way round
 
 	stopped atomic.Pointer[error] // why the writer has stopped
 }
@@ -81,6 +82,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		path:   cfg.Path,
 		now:    cfg.Now,
 		nsids:  make(map[string]int64),
+		names:  make(map[int64]string),
 		wakeup: make(chan struct{}, 1),
 	}
 	if s.now == nil {

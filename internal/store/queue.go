@@ -26,11 +26,14 @@ const (
 	Backfill
 	NotFoundAgain
 	Sweep
+	Prove
+	_ // operator
+	Audit
 )
 
 func (r Reason) String() string {
 	names := [...]string{"none", "discontinuity", "unprovable", "rotated", "sync", "reactivated", "identity",
-		"status", "first-sight", "backfill", "not-found", "sweep"}
+		"status", "first-sight", "backfill", "not-found", "sweep", "prove", "operator", "audit"}
 	if int(r) < len(names) {
 		return names[r]
 	}
@@ -49,7 +52,7 @@ const (
 
 func (r Reason) priority() int64 {
 	switch r {
-	case Discontinuity, Unprovable, Rotated:
+	case Discontinuity, Unprovable, Rotated, Audit:
 		return prioLive
 	case SyncEvent, Reactivated, IdentityCheck, StatusCheck:
 		return prioCheck
@@ -74,6 +77,10 @@ func (tx *Tx) Desynchronize(r *Repo, why Reason) error {
 		if err := tx.moveTo(r, Desynchronized); err != nil {
 			return err
 		}
+	}
+	if r.Unchecked { // its rev is no more than a hint
+		rev := int64(r.Head.Rev)
+		return tx.enqueue(r, why, tx.now, &rev)
 	}
 	return tx.Enqueue(r, why, tx.now)
 }
@@ -101,7 +108,7 @@ func (tx *Tx) enqueue(r *Repo, why Reason, notBefore time.Time, wantRev *int64) 
 	return tx.q.Enqueue(tx.ctx, db.EnqueueParams{
 		RepoID: r.ID, Reason: int64(why), Priority: why.priority(), Background: flag(why.priority() == prioBackground),
 		NotBefore: notBefore.UnixMicro(), WantRev: wantRev, AskStatus: flag(why == StatusCheck), Looks: looks, Now: tx.micros(),
-		Voids: flag(why != IdentityCheck && why != Sweep),
+		Voids: flag(why != IdentityCheck && why != Sweep && why != Prove),
 	})
 }
 

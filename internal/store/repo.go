@@ -52,6 +52,9 @@ type Identity struct {
 	FetchedAt time.Time
 	Stale     bool
 	CheckedAt time.Time // when the host was last asked for the account's status; zero = never
+	Sync11    bool      // the host has sent complete Sync 1.1 commits
+	// DescribeTrusted: the host's describeRepo was never caught with a wrong list.
+	DescribeTrusted bool
 }
 
 // URL is the base of requests to the host.
@@ -65,17 +68,20 @@ func (i *Identity) URL() string {
 // Repo is what the file knows of a repo. Methods of Tx that change a repo change
 // the value too.
 type Repo struct {
-	ID       int64
-	DID      string
-	State    State
-	Active   bool
-	Status   string
-	Proof    Proof       // 0 = never proven
-	SeenRev  atproto.TID // 0 = none
-	Head     *Head       // nil = unknown
-	Identity *Identity   // nil = never resolved
-	provenAt time.Time   // when it was last proven, also where that proof is void; zero = never
-	seq      int64       // of the listing, 0 = not visible
+	ID      int64
+	DID     string
+	State   State
+	Active  bool
+	Status  string
+	Proof   Proof       // 0 = never proven
+	SeenRev atproto.TID // 0 = none
+	Head    *Head       // nil = unknown
+	// Unchecked: the head's signature was not checked. Its set of collections is
+	// right, but its rev and CID are hearsay.
+	Unchecked bool
+	Identity  *Identity // nil = never resolved
+	provenAt  time.Time // when it was last proven, also where that proof is void; zero = never
+	seq       int64     // of the listing, 0 = not visible
 }
 
 // Visible tells whether the repo is listed.
@@ -118,11 +124,13 @@ func repoOf(row db.RepoByIDRow) *Repo {
 	}
 	if row.Rev != nil {
 		r.Head = &Head{Rev: atproto.TID(*row.Rev), Data: digest(row.Data), CID: digest(row.CID)}
+		r.Unchecked = deref(row.Unchecked) == 1
 	}
 	if row.HostID != nil {
 		r.Identity = &Identity{
 			Key: string(row.SigningKey), HostID: *row.HostID, Host: deref(row.Hostname),
 			Insecure: deref(row.Insecure) == 1, FetchedAt: time.UnixMicro(deref(row.FetchedAt)), Stale: deref(row.Stale) == 1,
+			Sync11: deref(row.Sync11) == 1, DescribeTrusted: trusted(row.DescribeTrust),
 		}
 		if row.CheckedAt != nil {
 			r.Identity.CheckedAt = time.UnixMicro(*row.CheckedAt)
@@ -130,6 +138,9 @@ func repoOf(row db.RepoByIDRow) *Repo {
 	}
 	return r
 }
+
+// trusted: nobody was caught yet.
+func trusted(describe *int64) bool { return describe == nil || *describe == 1 }
 
 func deref[T any](p *T) (v T) {
 	if p != nil {
@@ -157,14 +168,19 @@ func text(s string) *string {
 	return &s
 }
 
-// SigningKey gives the key that an account's commits are checked with, and
-// whether there is one. It reads on the pool.
-func (rx *Rx) SigningKey(did string) (string, bool, error) {
-	key, err := rx.q.SigningKey(rx.ctx, did)
+// SigningKey is what an account's commits are checked with.
+type SigningKey struct {
+	Key    string // multicodec prefix and compressed point; empty = none is known
+	HostID int64  // of the account
+}
+
+// SigningKey gives the key of an account. It reads on the pool.
+func (rx *Rx) SigningKey(did string) (SigningKey, error) {
+	row, err := rx.q.SigningKey(rx.ctx, did)
 	if errors.Is(err, sql.ErrNoRows) {
-		return "", false, nil
+		return SigningKey{}, nil
 	}
-	return string(key), err == nil, err
+	return SigningKey{Key: string(row.SigningKey), HostID: row.HostID}, err
 }
 
 // AddRepo makes the row of a DID that was never seen: a candidate.
@@ -176,14 +192,60 @@ func (tx *Tx) AddRepo(did string) (*Repo, error) {
 // Advance is the chain check: the head moves to head if the repo is
 // synchronized and active, its data is prev and its rev is older. It tells
 // whether the head moved.
-func (tx *Tx) Advance(r *Repo, prev atproto.Digest, head Head) (bool, error) {
+//
+// unchecked says that nobody looked at the signature. The rev of the last head
+// that was checked is then kept, because an unchecked one says nothing about how
+// old an answer of the host is.
+func (tx *Tx) Advance(r *Repo, prev atproto.Digest, head Head, unchecked bool) (bool, error) {
 	n, err := tx.q.AdvanceHead(tx.ctx, db.AdvanceHeadParams{
-		RepoID: r.ID, Prev: prev[:], Rev: int64(head.Rev), Data: head.Data[:], CID: head.CID[:],
+		RepoID: r.ID, Prev: prev[:], Rev: int64(head.Rev), Data: head.Data[:], CID: head.CID[:], Unchecked: flag(unchecked),
 	})
-	if n == 1 {
-		r.Head = &head
+	if err != nil || n == 0 {
+		return false, err
 	}
-	return n == 1, err
+	if unchecked && !r.Unchecked {
+		if err := tx.Saw(r, r.Head.Rev); err != nil {
+			return false, err
+		}
+	}
+	r.Head, r.Unchecked = &head, unchecked
+	return true, nil
+}
+
+// AdvanceSince is the weaker chain check of Sync 1.0, whose commits do not say
+// from which data they start: the head moves if it stands at rev since. The set
+// is the host's claim from then on, until it is proven again.
+func (tx *Tx) AdvanceSince(r *Repo, since atproto.TID, head Head) (bool, error) {
+	n, err := tx.q.AdvanceHeadSince(tx.ctx, db.AdvanceHeadSinceParams{
+		RepoID: r.ID, Since: int64(since), Rev: int64(head.Rev), Data: head.Data[:], CID: head.CID[:],
+	})
+	if err != nil || n == 0 {
+		return false, err
+	}
+	r.Head, r.Unchecked = &head, false
+	if r.Proof == ProofClaim {
+		return true, nil
+	}
+	r.Proof, r.provenAt = ProofClaim, tx.now
+	v, now := int64(ProofClaim), tx.micros()
+	return true, tx.q.SetProof(tx.ctx, db.SetProofParams{ID: r.ID, Proof: &v, Now: &now})
+}
+
+// Reached tells whether the head is where a rev that was heard of is, or beyond.
+// Of an unchecked head only its own rev is known to be in it.
+func (r *Repo) Reached(rev atproto.TID) bool {
+	if r.Head == nil {
+		return rev <= r.SeenRev
+	}
+	return rev <= r.Floor() || rev == r.Head.Rev
+}
+
+// Floor is the rev below which an answer of the host is older than what was seen.
+func (r *Repo) Floor() atproto.TID {
+	if r.Head == nil || r.Unchecked {
+		return r.SeenRev
+	}
+	return max(r.SeenRev, r.Head.Rev)
 }
 
 // Saw remembers the rev of a commit whose signature verified and which was not
@@ -275,7 +337,7 @@ func (tx *Tx) Forget(r *Repo) error {
 	if _, err := tx.dieAllBut(r, "[]"); err != nil {
 		return err
 	}
-	r.Head, r.SeenRev, r.Proof = nil, 0, 0
+	r.Head, r.Unchecked, r.SeenRev, r.Proof = nil, false, 0, 0
 	if err := tx.q.ForgetRepo(tx.ctx, r.ID); err != nil {
 		return err
 	}
@@ -300,7 +362,7 @@ func (tx *Tx) Establish(r *Repo, head Head, nsids []string, p Proof) (births, de
 		return 0, 0, err
 	}
 	first := r.provenAt.IsZero()
-	r.Head, r.State, r.Active, r.Status, r.SeenRev = &head, Synchronized, true, "", 0
+	r.Head, r.Unchecked, r.State, r.Active, r.Status, r.SeenRev = &head, false, Synchronized, true, "", 0
 	r.Proof, r.provenAt = p, tx.now
 	v, now := int64(p), tx.micros()
 	if err := tx.q.SetRepoProven(tx.ctx, db.SetRepoProvenParams{ID: r.ID, Proof: &v, Now: &now}); err != nil {
@@ -326,18 +388,21 @@ func (tx *Tx) ClearError(r *Repo) error { return tx.q.ClearRepoError(tx.ctx, r.I
 // another look. changed tells whether the key or
 // the host differs from what was known; it is false for a first resolution.
 func (tx *Tx) PutIdentity(r *Repo, key, host string, insecure bool) (changed bool, err error) {
-	hostID, err := tx.q.AddHost(tx.ctx, db.AddHostParams{Hostname: host, Insecure: flag(insecure)})
+	row, err := tx.q.AddHost(tx.ctx, db.AddHostParams{Hostname: host, Insecure: flag(insecure)})
 	if err != nil {
 		return false, err
 	}
-	fresh := Identity{Key: key, HostID: hostID, Host: host, Insecure: insecure, FetchedAt: tx.now}
+	fresh := Identity{
+		Key: key, HostID: row.ID, Host: host, Insecure: insecure, FetchedAt: tx.now,
+		Sync11: deref(row.Sync11) == 1, DescribeTrusted: trusted(row.DescribeTrust),
+	}
 	if old := r.Identity; old != nil {
-		changed = old.Key != key || old.HostID != hostID
+		changed = old.Key != key || old.HostID != row.ID
 		fresh.Stale, fresh.CheckedAt = old.Stale, old.CheckedAt
 	}
 	r.Identity = &fresh
 	return changed, tx.q.PutIdentity(tx.ctx, db.PutIdentityParams{
-		RepoID: r.ID, SigningKey: []byte(key), HostID: hostID, Now: tx.micros(),
+		RepoID: r.ID, SigningKey: []byte(key), HostID: row.ID, Now: tx.micros(),
 	})
 }
 

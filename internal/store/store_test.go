@@ -115,6 +115,62 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// TestAnOlderFileBecomesWhatANewOneIs takes a file of the first schema through the
+// migrations and compares it with a new one: tables with their columns, indexes,
+// triggers and views.
+func TestAnOlderFileBecomesWhatANewOneIs(t *testing.T) {
+	first, err := os.ReadFile("testdata/schema_v1.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := filepath.Join(t.TempDir(), "old.db")
+	d, err := sql.Open("sqlite", dsn(old))
+	if err != nil {
+		t.Fatal(err)
+	}
+	did := "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+	script := string(first) + fmt.Sprintf(`
+		PRAGMA application_id=%d; PRAGMA user_version=1;
+		INSERT INTO host (id, hostname) VALUES (1, 'pds.example.com');
+		INSERT INTO repo (id, did, state, seq, proof, proven_at) VALUES (1, '%s', 3, 1, 1, 1);
+		INSERT INTO identity (repo_id, signing_key, host_id, fetched_at)
+		VALUES (1, x'e7010279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798', 1, 1);
+		INSERT INTO repo_head (repo_id, rev, data, cid) VALUES (1, 5, zeroblob(32), zeroblob(32));
+		INSERT INTO meta VALUES (1, 'aaaaaaaaaaaaa', 2, 1, 'old', 'old');
+		INSERT INTO seq_clock VALUES (1, 1);`, applicationID, did)
+	if _, err := d.Exec(script); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, old)
+	sound(t, s.Reader)
+	var r *Repo
+	if err := s.View(t.Context(), func(rx *Rx) (err error) {
+		r, err = rx.RepoByDID(did)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if r.Unchecked || r.Head == nil || r.Head.Rev != 5 || !r.Visible() {
+		t.Errorf("the repo became %+v", r)
+	}
+	fresh := filepath.Join(t.TempDir(), "new.db")
+	open(t, fresh)
+	const shape = `
+		SELECT json_group_array(what) FROM (
+		  SELECT m.name || ': ' || c.name || ' ' || c.type || ' ' || c."notnull" || ' ' || coalesce(c.dflt_value, '') || ' ' || c.pk AS what
+		  FROM sqlite_schema m JOIN pragma_table_xinfo(m.name) c WHERE m.type = 'table'
+		  UNION ALL
+		  SELECT type || ' ' || name || ': ' || coalesce(sql, '') FROM sqlite_schema WHERE type <> 'table'
+		  ORDER BY 1)`
+	got, want := scalar[string](t, old, shape), scalar[string](t, fresh, shape)
+	if got != want {
+		t.Errorf("after the migrations:\n%s\na new file:\n%s", got, want)
+	}
+}
+
 func TestMigrationsLeadStepByStepToTheNewestVersion(t *testing.T) {
 	steps := fstest.MapFS{
 		"db/migrations/0002_more.sql": {Data: []byte("ALTER TABLE a ADD COLUMN c")},

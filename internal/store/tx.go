@@ -109,7 +109,7 @@ func (s *Store) committed(tx *Tx) {
 		s.seq, s.minute = tx.seq, tx.now.Unix()/60
 	}
 	for nsid, id := range tx.nsids {
-		s.nsids[nsid] = id
+		s.nsids[nsid], s.names[id] = id, nsid
 	}
 	for _, fn := range tx.after {
 		fn()

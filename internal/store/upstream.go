@@ -156,7 +156,7 @@ func (tx *Tx) compare(r *Repo, l Listed) error {
 			return err
 		}
 		return tx.Enqueue(r, StatusCheck, tx.now)
-	case (r.State == Synchronized || r.State == Resyncing) && (r.Head == nil || l.Rev > r.Head.Rev):
+	case (r.State == Synchronized || r.State == Resyncing) && (r.Head == nil || !r.Reached(l.Rev)):
 		// A fetch under way may have read an older tree; it stays good, and the rev
 		// is looked for at its end.
 		return tx.EnqueueSweep(r, tx.now.Add(SweepGrace), l.Rev)

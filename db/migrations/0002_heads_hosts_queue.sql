@@ -1,0 +1,40 @@
+-- What the second version of the schema adds.
+ALTER TABLE repo_head ADD COLUMN unchecked INTEGER NOT NULL DEFAULT 0 CHECK (unchecked IN (0, 1));
+ALTER TABLE resync_buffer ADD COLUMN unchecked INTEGER NOT NULL DEFAULT 0 CHECK (unchecked IN (0, 1));
+ALTER TABLE host ADD COLUMN watched_until INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX host_watched ON host (watched_until) WHERE watched_until > 0;
+
+DROP VIEW repo_info;
+CREATE VIEW repo_info AS
+  -- Everything about a repo, in words. Ask with WHERE did = '...'.
+  SELECT r.did,
+         CASE r.state WHEN 0 THEN 'candidate' WHEN 1 THEN 'desynchronized' WHEN 2 THEN 'resyncing'
+                      WHEN 3 THEN 'synchronized' ELSE 'not_found' END AS state,
+         r.active, r.status, r.seq > 0 AS visible,
+         CASE r.proof WHEN 1 THEN 'tree' WHEN 2 THEN 'probe' WHEN 3 THEN 'old-key' WHEN 4 THEN 'claim' END AS proof,
+         datetime(r.proven_at / 1000000, 'unixepoch') AS proven,
+         o.hostname AS host, hex(i.signing_key) AS signing_key, i.stale AS identity_stale,
+         h.rev, h.unchecked AS head_unchecked,
+         'f01711220' || lower(hex(h.data)) AS data, -- a valid CID, in base16
+         'f01711220' || lower(hex(h.cid)) AS "commit",
+         r.error, datetime(r.error_at / 1000000, 'unixepoch') AS error_time
+  FROM repo r
+  LEFT JOIN repo_head h ON h.repo_id = r.id
+  LEFT JOIN identity i ON i.repo_id = r.id
+  LEFT JOIN host o ON o.id = i.host_id;
+
+DROP VIEW resync_backlog;
+CREATE VIEW resync_backlog AS
+  -- Who waits to be looked at, and why?
+  SELECT r.did, q.priority, q.background, q.attempts,
+         CASE q.reason WHEN 1 THEN 'discontinuity' WHEN 2 THEN 'unprovable' WHEN 3 THEN 'rotated' WHEN 4 THEN 'sync'
+                       WHEN 5 THEN 'reactivated' WHEN 6 THEN 'identity' WHEN 7 THEN 'status' WHEN 8 THEN 'first-sight'
+                       WHEN 9 THEN 'backfill' WHEN 10 THEN 'not-found' WHEN 11 THEN 'sweep' WHEN 12 THEN 'prove'
+                       WHEN 13 THEN 'operator' ELSE 'audit' END AS reason,
+         datetime(q.not_before / 1000000, 'unixepoch') AS due,
+         q.claim IS NOT NULL AS claimed,
+         o.hostname AS host, r.error
+  FROM resync_queue q
+  JOIN repo r ON r.id = q.repo_id
+  LEFT JOIN identity i ON i.repo_id = q.repo_id
+  LEFT JOIN host o ON o.id = i.host_id;

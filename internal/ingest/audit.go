@@ -1,0 +1,65 @@
+package ingest
+
+import (
+	"railyard/internal/mst"
+	"railyard/internal/store"
+)
+
+// audit compares a repo's rows with what an applied commit shows of the whole
+// tree: the nodes that it carries hold some forty keys, of other collections too.
+// A collection that is seen and has no row, or one that has a row and cannot be
+// where it would have to be, proves a row wrong; the repo is then fetched. It costs
+// nothing but the comparison, so every commit is an audit of the index.
+func (c *court) audit(s *slot, r *store.Repo) error {
+	set, err := c.tx.Set(r)
+	if err != nil {
+		return err
+	}
+	wrong := contradiction(&s.proof.Shown, set)
+	if wrong == "" {
+		return nil
+	}
+	did, rev, claimed := r.DID, s.proof.Rev, r.Proof == store.ProofClaim
+	c.tx.AfterCommit(func() {
+		c.in.cfg.Metrics.AuditFailed()
+		c.in.cfg.Log.Error("a row of the index is wrong; its repo is fetched", "did", did, "rev", rev, "collection", wrong, "claim", claimed)
+	})
+	if claimed {
+		if err := c.tx.DistrustDescribe(r.Identity.HostID); err != nil {
+			return err
+		}
+	}
+	return c.tx.Desynchronize(r, store.Audit)
+}
+
+// contradiction finds a collection of which the stored set and the tree disagree,
+// or none.
+func contradiction(shown *mst.Outline, set []string) string {
+	held := 0
+	for _, nsid := range set {
+		switch shown.Presence(nsid) {
+		case mst.Absent:
+			return nsid
+		case mst.Present:
+			held++
+		}
+	}
+	if held == len(shown.Names()) {
+		return ""
+	}
+	for _, nsid := range shown.Names() {
+		if !contains(set, nsid) {
+			return string(nsid)
+		}
+	}
+	return ""
+}
+
+func contains(set []string, nsid []byte) bool {
+	for _, s := range set {
+		if s == string(nsid) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,134 @@
+package resync
+
+import (
+	"testing"
+
+	"railyard/internal/atproto"
+	"railyard/internal/store"
+)
+
+// claimed makes the repo's set a claim of these collections, which waits for its
+// proof.
+func (w *world) claimed(did string, collections []string) {
+	w.t.Helper()
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if _, _, err := tx.Establish(r, *r.Head, collections, store.ProofClaim); err != nil {
+			return err
+		}
+		return tx.Enqueue(r, store.Prove, tx.Now())
+	})
+}
+
+// A claim is proven by a fetch while the repo stays in service, right or wrong.
+func TestAClaimIsProvenInTheBackground(t *testing.T) {
+	for name, collections := range map[string][]string{
+		"a right one": nil,
+		"a wrong one": {"com.example.invented"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, did := filled(t)
+			if collections == nil {
+				truth, _ := w.net.Repo(did)
+				collections = truth.Collections
+			}
+			w.claimed(did, collections)
+			if st := w.stats(); st.Waiting != 0 {
+				t.Errorf("%d rows of the queue count as wrong", st.Waiting)
+			}
+			w.work()
+			w.settled(did)
+			if r := w.repo(did); r.Proof != store.ProofTree {
+				t.Errorf("proof %d", r.Proof)
+			}
+			if n := w.count("getRepo"); n != 1 {
+				t.Errorf("%d fetches", n)
+			}
+		})
+	}
+}
+
+// The host is ahead of us because a commit is on its way: the repo stays in
+// service, and the claim is proven once the commit has come.
+func TestAClaimIsNotProvenAgainstAnotherHead(t *testing.T) {
+	w, did := filled(t)
+	before, _ := w.net.Repo(did)
+	w.claimed(did, before.Collections)
+	if err := w.net.Create(did, "com.example.late/a"); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := w.net.Repo(did)
+	w.work()
+	if r := w.repo(did); r.State != store.Synchronized || r.Proof != store.ProofClaim {
+		t.Fatalf("state %s, proof %d", r.State, r.Proof)
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if _, err := tx.Advance(r, before.Data, store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}, false); err != nil {
+			return err
+		}
+		_, err := tx.Bear(r, []string{"com.example.late"}, store.SourceCommit)
+		return err
+	})
+	w.later(store.SweepGrace)
+	w.settled(did)
+	if r := w.repo(did); r.Proof != store.ProofTree {
+		t.Errorf("proof %d", r.Proof)
+	}
+}
+
+// The same, but the commit never comes: its event was lost, and the repo is wrong.
+func TestAProofFindsALostEvent(t *testing.T) {
+	w, did := filled(t)
+	before, _ := w.net.Repo(did)
+	w.claimed(did, before.Collections)
+	if err := w.net.Create(did, "com.example.lost/a"); err != nil {
+		t.Fatal(err)
+	}
+	w.work()
+	w.later(store.SweepGrace)
+	w.settled(did)
+	if r := w.repo(did); r.Proof != store.ProofTree {
+		t.Errorf("proof %d", r.Proof)
+	}
+}
+
+// A forged head that nobody looked at lies ahead of what the host serves. The host
+// is believed: a rev that nobody has signed makes no answer stale.
+func TestAForgedHeadDoesNotMakeTheHostStale(t *testing.T) {
+	for name, found := range map[string]func(w *world, did string){
+		"by a commit that contradicts it": func(w *world, did string) {
+			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+		},
+		"by a listing": func(w *world, did string) {
+			state, _ := w.net.Repo(did)
+			w.update(func(tx *store.Tx) error {
+				_, err := tx.AddListed([]store.Listed{{DID: did, Rev: state.Rev, Active: true}})
+				return err
+			})
+			w.later(store.SweepGrace)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, did := filled(t)
+			before, _ := w.net.Repo(did)
+			if err := w.net.Create(did, "com.example.hidden/a"); err != nil {
+				t.Fatal(err)
+			}
+			w.with(did, func(tx *store.Tx, r *store.Repo) error {
+				forged := store.Head{Rev: atproto.TIDAt(w.now) + 1<<20, Data: atproto.Digest{6}, CID: atproto.Digest{66}}
+				moved, err := tx.Advance(r, before.Data, forged, true)
+				if !moved {
+					t.Error("the head did not move")
+				}
+				return err
+			})
+			found(w, did)
+			w.work()
+			w.same(did, true)
+			if r := w.repo(did); r.State != store.Synchronized || r.Unchecked {
+				t.Errorf("state %s, unchecked %t", r.State, r.Unchecked)
+			}
+			w.later(brokenMost) // what the forged rev made us wish for is looked at, once
+			w.settled(did)
+		})
+	}
+}
