@@ -211,15 +211,3 @@ func TestSyntheticFramesDecodeUnlessTheyHoldTooManyOps(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkDecodeFrame(b *testing.B) {
-	frames := realFrames(b)
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		if f := event.Decode(frames[i%len(frames)]); f.Refusal != nil {
-			b.Fatal(f.Refusal)
-		}
-		i++
-	}
-}

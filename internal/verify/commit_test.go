@@ -109,27 +109,29 @@ func (a *account) commitOf(prev *atproto.Digest, root atproto.Digest, nodes [][]
 
 func (a *account) sign(data atproto.Digest) []byte {
 	a.t.Helper()
-	encode := func(sig []byte) []byte {
-		n := 5
-		if sig != nil {
-			n = 6
-		}
-		b := dagcbor.AppendMap(nil, n)
-		b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), testDID)
-		b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), a.rev.String())
-		if sig != nil {
-			b = dagcbor.AppendBytes(dagcbor.AppendText(b, "sig"), sig)
-		}
-		b = dagcbor.AppendLink(dagcbor.AppendText(b, "data"), data)
-		b = dagcbor.AppendNull(dagcbor.AppendText(b, "prev"))
-		return dagcbor.AppendInt(dagcbor.AppendText(b, "version"), 3)
-	}
 	if a.key == nil {
-		return encode(make([]byte, 64))
+		return encodeCommit(a.rev, data, make([]byte, 64))
 	}
-	sig, err := a.key.HashAndSign(encode(nil))
+	sig, err := a.key.HashAndSign(encodeCommit(a.rev, data, nil))
 	must(a.t, err)
-	return encode(sig)
+	return encodeCommit(a.rev, data, sig)
+}
+
+// encodeCommit encodes a commit of testDID, without "sig" where there is none.
+func encodeCommit(rev atproto.TID, data atproto.Digest, sig []byte) []byte {
+	n := 5
+	if sig != nil {
+		n = 6
+	}
+	b := dagcbor.AppendMap(nil, n)
+	b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), testDID)
+	b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), rev.String())
+	if sig != nil {
+		b = dagcbor.AppendBytes(dagcbor.AppendText(b, "sig"), sig)
+	}
+	b = dagcbor.AppendLink(dagcbor.AppendText(b, "data"), data)
+	b = dagcbor.AppendNull(dagcbor.AppendText(b, "prev"))
+	return dagcbor.AppendInt(dagcbor.AppendText(b, "version"), 3)
 }
 
 func carOf(root atproto.Digest, blocks ...[]byte) []byte {
