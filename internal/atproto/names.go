@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
 // MaxKeyLen is the longest legal key of a repo's tree: an NSID of 317 bytes, a
 // slash, a record key of 512.
-const MaxKeyLen = 317 + 1 + 512
+const MaxKeyLen = maxNSID + 1 + maxRkey
 
 // ErrName is wrapped by every refusal of a DID, an NSID or a path.
 var ErrName = errors.New("not valid")
@@ -19,32 +17,37 @@ var ErrName = errors.New("not valid")
 // characters and did:web of a host alone (spec: did). DIDs are compared byte
 // for byte; nothing is folded.
 func ParseDID(text string) (string, error) {
-	if _, err := syntax.ParseDID(text); err != nil {
-		return "", fmt.Errorf("did %q: %w: %w", clip(text), ErrName, err)
-	}
+	var why string
 	switch {
 	case strings.HasPrefix(text, "did:plc:"):
-		if len(text) != 32 || strings.Trim(text[8:], "abcdefghijklmnopqrstuvwxyz234567") != "" {
-			return "", fmt.Errorf("did %q: %w: a did:plc has 24 characters of a-z and 2-7", clip(text), ErrName)
+		if len(text) == 32 && all(text[8:], base32) {
+			return text, nil
 		}
+		why = "a did:plc has 24 characters of a-z and 2-7"
+	case len(text) > maxDID:
+		why = "too long"
 	case strings.HasPrefix(text, "did:web:"):
-		if strings.Contains(text[8:], ":") {
-			return "", fmt.Errorf("did %q: %w: atproto allows no path in a did:web", clip(text), ErrName)
+		if isWeb(text[8:]) {
+			return text, nil
 		}
+		why = "a did:web is that of a host, without a path"
 	default:
-		return "", fmt.Errorf("did %q: %w: only did:plc and did:web own repos", clip(text), ErrName)
+		why = "only did:plc and did:web own repos"
 	}
-	return text, nil
+	return "", fmt.Errorf("did %q: %w: %s", clip(text), ErrName, why)
 }
 
 // ParseNSID accepts the name of a collection. Case is kept: two spellings are
 // two collections, because they are two keys in the tree.
 func ParseNSID(text string) (string, error) {
-	if _, err := syntax.ParseNSID(text); err != nil {
-		return "", fmt.Errorf("nsid %q: %w: %w", clip(text), ErrName, err)
+	if !isNSID(text) {
+		return "", fmt.Errorf("nsid %q: %w", clip(text), ErrName)
 	}
 	return text, nil
 }
+
+// IsNSID is ParseNSID for bytes, without an error.
+func IsNSID(text []byte) bool { return isNSID(text) }
 
 // CollectionOf gives the collection of a tree key: what stands before its
 // slash. It is the one function that maps a key to a collection; it does not
@@ -68,8 +71,8 @@ func ParsePath(path string) (collection, rkey string, err error) {
 		return "", "", err
 	}
 	rkey = path[len(collection)+1:]
-	if _, err := syntax.ParseRecordKey(rkey); err != nil {
-		return "", "", fmt.Errorf("path %q: %w: %w", clip(path), ErrName, err)
+	if !isRkey(rkey) {
+		return "", "", fmt.Errorf("path %q: %w: its record key", clip(path), ErrName)
 	}
 	return collection, rkey, nil
 }

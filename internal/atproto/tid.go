@@ -3,9 +3,8 @@ package atproto
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"time"
-
-	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
 // TID is a rev as its 63-bit integer: the order of the integers is that of the
@@ -16,22 +15,36 @@ type TID int64
 // ParseTID reads the thirteen-character form. The highest of the 64 bits must be
 // zero (spec: tid); the grammar alone lets it pass.
 func ParseTID(text string) (TID, error) {
-	t, err := syntax.ParseTID(text)
-	if err != nil {
-		return 0, fmt.Errorf("rev %q: %w", clip(text), err)
+	v, ok := tidValue(text)
+	if !ok || v > math.MaxInt64 {
+		return 0, tidError(text, ok)
 	}
-	n := t.Integer()
-	if n > math.MaxInt64 {
-		return 0, fmt.Errorf("rev %q: its highest bit is set", clip(text))
+	return TID(v), nil
+}
+
+// tidError quotes the text by itself, so that a caller's conversion to a string
+// stays off the heap.
+func tidError(text string, grammatical bool) error {
+	quoted := strconv.Quote(clip(text))
+	if grammatical {
+		return fmt.Errorf("rev %s: its highest bit is set", quoted)
 	}
-	return TID(n), nil
+	return fmt.Errorf("rev %s: not a TID", quoted)
 }
 
 // TIDAt is the first TID of a microsecond.
 func TIDAt(t time.Time) TID { return TID(t.UnixMicro() << 10) }
 
 // String is the thirteen-character form.
-func (t TID) String() string { return string(syntax.NewTIDFromInteger(uint64(t))) }
+func (t TID) String() string {
+	var text [tidLen]byte
+	v := uint64(t) &^ (1 << 63)
+	for i := tidLen - 1; i >= 0; i-- {
+		text[i] = tidAlphabet[v&31]
+		v >>= 5
+	}
+	return string(text[:])
+}
 
 // Time is what the TID claims, to the microsecond.
 func (t TID) Time() time.Time { return time.UnixMicro(int64(t) >> 10) }
