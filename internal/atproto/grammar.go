@@ -64,10 +64,10 @@ const (
 	maxDID     = 2048
 )
 
-// isNSID tells whether s is an NSID (spec: nsid): three segments or more, of
-// which the first begins with a letter and the last is a letter and then letters
-// and digits; a segment neither begins nor ends with a hyphen.
-func isNSID[T text](s T) bool {
+// IsNSID is ParseNSID without an error: three segments or more, of which the
+// first begins with a letter and the last is a letter and then letters and
+// digits; a segment neither begins nor ends with a hyphen (spec: nsid).
+func IsNSID[T text](s T) bool {
 	if len(s) > maxNSID || len(s) == 0 || classes[s[0]]&letter == 0 {
 		return false
 	}

@@ -13,8 +13,8 @@ import (
 func agree(t *testing.T, s string) {
 	t.Helper()
 	_, err := syntax.ParseNSID(s)
-	if want := err == nil; isNSID(s) != want || IsNSID([]byte(s)) != want {
-		t.Errorf("%q is an NSID: %t, reference %v", s, isNSID(s), err)
+	if want := err == nil; IsNSID(s) != want || IsNSID([]byte(s)) != want {
+		t.Errorf("%q is an NSID: %t, reference %v", s, IsNSID(s), err)
 	}
 	_, err = syntax.ParseRecordKey(s)
 	if isRkey(s) != (err == nil) {

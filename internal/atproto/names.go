@@ -40,14 +40,11 @@ func ParseDID(text string) (string, error) {
 // ParseNSID accepts the name of a collection. Case is kept: two spellings are
 // two collections, because they are two keys in the tree.
 func ParseNSID(text string) (string, error) {
-	if !isNSID(text) {
+	if !IsNSID(text) {
 		return "", fmt.Errorf("nsid %q: %w", clip(text), ErrName)
 	}
 	return text, nil
 }
-
-// IsNSID is ParseNSID for bytes, without an error.
-func IsNSID(text []byte) bool { return isNSID(text) }
 
 // CollectionOf gives the collection of a tree key: what stands before its
 // slash. It is the one function that maps a key to a collection; it does not

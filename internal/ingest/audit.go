@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"slices"
+
 	"railyard/internal/mst"
 	"railyard/internal/store"
 )
@@ -15,7 +17,7 @@ func (c *court) audit(s *slot, r *store.Repo) error {
 	if err != nil {
 		return err
 	}
-	wrong := contradiction(&s.proof.Shown, set)
+	wrong := contradiction(s.proof.Shown, set)
 	if wrong == "" {
 		return nil
 	}
@@ -34,32 +36,16 @@ func (c *court) audit(s *slot, r *store.Repo) error {
 
 // contradiction finds a collection of which the stored set and the tree disagree,
 // or none.
-func contradiction(shown *mst.Outline, set []string) string {
-	held := 0
+func contradiction(shown mst.Outline, set []string) string {
 	for _, nsid := range set {
-		switch shown.Presence(nsid) {
-		case mst.Absent:
+		if shown.Presence(nsid) == mst.Absent {
 			return nsid
-		case mst.Present:
-			held++
 		}
 	}
-	if held == len(shown.Names()) {
-		return ""
-	}
-	for _, nsid := range shown.Names() {
-		if !contains(set, nsid) {
-			return string(nsid)
+	for nsid := range shown.Names() {
+		if !slices.Contains(set, nsid) {
+			return nsid
 		}
 	}
 	return ""
-}
-
-func contains(set []string, nsid []byte) bool {
-	for _, s := range set {
-		if s == string(nsid) {
-			return true
-		}
-	}
-	return false
 }

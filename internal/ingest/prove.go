@@ -73,6 +73,10 @@ func (in *Ingest) prove(ctx context.Context) {
 		// says beside the births and deaths.
 		s.frame.Event = nil
 		s.proof.Born, s.proof.BirthUnknown, s.proof.Collections = nil, nil, nil
+		if since := s.proof.Since; since != nil { // it lies within the event
+			rev := *since
+			s.proof.Since = &rev
+		}
 		in.memory.Release(s.size)
 		close(s.done)
 	}

@@ -2,6 +2,7 @@ package mst
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 
 	"railyard/internal/atproto"
@@ -20,43 +21,56 @@ type Source interface {
 // (spec: repository). The tree and its view keep slices of the blocks. An absent
 // root is one gap.
 func Load(root atproto.Digest, src Source) (*Tree, *View, error) {
-	if root == atproto.EmptyTree {
-		return New(), &View{gaps: make([]bool, 1)}, nil
-	}
-	l := newLoader(src)
-	tree := &Tree{root: &node{digest: root, height: unknownHeight}}
-	if err := l.root(tree.root); err != nil {
-		return nil, nil, err
-	}
-	if err := l.checkGaps(); err != nil {
-		return nil, nil, err
-	}
-	return tree, l.view, nil
+	return new(Loader).Load(root, src)
 }
 
-type loader struct {
+// Loader loads one tree after the other into the same memory. The zero Loader is
+// ready.
+type Loader struct {
+	tree    Tree
+	view    View
 	src     Source
-	view    *View
 	raw     rawNode
 	arena   []byte  // of the compressed keys
 	nodes   []node  // to take nodes from
 	entries []entry // to take entries from
 	visited int
 	hidden  []*node
+	sorted  []uint64
 }
 
-// newLoader takes at once what the tree of a usual commit needs: 40 keys.
-func newLoader(src Source) *loader {
-	return &loader{
-		src:    src,
-		view:   &View{keys: make([]Key, 0, 64), gaps: make([]bool, 1, 65)},
-		raw:    rawNode{entries: make([]rawEntry, 0, 16)},
-		arena:  make([]byte, 0, 2048),
-		hidden: make([]*node, 0, 48),
+// Load is like the function Load. The tree and the view that it gives are good
+// until the next call.
+func (l *Loader) Load(root atproto.Digest, src Source) (*Tree, *View, error) {
+	l.reset(src)
+	if root == atproto.EmptyTree {
+		return &l.tree, &l.view, nil
 	}
+	l.tree.root = l.stub(root, unknownHeight)
+	if err := l.root(l.tree.root); err != nil {
+		return nil, nil, err
+	}
+	if err := l.checkGaps(); err != nil {
+		return nil, nil, err
+	}
+	return &l.tree, &l.view, nil
 }
 
-func (l *loader) root(n *node) error {
+// reset takes the memory back. At first it is what the tree of a usual commit
+// needs: 40 keys and as many children.
+func (l *Loader) reset(src Source) {
+	if l.view.keys == nil {
+		l.view = View{keys: make([]Key, 0, 64), gaps: make([]bool, 0, 65)}
+		l.arena = make([]byte, 0, 2048)
+	}
+	l.src, l.visited = src, 0
+	l.tree = Tree{scratch: l.tree.scratch}
+	l.view = View{keys: l.view.keys[:0], gaps: append(l.view.gaps[:0], false)}
+	l.arena, l.nodes, l.entries = l.arena[:0], l.nodes[:0], l.entries[:0]
+	l.hidden = l.hidden[:0]
+}
+
+func (l *Loader) root(n *node) error {
 	present, err := l.parse(n)
 	if err != nil || !present {
 		return err
@@ -65,11 +79,11 @@ func (l *loader) root(n *node) error {
 	if err != nil {
 		return err
 	}
-	return l.fill(n, height, nil, nil)
+	return l.fill(n, height, 1, nil, nil)
 }
 
 // parse reads the block of n into l.raw, or makes n a gap.
-func (l *loader) parse(n *node) (present bool, err error) {
+func (l *Loader) parse(n *node) (present bool, err error) {
 	block, ok := l.src.Block(n.digest)
 	if !ok {
 		if n.digest == atproto.EmptyTree {
@@ -87,35 +101,32 @@ func (l *loader) parse(n *node) (present bool, err error) {
 	return true, err
 }
 
-// fill makes n from l.raw and loads its children in the order of the keys.
-func (l *loader) fill(n *node, height int, lo, hi []byte) error {
-	if err := check(&l.raw, height, lo, hi); err != nil {
+// fill makes n from l.raw and loads its children in the order of the keys. The
+// depths of the first keys, known of them, are known already.
+func (l *Loader) fill(n *node, height, known int, lo, hi []byte) error {
+	if err := check(&l.raw, height, known, lo, hi); err != nil {
 		return err
 	}
 	n.height = int8(height)
-	n.left = l.stub(l.raw.left, height-1)
+	n.left = l.child(l.raw.left, height-1)
 	n.entries = l.take(len(l.raw.entries))
-	for i, e := range l.raw.entries {
-		n.entries[i] = entry{key: e.key, value: e.value, right: l.stub(e.right, height-1)}
+	for i := range l.raw.entries {
+		e := &l.raw.entries[i]
+		n.entries[i] = entry{key: e.key, value: e.value, right: l.child(e.right, height-1)}
 	}
-	for slot := range len(n.entries) + 1 {
-		below, above := lo, hi
-		if slot > 0 {
-			e := &n.entries[slot-1]
-			l.view.addKey(e.key, e.value)
-			below = e.key
-		}
-		if slot < len(n.entries) {
-			above = n.entries[slot].key
-		}
-		if err := l.child(n.kid(slot), below, above); err != nil {
+	kid, below := n.left, lo
+	for i := range n.entries {
+		e := &n.entries[i]
+		if err := l.descend(kid, below, e.key); err != nil {
 			return err
 		}
+		l.view.addKey(e.key, e.value)
+		kid, below = e.right, e.key
 	}
-	return nil
+	return l.descend(kid, below, hi)
 }
 
-func (l *loader) child(n *node, lo, hi []byte) error {
+func (l *Loader) descend(n *node, lo, hi []byte) error {
 	if n == nil {
 		return nil
 	}
@@ -123,24 +134,29 @@ func (l *loader) child(n *node, lo, hi []byte) error {
 	if err != nil || !present {
 		return err
 	}
-	return l.fill(n, int(n.height), lo, hi)
+	return l.fill(n, int(n.height), 0, lo, hi)
 }
 
-// stub makes the node of a link, nil for null.
-func (l *loader) stub(link []byte, height int) *node {
+// child makes the node of a link, nil for null.
+func (l *Loader) child(link []byte, height int) *node {
 	if link == nil {
 		return nil
 	}
+	return l.stub(digestOf(link), height)
+}
+
+// stub makes a node of which only the digest and the level are known.
+func (l *Loader) stub(digest atproto.Digest, height int) *node {
 	if len(l.nodes) == cap(l.nodes) {
-		l.nodes = make([]node, 0, 64)
+		l.nodes = make([]node, 0, max(64, 2*cap(l.nodes)))
 	}
-	l.nodes = append(l.nodes, node{digest: digestOf(link), height: int8(height)})
+	l.nodes = append(l.nodes, node{digest: digest, height: int8(height)})
 	return &l.nodes[len(l.nodes)-1]
 }
 
-func (l *loader) take(n int) []entry {
+func (l *Loader) take(n int) []entry {
 	if cap(l.entries)-len(l.entries) < n {
-		l.entries = make([]entry, 0, max(64, n))
+		l.entries = make([]entry, 0, max(64, n, 2*cap(l.entries)))
 	}
 	at := len(l.entries)
 	l.entries = l.entries[:at+n]
@@ -148,8 +164,23 @@ func (l *loader) take(n int) []entry {
 }
 
 // checkGaps refuses a tree in which one absent node stands in two places: it
-// holds at least one key, which cannot be in both.
-func (l *loader) checkGaps() error {
+// holds at least one key, which cannot be in both. The first bytes of the
+// digests tell nearly always that there is none.
+func (l *Loader) checkGaps() error {
+	l.sorted = l.sorted[:0]
+	for _, n := range l.hidden {
+		l.sorted = append(l.sorted, binary.NativeEndian.Uint64(n.digest[:]))
+	}
+	slices.Sort(l.sorted)
+	for i := 1; i < len(l.sorted); i++ {
+		if l.sorted[i] == l.sorted[i-1] {
+			return l.compareGaps()
+		}
+	}
+	return nil
+}
+
+func (l *Loader) compareGaps() error {
 	slices.SortFunc(l.hidden, func(a, b *node) int { return bytes.Compare(a.digest[:], b.digest[:]) })
 	for i := 1; i < len(l.hidden); i++ {
 		if l.hidden[i].digest == l.hidden[i-1].digest {

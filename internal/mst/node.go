@@ -36,6 +36,14 @@ type rawEntry struct {
 // It enforces the rules that one node shows by itself: exact fields, full
 // compression, keys not empty and strictly increasing, the limits.
 func parse(block []byte, out *rawNode, arena []byte) ([]byte, error) {
+	if arena, ok := parseUsual(block, out, arena); ok {
+		return arena, nil
+	}
+	return parseStrict(block, out, arena)
+}
+
+// parseStrict is parse for nodes of any shape, and knows what is wrong.
+func parseStrict(block []byte, out *rawNode, arena []byte) ([]byte, error) {
 	out.left, out.entries = nil, out.entries[:0]
 	r := dagcbor.NewReader(block)
 	if n := r.Map(); n != 2 {
@@ -141,8 +149,8 @@ func link(r *dagcbor.Reader) []byte {
 // digestOf takes the digest out of a link that parse has checked.
 func digestOf(link []byte) atproto.Digest { return atproto.Digest(link[4:]) }
 
-// rootHeight is the height of a root, which its keys tell. A root without keys
-// is only legal as the empty tree's, which is known by its digest.
+// rootHeight is the height of a root, which its first key tells. A root without
+// keys is only legal as the empty tree's, which is known by its digest.
 func rootHeight(n *rawNode) (int, error) {
 	if len(n.entries) == 0 {
 		return 0, invalid("a root without keys")
@@ -156,8 +164,9 @@ func rootHeight(n *rawNode) (int, error) {
 
 // check enforces the rules that a node obeys in its place: all keys of its
 // height and strictly between the bounds of its parents (nil: none), no child
-// below the bottom, not empty.
-func check(n *rawNode, height int, lo, hi []byte) error {
+// below the bottom, not empty. The depths of the first keys, known of them, are
+// known already.
+func check(n *rawNode, height, known int, lo, hi []byte) error {
 	if len(n.entries) == 0 && n.left == nil {
 		return invalid("a node without key and child")
 	}
@@ -168,6 +177,9 @@ func check(n *rawNode, height int, lo, hi []byte) error {
 		e := &n.entries[i]
 		if height == 0 && e.right != nil {
 			return invalid("a child below depth 0")
+		}
+		if i < known {
+			continue
 		}
 		if d := Depth(e.key); d != height {
 			return invalid("key %q of depth %d in a node of depth %d", clip(e.key), d, height)

@@ -95,7 +95,7 @@ func (t *Tree) digest(n *node) atproto.Digest {
 		return n.digest
 	}
 	for i := range len(n.entries) + 1 {
-		if c := n.kid(i); c != nil {
+		if c := n.kid(i); c != nil && c.changed {
 			t.digest(c)
 		}
 	}
@@ -109,25 +109,23 @@ func (t *Tree) digest(n *node) atproto.Digest {
 
 // encode appends the node's block. The digests of its children must be good.
 func (n *node) encode(b []byte) []byte {
-	b = dagcbor.AppendText(dagcbor.AppendMap(b, 2), "e")
-	b = dagcbor.AppendArray(b, len(n.entries))
+	b = dagcbor.AppendArray(append(b, nodeHead...), len(n.entries))
 	var prev []byte
 	for i := range n.entries {
 		e := &n.entries[i]
 		shared := commonPrefix(prev, e.key)
-		b = dagcbor.AppendText(dagcbor.AppendMap(b, 4), "k")
-		b = dagcbor.AppendBytes(b, e.key[shared:])
-		b = dagcbor.AppendInt(dagcbor.AppendText(b, "p"), int64(shared))
-		b = appendChild(dagcbor.AppendText(b, "t"), e.right)
-		b = dagcbor.AppendCID(dagcbor.AppendText(b, "v"), e.value)
+		b = dagcbor.AppendBytes(append(b, entryHead...), e.key[shared:])
+		b = dagcbor.AppendInt(append(b, "\x61p"...), int64(shared))
+		b = appendChild(append(b, "\x61t"...), e.right)
+		b = dagcbor.AppendCID(append(b, "\x61v"...), e.value)
 		prev = e.key
 	}
-	return appendChild(dagcbor.AppendText(b, "l"), n.left)
+	return appendChild(append(b, "\x61l"...), n.left)
 }
 
 func appendChild(b []byte, n *node) []byte {
 	if n == nil {
 		return dagcbor.AppendNull(b)
 	}
-	return dagcbor.AppendLink(b, n.digest)
+	return append(append(b, linkHead...), n.digest[:]...)
 }

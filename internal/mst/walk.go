@@ -52,7 +52,7 @@ func (w *walker) root(root atproto.Digest) error {
 		return err
 	}
 	w.stats.Height = height
-	return w.node(top, height, nil, nil)
+	return w.node(top, height, 1, nil, nil)
 }
 
 func (w *walker) parse(d atproto.Digest, into *level) (err error) {
@@ -65,8 +65,8 @@ func (w *walker) parse(d atproto.Digest, into *level) (err error) {
 	return err
 }
 
-func (w *walker) node(l *level, height int, lo, hi []byte) error {
-	if err := check(&l.raw, height, lo, hi); err != nil {
+func (w *walker) node(l *level, height, known int, lo, hi []byte) error {
+	if err := check(&l.raw, height, known, lo, hi); err != nil {
 		return err
 	}
 	entries := l.raw.entries
@@ -98,5 +98,5 @@ func (w *walker) child(link []byte, height int, lo, hi []byte) error {
 	if err := w.parse(digestOf(link), l); err != nil {
 		return err
 	}
-	return w.node(l, height, lo, hi)
+	return w.node(l, height, 0, lo, hi)
 }

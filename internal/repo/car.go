@@ -36,7 +36,8 @@ func MessageLimits() CARLimits { return CARLimits{Bytes: 2_000_000, Blocks: 16_3
 type CAR struct {
 	root   atproto.Digest
 	blocks []Block
-	sorted []int32 // indexes of blocks by digest, once there are many
+	tags   []uint64 // the first eight bytes of each block's digest
+	sorted []int32  // indexes of blocks by digest, once there are many
 }
 
 // Block is one block of a CAR.
@@ -52,35 +53,51 @@ const fewBlocks = 24
 // ParseCAR reads a CAR v1. Order is free, duplicates, orphans and further roots
 // are tolerated (spec: repository). Reasons: BadCAR, BadBlock.
 func ParseCAR(b []byte, lim CARLimits) (*CAR, error) {
+	car := new(CAR)
+	if err := car.Parse(b, lim); err != nil {
+		return nil, err
+	}
+	return car, nil
+}
+
+// Parse is ParseCAR into c, of which it reuses the memory.
+func (c *CAR) Parse(b []byte, lim CARLimits) error {
 	if len(b) > lim.Bytes {
-		return nil, refusal.New(refusal.BadCAR, "%d bytes, at most %d", len(b), lim.Bytes)
+		return refusal.New(refusal.BadCAR, "%d bytes, at most %d", len(b), lim.Bytes)
 	}
 	header, rest, err := section(b, maxHeader)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	car := &CAR{}
-	if car.root, err = parseHeader(header); err != nil {
-		return nil, err
+	c.blocks, c.tags = c.blocks[:0], c.tags[:0]
+	if c.root, err = parseHeader(header); err != nil {
+		return err
 	}
-	car.blocks = make([]Block, 0, min(lim.Blocks, len(rest)/400+8))
+	if c.blocks == nil {
+		n := min(lim.Blocks, len(rest)/400+8)
+		c.blocks, c.tags = make([]Block, 0, n), make([]uint64, 0, n)
+	}
 	for len(rest) > 0 {
 		var data []byte
 		if data, rest, err = section(rest, MaxBlock); err != nil {
-			return nil, err
+			return err
 		}
-		if len(car.blocks) == lim.Blocks {
-			return nil, refusal.New(refusal.BadCAR, "more than %d blocks", lim.Blocks)
+		if len(c.blocks) == lim.Blocks {
+			return refusal.New(refusal.BadCAR, "more than %d blocks", lim.Blocks)
 		}
 		block, err := checkBlock(data)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		car.blocks = append(car.blocks, block)
+		c.blocks = append(c.blocks, block)
+		c.tags = append(c.tags, tagOf(&block.Digest))
 	}
-	car.index()
-	return car, nil
+	c.index()
+	return nil
 }
+
+// tagOf is what a scan compares first.
+func tagOf(d *atproto.Digest) uint64 { return binary.NativeEndian.Uint64(d[:]) }
 
 // section takes one length-prefixed part from the front of b.
 func section(b []byte, most int) (data, rest []byte, err error) {
@@ -98,8 +115,23 @@ func section(b []byte, most int) (data, rest []byte, err error) {
 	return b[:n:n], b[n:], nil
 }
 
+// The header of nearly every CAR, around its one root.
+const (
+	usualHeader    = "\xa2\x65roots\x81\xd8\x2a\x58\x25\x00\x01\x71\x12\x20"
+	usualHeaderEnd = "\x67version\x01"
+)
+
 // parseHeader gives the first root; others have no meaning (spec: repository).
 func parseHeader(header []byte) (atproto.Digest, error) {
+	const end = len(usualHeader) + len(atproto.Digest{})
+	if len(header) == end+len(usualHeaderEnd) &&
+		string(header[:len(usualHeader)]) == usualHeader && string(header[end:]) == usualHeaderEnd {
+		return atproto.Digest(header[len(usualHeader):end]), nil
+	}
+	return parseAnyHeader(header)
+}
+
+func parseAnyHeader(header []byte) (atproto.Digest, error) {
 	var root atproto.Digest
 	r := dagcbor.NewReader(header)
 	if n := r.Map(); n != 2 {
@@ -150,12 +182,12 @@ func checkBlock(section []byte) (Block, error) {
 }
 
 func (c *CAR) index() {
+	c.sorted = c.sorted[:0]
 	if len(c.blocks) <= fewBlocks {
 		return
 	}
-	c.sorted = make([]int32, len(c.blocks))
-	for i := range c.sorted {
-		c.sorted[i] = int32(i)
+	for i := range c.blocks {
+		c.sorted = append(c.sorted, int32(i))
 	}
 	slices.SortFunc(c.sorted, func(a, b int32) int {
 		return c.blocks[a].compare(c.blocks[b].Digest, c.blocks[b].Codec)
@@ -190,9 +222,10 @@ func (c *CAR) BlockOf(cid []byte) ([]byte, bool) {
 }
 
 func (c *CAR) find(d atproto.Digest, codec byte) ([]byte, bool) {
-	if c.sorted == nil {
-		for i := range c.blocks {
-			if b := &c.blocks[i]; b.Digest == d && b.Codec == codec {
+	if len(c.blocks) <= fewBlocks {
+		want := tagOf(&d)
+		for i, tag := range c.tags {
+			if b := &c.blocks[i]; tag == want && b.Digest == d && b.Codec == codec {
 				return b.Data, true
 			}
 		}

@@ -25,9 +25,10 @@ type Commit struct {
 	Sig  []byte
 
 	block    []byte
-	fields   int // pairs in the block's map
-	pairs    int // offset of the first pair
-	sigStart int // offsets of the pair "sig"
+	message  []byte // memory of unsigned
+	fields   int    // pairs in the block's map
+	pairs    int    // offset of the first pair
+	sigStart int    // offsets of the pair "sig"
 	sigEnd   int
 }
 
@@ -48,20 +49,30 @@ const (
 // ParseCommit reads a commit block. Fields that it does not know are checked to
 // be DAG-CBOR and stay part of the signed bytes. Reason: BadCommit.
 func ParseCommit(block []byte) (*Commit, error) {
-	c := &Commit{block: block}
+	c := new(Commit)
+	if err := c.Parse(block, atproto.DigestOf(block), ""); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Parse is ParseCommit into c, of which it reuses the memory, for a block whose
+// digest is known. A commit of the account that is expected, if one is, keeps
+// that text as its DID instead of a copy of its own.
+func (c *Commit) Parse(block []byte, digest atproto.Digest, expected string) error {
+	*c = Commit{CID: digest, DID: expected, block: block, message: c.message}
 	r := dagcbor.NewReader(block)
 	seen, err := c.read(&r)
 	if e := r.End(); e != nil {
-		return nil, refusal.New(refusal.BadCommit, "%w", e)
+		return refusal.New(refusal.BadCommit, "%w", e)
 	}
 	if err != nil {
-		return nil, refusal.New(refusal.BadCommit, "%w", err)
+		return refusal.New(refusal.BadCommit, "%w", err)
 	}
 	if seen != allFields {
-		return nil, refusal.New(refusal.BadCommit, "a field of version 3 is absent")
+		return refusal.New(refusal.BadCommit, "a field of version 3 is absent")
 	}
-	c.CID = atproto.DigestOf(block)
-	return c, nil
+	return nil
 }
 
 // read reads all pairs; what it returns as an error is well-formed but wrong.
@@ -88,15 +99,15 @@ func (c *Commit) readField(r *dagcbor.Reader, key []byte) (field, error) {
 	var err error
 	switch string(key) {
 	case "did":
-		did := r.String()
-		if r.Err() == nil {
-			c.DID, err = atproto.ParseDID(did)
+		did := r.Text()
+		if r.Err() == nil && (c.DID == "" || string(did) != c.DID) {
+			c.DID, err = atproto.ParseDID(string(did))
 		}
 		return fieldDID, err
 	case "rev":
-		rev := r.String()
+		rev := r.Text()
 		if r.Err() == nil {
-			c.Rev, err = atproto.ParseTID(rev)
+			c.Rev, err = atproto.ParseTID(string(rev))
 		}
 		return fieldRev, err
 	case "sig":
@@ -139,8 +150,8 @@ func (c *Commit) Verify(key atcrypto.PublicKey) error {
 // unsigned is the block without the pair "sig". The block is canonical, so what
 // remains is too.
 func (c *Commit) unsigned() []byte {
-	b := make([]byte, 0, len(c.block))
-	b = dagcbor.AppendMap(b, c.fields-1)
+	b := dagcbor.AppendMap(c.message[:0], c.fields-1)
 	b = append(b, c.block[c.pairs:c.sigStart]...)
-	return append(b, c.block[c.sigEnd:]...)
+	c.message = append(b, c.block[c.sigEnd:]...)
+	return c.message
 }

@@ -269,7 +269,7 @@ func (r *bigRepo) commit(t testing.TB, key atcrypto.PrivateKey, op event.Op, blo
 	t.Helper()
 	tree, _, err := mst.Load(r.root, blocksOf(blocks))
 	must(t, err)
-	must(t, undo([]event.Op{op}, tree))
+	must(t, new(prover).undo([]event.Op{op}, tree))
 	prev := tree.Root()
 	since := atproto.TIDAt(fixtureNow) - 2
 	sig := make([]byte, 64)
@@ -303,12 +303,12 @@ func TestMadeCommitsHaveTheShapeOfRealOnes(t *testing.T) {
 	var bytes, blocks, keys int
 	commits := makeBigRepo(t).commits(t, nil)
 	for _, c := range commits {
-		car, commit, err := open(c.Blocks)
+		var pr prover
+		must(t, pr.open(c.Blocks, c.DID))
+		_, view, err := mst.Load(pr.commit.Data, &pr.car)
 		must(t, err)
-		_, view, err := mst.Load(commit.Data, car)
-		must(t, err)
-		bytes, blocks, keys = bytes+len(c.Blocks), blocks+car.Len(), keys+len(view.Keys())
-		if car.Blocks()[0].Digest == c.CID {
+		bytes, blocks, keys = bytes+len(c.Blocks), blocks+pr.car.Len(), keys+len(view.Keys())
+		if pr.car.Blocks()[0].Digest == c.CID {
 			t.Error("the commit is the first block")
 		}
 		if _, err := Commit(c, anySignature{}, fixtureNow); err != nil {

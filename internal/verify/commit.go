@@ -16,8 +16,7 @@ import (
 // Commit proves a #commit that package event has decoded.
 func Commit(c *event.Commit, key atcrypto.PublicKey, now time.Time) (p Proof, err error) {
 	defer recovered(&p, &err)
-	p, _, err = prove(c, key, now, false)
-	return p, err
+	return proveOnce(c, key, now, false)
 }
 
 // Changes is Commit that looks at the signature only if the commit changes the set
@@ -26,12 +25,20 @@ func Commit(c *event.Commit, key atcrypto.PublicKey, now time.Time) (p Proof, er
 // the same collections.
 func Changes(c *event.Commit, key atcrypto.PublicKey, now time.Time) (p Proof, err error) {
 	defer recovered(&p, &err)
-	p, _, err = prove(c, key, now, true)
+	return proveOnce(c, key, now, true)
+}
+
+// proveOnce proves in memory that is used again.
+func proveOnce(c *event.Commit, key atcrypto.PublicKey, now time.Time, sparing bool) (Proof, error) {
+	pr := provers.Get().(*prover)
+	p, _, err := pr.prove(c, key, now, sparing)
+	pr.release(c.Blocks)
 	return p, err
 }
 
-// prove is Commit, or Changes, that also gives the new tree's view.
-func prove(c *event.Commit, key atcrypto.PublicKey, now time.Time, sparing bool) (Proof, *mst.View, error) {
+// prove is Commit, or Changes if it is sparing, that also gives the new tree's
+// view, which is good until the prover's next proof.
+func (pr *prover) prove(c *event.Commit, key atcrypto.PublicKey, now time.Time, sparing bool) (Proof, *mst.View, error) {
 	ops, err := settle(c.Ops)
 	if err != nil {
 		return Proof{}, nil, err
@@ -39,30 +46,29 @@ func prove(c *event.Commit, key atcrypto.PublicKey, now time.Time, sparing bool)
 	if err := checkRev(c.Rev, now); err != nil {
 		return Proof{}, nil, err
 	}
-	car, commit, err := open(c.Blocks)
-	if err != nil {
+	if err := pr.open(c.Blocks, c.DID); err != nil {
 		return Proof{}, nil, err
 	}
-	if commit.CID != c.CID {
-		err := refusal.New(refusal.CommitMismatch, "commit %s in a message of %s", commit.CID, c.CID)
+	if pr.commit.CID != c.CID {
+		err := refusal.New(refusal.CommitMismatch, "commit %s in a message of %s", pr.commit.CID, c.CID)
 		return Proof{}, nil, err
 	}
-	if err := matches(commit, c.DID, c.Rev); err != nil {
+	if err := pr.matches(c.DID, c.Rev); err != nil {
 		return Proof{}, nil, err
 	}
 	if !sparing {
-		if err := commit.Verify(key); err != nil {
+		if err := pr.commit.Verify(key); err != nil {
 			return Proof{}, nil, err
 		}
 	}
-	p := proofOf(commit)
-	view, err := proveTree(&p, c, ops, car)
+	p := pr.head()
+	view, err := pr.proveTree(&p, c, ops)
 	if sparing {
 		if err == nil && p.keepsSet() {
 			p.Unchecked = true
 			return p, view, nil
 		}
-		if err := commit.Verify(key); err != nil {
+		if err := pr.commit.Verify(key); err != nil {
 			return Proof{}, nil, err
 		}
 	}
@@ -74,17 +80,17 @@ func prove(c *event.Commit, key atcrypto.PublicKey, now time.Time, sparing bool)
 
 // proveTree does what follows the signature: the tree's rules, the ops against
 // the tree, the inversion, and what they prove.
-func proveTree(p *Proof, c *event.Commit, ops []event.Op, car *repo.CAR) (*mst.View, error) {
-	tree, view, err := mst.Load(p.Data, car)
+func (pr *prover) proveTree(p *Proof, c *event.Commit, ops []event.Op) (*mst.View, error) {
+	tree, view, err := pr.trees.Load(p.Data, &pr.car)
 	if err != nil {
 		return nil, refusal.New(refusal.BadTree, "%w", err)
 	}
-	if err := agree(ops, view, car); err != nil {
+	if err := agree(ops, view, &pr.car); err != nil {
 		return nil, err
 	}
-	err = p.invert(c, ops, tree, view)
+	err = pr.invert(p, c, ops, tree, view)
 	if err == nil || p.Legacy {
-		p.conclude(c, ops, view)
+		pr.conclude(p, c, ops, view)
 	}
 	return view, err
 }
@@ -128,15 +134,15 @@ func checkRecord(op *event.Op, car *repo.CAR) error {
 
 // invert undoes the ops in the tree and compares the root with what the message
 // names as the tree before (spec: sync). Ops come as settle orders them.
-func (p *Proof) invert(c *event.Commit, ops []event.Op, tree *mst.Tree, view *mst.View) error {
+func (pr *prover) invert(p *Proof, c *event.Commit, ops []event.Op, tree *mst.Tree, view *mst.View) error {
 	if c.PrevData == nil {
-		return p.invertUnnamed(c, ops, tree, view)
+		return pr.invertUnnamed(p, c, ops, tree, view)
 	}
 	p.Sync11 = true
 	if op := withoutPrev(ops); op != nil {
 		return refusal.New(refusal.NoPrevData, "no prev of %s", op.Path)
 	}
-	if err := undo(ops, tree); errors.Is(err, mst.ErrHidden) {
+	if err := pr.undo(ops, tree); errors.Is(err, mst.ErrHidden) {
 		return refusal.New(refusal.InversionBlocked, "%w", err)
 	} else if err != nil {
 		return refusal.New(refusal.InversionFailed, "%w", err)
@@ -154,8 +160,8 @@ func (p *Proof) invert(c *event.Commit, ops []event.Op, tree *mst.Tree, view *ms
 // invertUnnamed inverts a message that does not name the tree before. The first
 // commit of a repo leads from the empty tree; any other is one of Sync 1.0, which
 // can still be inverted if its ops have what that needs.
-func (p *Proof) invertUnnamed(c *event.Commit, ops []event.Op, tree *mst.Tree, view *mst.View) error {
-	if withoutPrev(ops) == nil && undo(ops, tree) == nil {
+func (pr *prover) invertUnnamed(p *Proof, c *event.Commit, ops []event.Op, tree *mst.Tree, view *mst.View) error {
+	if withoutPrev(ops) == nil && pr.undo(ops, tree) == nil {
 		p.Prev, p.Inverted = tree.Root(), true
 		if c.Since == nil && p.Prev == atproto.EmptyTree {
 			return nil
@@ -188,17 +194,21 @@ func shows(view *mst.View, ops []event.Op) bool {
 	return true
 }
 
-func undo(ops []event.Op, tree *mst.Tree) error {
+func (pr *prover) undo(ops []event.Op, tree *mst.Tree) error {
+	pr.paths = pr.paths[:0]
 	for i := range ops {
 		op := &ops[i]
+		at := len(pr.paths)
+		pr.paths = append(pr.paths, op.Path...)
+		path := pr.paths[at:len(pr.paths):len(pr.paths)]
 		var err error
 		switch op.Action {
 		case event.Delete:
-			err = tree.Insert([]byte(op.Path), op.Prev)
+			err = tree.Insert(path, op.Prev)
 		case event.Update:
-			err = tree.Set([]byte(op.Path), op.Prev)
+			err = tree.Set(path, op.Prev)
 		default:
-			err = tree.Remove([]byte(op.Path))
+			err = tree.Remove(path)
 		}
 		if err != nil {
 			return err

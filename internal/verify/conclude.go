@@ -11,10 +11,9 @@ import (
 // conclude fills in what the ops and the new tree prove about collections. But for
 // a Legacy proof the ops have been undone successfully, so the tree shows the
 // place of each.
-func (p *Proof) conclude(c *event.Commit, ops []event.Op, view *mst.View) {
+func (pr *prover) conclude(p *Proof, c *event.Commit, ops []event.Op, view *mst.View) {
 	p.Since = c.Since
-	p.Shown = view.Outline()
-	for _, nsid := range touched(ops) {
+	for _, nsid := range pr.touched(ops) {
 		run := view.Collection(nsid)
 		kinds := actionsIn(ops, nsid)
 		if run.Presence() == mst.Absent {
@@ -36,12 +35,9 @@ func (p *Proof) conclude(c *event.Commit, ops []event.Op, view *mst.View) {
 			p.Born = append(p.Born, nsid)
 		}
 	}
+	p.Shown = view.Outline()
 	if p.Complete = view.Complete(); p.Complete {
-		var all mst.Collections
-		for _, key := range view.Keys() {
-			all.Add(key.Path)
-		}
-		p.Collections = all.Sorted()
+		p.Collections = slices.Sorted(p.Shown.Names())
 	}
 }
 
@@ -51,14 +47,14 @@ func (p *Proof) keepsSet() bool {
 }
 
 // touched are the collections of the ops, sorted, each once.
-func touched(ops []event.Op) []string {
-	names := make([]string, 0, len(ops))
+func (pr *prover) touched(ops []event.Op) []string {
+	pr.names = pr.names[:0]
 	for i := range ops {
 		nsid, _ := atproto.CollectionOf(ops[i].Path)
-		names = append(names, nsid)
+		pr.names = append(pr.names, nsid)
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	slices.Sort(pr.names)
+	return slices.Compact(pr.names)
 }
 
 // kinds tells which actions a commit does in one collection.

@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"reflect"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,7 +119,7 @@ func TestSyntheticCasesHaveTheirVerdicts(t *testing.T) {
 func proveFrame(f event.Frame, key atcrypto.PublicKey) (Proof, *mst.View, error) {
 	switch e := f.Event.(type) {
 	case *event.Commit:
-		return prove(e, key, fixtureNow, false)
+		return new(prover).prove(e, key, fixtureNow, false)
 	case *event.Sync:
 		p, err := Sync(e, key, fixtureNow)
 		return p, nil, err
@@ -142,7 +144,7 @@ func checkRefused(t *testing.T, p Proof, err error) {
 	}
 	if p.DID != "" || p.Rev != 0 || p.Since != nil || p.Commit != (atproto.Digest{}) || p.Data != (atproto.Digest{}) ||
 		p.Prev != (atproto.Digest{}) || p.Present != nil || p.Died != nil || p.Born != nil || p.BirthUnknown != nil ||
-		p.Complete || p.Collections != nil || p.Unchecked || p.Inverted || p.Unsure != nil || len(p.Shown.Names()) > 0 {
+		p.Complete || p.Collections != nil || p.Unchecked || p.Inverted || p.Unsure != nil || p.Shown != (mst.Outline{}) {
 		t.Errorf("a refusal leaves %+v", p)
 	}
 }
@@ -159,12 +161,12 @@ func checkExpected(t *testing.T, c syntheticCase, p Proof, view *mst.View) {
 		}
 	}
 	for _, nsid := range want.ProvenPresentAfter {
-		if view.Collection(nsid).Presence() != mst.Present {
+		if view.Collection(nsid).Presence() != mst.Present || p.Shown.Presence(nsid) != mst.Present {
 			t.Errorf("%s is not present", nsid)
 		}
 	}
 	for _, nsid := range want.ProvenAbsentAfter {
-		if view.Collection(nsid).Presence() != mst.Absent {
+		if view.Collection(nsid).Presence() != mst.Absent || p.Shown.Presence(nsid) != mst.Absent {
 			t.Errorf("%s is not absent", nsid)
 		}
 	}
@@ -228,7 +230,7 @@ func TestRealFramesProveWhatIsExpected(t *testing.T) {
 			continue
 		}
 		commits++
-		p, view, err := prove(c, keys[c.DID], fixtureNow, false)
+		p, view, err := new(prover).prove(c, keys[c.DID], fixtureNow, false)
 		if err != nil {
 			t.Errorf("frame %d: %v", 51+i, err)
 			continue
@@ -242,6 +244,13 @@ func TestRealFramesProveWhatIsExpected(t *testing.T) {
 
 func checkRealProof(t *testing.T, n int, p Proof, view *mst.View, want expectedFrame) {
 	t.Helper()
+	var visible mst.Collections
+	for _, key := range view.Keys() {
+		visible.Add(key.Path)
+	}
+	if got := slices.Sorted(p.Shown.Names()); !slices.Equal(got, visible.Sorted()) {
+		t.Errorf("frame %d: shows %v, want %v", n, got, visible.Sorted())
+	}
 	if p.DID != want.Repo || p.Rev.String() != want.Rev || p.Since == nil || p.Since.String() != want.Since {
 		t.Errorf("frame %d: %s %s %v", n, p.DID, p.Rev, p.Since)
 	}
@@ -275,6 +284,41 @@ func checkRealProof(t *testing.T, n int, p Proof, view *mst.View, want expectedF
 	if len(p.Present) != len(written) {
 		t.Errorf("frame %d: present %v", n, p.Present)
 	}
+}
+
+// TestProofsAtOnceShareNothing proves all frames in several goroutines, so that
+// the memory of proofs changes hands, and compares with proofs in new memory.
+func TestProofsAtOnceShareNothing(t *testing.T) {
+	frames, keys := realFrames(t)
+	var proofs []Proof
+	var commits []*event.Commit
+	for _, frame := range frames {
+		if c, ok := event.Decode(frame).Event.(*event.Commit); ok {
+			p, _, err := new(prover).prove(c, keys[c.DID], fixtureNow, false)
+			must(t, err)
+			commits, proofs = append(commits, c), append(proofs, p)
+		}
+	}
+	var workers sync.WaitGroup
+	for worker := range 4 {
+		workers.Go(func() {
+			got := make([]Proof, len(commits))
+			for i := range commits {
+				at := (i + worker*20) % len(commits)
+				var err error
+				if got[at], err = Commit(commits[at], anySignature{}, fixtureNow); err != nil {
+					t.Error(err)
+				}
+				if _, err := Commit(commits[at], keys["nobody"], fixtureNow); reasonOf(err) != refusal.BadSignature {
+					t.Errorf("without a key: %v", err)
+				}
+			}
+			if !reflect.DeepEqual(got, proofs) {
+				t.Error("the proofs differ")
+			}
+		})
+	}
+	workers.Wait()
 }
 
 func sideText(s mst.Side) string {
@@ -335,8 +379,9 @@ func TestLegacyCommitsAreSoundButCannotBeInverted(t *testing.T) {
 	}
 	for _, c := range cases {
 		in := legacyCommit(t, c.file)
-		car, commit, err := open(in.Blocks)
-		must(t, err)
+		pr := new(prover)
+		must(t, pr.open(in.Blocks, in.DID))
+		car, commit := &pr.car, &pr.commit
 		if commit.CID != in.CID || commit.DID != in.DID || commit.Rev != in.Rev || car.Len() != c.blocks || len(in.Ops) != c.ops {
 			t.Errorf("%s: commit %s, %d blocks, %d ops", c.file, commit.CID, car.Len(), len(in.Ops))
 		}
@@ -349,12 +394,12 @@ func TestLegacyCommitsAreSoundButCannotBeInverted(t *testing.T) {
 			t.Errorf("%s: %d gaps", c.file, view.Gaps())
 		}
 		p := Proof{Data: commit.Data}
-		if _, err := proveTree(&p, in, ops, car); reasonOf(err) != refusal.NoPrevData {
+		if _, err := pr.proveTree(&p, in, ops); reasonOf(err) != refusal.NoPrevData {
 			t.Errorf("%s: %v", c.file, err)
 		}
 		prev := atproto.DigestOf([]byte("some earlier tree"))
 		in.PrevData = &prev
-		if _, err := proveTree(&p, in, ops, car); reasonOf(err) != refusal.InversionBlocked {
+		if _, err := pr.proveTree(&p, in, ops); reasonOf(err) != refusal.InversionBlocked {
 			t.Errorf("%s with a prevData: %v", c.file, err)
 		}
 	}
@@ -362,8 +407,9 @@ func TestLegacyCommitsAreSoundButCannotBeInverted(t *testing.T) {
 
 func TestUndoingMayEndAtAGap(t *testing.T) {
 	c := legacyCommit(t, "firehose_commit_4623075231.json")
-	car, commit, err := open(c.Blocks)
-	must(t, err)
+	pr := new(prover)
+	must(t, pr.open(c.Blocks, c.DID))
+	car, commit := &pr.car, &pr.commit
 	tree, view, err := mst.Load(commit.Data, car)
 	must(t, err)
 	path := "app.bsky.actor.profile/self"
@@ -377,7 +423,7 @@ func TestUndoingMayEndAtAGap(t *testing.T) {
 	prev := tree.Root()
 	c.PrevData = &prev
 	p := Proof{Data: commit.Data}
-	if _, err := proveTree(&p, c, c.Ops, car); err != nil {
+	if _, err := pr.proveTree(&p, c, c.Ops); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"app.bsky.actor.profile"}

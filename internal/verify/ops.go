@@ -18,11 +18,12 @@ func settle(ops []event.Op) ([]event.Op, error) {
 	if err := checkActions(ops); err != nil {
 		return nil, err
 	}
-	sorted := ops
-	if len(ops) > 1 {
-		sorted = slices.Clone(ops)
-		slices.SortStableFunc(sorted, func(a, b event.Op) int { return strings.Compare(a.Path, b.Path) })
+	if len(ops) == 1 {
+		_, _, err := fold(ops) // which leaves a single op as it is
+		return ops, err
 	}
+	sorted := slices.Clone(ops)
+	slices.SortStableFunc(sorted, func(a, b event.Op) int { return strings.Compare(a.Path, b.Path) })
 	kept := make([]event.Op, 0, len(sorted))
 	for i := 0; i < len(sorted); {
 		n := 1

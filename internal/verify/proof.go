@@ -2,6 +2,7 @@ package verify
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
@@ -47,15 +48,39 @@ type Proof struct {
 	Legacy   bool
 	Inverted bool
 	Unsure   []string
-	// Shown are the collections that the new tree visibly holds, and where others
-	// may hide.
-	Shown mst.Outline
 	// Unchecked: nobody looked at the signature. The commit leaves the set of
 	// collections as it was in the tree Prev, whoever made it.
 	Unchecked bool
 	// Complete: the whole tree is visible, and Collections are all it has.
 	Complete    bool
 	Collections []string
+	// Shown is the outline of the new tree. It shares no memory with the event.
+	Shown mst.Outline
+}
+
+// prover is the memory of a proof, which the next one reuses.
+type prover struct {
+	car    repo.CAR
+	commit repo.Commit
+	trees  mst.Loader
+	paths  []byte   // the ops' paths, as the tree wants them
+	names  []string // the ops' collections
+}
+
+// provers keeps as many provers as there are proofs at once, each with the slices
+// of one event, until the garbage collector comes.
+var provers = sync.Pool{New: func() any { return new(prover) }}
+
+// usualBytes is the length of a message's blocks up to which the memory that its
+// proof took is worth keeping.
+const usualBytes = 64 << 10
+
+// release gives the prover back after a message with these blocks. After a panic
+// it is not called: nobody knows what state that left.
+func (pr *prover) release(blocks []byte) {
+	if len(blocks) <= usualBytes {
+		provers.Put(pr)
+	}
 }
 
 // Sync proves a #sync: the signature over the repo's present state. Only DID,
@@ -65,17 +90,23 @@ func Sync(s *event.Sync, key atcrypto.PublicKey, now time.Time) (p Proof, err er
 	if err := checkRev(s.Rev, now); err != nil {
 		return Proof{}, err
 	}
-	_, c, err := open(s.Blocks)
-	if err != nil {
+	pr := provers.Get().(*prover)
+	p, err = pr.proveHead(s, key)
+	pr.release(s.Blocks)
+	return p, err
+}
+
+func (pr *prover) proveHead(s *event.Sync, key atcrypto.PublicKey) (Proof, error) {
+	if err := pr.open(s.Blocks, s.DID); err != nil {
 		return Proof{}, err
 	}
-	if err := matches(c, s.DID, s.Rev); err != nil {
+	if err := pr.matches(s.DID, s.Rev); err != nil {
 		return Proof{}, err
 	}
-	if err := c.Verify(key); err != nil {
+	if err := pr.commit.Verify(key); err != nil {
 		return Proof{}, err
 	}
-	return proofOf(c), nil
+	return pr.head(), nil
 }
 
 // recovered turns a panic into a refusal; it is deferred.
@@ -92,22 +123,23 @@ func checkRev(rev atproto.TID, now time.Time) error {
 	return nil
 }
 
-// open reads a message's CAR and the commit at its root.
-func open(blocks []byte) (*repo.CAR, *repo.Commit, error) {
-	car, err := repo.ParseCAR(blocks, repo.MessageLimits())
-	if err != nil {
-		return nil, nil, err
+// open reads a message's CAR and the commit at its root. A commit of another
+// account than the message's is found by matches.
+func (pr *prover) open(blocks []byte, did string) error {
+	if err := pr.car.Parse(blocks, repo.MessageLimits()); err != nil {
+		return err
 	}
-	block, ok := car.Block(car.Root())
+	root := pr.car.Root()
+	block, ok := pr.car.Block(root)
 	if !ok {
-		return nil, nil, refusal.New(refusal.BadCommit, "the commit block %s is absent", car.Root())
+		return refusal.New(refusal.BadCommit, "the commit block %s is absent", root)
 	}
-	c, err := repo.ParseCommit(block)
-	return car, c, err
+	return pr.commit.Parse(block, root, did)
 }
 
-// matches compares a commit with its message.
-func matches(c *repo.Commit, did string, rev atproto.TID) error {
+// matches compares the commit with its message.
+func (pr *prover) matches(did string, rev atproto.TID) error {
+	c := &pr.commit
 	if c.DID != did {
 		return refusal.New(refusal.CommitMismatch, "a commit of %s in a message of %s", c.DID, did)
 	}
@@ -117,7 +149,9 @@ func matches(c *repo.Commit, did string, rev atproto.TID) error {
 	return nil
 }
 
-func proofOf(c *repo.Commit) Proof {
+// head is what the commit block alone says.
+func (pr *prover) head() Proof {
+	c := &pr.commit
 	return Proof{DID: c.DID, Rev: c.Rev, Commit: c.CID, Data: c.Data}
 }
 
