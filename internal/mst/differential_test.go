@@ -139,13 +139,12 @@ func proofOf(before, after msttest.Blocks, root atproto.Digest, content map[stri
 // addPath copies the nodes from the root towards a key.
 func addPath(into, from msttest.Blocks, root atproto.Digest, path string) {
 	var raw rawNode
-	for link := root.AppendCID(nil); link != nil; {
-		d := digestOf(link)
+	for d := root; ; {
 		into[d] = from[d]
 		if _, err := parse(from[d], &raw, nil); err != nil {
 			panic(err)
 		}
-		link = raw.left
+		link := raw.left
 		for _, e := range raw.entries {
 			if string(e.key) <= path {
 				link = e.right
@@ -154,6 +153,10 @@ func addPath(into, from msttest.Blocks, root atproto.Digest, path string) {
 				return
 			}
 		}
+		if link == 0 {
+			return
+		}
+		d = raw.digest(link)
 	}
 }
 

@@ -70,6 +70,7 @@ func insert(n *node, key, value []byte, depth int) error {
 	if err != nil {
 		return err
 	}
+	n.block = nil
 	n.entries = slices.Insert(n.entries, slot, entry{key: key, value: value, right: right})
 	n.setKid(slot, left)
 	return nil
@@ -102,6 +103,6 @@ func split(n *node, key []byte) (left, right *node, err error) {
 	right = &node{height: n.height, changed: true, left: above, entries: slices.Clone(n.entries[slot:])}
 	n.entries = n.entries[:slot:slot]
 	n.setKid(slot, below)
-	n.changed = true
+	n.block, n.changed = nil, true
 	return n.orNil(), right.orNil(), nil
 }

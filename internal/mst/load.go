@@ -36,7 +36,7 @@ type Loader struct {
 	entries []entry // to take entries from
 	visited int
 	hidden  []*node
-	sorted  []uint64
+	depths  depths
 }
 
 // Load is like the function Load. The tree and the view that it gives are good
@@ -46,7 +46,7 @@ func (l *Loader) Load(root atproto.Digest, src Source) (*Tree, *View, error) {
 	if root == atproto.EmptyTree {
 		return &l.tree, &l.view, nil
 	}
-	l.tree.root = l.stub(root, unknownHeight)
+	l.tree.root = l.stub(node{digest: root, height: unknownHeight})
 	if err := l.root(l.tree.root); err != nil {
 		return nil, nil, err
 	}
@@ -75,7 +75,7 @@ func (l *Loader) root(n *node) error {
 	if err != nil || !present {
 		return err
 	}
-	height, err := rootHeight(&l.raw)
+	height, err := rootHeight(&l.raw, &l.depths)
 	if err != nil {
 		return err
 	}
@@ -104,10 +104,10 @@ func (l *Loader) parse(n *node) (present bool, err error) {
 // fill makes n from l.raw and loads its children in the order of the keys. The
 // depths of the first keys, known of them, are known already.
 func (l *Loader) fill(n *node, height, known int, lo, hi []byte) error {
-	if err := check(&l.raw, height, known, lo, hi); err != nil {
+	if err := check(&l.raw, &l.depths, height, known, lo, hi); err != nil {
 		return err
 	}
-	n.height = int8(height)
+	n.height, n.block = int8(height), l.raw.block
 	n.left = l.child(l.raw.left, height-1)
 	n.entries = l.take(len(l.raw.entries))
 	for i := range l.raw.entries {
@@ -137,20 +137,20 @@ func (l *Loader) descend(n *node, lo, hi []byte) error {
 	return l.fill(n, int(n.height), 0, lo, hi)
 }
 
-// child makes the node of a link, nil for null.
-func (l *Loader) child(link []byte, height int) *node {
-	if link == nil {
+// child makes the node of a link in l.raw, nil for null.
+func (l *Loader) child(link, height int) *node {
+	if link == 0 {
 		return nil
 	}
-	return l.stub(digestOf(link), height)
+	return l.stub(node{digest: l.raw.digest(link), link: int32(link), height: int8(height)})
 }
 
-// stub makes a node of which only the digest and the level are known.
-func (l *Loader) stub(digest atproto.Digest, height int) *node {
+// stub keeps a node of which little more than the digest and the level is known.
+func (l *Loader) stub(n node) *node {
 	if len(l.nodes) == cap(l.nodes) {
 		l.nodes = make([]node, 0, max(64, 2*cap(l.nodes)))
 	}
-	l.nodes = append(l.nodes, node{digest: digest, height: int8(height)})
+	l.nodes = append(l.nodes, n)
 	return &l.nodes[len(l.nodes)-1]
 }
 
@@ -164,23 +164,11 @@ func (l *Loader) take(n int) []entry {
 }
 
 // checkGaps refuses a tree in which one absent node stands in two places: it
-// holds at least one key, which cannot be in both. The first bytes of the
-// digests tell nearly always that there is none.
+// holds at least one key, which cannot be in both.
 func (l *Loader) checkGaps() error {
-	l.sorted = l.sorted[:0]
-	for _, n := range l.hidden {
-		l.sorted = append(l.sorted, binary.NativeEndian.Uint64(n.digest[:]))
+	if !l.gapsMayRepeat() {
+		return nil
 	}
-	slices.Sort(l.sorted)
-	for i := 1; i < len(l.sorted); i++ {
-		if l.sorted[i] == l.sorted[i-1] {
-			return l.compareGaps()
-		}
-	}
-	return nil
-}
-
-func (l *Loader) compareGaps() error {
 	slices.SortFunc(l.hidden, func(a, b *node) int { return bytes.Compare(a.digest[:], b.digest[:]) })
 	for i := 1; i < len(l.hidden); i++ {
 		if l.hidden[i].digest == l.hidden[i-1].digest {
@@ -188,4 +176,20 @@ func (l *Loader) compareGaps() error {
 		}
 	}
 	return nil
+}
+
+// gapsMayRepeat is false, nearly always for the tree of a commit, if a few bits
+// of the digests tell already that all are different.
+func (l *Loader) gapsMayRepeat() bool {
+	const words = 128
+	var seen [words]uint64
+	for _, n := range l.hidden {
+		h := binary.NativeEndian.Uint16(n.digest[:])
+		word, bit := &seen[h>>6%words], uint64(1)<<(h&63)
+		if *word&bit != 0 {
+			return true
+		}
+		*word |= bit
+	}
+	return false
 }

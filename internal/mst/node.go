@@ -16,17 +16,18 @@ const (
 	maxValue   = 100  // bytes of a leaf's CID
 )
 
-// rawNode is a node as it is encoded. Links are binary CIDs inside the block,
-// nil where the node has null; their form is checked.
+// rawNode is a node as it is encoded. Links are the offsets of their digests in
+// the block, 0 where the node has null; their form is checked.
 type rawNode struct {
-	left    []byte
+	block   []byte
+	left    int
 	entries []rawEntry
 }
 
 type rawEntry struct {
 	key   []byte // whole: in the block where nothing is shared, else in the arena
 	value []byte // the leaf's CID, exactly as given
-	right []byte
+	right int
 }
 
 // parse reads a node strictly into out, whose entries it reuses. Keys that are
@@ -44,7 +45,7 @@ func parse(block []byte, out *rawNode, arena []byte) ([]byte, error) {
 
 // parseStrict is parse for nodes of any shape, and knows what is wrong.
 func parseStrict(block []byte, out *rawNode, arena []byte) ([]byte, error) {
-	out.left, out.entries = nil, out.entries[:0]
+	out.block, out.left, out.entries = block, 0, out.entries[:0]
 	r := dagcbor.NewReader(block)
 	if n := r.Map(); n != 2 {
 		r.Fail("a node of %d fields", n)
@@ -131,31 +132,33 @@ func expect(r *dagcbor.Reader, field byte) {
 	}
 }
 
-// link reads a link to a child, or null.
-func link(r *dagcbor.Reader) []byte {
+// link reads a link to a child, or null, and gives the offset of its digest.
+func link(r *dagcbor.Reader) int {
 	if r.Null() {
-		return nil
+		return 0
 	}
 	p := r.CID()
 	if r.Err() != nil {
-		return nil
+		return 0
 	}
 	if _, err := atproto.DigestFromCID(p); err != nil {
 		r.Fail("%v", err)
 	}
-	return p
+	return r.Offset() - len(atproto.Digest{})
 }
 
-// digestOf takes the digest out of a link that parse has checked.
-func digestOf(link []byte) atproto.Digest { return atproto.Digest(link[4:]) }
+// digest takes the digest of a link out of the block.
+func (n *rawNode) digest(link int) atproto.Digest {
+	return atproto.Digest(n.block[link : link+len(atproto.Digest{})])
+}
 
 // rootHeight is the height of a root, which its first key tells. A root without
 // keys is only legal as the empty tree's, which is known by its digest.
-func rootHeight(n *rawNode) (int, error) {
+func rootHeight(n *rawNode, d *depths) (int, error) {
 	if len(n.entries) == 0 {
 		return 0, invalid("a root without keys")
 	}
-	h := Depth(n.entries[0].key)
+	h := d.of(n.entries[0].key)
 	if h > MaxHeight {
 		return 0, invalid("a root at depth %d", h)
 	}
@@ -166,23 +169,23 @@ func rootHeight(n *rawNode) (int, error) {
 // height and strictly between the bounds of its parents (nil: none), no child
 // below the bottom, not empty. The depths of the first keys, known of them, are
 // known already.
-func check(n *rawNode, height, known int, lo, hi []byte) error {
-	if len(n.entries) == 0 && n.left == nil {
+func check(n *rawNode, d *depths, height, known int, lo, hi []byte) error {
+	if len(n.entries) == 0 && n.left == 0 {
 		return invalid("a node without key and child")
 	}
-	if height == 0 && n.left != nil {
+	if height == 0 && n.left != 0 {
 		return invalid("a child below depth 0")
 	}
 	for i := range n.entries {
 		e := &n.entries[i]
-		if height == 0 && e.right != nil {
+		if height == 0 && e.right != 0 {
 			return invalid("a child below depth 0")
 		}
 		if i < known {
 			continue
 		}
-		if d := Depth(e.key); d != height {
-			return invalid("key %q of depth %d in a node of depth %d", clip(e.key), d, height)
+		if depth := d.of(e.key); depth != height {
+			return invalid("key %q of depth %d in a node of depth %d", clip(e.key), depth, height)
 		}
 	}
 	return checkBounds(n.entries, lo, hi)

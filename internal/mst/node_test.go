@@ -92,7 +92,7 @@ func FuzzParseNode(f *testing.F) {
 			}
 			return
 		}
-		l := Loader{}
+		l := Loader{raw: raw}
 		n := node{left: l.child(raw.left, 0)}
 		for _, e := range raw.entries {
 			n.entries = append(n.entries, entry{key: e.key, value: e.value, right: l.child(e.right, 0)})

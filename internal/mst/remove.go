@@ -40,6 +40,7 @@ func remove(n *node, key []byte, depth int) (*node, error) {
 	var err error
 	if found {
 		child, err = merge(n.kid(slot), n.entries[slot].right)
+		n.block = nil
 		n.entries = slices.Delete(n.entries, slot, slot+1)
 	} else {
 		child, err = remove(n.kid(slot), key, depth)
@@ -70,7 +71,7 @@ func merge(a, b *node) (*node, error) {
 	}
 	a.setKid(last, middle)
 	a.entries = append(slices.Clip(a.entries), b.entries...)
-	a.changed = true
+	a.block, a.changed = nil, true
 	return a, nil
 }
 
@@ -83,7 +84,7 @@ func (t *Tree) Set(key, value []byte) error {
 		n.changed = true
 		slot, found := n.search(key)
 		if found {
-			n.entries[slot].value = value
+			n.block, n.entries[slot].value = nil, value
 			return nil
 		}
 		n = n.kid(slot)

@@ -24,6 +24,8 @@ type node struct {
 	digest  atproto.Digest // not good while changed
 	left    *node
 	entries []entry
+	block   []byte // as loaded, nil once more has changed than children's digests
+	link    int32  // offset of digest in the block of the parent, if that has one
 	height  int8
 	hidden  bool // a gap: only digest and height are known
 	changed bool // digest has to be computed again
@@ -47,6 +49,10 @@ func (n *node) kid(i int) *node {
 }
 
 func (n *node) setKid(i int, child *node) {
+	if n.kid(i) == child {
+		return
+	}
+	n.block = nil
 	if i == 0 {
 		n.left = child
 	} else {
@@ -109,6 +115,20 @@ func (t *Tree) digest(n *node) atproto.Digest {
 
 // encode appends the node's block. The digests of its children must be good.
 func (n *node) encode(b []byte) []byte {
+	if n.block == nil {
+		return n.encodeAnew(b)
+	}
+	start := len(b)
+	b = append(b, n.block...)
+	for i := range len(n.entries) + 1 {
+		if c := n.kid(i); c != nil {
+			copy(b[start+int(c.link):], c.digest[:])
+		}
+	}
+	return b
+}
+
+func (n *node) encodeAnew(b []byte) []byte {
 	b = dagcbor.AppendArray(append(b, nodeHead...), len(n.entries))
 	var prev []byte
 	for i := range n.entries {

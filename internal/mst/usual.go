@@ -22,7 +22,7 @@ const (
 // other node, be it sound or not, for which parseStrict has the word; out is of
 // no use then.
 func parseUsual(block []byte, out *rawNode, arena []byte) (_ []byte, ok bool) {
-	out.left, out.entries = nil, out.entries[:0]
+	out.block, out.left, out.entries = block, 0, out.entries[:0]
 	if len(block) < len(nodeHead)+1+leastEnd || string(block[:len(nodeHead)]) != nodeHead {
 		return arena, false
 	}
@@ -33,46 +33,56 @@ func parseUsual(block []byte, out *rawNode, arena []byte) (_ []byte, ok bool) {
 	start := len(arena)
 	var prev []byte
 	for range n {
-		var e rawEntry
+		var suffix []byte
 		var shared int
-		if e, shared, b, ok = usualEntry(b); !ok || !follows(prev, shared, e.key) {
+		var right, value []byte
+		if suffix, shared, b, ok = usualKey(b); !ok || !follows(prev, shared, suffix) {
 			return arena[:start], false
 		}
+		if right, b, ok = usualChild(b, 't'); !ok {
+			return arena[:start], false
+		}
+		link := len(block) - len(b) - len(atproto.Digest{})
+		if right == nil {
+			link = 0
+		}
+		if value, b, ok = usualChild(b, 'v'); !ok || value == nil {
+			return arena[:start], false
+		}
+		key := suffix
 		if shared > 0 {
 			at := len(arena)
-			arena = append(append(arena, prev[:shared]...), e.key...)
-			e.key = arena[at:len(arena):len(arena)]
+			arena = append(append(arena, prev[:shared]...), suffix...)
+			key = arena[at:len(arena):len(arena)]
 		}
-		out.entries = append(out.entries, e)
-		prev = e.key
+		out.entries = append(out.entries, rawEntry{key, value, link})
+		prev = key
 	}
-	if out.left, b, ok = usualChild(b, 'l'); !ok || len(b) != 0 {
+	left, b, ok := usualChild(b, 'l')
+	if !ok || len(b) != 0 {
 		return arena[:start], false
+	}
+	if left != nil {
+		out.left = len(block) - len(atproto.Digest{})
 	}
 	return arena, true
 }
 
-// usualEntry reads an entry. The key is what follows the shared bytes.
-func usualEntry(b []byte) (e rawEntry, shared int, rest []byte, ok bool) {
+// usualKey reads the head of an entry, its "k" and its "p".
+func usualKey(b []byte) (suffix []byte, shared int, rest []byte, ok bool) {
 	if len(b) < len(entryHead)+1 || string(b[:len(entryHead)]) != entryHead {
-		return e, 0, nil, false
+		return nil, 0, nil, false
 	}
 	n, b, ok := usualHead(b[len(entryHead):], 0x40)
 	if !ok || len(b) < n+leastRest || n == 0 {
-		return e, 0, nil, false
+		return nil, 0, nil, false
 	}
-	e.key, b = b[:n:n], b[n:]
+	suffix, b = b[:n:n], b[n:]
 	if b[0] != 0x61 || b[1] != 'p' {
-		return e, 0, nil, false
+		return nil, 0, nil, false
 	}
-	if shared, b, ok = usualHead(b[2:], 0); !ok {
-		return e, 0, nil, false
-	}
-	if e.right, b, ok = usualChild(b, 't'); !ok {
-		return e, 0, nil, false
-	}
-	e.value, b, ok = usualChild(b, 'v')
-	return e, shared, b, ok && e.value != nil
+	shared, b, ok = usualHead(b[2:], 0)
+	return suffix, shared, b, ok
 }
 
 // usualHead reads a head of one or two bytes, of the major type whose initial

@@ -27,12 +27,12 @@ func sameAsStrict(t *testing.T, block []byte) (usual bool) {
 	if err != nil {
 		t.Fatalf("%x is taken, but %v", block, err)
 	}
-	if !bytes.Equal(got, want) || !bytes.Equal(fast.left, strict.left) || (fast.left == nil) != (strict.left == nil) || len(fast.entries) != len(strict.entries) {
+	if !bytes.Equal(got, want) || fast.left != strict.left || !bytes.Equal(fast.block, strict.block) || len(fast.entries) != len(strict.entries) {
 		t.Fatalf("%x: %x %+v, strictly %x %+v", block, got, fast, want, strict)
 	}
 	for i, f := range fast.entries {
 		s := strict.entries[i]
-		if !bytes.Equal(f.key, s.key) || !bytes.Equal(f.value, s.value) || !bytes.Equal(f.right, s.right) || (f.right == nil) != (s.right == nil) {
+		if !bytes.Equal(f.key, s.key) || !bytes.Equal(f.value, s.value) || f.right != s.right {
 			t.Fatalf("%x: entry %d %+v, strictly %+v", block, i, f, s)
 		}
 	}

@@ -33,6 +33,7 @@ type walker struct {
 	src    Source
 	visit  func(key, value []byte) error
 	levels [MaxHeight + 2]level // of the nodes on the path, the root's last
+	depths depths
 	stats  Stats
 }
 
@@ -47,7 +48,7 @@ func (w *walker) root(root atproto.Digest) error {
 	if err := w.parse(root, top); err != nil {
 		return err
 	}
-	height, err := rootHeight(&top.raw)
+	height, err := rootHeight(&top.raw, &w.depths)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (w *walker) parse(d atproto.Digest, into *level) (err error) {
 }
 
 func (w *walker) node(l *level, height, known int, lo, hi []byte) error {
-	if err := check(&l.raw, height, known, lo, hi); err != nil {
+	if err := check(&l.raw, &w.depths, height, known, lo, hi); err != nil {
 		return err
 	}
 	entries := l.raw.entries
@@ -83,19 +84,19 @@ func (w *walker) node(l *level, height, known int, lo, hi []byte) error {
 		if slot < len(entries) {
 			above = entries[slot].key
 		}
-		if err := w.child(link, height-1, below, above); err != nil {
+		if err := w.child(l, link, height-1, below, above); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *walker) child(link []byte, height int, lo, hi []byte) error {
-	if link == nil {
+func (w *walker) child(of *level, link, height int, lo, hi []byte) error {
+	if link == 0 {
 		return nil
 	}
 	l := &w.levels[height]
-	if err := w.parse(digestOf(link), l); err != nil {
+	if err := w.parse(of.raw.digest(link), l); err != nil {
 		return err
 	}
 	return w.node(l, height, 0, lo, hi)
