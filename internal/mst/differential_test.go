@@ -147,7 +147,7 @@ func addPath(into, from msttest.Blocks, root atproto.Digest, path string) {
 		link := raw.left
 		for _, e := range raw.entries {
 			if string(e.key) <= path {
-				link = e.right
+				link = e.link
 			}
 			if string(e.key) == path {
 				return

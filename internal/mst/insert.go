@@ -9,7 +9,7 @@ import (
 // the key's place and adds levels on top where the key is deeper than the root.
 // The tree keeps key and value.
 func (t *Tree) Insert(key, value []byte) error {
-	depth := Depth(key)
+	depth := t.depth(key)
 	switch {
 	case len(key) == 0 || len(key) > MaxKey || depth > MaxHeight:
 		return invalid("a key of %d bytes and depth %d", len(key), depth)

@@ -36,7 +36,6 @@ type Loader struct {
 	entries []entry // to take entries from
 	visited int
 	hidden  []*node
-	depths  depths
 }
 
 // Load is like the function Load. The tree and the view that it gives are good
@@ -64,7 +63,7 @@ func (l *Loader) reset(src Source) {
 		l.arena = make([]byte, 0, 2048)
 	}
 	l.src, l.visited = src, 0
-	l.tree = Tree{scratch: l.tree.scratch}
+	l.tree.root = nil
 	l.view = View{keys: l.view.keys[:0], gaps: append(l.view.gaps[:0], false)}
 	l.arena, l.nodes, l.entries = l.arena[:0], l.nodes[:0], l.entries[:0]
 	l.hidden = l.hidden[:0]
@@ -75,7 +74,7 @@ func (l *Loader) root(n *node) error {
 	if err != nil || !present {
 		return err
 	}
-	height, err := rootHeight(&l.raw, &l.depths)
+	height, err := rootHeight(&l.raw, &l.tree.hash)
 	if err != nil {
 		return err
 	}
@@ -97,6 +96,7 @@ func (l *Loader) parse(n *node) (present bool, err error) {
 	if l.visited++; l.visited > l.src.Len() {
 		return false, invalid("a node is reached twice")
 	}
+	l.raw.entries = l.entries[len(l.entries):]
 	l.arena, err = parse(block, &l.raw, l.arena)
 	return true, err
 }
@@ -104,15 +104,15 @@ func (l *Loader) parse(n *node) (present bool, err error) {
 // fill makes n from l.raw and loads its children in the order of the keys. The
 // depths of the first keys, known of them, are known already.
 func (l *Loader) fill(n *node, height, known int, lo, hi []byte) error {
-	if err := check(&l.raw, &l.depths, height, known, lo, hi); err != nil {
+	if err := check(&l.raw, &l.tree.hash, height, known, lo, hi); err != nil {
 		return err
 	}
 	n.height, n.block = int8(height), l.raw.block
 	n.left = l.child(l.raw.left, height-1)
-	n.entries = l.take(len(l.raw.entries))
-	for i := range l.raw.entries {
-		e := &l.raw.entries[i]
-		n.entries[i] = entry{key: e.key, value: e.value, right: l.child(e.right, height-1)}
+	n.entries = l.take()
+	for i := range n.entries {
+		e := &n.entries[i]
+		e.right = l.child(e.link, height-1)
 	}
 	kid, below := n.left, lo
 	for i := range n.entries {
@@ -154,13 +154,17 @@ func (l *Loader) stub(n node) *node {
 	return &l.nodes[len(l.nodes)-1]
 }
 
-func (l *Loader) take(n int) []entry {
-	if cap(l.entries)-len(l.entries) < n {
-		l.entries = make([]entry, 0, max(64, n, 2*cap(l.entries)))
+// take keeps the entries of l.raw, which stand behind those taken before. Where
+// there was no room for them they have memory of their own, and the next ones get
+// more.
+func (l *Loader) take() []entry {
+	n := len(l.raw.entries)
+	if cap(l.entries)-len(l.entries) >= n {
+		l.entries = l.entries[:len(l.entries)+n]
+	} else {
+		l.entries = make([]entry, 0, max(64, 2*cap(l.entries)))
 	}
-	at := len(l.entries)
-	l.entries = l.entries[:at+n]
-	return l.entries[at : at+n : at+n]
+	return l.raw.entries[:n:n]
 }
 
 // checkGaps refuses a tree in which one absent node stands in two places: it

@@ -2,6 +2,7 @@ package mst
 
 import (
 	"bytes"
+	"slices"
 
 	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
@@ -21,16 +22,18 @@ const (
 type rawNode struct {
 	block   []byte
 	left    int
-	entries []rawEntry
+	entries []entry
 }
 
-type rawEntry struct {
+// entry is a key of a node, its value and the child that follows it.
+type entry struct {
 	key   []byte // whole: in the block where nothing is shared, else in the arena
 	value []byte // the leaf's CID, exactly as given
-	right int
+	link  int    // to the child, in the rawNode that the entry was read with
+	right *node  // the child, in a Tree
 }
 
-// parse reads a node strictly into out, whose entries it reuses. Keys that are
+// parse reads a node strictly into out, of which it reuses the entries. Keys that are
 // compressed are put together at the end of arena, which is returned: keys stay
 // good for as long as the arena is not reset.
 //
@@ -55,9 +58,10 @@ func parseStrict(block []byte, out *rawNode, arena []byte) ([]byte, error) {
 	if n > MaxEntries {
 		return arena, invalid("a node of %d keys", n)
 	}
+	out.entries = slices.Grow(out.entries, n)
 	var prev []byte
 	for i := 0; i < n && r.Err() == nil; i++ {
-		var e rawEntry
+		var e entry
 		var err error
 		if e, arena, err = parseEntry(&r, prev, arena); err != nil {
 			return arena, err
@@ -73,8 +77,8 @@ func parseStrict(block []byte, out *rawNode, arena []byte) ([]byte, error) {
 	return arena, nil
 }
 
-func parseEntry(r *dagcbor.Reader, prev, arena []byte) (rawEntry, []byte, error) {
-	var e rawEntry
+func parseEntry(r *dagcbor.Reader, prev, arena []byte) (entry, []byte, error) {
+	var e entry
 	if n := r.Map(); n != 4 {
 		r.Fail("an entry of %d fields", n)
 	}
@@ -83,7 +87,7 @@ func parseEntry(r *dagcbor.Reader, prev, arena []byte) (rawEntry, []byte, error)
 	expect(r, 'p')
 	shared := r.Int()
 	expect(r, 't')
-	e.right = link(r)
+	e.link = link(r)
 	expect(r, 'v')
 	e.value = r.CID()
 	if err := r.Err(); err != nil {
@@ -154,11 +158,11 @@ func (n *rawNode) digest(link int) atproto.Digest {
 
 // rootHeight is the height of a root, which its first key tells. A root without
 // keys is only legal as the empty tree's, which is known by its digest.
-func rootHeight(n *rawNode, d *depths) (int, error) {
+func rootHeight(n *rawNode, hash *atproto.Hasher) (int, error) {
 	if len(n.entries) == 0 {
 		return 0, invalid("a root without keys")
 	}
-	h := d.of(n.entries[0].key)
+	h := depthOf(hash.Sum(n.entries[0].key))
 	if h > MaxHeight {
 		return 0, invalid("a root at depth %d", h)
 	}
@@ -169,7 +173,7 @@ func rootHeight(n *rawNode, d *depths) (int, error) {
 // height and strictly between the bounds of its parents (nil: none), no child
 // below the bottom, not empty. The depths of the first keys, known of them, are
 // known already.
-func check(n *rawNode, d *depths, height, known int, lo, hi []byte) error {
+func check(n *rawNode, hash *atproto.Hasher, height, known int, lo, hi []byte) error {
 	if len(n.entries) == 0 && n.left == 0 {
 		return invalid("a node without key and child")
 	}
@@ -178,20 +182,20 @@ func check(n *rawNode, d *depths, height, known int, lo, hi []byte) error {
 	}
 	for i := range n.entries {
 		e := &n.entries[i]
-		if height == 0 && e.right != 0 {
+		if height == 0 && e.link != 0 {
 			return invalid("a child below depth 0")
 		}
 		if i < known {
 			continue
 		}
-		if depth := d.of(e.key); depth != height {
+		if depth := depthOf(hash.Sum(e.key)); depth != height {
 			return invalid("key %q of depth %d in a node of depth %d", clip(e.key), depth, height)
 		}
 	}
 	return checkBounds(n.entries, lo, hi)
 }
 
-func checkBounds(entries []rawEntry, lo, hi []byte) error {
+func checkBounds(entries []entry, lo, hi []byte) error {
 	if len(entries) == 0 {
 		return nil
 	}

@@ -95,7 +95,7 @@ func FuzzParseNode(f *testing.F) {
 		l := Loader{raw: raw}
 		n := node{left: l.child(raw.left, 0)}
 		for _, e := range raw.entries {
-			n.entries = append(n.entries, entry{key: e.key, value: e.value, right: l.child(e.right, 0)})
+			n.entries = append(n.entries, entry{key: e.key, value: e.value, right: l.child(e.link, 0)})
 		}
 		if again := n.encode(nil); !bytes.Equal(again, block) {
 			t.Fatalf("%x encodes to %x", block, again)

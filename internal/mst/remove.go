@@ -9,7 +9,7 @@ import (
 // both sides of the key along their touching edge and trims the top; where that
 // ends at a gap, the gap is the new root.
 func (t *Tree) Remove(key []byte) error {
-	depth := Depth(key)
+	depth := t.depth(key)
 	if t.root == nil || !t.root.hidden && depth > int(t.root.height) {
 		return fmt.Errorf("remove %q: %w", clip(key), ErrKey)
 	}

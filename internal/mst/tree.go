@@ -2,7 +2,6 @@ package mst
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"slices"
 
 	"railyard/internal/atproto"
@@ -14,6 +13,7 @@ import (
 type Tree struct {
 	root    *node // nil: the empty tree
 	scratch []byte
+	hash    atproto.Hasher
 }
 
 // New gives the empty tree.
@@ -29,12 +29,6 @@ type node struct {
 	height  int8
 	hidden  bool // a gap: only digest and height are known
 	changed bool // digest has to be computed again
-}
-
-type entry struct {
-	key   []byte
-	value []byte
-	right *node
 }
 
 // unknownHeight is the height of a root that is itself absent.
@@ -66,6 +60,9 @@ func (n *node) search(key []byte) (slot int, found bool) {
 		return bytes.Compare(e.key, key)
 	})
 }
+
+// depth is Depth.
+func (t *Tree) depth(key []byte) int { return depthOf(t.hash.Sum(key)) }
 
 // orNil drops a node that has become empty.
 func (n *node) orNil() *node {
@@ -109,7 +106,7 @@ func (t *Tree) digest(n *node) atproto.Digest {
 		t.scratch = make([]byte, 0, 1024)
 	}
 	t.scratch = n.encode(t.scratch[:0])
-	n.digest, n.changed = sha256.Sum256(t.scratch), false
+	n.digest, n.changed = *t.hash.Sum(t.scratch), false
 	return n.digest
 }
 

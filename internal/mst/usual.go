@@ -2,6 +2,7 @@ package mst
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"railyard/internal/atproto"
 )
@@ -30,6 +31,7 @@ func parseUsual(block []byte, out *rawNode, arena []byte) (_ []byte, ok bool) {
 	if !ok {
 		return arena, false
 	}
+	out.entries = slices.Grow(out.entries, n)
 	start := len(arena)
 	var prev []byte
 	for range n {
@@ -55,7 +57,7 @@ func parseUsual(block []byte, out *rawNode, arena []byte) (_ []byte, ok bool) {
 			arena = append(append(arena, prev[:shared]...), suffix...)
 			key = arena[at:len(arena):len(arena)]
 		}
-		out.entries = append(out.entries, rawEntry{key, value, link})
+		out.entries = append(out.entries, entry{key: key, value: value, link: link})
 		prev = key
 	}
 	left, b, ok := usualChild(b, 'l')

@@ -32,7 +32,7 @@ func sameAsStrict(t *testing.T, block []byte) (usual bool) {
 	}
 	for i, f := range fast.entries {
 		s := strict.entries[i]
-		if !bytes.Equal(f.key, s.key) || !bytes.Equal(f.value, s.value) || f.right != s.right {
+		if !bytes.Equal(f.key, s.key) || !bytes.Equal(f.value, s.value) || f.link != s.link {
 			t.Fatalf("%x: entry %d %+v, strictly %+v", block, i, f, s)
 		}
 	}

@@ -33,7 +33,7 @@ type walker struct {
 	src    Source
 	visit  func(key, value []byte) error
 	levels [MaxHeight + 2]level // of the nodes on the path, the root's last
-	depths depths
+	hash   atproto.Hasher
 	stats  Stats
 }
 
@@ -48,7 +48,7 @@ func (w *walker) root(root atproto.Digest) error {
 	if err := w.parse(root, top); err != nil {
 		return err
 	}
-	height, err := rootHeight(&top.raw, &w.depths)
+	height, err := rootHeight(&top.raw, &w.hash)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (w *walker) parse(d atproto.Digest, into *level) (err error) {
 }
 
 func (w *walker) node(l *level, height, known int, lo, hi []byte) error {
-	if err := check(&l.raw, &w.depths, height, known, lo, hi); err != nil {
+	if err := check(&l.raw, &w.hash, height, known, lo, hi); err != nil {
 		return err
 	}
 	entries := l.raw.entries
@@ -79,7 +79,7 @@ func (w *walker) node(l *level, height, known int, lo, hi []byte) error {
 			if err := w.visit(e.key, e.value); err != nil {
 				return err
 			}
-			link, below = e.right, e.key
+			link, below = e.link, e.key
 		}
 		if slot < len(entries) {
 			above = entries[slot].key

@@ -37,7 +37,9 @@ type CAR struct {
 	root   atproto.Digest
 	blocks []Block
 	tags   []uint64 // the first eight bytes of each block's digest
-	sorted []int32  // indexes of blocks by digest, once there are many
+	some   uint64   // a bit of each tag, which nearly always tells that there is no such block
+	hash   atproto.Hasher
+	sorted []int32 // indexes of blocks by digest, once there are many
 }
 
 // Block is one block of a CAR.
@@ -69,7 +71,7 @@ func (c *CAR) Parse(b []byte, lim CARLimits) error {
 	if err != nil {
 		return err
 	}
-	c.blocks, c.tags = c.blocks[:0], c.tags[:0]
+	c.blocks, c.tags, c.some = c.blocks[:0], c.tags[:0], 0
 	if c.root, err = parseHeader(header); err != nil {
 		return err
 	}
@@ -85,12 +87,12 @@ func (c *CAR) Parse(b []byte, lim CARLimits) error {
 		if len(c.blocks) == lim.Blocks {
 			return refusal.New(refusal.BadCAR, "more than %d blocks", lim.Blocks)
 		}
-		block, err := checkBlock(data)
+		block, err := checkBlock(data, &c.hash)
 		if err != nil {
 			return err
 		}
-		c.blocks = append(c.blocks, block)
-		c.tags = append(c.tags, tagOf(&block.Digest))
+		tag := tagOf(&block.Digest)
+		c.blocks, c.tags, c.some = append(c.blocks, block), append(c.tags, tag), c.some|bitOf(tag)
 	}
 	c.index()
 	return nil
@@ -98,6 +100,8 @@ func (c *CAR) Parse(b []byte, lim CARLimits) error {
 
 // tagOf is what a scan compares first.
 func tagOf(d *atproto.Digest) uint64 { return binary.NativeEndian.Uint64(d[:]) }
+
+func bitOf(tag uint64) uint64 { return 1 << (tag & 63) }
 
 // section takes one length-prefixed part from the front of b.
 func section(b []byte, most int) (data, rest []byte, err error) {
@@ -166,7 +170,7 @@ func parseAnyHeader(header []byte) (atproto.Digest, error) {
 }
 
 // checkBlock splits a section into CID and data and compares the hash.
-func checkBlock(section []byte) (Block, error) {
+func checkBlock(section []byte, hash *atproto.Hasher) (Block, error) {
 	if len(section) < minBlock {
 		return Block{}, refusal.New(refusal.BadCAR, "a block of %d bytes", len(section))
 	}
@@ -175,7 +179,7 @@ func checkBlock(section []byte) (Block, error) {
 		return Block{}, refusal.New(refusal.BadCAR, "block: %w", err)
 	}
 	block := Block{Digest: atproto.Digest(id[4:]), Codec: id[1], Data: data}
-	if got := atproto.DigestOf(data); got != block.Digest {
+	if got := hash.Sum(data); *got != block.Digest {
 		return Block{}, refusal.New(refusal.BadBlock, "block %s hashes to %s", block.Digest, got)
 	}
 	return block, nil
@@ -224,6 +228,9 @@ func (c *CAR) BlockOf(cid []byte) ([]byte, bool) {
 func (c *CAR) find(d atproto.Digest, codec byte) ([]byte, bool) {
 	if len(c.blocks) <= fewBlocks {
 		want := tagOf(&d)
+		if c.some&bitOf(want) == 0 {
+			return nil, false
+		}
 		for i, tag := range c.tags {
 			if b := &c.blocks[i]; tag == want && b.Digest == d && b.Codec == codec {
 				return b.Data, true

@@ -27,6 +27,7 @@ func readStream(r *bufio.Reader, lim SnapshotLimits) (*nodeStore, error) {
 		return nil, err
 	}
 	s := &nodeStore{}
+	var hash atproto.Hasher
 	if s.root, err = parseHeader(header); err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func readStream(r *bufio.Reader, lim SnapshotLimits) (*nodeStore, error) {
 		if n == lim.Blocks {
 			return nil, refusal.New(refusal.AnswerTooBig, "more than %d blocks", lim.Blocks)
 		}
-		block, err := checkBlock(data)
+		block, err := checkBlock(data, &hash)
 		if err != nil {
 			return nil, err
 		}
