@@ -161,30 +161,7 @@ func TestAnAbsentEmptyTreeAsAChildIsRefused(t *testing.T) {
 	}
 }
 
-// TestSharedChainsOfNodesWithoutKeysCostNoMoreThanTheBlocks hangs one chain of
-// keyless nodes below every child of a wide node: each visit alone is cheap and
-// legal, all together would be the number of children times the height.
-func TestSharedChainsOfNodesWithoutKeysCostNoMoreThanTheBlocks(t *testing.T) {
-	const height = 5
-	blocks := msttest.Blocks{}
-	chain := atproto.DigestOf([]byte("gone"))
-	for range height - 1 {
-		chain = *blocks.Put(&chain)
-	}
-	var entries []msttest.Entry
-	for _, c := range "abcdefgh" {
-		entries = append(entries, msttest.Entry{Suffix: keyOf(string(c), height), Value: leafValue(), Right: &chain})
-	}
-	root := blocks.Put(nil, entries...)
-	asked := counter{Blocks: blocks}
-	if _, _, err := Load(*root, &asked); !errors.Is(err, ErrInvalid) {
-		t.Errorf("Load says %v", err)
-	}
-	if asked.n > len(blocks)+2 {
-		t.Errorf("asked for %d blocks of %d", asked.n, len(blocks))
-	}
-}
-
+// counter counts the nodes that a reader asks for.
 type counter struct {
 	msttest.Blocks
 	n int
@@ -195,17 +172,127 @@ func (c *counter) Block(d atproto.Digest) ([]byte, bool) {
 	return c.Blocks.Block(d)
 }
 
+// refusedWithin is refused for a tree that is cheap to send: neither reader may
+// ask for many more nodes than there are.
+func refusedWithin(t *testing.T, most int, root *atproto.Digest, blocks msttest.Blocks, attack string) {
+	t.Helper()
+	refused(t, root, blocks, attack)
+	load, walk := counter{Blocks: blocks}, counter{Blocks: blocks}
+	_, _, _ = Load(*root, &load)
+	_, _ = Walk(*root, &walk, func(_, _ []byte) error { return nil })
+	if load.n > most || walk.n > most {
+		t.Errorf("%s: Load asks for %d nodes and Walk for %d, at most %d of %d", attack, load.n, walk.n, most, len(blocks))
+	}
+}
+
+func keyed(key string, right *atproto.Digest) msttest.Entry {
+	return msttest.Entry{Suffix: key, Value: leafValue(), Right: right}
+}
+
+// TestChildrenThatAreSharedCostNoMoreThanTheBlocks hangs each node below its
+// parent in every place: all paths together are more than 2^height.
+func TestChildrenThatAreSharedCostNoMoreThanTheBlocks(t *testing.T) {
+	const height = 8
+	for name, keyless := range map[string]bool{"nodes with keys": false, "every other node without keys": true} {
+		blocks := msttest.Blocks{}
+		node := blocks.Put(nil, keyed(keyOf("k", 0), nil))
+		for level := 1; level <= height; level++ {
+			if keyless && level%2 == 1 && level < height {
+				node = blocks.Put(node)
+			} else {
+				node = blocks.Put(node, keyed(keyOf("m", level), node), keyed(keyOf("p", level), node), keyed(keyOf("s", level), node))
+			}
+		}
+		refusedWithin(t, 2*(height+1), node, blocks, name)
+	}
+}
+
+// TestSharedChainsOfNodesWithoutKeysCostNoMoreThanTheBlocks hangs one chain of
+// keyless nodes below every child of a wide node: each visit alone is cheap and
+// legal, all together would be the number of children times the height. The
+// chain ends at an absent node, which Walk refuses at once, or at a key.
+func TestSharedChainsOfNodesWithoutKeysCostNoMoreThanTheBlocks(t *testing.T) {
+	const height = 5
+	for _, end := range []string{"absent", "a key"} {
+		blocks := msttest.Blocks{}
+		chain := atproto.DigestOf([]byte("gone"))
+		if end == "a key" {
+			chain = *blocks.Put(nil, keyed(keyOf("aa", 0), nil))
+		}
+		for range height - 1 {
+			chain = *blocks.Put(&chain)
+		}
+		var entries []msttest.Entry
+		for _, c := range "abcdefgh" {
+			entries = append(entries, keyed(keyOf(string(c), height), &chain))
+		}
+		root := blocks.Put(nil, entries...)
+		if end == "a key" {
+			refusedWithin(t, len(blocks)+height, root, blocks, end)
+			continue
+		}
+		asked := counter{Blocks: blocks}
+		if _, _, err := Load(*root, &asked); !errors.Is(err, ErrInvalid) {
+			t.Errorf("Load says %v", err)
+		}
+		if asked.n > len(blocks)+2 {
+			t.Errorf("asked for %d blocks of %d", asked.n, len(blocks))
+		}
+	}
+}
+
+// TestAChainIsNotLongerThanTheTreeIsHigh hangs a thousand keyless nodes below a
+// root.
+func TestAChainIsNotLongerThanTheTreeIsHigh(t *testing.T) {
+	const height = 6
+	blocks := msttest.Blocks{}
+	chain := blocks.Put(nil, keyed(keyOf("a", 0), nil))
+	for range 1000 {
+		chain = blocks.Put(chain)
+	}
+	root := blocks.Put(chain, keyed(keyOf("m", height), nil))
+	refusedWithin(t, height+1, root, blocks, "a long chain")
+	refusedWithin(t, 1, chain, blocks, "a long chain as the root")
+}
+
 // TestACycleEnds uses a source that lies about digests, as none may: even then
 // the walk is bounded.
 func TestACycleEnds(t *testing.T) {
 	self := atproto.DigestOf([]byte("self"))
 	m3 := keyOf("m", 3)
-	loop := msttest.Encode(&self, msttest.Entry{Suffix: m3, Value: leafValue()})
-	refused(t, &self, msttest.Blocks{self: loop}, "a cycle")
+	loop := msttest.Encode(&self, keyed(m3, nil))
+	refusedWithin(t, 2, &self, msttest.Blocks{self: loop}, "a cycle")
 	keyless := msttest.Encode(&self)
 	other := atproto.DigestOf([]byte("other"))
-	root := msttest.Encode(&self, msttest.Entry{Suffix: m3, Value: leafValue()})
-	refused(t, &other, msttest.Blocks{self: keyless, other: root}, "a cycle of nodes without keys")
+	root := msttest.Encode(&self, keyed(m3, nil))
+	refusedWithin(t, 3, &other, msttest.Blocks{self: keyless, other: root}, "a cycle of nodes without keys")
+}
+
+// TestTheTopMayBeTrimmedToAnAbsentNode removes the only visible keys above a
+// node of which no more than the digest is known.
+func TestTheTopMayBeTrimmedToAnAbsentNode(t *testing.T) {
+	for _, height := range []int{1, 4} {
+		blocks := msttest.Blocks{}
+		gone := atproto.DigestOf([]byte("gone"))
+		child := &gone
+		for range height - 1 {
+			child = blocks.Put(child)
+		}
+		key := keyOf("m", height)
+		root := blocks.Put(child, keyed(key, nil))
+		tree, view, err := Load(*root, blocks)
+		must(t, err)
+		if tree.RootHidden() || tree.Height() != height || view.Gaps() != 1 {
+			t.Fatalf("height %d, %d gaps", tree.Height(), view.Gaps())
+		}
+		must(t, tree.Remove([]byte(key)))
+		if !tree.RootHidden() || tree.Root() != gone || tree.Height() != 0 {
+			t.Errorf("height %d: trimmed to %s at %d", height, tree.Root(), tree.Height())
+		}
+		if err := tree.Insert([]byte(key), leafValue()); !errors.Is(err, ErrHidden) {
+			t.Errorf("inserting above what is absent: %v", err)
+		}
+	}
 }
 
 func TestATreeWithoutItsRootIsOneGap(t *testing.T) {

@@ -19,7 +19,8 @@ type Stats struct {
 //
 // No node is visited twice in a tree that passes: one with keys breaks the order
 // at its second place, and a chain of nodes without keys ends at one with keys
-// after at most MaxHeight steps.
+// after at most MaxHeight steps. So as soon as more are visited than there are
+// blocks, the tree is refused.
 func Walk(root atproto.Digest, src Source, visit func(key, value []byte) error) (Stats, error) {
 	w := walker{src: src, visit: visit}
 	if root == atproto.EmptyTree {
@@ -61,7 +62,9 @@ func (w *walker) parse(d atproto.Digest, into *level) (err error) {
 	if !ok {
 		return fmt.Errorf("%w: node %s is absent", ErrMissing, d)
 	}
-	w.stats.Nodes++
+	if w.stats.Nodes++; w.stats.Nodes > w.src.Len() {
+		return invalid("a node is reached twice")
+	}
 	into.arena, err = parse(block, &into.raw, into.arena[:0])
 	return err
 }
