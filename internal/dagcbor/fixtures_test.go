@@ -6,10 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/ipfs/go-cid"
 
 	"railyard/internal/atproto"
@@ -136,7 +139,7 @@ func appendJSON(b []byte, v any) ([]byte, error) {
 		}
 		return append(b, 0xf4), nil
 	case json.Number:
-		n, err := v.Int64()
+		n, err := strconv.ParseInt(strings.TrimSuffix(v.String(), ".0"), 10, 64)
 		return AppendInt(b, n), err
 	case string:
 		return AppendText(b, v), nil
@@ -187,6 +190,45 @@ func appendJSONMap(b []byte, m map[string]any) ([]byte, error) {
 	return b, nil
 }
 
+func decodeJSON(t testing.TB, text []byte) (v any) {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	must(t, d.Decode(&v))
+	return v
+}
+
+// TestValidDataReadsBackWithAGeneralLibrary writes each case and compares what
+// another library reads with the JSON.
+func TestValidDataReadsBackWithAGeneralLibrary(t *testing.T) {
+	var cases []struct {
+		Note string
+		JSON json.RawMessage
+	}
+	must(t, json.Unmarshal(fixtures.Read(t, "data-model", "data-model-valid.json"), &cases))
+	if len(cases) != 5 {
+		t.Fatalf("%d cases", len(cases))
+	}
+	mode, err := cbor.DecOptions{DefaultMapType: reflect.TypeFor[map[string]any]()}.DecMode()
+	must(t, err)
+	for _, c := range cases {
+		written, err := appendJSON(nil, decodeJSON(t, c.JSON))
+		must(t, err)
+		must(t, Valid(written))
+		var got any
+		must(t, mode.Unmarshal(written, &got))
+		text, err := json.Marshal(got)
+		must(t, err)
+		var want any
+		must(t, json.Unmarshal(c.JSON, &want))
+		var again any
+		must(t, json.Unmarshal(text, &again))
+		if !reflect.DeepEqual(again, want) {
+			t.Errorf("%s: reads back as %s", c.Note, text)
+		}
+	}
+}
+
 func TestDataModelFixturesEncodeToTheirCIDs(t *testing.T) {
 	var cases []struct {
 		JSON       json.RawMessage
@@ -198,11 +240,7 @@ func TestDataModelFixturesEncodeToTheirCIDs(t *testing.T) {
 		t.Fatalf("%d cases", len(cases))
 	}
 	for _, c := range cases {
-		d := json.NewDecoder(bytes.NewReader(c.JSON))
-		d.UseNumber()
-		var v any
-		must(t, d.Decode(&v))
-		got, err := appendJSON(nil, v)
+		got, err := appendJSON(nil, decodeJSON(t, c.JSON))
 		must(t, err)
 		want, err := base64.RawStdEncoding.DecodeString(c.CBORBase64)
 		must(t, err)
