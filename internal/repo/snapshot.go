@@ -98,7 +98,6 @@ func (s *nodeStore) walk() (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.index()
 	var names mst.Collections
 	stats, err := mst.Walk(commit.Data, s, func(key, _ []byte) error {
 		names.Add(key)
@@ -120,16 +119,16 @@ func (s *nodeStore) walk() (*Snapshot, error) {
 	}, nil
 }
 
-// nodeStore keeps the blocks of a stream that can be nodes, and the commit.
+// nodeStore keeps the blocks of a stream that can be nodes, and the commit. Nodes
+// stand one after the other in chunks, and are found by numbers instead of
+// pointers: the garbage collector has nothing to follow.
 type nodeStore struct {
 	root   atproto.Digest
 	commit []byte
-	nodes  []storedNode
-	chunk  []byte // where the next nodes go
+	chunks [][]byte
+	places map[atproto.Digest]place
 	used   int64
 }
 
-type storedNode struct {
-	digest atproto.Digest
-	block  []byte
-}
+// place is where a node stands.
+type place struct{ chunk, offset, length uint32 }

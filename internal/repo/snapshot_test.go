@@ -222,6 +222,18 @@ func TestSnapshotLimits(t *testing.T) {
 	}
 }
 
+func TestANodeThatComesOftenIsKeptOnce(t *testing.T) {
+	root, blocks := msttest.Build(map[string][]byte{"com.example.a/1": leaf(), "com.example.b/1": leaf()})
+	car := carOf(t, root, blocks)
+	for range 1000 {
+		car = append(car, blockOf(blocks[root])...)
+	}
+	s, err := ReadSnapshot(bytes.NewReader(car), SnapshotLimits{NodeBytes: 1000})
+	if err != nil || s.Records != 2 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 func TestAFailingReaderIsNoRefusal(t *testing.T) {
 	car := fixtures.Read(t, "cars", "little.car")
 	broken := errors.New("connection reset")

@@ -13,7 +13,7 @@ import (
 
 const (
 	chunkSize    = 256 << 10
-	nodeOverhead = 64 // bytes that finding a node costs beside its block
+	nodeOverhead = 112 // bytes that finding a node costs beside its block, at most
 )
 
 // readStream reads a CAR from a stream and keeps what a tree may need.
@@ -26,7 +26,7 @@ func readStream(r *bufio.Reader, lim SnapshotLimits) (*nodeStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &nodeStore{}
+	s := &nodeStore{places: make(map[atproto.Digest]place)}
 	var hash atproto.Hasher
 	if s.root, err = parseHeader(header); err != nil {
 		return nil, err
@@ -102,21 +102,26 @@ func (s *nodeStore) keep(b Block, lim SnapshotLimits) error {
 	if !looksLikeNode(b.Data) {
 		return nil
 	}
+	if _, twice := s.places[b.Digest]; twice {
+		return nil
+	}
 	s.used += int64(len(b.Data)) + nodeOverhead
 	if s.used > lim.NodeBytes {
 		return refusal.New(refusal.AnswerTooBig, "more than %d bytes of tree", lim.NodeBytes)
 	}
-	s.nodes = append(s.nodes, storedNode{b.Digest, s.copy(b.Data)})
+	s.places[b.Digest] = s.copy(b.Data)
 	return nil
 }
 
-func (s *nodeStore) copy(data []byte) []byte {
-	if cap(s.chunk)-len(s.chunk) < len(data) {
-		s.chunk = make([]byte, 0, max(chunkSize, len(data)))
+func (s *nodeStore) copy(data []byte) place {
+	last := len(s.chunks) - 1
+	if last < 0 || cap(s.chunks[last])-len(s.chunks[last]) < len(data) {
+		s.chunks = append(s.chunks, make([]byte, 0, max(chunkSize, len(data))))
+		last++
 	}
-	at := len(s.chunk)
-	s.chunk = append(s.chunk, data...)
-	return s.chunk[at:len(s.chunk):len(s.chunk)]
+	at := place{uint32(last), uint32(len(s.chunks[last])), uint32(len(data))}
+	s.chunks[last] = append(s.chunks[last], data...)
+	return at
 }
 
 // linkLen is the length of a link as DAG-CBOR: tag, length, zero, binary CID.
@@ -135,21 +140,15 @@ func looksLikeNode(b []byte) bool {
 	return at >= 2 && bytes.HasPrefix(b[at-2:], []byte("\x61l\xd8\x2a"))
 }
 
-// index makes the nodes ready to be found. Duplicates are equal.
-func (s *nodeStore) index() {
-	slices.SortFunc(s.nodes, func(a, b storedNode) int { return bytes.Compare(a.digest[:], b.digest[:]) })
-}
-
 // Block finds a node.
 func (s *nodeStore) Block(d atproto.Digest) ([]byte, bool) {
-	at, found := slices.BinarySearchFunc(s.nodes, d, func(n storedNode, d atproto.Digest) int {
-		return bytes.Compare(n.digest[:], d[:])
-	})
+	at, found := s.places[d]
 	if !found {
 		return nil, false
 	}
-	return s.nodes[at].block, true
+	end := at.offset + at.length
+	return s.chunks[at.chunk][at.offset:end:end], true
 }
 
-// Len is the number of blocks kept.
-func (s *nodeStore) Len() int { return len(s.nodes) }
+// Len is the number of nodes kept.
+func (s *nodeStore) Len() int { return len(s.places) }
