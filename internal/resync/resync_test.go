@@ -44,7 +44,7 @@ func newWorld(t *testing.T, accounts int) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.net.Close() })
-	w.net.SetFault("pds1", simnet.Fault{HTTP: w.answer})
+	w.net.SetHook("pds1", simnet.Hook{HTTP: w.answer})
 	w.path = filepath.Join(t.TempDir(), "index.db")
 	w.st, err = store.Open(t.Context(), store.Config{
 		Path: w.path, Version: "test", Now: func() time.Time { return w.now },
@@ -540,7 +540,7 @@ func TestAFetchLearnsThatTheAccountIsGone(t *testing.T) {
 func TestARepoThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testing.T) {
 	w, did := filled(t)
 	missing := true
-	w.net.SetFault("pds1", simnet.Fault{HTTP: func(rw http.ResponseWriter, r *http.Request) bool {
+	w.net.SetHook("pds1", simnet.Hook{HTTP: func(rw http.ResponseWriter, r *http.Request) bool {
 		return missing && notFoundFault(rw, r)
 	}})
 	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
@@ -564,7 +564,7 @@ func TestARepoThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testing.T) {
 // The same of a repo in service, whose host was only asked for its status.
 func TestARepoInServiceThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testing.T) {
 	w, did := filled(t)
-	w.net.SetFault("pds1", simnet.Fault{HTTP: notFoundFault})
+	w.net.SetHook("pds1", simnet.Hook{HTTP: notFoundFault})
 	w.enqueue(did, store.StatusCheck)
 	w.work()
 	w.same(did, true)
@@ -579,7 +579,7 @@ func TestARepoInServiceThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testin
 // first answer must neither be forgotten nor believed.
 func TestAnIdentityCheckDoesNotForgetANotFound(t *testing.T) {
 	w, did := filled(t)
-	w.net.SetFault("pds1", simnet.Fault{HTTP: notFoundFault})
+	w.net.SetHook("pds1", simnet.Hook{HTTP: notFoundFault})
 	w.enqueue(did, store.StatusCheck)
 	w.work()
 	w.with(did, func(tx *store.Tx, r *store.Repo) error {
@@ -744,7 +744,7 @@ func TestANewHostStartsAnew(t *testing.T) {
 		_, err := tx.PutIdentity(r, r.Identity.Key, "old.sim.test", true)
 		return err
 	})
-	w.net.SetFault("pds1", simnet.Fault{HTTP: notFoundFault})
+	w.net.SetHook("pds1", simnet.Hook{HTTP: notFoundFault})
 	w.work()
 	w.same(did, true)
 	w.later(notFoundSecond)
@@ -825,7 +825,7 @@ func TestATombstonedAccountIsDeleted(t *testing.T) {
 // Thirty refusals of one moment are one refusal.
 func TestParallelRateLimitsCountOnce(t *testing.T) {
 	w := newWorld(t, 30)
-	w.net.SetFault("pds1", simnet.Fault{HTTP: func(rw http.ResponseWriter, _ *http.Request) bool {
+	w.net.SetHook("pds1", simnet.Hook{HTTP: func(rw http.ResponseWriter, _ *http.Request) bool {
 		rw.WriteHeader(http.StatusTooManyRequests)
 		return true
 	}})
@@ -833,7 +833,7 @@ func TestParallelRateLimitsCountOnce(t *testing.T) {
 		w.enqueue(did, store.Backfill)
 	}
 	w.work() // identities, then all ask at once
-	w.net.SetFault("pds1", simnet.Fault{})
+	w.net.SetHook("pds1", simnet.Hook{})
 	w.later(2 * cooldownFirst)
 	w.later(2 * cooldownFirst)
 	for _, did := range w.net.DIDs() {
@@ -887,7 +887,7 @@ func TestAnAnswerThatIsNotTheRepoChangesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, did := filled(t)
-			w.net.SetFault("pds1", simnet.Fault{HTTP: func(rw http.ResponseWriter, _ *http.Request) bool {
+			w.net.SetHook("pds1", simnet.Hook{HTTP: func(rw http.ResponseWriter, _ *http.Request) bool {
 				_, _ = io.WriteString(rw, body)
 				return true
 			}})
@@ -897,7 +897,7 @@ func TestAnAnswerThatIsNotTheRepoChangesNothing(t *testing.T) {
 			if r := w.repo(did); r.State != store.Desynchronized {
 				t.Errorf("state %s", r.State)
 			}
-			w.net.SetFault("pds1", simnet.Fault{})
+			w.net.SetHook("pds1", simnet.Hook{})
 			w.later(brokenFirst)
 			w.settled(did)
 		})

@@ -127,13 +127,13 @@ func (s *subscription) run(cursor string) {
 	idle := time.NewTimer(pingInterval)
 	defer idle.Stop()
 	for {
-		batch, fault, more, slow := s.next()
+		batch, hook, more, slow := s.next()
 		if slow {
 			s.end("ConsumerTooSlow", "Stream consumer too slow")
 			return
 		}
 		for _, frame := range batch {
-			if !s.send(frame, fault) {
+			if !s.send(frame, hook) {
 				return
 			}
 		}
@@ -184,7 +184,7 @@ func (s *subscription) begin(cursor string) bool {
 }
 
 // next takes frames from the stream; more is closed when there are new ones.
-func (s *subscription) next() (frames [][]byte, fault func([]byte) [][]byte, more <-chan struct{}, slow bool) {
+func (s *subscription) next() (frames [][]byte, hook func([]byte) [][]byte, more <-chan struct{}, slow bool) {
 	s.host.net.mu.Lock()
 	defer s.host.net.mu.Unlock()
 	from := s.host.stream
@@ -195,14 +195,14 @@ func (s *subscription) next() (frames [][]byte, fault func([]byte) [][]byte, mor
 		frames = append(frames, e.frame(e.seq))
 		s.position = e.seq
 	}
-	return frames, s.host.fault.Frame, from.more(), false
+	return frames, s.host.hook.Frame, from.more(), false
 }
 
-func (s *subscription) send(frame []byte, fault func([]byte) [][]byte) bool {
-	if fault == nil {
+func (s *subscription) send(frame []byte, hook func([]byte) [][]byte) bool {
+	if hook == nil {
 		return s.write(frame)
 	}
-	for _, f := range fault(frame) {
+	for _, f := range hook(frame) {
 		if !s.write(f) {
 			return false
 		}

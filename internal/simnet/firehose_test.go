@@ -247,7 +247,7 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := plug(t, Config{Seed: 1})
 		var ended atomic.Bool
-		p.SetFault("pds1", Fault{HTTP: func(_ http.ResponseWriter, r *http.Request) bool {
+		p.SetHook("pds1", Hook{HTTP: func(_ http.ResponseWriter, r *http.Request) bool {
 			<-r.Context().Done()
 			time.Sleep(time.Minute) // of the bubble's time: an answer that is slow to end
 			ended.Store(true)
@@ -276,7 +276,7 @@ func TestFaultsAlterAnswersAndFrames(t *testing.T) {
 		p := plug(t, Config{Seed: 1})
 		p.mustCreate(t, 0)
 		seen := 0
-		p.SetFault("pds1", Fault{
+		p.SetHook("pds1", Hook{
 			HTTP: func(w http.ResponseWriter, r *http.Request) bool {
 				if strings.HasSuffix(r.URL.Path, "getRepo") {
 					w.WriteHeader(http.StatusTooManyRequests)
@@ -304,7 +304,7 @@ func TestFaultsAlterAnswersAndFrames(t *testing.T) {
 		if got := p.follow(t, p.PDS(0), "cursor=0").text(); got != "2 2 3 4" {
 			t.Errorf("frames %s", got)
 		}
-		p.SetFault("pds1", Fault{})
+		p.SetHook("pds1", Hook{})
 		if got := p.follow(t, p.PDS(0), "cursor=0").text(); got != "1 2 3 4" {
 			t.Errorf("frames %s after the fault", got)
 		}

@@ -14,16 +14,6 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Fault alters what a host says. Its functions are called on the host's own
-// goroutines, many at a time; nil does nothing.
-type Fault struct {
-	// HTTP may answer a request instead of the host; it returns whether it did.
-	HTTP func(w http.ResponseWriter, r *http.Request) bool
-	// Frame gives the messages to send instead of one frame of the firehose,
-	// none, one or several. It must not change its argument in place.
-	Frame func(frame []byte) [][]byte
-}
-
 // host is one server of the network.
 type host struct {
 	net      *Network
@@ -35,7 +25,7 @@ type host struct {
 	routes   http.Handler
 
 	// The rest is guarded by Network.mu.
-	fault    Fault
+	hook     Hook
 	down     bool
 	conns    map[*websocket.Conn]bool
 	stream   *stream    // nil for the directory
@@ -83,37 +73,27 @@ func ignoreClosed(err error) error {
 }
 
 // ServeHTTP answers a request, unless the network is closed, the host is down or
-// its fault answers first.
+// its hook answers first.
 func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	fault, ok := h.enter()
+	hook, ok := h.enter()
 	if !ok {
 		panic(http.ErrAbortHandler)
 	}
 	defer h.net.wg.Done()
-	if fault.HTTP != nil && fault.HTTP(w, r) {
+	if hook.HTTP != nil && hook.HTTP(w, r) {
 		return
 	}
 	h.routes.ServeHTTP(w, r)
 }
 
-func (h *host) enter() (Fault, bool) {
+func (h *host) enter() (Hook, bool) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	if h.net.closed || h.down {
-		return Fault{}, false
+		return Hook{}, false
 	}
 	h.net.wg.Add(1)
-	return h.fault, true
-}
-
-// SetFault gives a host, by its name, another fault; the zero Fault heals it.
-// It holds for requests and frames that begin after the call.
-func (n *Network) SetFault(name string, f Fault) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if h := n.hosts[name]; h != nil {
-		h.fault = f
-	}
+	return h.hook, true
 }
 
 // SetDown takes a host away, by its name, or brings it back: while it is down
