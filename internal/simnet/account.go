@@ -56,6 +56,8 @@ func (a *account) status() string {
 
 func (a *account) active() bool { return a.status() == "" }
 
+func (a *account) author() author { return author{a.did, a.key, a.pds.abilities.PrevLinks} }
+
 // CreateAccount makes an account with an empty repo on a PDS, counted from 0,
 // and returns its DID. Events: #identity, #account, #commit, #sync.
 func (n *Network) CreateAccount(pds int) (string, error) {
@@ -83,7 +85,7 @@ func (n *Network) createAccount(pds *host) (*account, error) {
 		pds: pds, key: key, keys: []*signingKey{key}, created: rev.Time(),
 	}
 	t, made := buildTree(nil, nil, nil, rev)
-	if a.repo, err = commitTo(key, a.did, t, rev); err != nil {
+	if a.repo, err = a.author().commitTo(nil, t, rev); err != nil {
 		return nil, err
 	}
 	n.accounts = append(n.accounts, a)
@@ -93,7 +95,7 @@ func (n *Network) createAccount(pds *host) (*account, error) {
 	n.ledger.Commits++
 	n.emit(a, identityMessage(a.did, a.handle, rev.Time()))
 	n.emit(a, accountMessage(a.did, "", rev.Time()))
-	n.emit(a, commitMessage(a.did, &change{after: a.repo, made: made}, rev.Time()))
+	n.emitCommit(a, &change{after: a.repo, made: made}, rev.Time())
 	n.emit(a, syncMessage(a.did, a.repo, rev.Time()))
 	return a, nil
 }
@@ -143,13 +145,13 @@ func (n *Network) apply(a *account, writes []Write) error {
 		}
 		filled[i] = w
 	}
-	c, err := applyWrites(a.repo, a.key, a.did, rev, filled)
+	c, err := a.author().applyWrites(a.repo, rev, filled)
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.did, err)
 	}
 	a.repo = c.after
 	n.count(c)
-	n.emit(a, commitMessage(a.did, c, rev.Time()))
+	n.emitCommit(a, c, rev.Time())
 	return nil
 }
 
@@ -250,11 +252,12 @@ func (n *Network) rotate(a *account) error {
 	if err != nil {
 		return err
 	}
-	r, err := commitTo(key, a.did, a.repo.tree, n.tick())
+	a.key, a.keys = key, append(a.keys, key)
+	r, err := a.author().commitTo(a.repo, a.repo.tree, n.tick())
 	if err != nil {
 		return err
 	}
-	a.key, a.keys, a.repo = key, append(a.keys, key), r
+	a.repo = r
 	n.identityChanged(a)
 	n.emit(a, syncMessage(a.did, r, n.tick().Time()))
 	return nil

@@ -56,16 +56,17 @@ type change struct {
 }
 
 // signCommit makes the commit block of version 3 (spec: repository).
-func signCommit(key *signingKey, did string, rev atproto.TID, data atproto.Digest) ([]byte, error) {
-	sig, err := key.sign(appendCommit(nil, did, rev, data, nil))
+func signCommit(key *signingKey, did string, rev atproto.TID, data atproto.Digest, prev *atproto.Digest) ([]byte, error) {
+	sig, err := key.sign(appendCommit(nil, did, rev, data, prev, nil))
 	if err != nil {
 		return nil, err
 	}
-	return appendCommit(nil, did, rev, data, sig), nil
+	return appendCommit(nil, did, rev, data, prev, sig), nil
 }
 
-// appendCommit writes a commit, without its signature where sig is nil.
-func appendCommit(b []byte, did string, rev atproto.TID, data atproto.Digest, sig []byte) []byte {
+// appendCommit writes a commit, without its signature where sig is nil. prev is the
+// commit before it, which practically nobody names.
+func appendCommit(b []byte, did string, rev atproto.TID, data atproto.Digest, prev *atproto.Digest, sig []byte) []byte {
 	fields := 6
 	if sig == nil {
 		fields--
@@ -77,13 +78,31 @@ func appendCommit(b []byte, did string, rev atproto.TID, data atproto.Digest, si
 		b = dagcbor.AppendBytes(dagcbor.AppendText(b, "sig"), sig)
 	}
 	b = dagcbor.AppendLink(dagcbor.AppendText(b, "data"), data)
-	b = dagcbor.AppendNull(dagcbor.AppendText(b, "prev"))
+	b = appendOptionalLink(dagcbor.AppendText(b, "prev"), prev)
 	return dagcbor.AppendInt(dagcbor.AppendText(b, "version"), 3)
 }
 
-// commitTo signs a tree.
-func commitTo(key *signingKey, did string, t *tree, rev atproto.TID) (*repo, error) {
-	commit, err := signCommit(key, did, rev, t.root.digest)
+func appendOptionalLink(b []byte, d *atproto.Digest) []byte {
+	if d == nil {
+		return dagcbor.AppendNull(b)
+	}
+	return dagcbor.AppendLink(b, *d)
+}
+
+// author signs the commits of one repo.
+type author struct {
+	did   string
+	key   *signingKey
+	links bool // its commits name the one before
+}
+
+// commitTo signs a tree; before is nil for the first commit.
+func (by author) commitTo(before *repo, t *tree, rev atproto.TID) (*repo, error) {
+	var prev *atproto.Digest
+	if by.links && before != nil {
+		prev = &before.cid
+	}
+	commit, err := signCommit(by.key, by.did, rev, t.root.digest, prev)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +113,7 @@ func commitTo(key *signingKey, did string, t *tree, rev atproto.TID) (*repo, err
 // as the reference PDS allows: every write stands in the ops, with the record from
 // before the commit as its prev, and the last one counts. Nothing is changed when it
 // fails.
-func applyWrites(before *repo, key *signingKey, did string, rev atproto.TID, writes []Write) (*change, error) {
+func (by author) applyWrites(before *repo, rev atproto.TID, writes []Write) (*change, error) {
 	next := map[string]*entry{} // nil: no such record after the commit
 	ops := make([]op, 0, len(writes))
 	for _, w := range writes {
@@ -123,7 +142,7 @@ func applyWrites(before *repo, key *signingKey, did string, rev atproto.TID, wri
 	}
 	entries, changed := mergeEntries(before.entries, next)
 	t, made := buildTree(entries, before.tree, changed, rev)
-	after, err := commitTo(key, did, t, rev)
+	after, err := by.commitTo(before, t, rev)
 	if err != nil {
 		return nil, err
 	}
@@ -158,11 +177,34 @@ func mergeEntries(entries []entry, next map[string]*entry) (merged []entry, chan
 // new nodes, the records, the commit, then the older nodes that show the
 // neighbours, then the records of updates that changed nothing.
 func (c *change) blocks() []block {
-	var blocks, unchanged []block
+	blocks, unchanged := c.newAndUnchanged()
+	for _, n := range c.after.proof(paths(c.ops)) {
+		if !c.made[n] {
+			blocks = append(blocks, block{n.digest, n.block})
+		}
+	}
+	return append(blocks, unchanged...)
+}
+
+// newBlocks is blocks without the older nodes.
+func (c *change) newBlocks() []block {
+	blocks, unchanged := c.newAndUnchanged()
+	return append(blocks, unchanged...)
+}
+
+func paths(ops []op) []string {
+	all := make([]string, len(ops))
+	for i, o := range ops {
+		all[i] = o.path
+	}
+	return all
+}
+
+// newAndUnchanged gives the blocks that the commit made, and the records of its
+// updates that changed nothing.
+func (c *change) newAndUnchanged() (blocks, unchanged []block) {
 	c.after.root.walkMade(c.made, func(n *node) { blocks = append(blocks, block{n.digest, n.block}) })
-	var paths []string
 	for _, o := range c.ops {
-		paths = append(paths, o.path)
 		if at, found := c.after.find(o.path); found && o.cid != nil && *o.cid == c.after.entries[at].digest {
 			record := block{*o.cid, c.after.entries[at].block}
 			if o.prev != nil && *o.prev == *o.cid {
@@ -172,13 +214,7 @@ func (c *change) blocks() []block {
 			}
 		}
 	}
-	blocks = append(blocks, block{c.after.cid, c.after.commit})
-	for _, n := range c.after.proof(paths) {
-		if !c.made[n] {
-			blocks = append(blocks, block{n.digest, n.block})
-		}
-	}
-	return append(blocks, unchanged...)
+	return append(blocks, block{c.after.cid, c.after.commit}), unchanged
 }
 
 // walkMade visits the nodes that the commit made; what hangs below an older

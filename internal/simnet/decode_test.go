@@ -131,12 +131,15 @@ func (a *archive) commit(t testing.TB) map[string]any {
 	return decodeMap(t, a.blocks[a.root])
 }
 
+// values are the records that a walk found.
+type values = map[string]atproto.Digest
+
 // gap stands in a walk for a subtree that the archive lacks.
 const gap = "(gap)"
 
 // walk flattens the tree below a node, with the value of each key. It fails on
 // keys that are out of order or at the wrong height.
-func (a *archive) walk(t testing.TB, d atproto.Digest, values map[string]atproto.Digest) (keys []string, height int) {
+func (a *archive) walk(t testing.TB, d atproto.Digest, values values) (keys []string, height int) {
 	t.Helper()
 	block := a.blocks[d]
 	if block == nil {

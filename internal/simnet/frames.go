@@ -3,6 +3,7 @@ package simnet
 import (
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
 )
 
@@ -10,6 +11,7 @@ import (
 // host gives anew: the frame is head, number, tail.
 type message struct {
 	did        string
+	kind       string // "#commit"
 	head, tail []byte
 }
 
@@ -29,36 +31,56 @@ func appendFrameHeader(b []byte, kind string) []byte {
 // stamp is the form in which the reference PDS writes times.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// commitMessage is a #commit (spec: sync), its fields in the order of DAG-CBOR.
-func commitMessage(did string, c *change, at time.Time) *message {
-	first := c.before == nil
+// commitEvent is a #commit before it is encoded: what hosts of other software say
+// otherwise, and what faults alter.
+type commitEvent struct {
+	did      string
+	rev      atproto.TID
+	since    *atproto.TID   // null where nil
+	commit   atproto.Digest // also the root of the CAR
+	blocks   []block
+	ops      []op
+	prevData *atproto.Digest // left out where nil
+	at       time.Time
+}
+
+func newCommitEvent(did string, c *change, at time.Time) *commitEvent {
+	e := &commitEvent{did: did, rev: c.after.rev, commit: c.after.cid, blocks: c.blocks(), ops: c.ops, at: at}
+	if c.before != nil {
+		since, prevData := c.before.rev, c.before.data()
+		e.since, e.prevData = &since, &prevData
+	}
+	return e
+}
+
+// message encodes a #commit (spec: sync), its fields in the order of DAG-CBOR.
+func (e *commitEvent) message() *message {
 	fields := 12
-	if first {
+	if e.prevData == nil {
 		fields--
 	}
 	b := dagcbor.AppendMap(appendFrameHeader(nil, "#commit"), fields)
-	b = appendOps(dagcbor.AppendText(b, "ops"), c.ops)
-	b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), c.after.rev.String())
-	b = dagcbor.AppendText(b, "seq")
-	head := b
+	b = appendOps(dagcbor.AppendText(b, "ops"), e.ops)
+	b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), e.rev.String())
+	head := dagcbor.AppendText(b, "seq")
 
-	b = dagcbor.AppendText(dagcbor.AppendText(nil, "repo"), did)
-	b = dagcbor.AppendText(dagcbor.AppendText(b, "time"), stamp(at))
+	b = dagcbor.AppendText(dagcbor.AppendText(nil, "repo"), e.did)
+	b = dagcbor.AppendText(dagcbor.AppendText(b, "time"), stamp(e.at))
 	b = dagcbor.AppendArray(dagcbor.AppendText(b, "blobs"), 0)
 	b = dagcbor.AppendText(b, "since")
-	if first {
+	if e.since == nil {
 		b = dagcbor.AppendNull(b)
 	} else {
-		b = dagcbor.AppendText(b, c.before.rev.String())
+		b = dagcbor.AppendText(b, e.since.String())
 	}
-	b = dagcbor.AppendBytes(dagcbor.AppendText(b, "blocks"), encodeCAR(c.after.cid, c.blocks()))
-	b = dagcbor.AppendLink(dagcbor.AppendText(b, "commit"), c.after.cid)
+	b = dagcbor.AppendBytes(dagcbor.AppendText(b, "blocks"), encodeCAR(e.commit, e.blocks))
+	b = dagcbor.AppendLink(dagcbor.AppendText(b, "commit"), e.commit)
 	b = appendBool(dagcbor.AppendText(b, "rebase"), false)
 	b = appendBool(dagcbor.AppendText(b, "tooBig"), false)
-	if !first {
-		b = dagcbor.AppendLink(dagcbor.AppendText(b, "prevData"), c.before.data())
+	if e.prevData != nil {
+		b = dagcbor.AppendLink(dagcbor.AppendText(b, "prevData"), *e.prevData)
 	}
-	return &message{did, head, b}
+	return &message{did: e.did, kind: "#commit", head: head, tail: b}
 }
 
 func appendOps(b []byte, ops []op) []byte {
@@ -69,12 +91,7 @@ func appendOps(b []byte, ops []op) []byte {
 			fields++
 		}
 		b = dagcbor.AppendMap(b, fields)
-		b = dagcbor.AppendText(b, "cid")
-		if o.cid == nil {
-			b = dagcbor.AppendNull(b)
-		} else {
-			b = dagcbor.AppendLink(b, *o.cid)
-		}
+		b = appendOptionalLink(dagcbor.AppendText(b, "cid"), o.cid)
 		b = dagcbor.AppendText(dagcbor.AppendText(b, "path"), o.path)
 		if o.prev != nil {
 			b = dagcbor.AppendLink(dagcbor.AppendText(b, "prev"), *o.prev)
@@ -92,7 +109,7 @@ func syncMessage(did string, r *repo, at time.Time) *message {
 	head := dagcbor.AppendText(b, "seq")
 	b = dagcbor.AppendText(dagcbor.AppendText(nil, "time"), stamp(at))
 	b = dagcbor.AppendBytes(dagcbor.AppendText(b, "blocks"), encodeCAR(r.cid, []block{{r.cid, r.commit}}))
-	return &message{did, head, b}
+	return &message{did: did, kind: "#sync", head: head, tail: b}
 }
 
 // identityMessage is an #identity with the account's handle.
@@ -102,7 +119,7 @@ func identityMessage(did, handle string, at time.Time) *message {
 	head := dagcbor.AppendText(b, "seq")
 	b = dagcbor.AppendText(dagcbor.AppendText(nil, "time"), stamp(at))
 	b = dagcbor.AppendText(dagcbor.AppendText(b, "handle"), handle)
-	return &message{did, head, b}
+	return &message{did: did, kind: "#identity", head: head, tail: b}
 }
 
 // accountMessage is an #account; an active account has no status word.
@@ -119,7 +136,7 @@ func accountMessage(did, status string, at time.Time) *message {
 	if status != "" {
 		b = dagcbor.AppendText(dagcbor.AppendText(b, "status"), status)
 	}
-	return &message{did, head, b}
+	return &message{did: did, kind: "#account", head: head, tail: b}
 }
 
 // infoFrame is an #info, which has no sequence number.

@@ -29,7 +29,10 @@ type host struct {
 	down     bool
 	conns    map[*websocket.Conn]bool
 	stream   *stream    // nil for the directory
+	told     int64      // events of its accounts so far
 	accounts []*account // of a PDS, by time of creation and DID
+
+	abilities Abilities // of a PDS
 }
 
 func (n *Network) newHost(name string, routes func(*host) http.Handler) (*host, error) {

@@ -117,7 +117,7 @@ func (m *mirror) signed(did string, a *archive) map[string]any {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	unsigned := appendCommit(nil, did, rev, c["data"].(atproto.Digest), nil)
+	unsigned := appendCommit(nil, did, rev, c["data"].(atproto.Digest), nil, nil)
 	for _, key := range m.net.byDID[did].keys {
 		public, err := atcrypto.ParsePublicMultibase(key.public.Multibase())
 		if err != nil {

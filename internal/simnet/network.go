@@ -40,6 +40,9 @@ type Config struct {
 	Listen func(name string) (net.Listener, error)
 	// ReplayWindow is how many events a firehose can replay, 20,000 if 0.
 	ReplayWindow int
+	// Abilities are those of PDSes of other software than the reference one, by
+	// the host's name.
+	Abilities map[string]Abilities
 }
 
 func (c *Config) applyDefaults() {
@@ -123,6 +126,7 @@ func (n *Network) raise() error {
 		if err != nil {
 			return err
 		}
+		pds.abilities = n.cfg.Abilities[pds.name]
 		pds.stream = &stream{window: n.cfg.ReplayWindow, announces: true}
 		n.pdses = append(n.pdses, pds)
 	}
@@ -173,14 +177,22 @@ func (n *Network) tick() atproto.TID {
 	return atproto.TIDAt(n.clock) | atproto.TID(n.cfg.Seed%1024)
 }
 
+// emitCommit puts a #commit on the firehoses, as the account's PDS words it.
+func (n *Network) emitCommit(a *account, c *change, at time.Time) {
+	e := newCommitEvent(a.did, c, at)
+	a.pds.abilities.word(e, c, a.pds.told)
+	n.emit(a, e.message())
+}
+
 // emit puts an event on the firehose of the account's PDS and on the relay's.
 func (n *Network) emit(a *account, m *message) {
-	seq := a.pds.stream.append(m)
+	a.pds.told++
+	a.pds.stream.append(m)
 	if n.relay != nil {
 		n.relay.stream.append(m)
 	}
 	var number [16]byte
-	binary.BigEndian.PutUint64(number[:], uint64(seq))
+	binary.BigEndian.PutUint64(number[:], uint64(a.pds.told))
 	binary.BigEndian.PutUint64(number[8:], uint64(a.number))
 	n.digest.Write(number[:])
 	n.digest.Write(m.head)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/gorilla/websocket"
@@ -109,19 +110,32 @@ func (h *host) available(did, called string) (*account, error) {
 	}
 }
 
-// read gives the repo that a query with a did asks for.
-func (h *host) read(p params) (*repo, error) {
+// reading is the repo that a query asks for, as its host serves it.
+type reading struct {
+	*repo
+	by    Abilities
+	young bool // not served as a whole yet
+}
+
+func (h *host) read(p params) (reading, error) {
 	did, err := p.did()
 	if err != nil {
-		return nil, err
+		return reading{}, err
 	}
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	a, err := h.available(did, did)
 	if err != nil {
-		return nil, err
+		return reading{}, err
 	}
-	return a.repo, nil
+	return reading{a.repo, h.abilities, h.abilities.tooYoung(a.created, time.Now())}, nil
+}
+
+func (r reading) archive(blocks []block) car {
+	if r.by.CommitFirst {
+		blocks = commitFirst(blocks, r.cid)
+	}
+	return encodeCAR(r.cid, blocks)
 }
 
 func (h *host) getLatestCommit(p params) (any, error) {
@@ -147,7 +161,10 @@ func (h *host) getRecord(p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return car(encodeCAR(r.cid, r.proofBlocks(path))), nil
+	if _, found := r.find(path); !found && r.by.NoAbsentProofs {
+		return nil, &xrpcError{http.StatusBadRequest, "RecordNotFound", "Could not locate record: at://" + p.values.Get("did") + "/" + path}
+	}
+	return r.archive(r.proofBlocks(path)), nil
 }
 
 func (h *host) getRepo(p params) (any, error) {
@@ -159,7 +176,10 @@ func (h *host) getRepo(p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return car(encodeCAR(r.cid, r.blocksSince(since))), nil
+	if r.young {
+		return nil, &xrpcError{http.StatusNotImplemented, "NotImplemented", "This repo is new, and not served as a whole yet"}
+	}
+	return r.archive(r.blocksSince(since)), nil
 }
 
 // repoStatus is the answer of getRepoStatus.
@@ -271,9 +291,9 @@ func (h *host) describeRepo(p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	collections := a.repo.collections()
-	if collections == nil {
-		collections = []string{}
+	collections := append([]string{}, a.repo.collections()...)
+	if h.abilities.Collections != nil {
+		collections = h.abilities.Collections
 	}
 	return struct {
 		Handle      string    `json:"handle"`
