@@ -101,4 +101,6 @@ func commitFirst(blocks []block, commit atproto.Digest) []block {
 }
 
 // tooYoung tells whether a repo is not served as a whole yet.
-func (ab Abilities) tooYoung(created, now time.Time) bool { return now.Sub(created) < ab.YoungFor }
+func (ab Abilities) tooYoung(created, now time.Time) bool {
+	return ab.YoungFor > 0 && now.Sub(created) < ab.YoungFor
+}

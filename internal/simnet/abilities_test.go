@@ -13,7 +13,7 @@ import (
 func commitsOf(t *testing.T, h *host, after int64) (bodies []map[string]any) {
 	t.Helper()
 	for _, e := range h.stream.after(after, 1<<20) {
-		if kind, _, body := decodeFrame(t, e.frame(e.seq)); kind == "#commit" {
+		if kind, op, body := decodeFrame(t, e.frame(e.seq)); kind == "#commit" && op == 1 {
 			bodies = append(bodies, body)
 		}
 	}

@@ -26,8 +26,9 @@ type account struct {
 	keys     []*signingKey // every key it ever had, oldest first
 	created  time.Time
 	repo     *repo
-	written  int64 // records made so far, so that no two are alike
-	position int   // in the roster of accounts that are not deleted
+	past     []*repo // earlier states, oldest first, for a stale replica
+	written  int64   // records made so far, so that no two are alike
+	position int     // in the roster of accounts that are not deleted
 
 	deactivated, takendown, suspended, deleted, tombstoned bool
 }
@@ -149,8 +150,8 @@ func (n *Network) apply(a *account, writes []Write) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.did, err)
 	}
-	a.repo = c.after
-	n.count(c)
+	a.become(c.after)
+	n.book(c)
 	n.emitCommit(a, c, rev.Time())
 	return nil
 }
@@ -220,7 +221,7 @@ func (n *Network) DeleteAccount(did string) error {
 
 func (n *Network) delete(a *account) {
 	a.deleted = true
-	a.repo = nil
+	a.repo, a.past = nil, nil
 	a.pds.unlist(a)
 	n.living.remove(a)
 	a.pds.stream.erase(a.did)
@@ -257,7 +258,7 @@ func (n *Network) rotate(a *account) error {
 	if err != nil {
 		return err
 	}
-	a.repo = r
+	a.become(r)
 	n.identityChanged(a)
 	n.emit(a, syncMessage(a.did, r, n.tick().Time()))
 	return nil

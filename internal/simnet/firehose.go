@@ -23,11 +23,13 @@ type stream struct {
 type numbered struct {
 	seq int64
 	*message
+	mark *mark // what befalls the connection there
 }
 
-func (s *stream) append(m *message) int64 {
+func (s *stream) append(e numbered) {
 	s.last++
-	s.events = append(s.events, numbered{s.last, m})
+	e.seq = s.last
+	s.events = append(s.events, e)
 	if len(s.events) > s.window {
 		s.forgotten = s.events[0].seq
 		s.events = s.events[1:]
@@ -36,7 +38,6 @@ func (s *stream) append(m *message) int64 {
 		close(s.wake)
 		s.wake = nil
 	}
-	return s.last
 }
 
 // after gives up to max events with a number above seq.
@@ -95,7 +96,7 @@ func (h *host) subscribe(w http.ResponseWriter, r *http.Request) {
 func (h *host) join(conn *websocket.Conn) bool {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	if h.net.closed || h.down {
+	if h.net.closed || h.away() {
 		return false
 	}
 	h.conns[conn] = true
@@ -183,8 +184,14 @@ func (s *subscription) begin(cursor string) bool {
 	return true
 }
 
+// sending is one frame on its way to a client.
+type sending struct {
+	frame []byte
+	mark  *mark
+}
+
 // next takes frames from the stream; more is closed when there are new ones.
-func (s *subscription) next() (frames [][]byte, hook func([]byte) [][]byte, more <-chan struct{}, slow bool) {
+func (s *subscription) next() (frames []sending, hook func([]byte) [][]byte, more <-chan struct{}, slow bool) {
 	s.host.net.mu.Lock()
 	defer s.host.net.mu.Unlock()
 	from := s.host.stream
@@ -192,17 +199,22 @@ func (s *subscription) next() (frames [][]byte, hook func([]byte) [][]byte, more
 		return nil, nil, nil, true
 	}
 	for _, e := range from.after(s.position, batchSize) {
-		frames = append(frames, e.frame(e.seq))
+		frames = append(frames, sending{e.frame(e.seq), e.mark})
 		s.position = e.seq
 	}
 	return frames, s.host.hook.Frame, from.more(), false
 }
 
-func (s *subscription) send(frame []byte, hook func([]byte) [][]byte) bool {
-	if hook == nil {
-		return s.write(frame)
+// send writes a frame, or what a fault or a hook makes of it. It returns whether
+// the connection goes on.
+func (s *subscription) send(next sending, hook func([]byte) [][]byte) bool {
+	if s.host.net.take(next.mark) && !next.mark.befall(s, next.frame) {
+		return false
 	}
-	for _, f := range hook(frame) {
+	if hook == nil {
+		return s.write(next.frame)
+	}
+	for _, f := range hook(next.frame) {
 		if !s.write(f) {
 			return false
 		}

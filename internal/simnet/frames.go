@@ -13,10 +13,14 @@ type message struct {
 	did        string
 	kind       string // "#commit"
 	head, tail []byte
+	raw        func(seq int64) []byte // instead of head and tail, for what is no frame
 }
 
 // frame gives the bytes of one websocket message.
 func (m *message) frame(seq int64) []byte {
+	if m.raw != nil {
+		return m.raw(seq)
+	}
 	b := make([]byte, 0, len(m.head)+len(m.tail)+9)
 	b = dagcbor.AppendInt(append(b, m.head...), seq)
 	return append(b, m.tail...)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -27,9 +28,11 @@ type host struct {
 	// The rest is guarded by Network.mu.
 	hook     Hook
 	down     bool
+	returns  time.Time // away until then
 	conns    map[*websocket.Conn]bool
 	stream   *stream    // nil for the directory
 	told     int64      // events of its accounts so far
+	held     *heldBack  // of a relay: told later
 	accounts []*account // of a PDS, by time of creation and DID
 
 	abilities Abilities // of a PDS
@@ -75,8 +78,8 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// ServeHTTP answers a request, unless the network is closed, the host is down or
-// its hook answers first.
+// ServeHTTP answers a request, unless the network is closed, the host is away or its
+// hook answers first.
 func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	hook, ok := h.enter()
 	if !ok {
@@ -86,13 +89,16 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if hook.HTTP != nil && hook.HTTP(w, r) {
 		return
 	}
-	h.routes.ServeHTTP(w, r)
+	h.respond(w, r)
 }
+
+// away tells that no connection is served. The caller holds the lock.
+func (h *host) away() bool { return h.down || time.Now().Before(h.returns) }
 
 func (h *host) enter() (Hook, bool) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	if h.net.closed || h.down {
+	if h.net.closed || h.away() {
 		return Hook{}, false
 	}
 	h.net.wg.Add(1)

@@ -119,8 +119,8 @@ func (n *Network) LastSeq(name string) int64 {
 	return 0
 }
 
-// count books what a commit did to the repo's collections.
-func (n *Network) count(c *change) {
+// book counts what a commit did to the repo's collections.
+func (n *Network) book(c *change) {
 	n.ledger.Commits++
 	seen := map[string]bool{}
 	for _, o := range c.ops {

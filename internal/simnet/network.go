@@ -90,6 +90,9 @@ type Network struct {
 	living   roster
 	ledger   Ledger
 	digest   hash.Hash
+	events   int64   // so far
+	rules    []*rule // of faults, in the order of the table
+	fired    map[FaultName]int64
 	hosts    map[string]*host // set once by New
 	plc      *host            // set once by New
 	relay    *host            // set once by New; nil without a relay
@@ -104,6 +107,7 @@ func New(cfg Config) (*Network, error) {
 	cfg.applyDefaults()
 	n := &Network{
 		cfg: cfg, clock: cfg.Start.UTC(), byDID: map[string]*account{}, hosts: map[string]*host{}, digest: sha256.New(),
+		fired: map[FaultName]int64{},
 		ticks: rand.New(rand.NewPCG(cfg.Seed, 1)), life: rand.New(rand.NewPCG(cfg.Seed, 2)),
 	}
 	if err := n.raise(); err != nil {
@@ -181,15 +185,21 @@ func (n *Network) tick() atproto.TID {
 func (n *Network) emitCommit(a *account, c *change, at time.Time) {
 	e := newCommitEvent(a.did, c, at)
 	a.pds.abilities.word(e, c, a.pds.told)
-	n.emit(a, e.message())
+	n.spread(&occasion{account: a, message: e.message(), commit: e, change: c})
 }
 
-// emit puts an event on the firehose of the account's PDS and on the relay's.
-func (n *Network) emit(a *account, m *message) {
+// emit puts another event on the firehoses.
+func (n *Network) emit(a *account, m *message) { n.spread(&occasion{account: a, message: m}) }
+
+// spread tells an event by the account's PDS and by the relay.
+func (n *Network) spread(o *occasion) {
+	a, m := o.account, o.message
+	n.events++
+	o.number = n.events
 	a.pds.told++
-	a.pds.stream.append(m)
+	a.pds.hear(o)
 	if n.relay != nil {
-		n.relay.stream.append(m)
+		n.relay.hear(o)
 	}
 	var number [16]byte
 	binary.BigEndian.PutUint64(number[:], uint64(a.pds.told))
@@ -199,7 +209,8 @@ func (n *Network) emit(a *account, m *message) {
 	n.digest.Write(m.tail)
 }
 
-// Digest is a hash over every event so far: equal for equal histories.
+// Digest is a hash over every event so far, as it is without faults: equal for equal
+// histories.
 func (n *Network) Digest() [32]byte {
 	n.mu.Lock()
 	defer n.mu.Unlock()

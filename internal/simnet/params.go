@@ -17,6 +17,7 @@ type params struct {
 	method string
 	values url.Values
 	bad    func(method, detail string) error
+	hits   hits // the faults to act on the answer
 }
 
 // pdsBad words a refusal as the reference PDS does.

@@ -43,7 +43,7 @@ func (n *Network) pdsRoutes(h *host) http.Handler {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			refuse(w, &xrpcError{http.StatusBadRequest, "InvalidRequest", "Incorrect HTTP method (" + r.Method + ") expected GET"})
 		default:
-			answer(w, r, query, params{name, r.URL.Query(), pdsBad})
+			answer(w, r, query, params{name, r.URL.Query(), pdsBad, hitsOf(r)})
 		}
 	})
 }
@@ -85,18 +85,26 @@ func (h *host) describeServer(params) (any, error) {
 func (h *host) own(did string) (*account, error) {
 	a := h.net.byDID[did]
 	if a == nil || a.deleted || a.pds != h {
-		return nil, &xrpcError{http.StatusBadRequest, "RepoNotFound", "Could not find repo for DID: " + did}
+		return nil, repoNotFound(did)
 	}
 	return a, nil
+}
+
+func repoNotFound(did string) error {
+	return &xrpcError{http.StatusBadRequest, "RepoNotFound", "Could not find repo for DID: " + did}
 }
 
 // available finds an account of this PDS whose repo the public may read, by the
 // DID or, in the words of a refusal, by what the client called it. The caller
 // holds the lock.
-func (h *host) available(did, called string) (*account, error) {
+func (h *host) available(did, called string, all hits) (*account, error) {
 	a, err := h.own(did)
 	if err != nil {
 		return nil, err
+	}
+	if one := all.of(DeniesRepo); one != nil {
+		one.count()
+		return nil, repoNotFound(did)
 	}
 	switch status := a.status(); status {
 	case "":
@@ -113,8 +121,10 @@ func (h *host) available(did, called string) (*account, error) {
 // reading is the repo that a query asks for, as its host serves it.
 type reading struct {
 	*repo
+	host  *host
 	by    Abilities
 	young bool // not served as a whole yet
+	hits  hits
 }
 
 func (h *host) read(p params) (reading, error) {
@@ -124,18 +134,19 @@ func (h *host) read(p params) (reading, error) {
 	}
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	a, err := h.available(did, did)
+	a, err := h.available(did, did, p.hits)
 	if err != nil {
 		return reading{}, err
 	}
-	return reading{a.repo, h.abilities, h.abilities.tooYoung(a.created, time.Now())}, nil
+	a = h.lieAbout(a, p.hits)
+	return reading{a.state(p.hits), h, h.abilities, h.abilities.tooYoung(a.created, time.Now()), p.hits}, nil
 }
 
 func (r reading) archive(blocks []block) car {
 	if r.by.CommitFirst {
 		blocks = commitFirst(blocks, r.cid)
 	}
-	return encodeCAR(r.cid, blocks)
+	return encodeCAR(r.cid, r.host.spoil(blocks, r.hits))
 }
 
 func (h *host) getLatestCommit(p params) (any, error) {
@@ -246,6 +257,7 @@ func (h *host) listRepos(p params) (any, error) {
 		page.Repos = append(page.Repos, listed(a))
 		page.Cursor = fmt.Sprintf("%d::%s", a.created.UnixMilli(), a.did)
 	}
+	lieOnPage(&page, h.net.cfg.Seed, p.values.Get("cursor"), p.hits)
 	return page, nil
 }
 
@@ -287,13 +299,13 @@ func (h *host) describeRepo(p params) (any, error) {
 	}
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	a, err := h.available(h.resolve(who), who)
+	a, err := h.available(h.resolve(who), who, p.hits)
 	if err != nil {
 		return nil, err
 	}
-	collections := append([]string{}, a.repo.collections()...)
-	if h.abilities.Collections != nil {
-		collections = h.abilities.Collections
+	collections := h.abilities.Collections
+	if collections == nil {
+		collections = describeAs(a.state(p.hits).collections(), p.hits)
 	}
 	return struct {
 		Handle      string    `json:"handle"`

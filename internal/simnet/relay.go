@@ -39,7 +39,7 @@ func (n *Network) relayRoutes(h *host) http.Handler {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			refuse(w, &xrpcError{http.StatusMethodNotAllowed, "MethodNotAllowed", "Method Not Allowed"})
 		default:
-			answer(w, r, query, params{name, r.URL.Query(), relayBad})
+			answer(w, r, query, params{name, r.URL.Query(), relayBad, hitsOf(r)})
 		}
 	})
 }
@@ -65,7 +65,7 @@ type hostStatus struct {
 
 func statusOf(pds *host) hostStatus {
 	s := hostStatus{pds.addr, pds.stream.last, len(pds.accounts), "active"}
-	if pds.down {
+	if pds.away() {
 		s.Status = "offline"
 	}
 	return s
@@ -144,6 +144,7 @@ func (h *host) relayRepos(p params) (any, error) {
 	if len(page.Repos) == limit {
 		page.Cursor = strconv.Itoa(at)
 	}
+	lieOnPage(&page, h.net.cfg.Seed, p.values.Get("cursor"), p.hits)
 	return page, nil
 }
 

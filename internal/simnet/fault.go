@@ -1,0 +1,138 @@
+package simnet
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+)
+
+// FaultName names a fault of the table.
+type FaultName string
+
+// Place is where a fault acts.
+type Place string
+
+// The places.
+const (
+	OnStream    Place = "stream"    // what a firehose says; decided once per event and host
+	OnHTTP      Place = "http"      // what a host answers; decided for each request
+	OnDirectory Place = "directory" // what the PLC directory says of a DID; decided for each request
+)
+
+// Fault is one way in which a network goes wrong. A fault never changes what is
+// true, only what is said of it.
+type Fault struct {
+	Name  FaultName
+	Doc   string // what happens, in one sentence
+	Where Place
+
+	on      []string // the events or queries where it can act; all if nil
+	tell    func(*turn) bool
+	instead func(*hit, http.ResponseWriter, *http.Request) bool
+	around  func(*hit, http.ResponseWriter, *http.Request, *answered)
+}
+
+// Faults is the table of all faults. Those of one event, or request, act in its
+// order.
+func Faults() []Fault {
+	return slices.Concat(eventFaults(), commitFaults(), besideFaults(), connectionFaults(), httpFaults(), answerFaults(), directoryFaults())
+}
+
+// Rule switches a fault on; where it says no more, everywhere and always.
+type Rule struct {
+	Fault FaultName
+	// Host is the only one where it acts, by name: relay, plc, pds1 and on.
+	Host string
+	// DID is the only account about which it acts.
+	DID string
+	// On is the only type of event ("#commit") or the only query ("getRepo").
+	On string
+	// Chance is that of each opportunity, 1 if 0. It is drawn from the seed, the
+	// fault, the host and the event or request, and from nothing else: other faults
+	// do not move it.
+	Chance float64
+	// Skip is how many opportunities pass first.
+	Skip int
+	// Times is how often it acts at most, without end if 0.
+	Times int
+	// Also tells the true event after a lie about it, which else stands instead.
+	Also bool
+}
+
+// rule is a Rule that is switched on.
+type rule struct {
+	Rule
+	fault *Fault
+	place int // in the table
+	met   int // opportunities so far
+	fired int
+	asked map[uint64]uint64 // how often each request came
+}
+
+// Switch adds rules. It returns an error for a fault that is not in the table, and
+// then adds none.
+func (n *Network) Switch(rules ...Rule) error {
+	table := Faults()
+	added := make([]*rule, len(rules))
+	for i, r := range rules {
+		at := slices.IndexFunc(table, func(f Fault) bool { return f.Name == r.Fault })
+		if at < 0 {
+			return fmt.Errorf("simnet: there is no fault %q", r.Fault)
+		}
+		if r.Chance == 0 {
+			r.Chance = 1
+		}
+		added[i] = &rule{Rule: r, fault: &table[at], place: at, asked: map[uint64]uint64{}}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rules = slices.Concat(n.rules, added)
+	slices.SortStableFunc(n.rules, func(a, b *rule) int { return a.place - b.place })
+	return nil
+}
+
+// SwitchOff takes all rules away, and tells the events that a fault held back. Lies
+// that were told stay in the streams.
+func (n *Network) SwitchOff() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rules = nil
+	for _, h := range n.hosts {
+		h.release()
+	}
+}
+
+// Fired tells how often a fault acted, in this network.
+func (n *Network) Fired(name FaultName) int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.fired[name]
+}
+
+// FiredAll gives the counts of all faults that acted.
+func (n *Network) FiredAll() map[FaultName]int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.fired)
+}
+
+// covers tells whether the rule is about an occasion.
+func (r *rule) covers(where Place, host, did, on string) bool {
+	return r.fault.Where == where && (r.Host == "" || r.Host == host) && (r.DID == "" || r.DID == did) &&
+		(r.On == "" || r.On == on) && (r.fault.on == nil || slices.Contains(r.fault.on, on))
+}
+
+// opportunity counts an occasion and tells whether the rule may act there.
+func (r *rule) opportunity() bool {
+	r.met++
+	return r.met > r.Skip && !r.spent()
+}
+
+func (r *rule) spent() bool { return r.Times > 0 && r.fired >= r.Times }
+
+// count books that a rule acted. The caller holds the lock.
+func (n *Network) count(r *rule) {
+	r.fired++
+	n.fired[r.fault.Name]++
+}

@@ -1,0 +1,135 @@
+package simnet
+
+import (
+	"slices"
+
+	"railyard/internal/atproto"
+)
+
+// Lies of one query. They are counted where the answer is another for them.
+const (
+	DeniesRepo     FaultName = "denies repo"
+	StaleReplica   FaultName = "stale replica"
+	DescribesLess  FaultName = "describes less"
+	DescribesMore  FaultName = "describes more"
+	ShortArchive   FaultName = "short archive"
+	CorruptArchive FaultName = "corrupt archive"
+	ForeignArchive FaultName = "foreign archive"
+	ListsLess      FaultName = "lists less"
+	ListsStrangers FaultName = "lists strangers"
+	CursorLoop     FaultName = "cursor loop"
+)
+
+func answerFaults() []Fault {
+	of := func(name FaultName, doc string, on ...string) Fault {
+		return Fault{Name: name, Where: OnHTTP, Doc: doc, on: on}
+	}
+	return []Fault{
+		of(DeniesRepo, "RepoNotFound for a repo that is there.", "getRepo", "getRecord", "getLatestCommit", "describeRepo"),
+		of(StaleReplica, "An older state of the repo is served, up to three commits back.", "getRepo", "getRecord", "getLatestCommit", "describeRepo"),
+		of(DescribesLess, "describeRepo leaves collections out.", "describeRepo"),
+		of(DescribesMore, "describeRepo invents collections.", "describeRepo"),
+		of(ShortArchive, "The archive ends early, between two blocks.", "getRepo", "getRecord"),
+		of(CorruptArchive, "A block of the archive is not what its CID says.", "getRepo", "getRecord"),
+		of(ForeignArchive, "The archive is that of another account.", "getRepo", "getRecord"),
+		of(ListsLess, "listRepos leaves accounts out.", "listRepos"),
+		of(ListsStrangers, "listRepos names accounts that are nowhere.", "listRepos"),
+		of(CursorLoop, "listRepos gives the cursor that it was asked with.", "listRepos"),
+	}
+}
+
+// oldStates is how many earlier states of a repo a stale replica can serve.
+const oldStates = 3
+
+// become moves the account's repo on and keeps what a stale replica serves.
+func (a *account) become(r *repo) {
+	if a.repo != nil {
+		a.past = append(a.past, a.repo)
+	}
+	if len(a.past) > oldStates {
+		a.past = slices.Clone(a.past[len(a.past)-oldStates:])
+	}
+	a.repo = r
+}
+
+// state gives the repo as a query is to see it. The caller holds the lock.
+func (a *account) state(all hits) *repo {
+	one := all.of(StaleReplica)
+	if one == nil || len(a.past) == 0 {
+		return a.repo
+	}
+	one.count()
+	return oneOf(one.dice, a.past)
+}
+
+// lieAbout gives the account that a query is to see instead of the one that it asks
+// for. The caller holds the lock.
+func (h *host) lieAbout(a *account, all hits) *account {
+	one := all.of(ForeignArchive)
+	if one == nil {
+		return a
+	}
+	others := slices.DeleteFunc(slices.Clone(h.accounts), func(b *account) bool { return b == a || b.repo == nil })
+	if len(others) == 0 {
+		return a
+	}
+	one.count()
+	return oneOf(one.dice, others)
+}
+
+// describeAs gives what describeRepo says where the truth is names. The caller holds
+// the lock.
+func describeAs(names []string, all hits) []string {
+	names = append([]string{}, names...)
+	if one := all.of(DescribesLess); one != nil && len(names) > 0 {
+		one.count()
+		keep := one.dice.IntN(len(names))
+		names = slices.Delete(names, keep, len(names)-one.dice.IntN(len(names)-keep))
+	}
+	if one := all.of(DescribesMore); one != nil {
+		one.count()
+		names = append(names, "net.invented.collection", "net.invented.other")
+		slices.Sort(names)
+	}
+	return names
+}
+
+// spoil gives the blocks of an archive as they are to be sent.
+func (h *host) spoil(blocks []block, all hits) []block {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	if one := all.of(ShortArchive); one != nil && len(blocks) > 0 {
+		one.count()
+		blocks = blocks[:one.dice.IntN(len(blocks))]
+	}
+	if one := all.of(CorruptArchive); one != nil && len(blocks) > 0 {
+		one.count()
+		blocks = slices.Clone(blocks)
+		b := &blocks[one.dice.IntN(len(blocks))]
+		b.data = slices.Clone(b.data)
+		b.data[one.dice.IntN(len(b.data))] ^= byte(1 + one.dice.IntN(255))
+	}
+	return blocks
+}
+
+// lieOnPage spoils a page of listRepos that was asked for with a cursor. The caller
+// holds the lock.
+func lieOnPage(page *repoPage, seed uint64, cursor string, all hits) {
+	if one := all.of(ListsLess); one != nil && len(page.Repos) > 0 {
+		one.count()
+		at := one.dice.IntN(len(page.Repos))
+		page.Repos = slices.Delete(page.Repos, at, at+1+one.dice.IntN(len(page.Repos)-at))
+	}
+	if one := all.of(ListsStrangers); one != nil {
+		one.count()
+		for range 1 + one.dice.IntN(5) {
+			did := newDID(seed, 1_000_000+one.dice.IntN(1_000_000))
+			head := atproto.DigestOf([]byte(did)).String()
+			page.Repos = append(page.Repos, listedRepo{DID: did, Head: head, Rev: atproto.TID(1 << 50).String(), Active: true})
+		}
+	}
+	if one := all.of(CursorLoop); one != nil && cursor != "" {
+		one.count()
+		page.Cursor = cursor
+	}
+}

@@ -1,0 +1,152 @@
+package simnet
+
+import (
+	"fmt"
+	"slices"
+
+	"railyard/internal/atproto"
+	"railyard/internal/dagcbor"
+)
+
+// Faults that say something beside the true event.
+const (
+	ForgedCommit   FaultName = "forged commit"
+	ForgedBirth    FaultName = "forged birth"
+	ForgedSync     FaultName = "forged sync"
+	FalseStatus    FaultName = "false status"
+	Impostor       FaultName = "impostor"
+	UnknownType    FaultName = "unknown type"
+	BadSchema      FaultName = "bad schema"
+	MalformedFrame FaultName = "malformed frame"
+	GiantFrame     FaultName = "giant frame"
+)
+
+func besideFaults() []Fault {
+	commits := []string{"#commit"}
+	return []Fault{
+		{Name: ForgedCommit, Where: OnStream, on: commits, tell: forgedCommit,
+			Doc: "A commit follows that can be undone to the tree as it stands and leaves the collections as they are, with a signature that is not the account's."},
+		{Name: ForgedBirth, Where: OnStream, on: commits, tell: forgedBirth,
+			Doc: "A commit follows that can be undone to the tree as it stands and begins a collection, with a signature that is not the account's."},
+		{Name: ForgedSync, Where: OnStream, on: commits, tell: forgedSync,
+			Doc: "A #sync follows of an empty tree, with a signature that is not the account's."},
+		{Name: FalseStatus, Where: OnStream, tell: falseStatus,
+			Doc: "An #account follows that calls the active account inactive, in a word that is known or not."},
+		{Name: Impostor, Where: OnStream, tell: impostor,
+			Doc: "Another PDS says, on its own firehose, that the account is gone."},
+		{Name: UnknownType, Where: OnStream, tell: unknownType, Doc: "A message of a type that nobody knows follows, or one with an op that nobody knows."},
+		{Name: BadSchema, Where: OnStream, tell: badSchema, Doc: "A message follows that is a frame and breaks the schema of its type."},
+		{Name: MalformedFrame, Where: OnStream, tell: malformedFrame, Doc: "A message follows that is no frame, in every replay."},
+		{Name: GiantFrame, Where: OnStream, tell: giantFrame, Doc: "A message of 6,000,000 bytes follows, in every replay."},
+	}
+}
+
+// forge makes the commit that would follow, by somebody who has not the key.
+func (t *turn) forge(path string) (*commitEvent, bool) {
+	by, ok := t.stranger()
+	if !ok {
+		return nil, false
+	}
+	now := t.change.after
+	rev := now.rev + 1
+	made, err := by.applyWrites(now, rev, []Write{{Action: Create, Path: path, Record: newRecord(path, int64(rev), stamp(rev.Time()))}})
+	if err != nil {
+		return nil, false
+	}
+	return newCommitEvent(t.account.did, made, rev.Time()), true
+}
+
+func forgedCommit(t *turn) bool {
+	held := t.change.after.collections()
+	if len(held) == 0 {
+		return false
+	}
+	e, ok := t.forge(oneOf(t.dice, held) + "/forged")
+	return ok && t.beside(e.message())
+}
+
+func forgedBirth(t *turn) bool {
+	e, ok := t.forge("net.forged.collection/forged")
+	return ok && t.beside(e.message())
+}
+
+func forgedSync(t *turn) bool {
+	by, ok := t.stranger()
+	if !ok {
+		return false
+	}
+	rev := t.change.after.rev + 1
+	empty, _ := buildTree(nil, nil, nil, rev)
+	r, err := by.commitTo(t.change.after, empty, rev)
+	return err == nil && t.beside(syncMessage(t.account.did, r, rev.Time()))
+}
+
+func falseStatus(t *turn) bool {
+	words := []string{"deactivated", "takendown", "suspended", "deleted", "throttled", "desynchronized", "asleep"}
+	return t.account.active() && t.beside(accountMessage(t.account.did, oneOf(t.dice, words), t.net.clock))
+}
+
+func impostor(t *turn) bool {
+	other := t.otherPDS()
+	if other == nil || t.host != t.account.pds {
+		return false
+	}
+	other.stream.append(numbered{message: accountMessage(t.account.did, "deleted", t.net.clock)})
+	return true
+}
+
+func unknownType(t *turn) bool {
+	did := t.account.did
+	header := appendFrameHeader(nil, "#novelty")
+	if t.dice.IntN(2) == 0 {
+		header = dagcbor.AppendMap(nil, 2)
+		header = dagcbor.AppendText(dagcbor.AppendText(header, "t"), "#commit")
+		header = dagcbor.AppendInt(dagcbor.AppendText(header, "op"), 7)
+	}
+	return t.beside(&message{did: did, kind: "#novelty", raw: func(seq int64) []byte {
+		b := dagcbor.AppendMap(slices.Clone(header), 2)
+		b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), did)
+		return dagcbor.AppendInt(dagcbor.AppendText(b, "seq"), seq)
+	}})
+}
+
+func badSchema(t *turn) bool {
+	did := t.account.did
+	return t.beside(&message{did: did, kind: "#sync", raw: func(seq int64) []byte {
+		b := dagcbor.AppendMap(appendFrameHeader(nil, "#sync"), 3)
+		b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), did)
+		b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), "nonsense")
+		return dagcbor.AppendInt(dagcbor.AppendText(b, "seq"), seq)
+	}})
+}
+
+func malformedFrame(t *turn) bool {
+	which, noise, truth := t.dice.IntN(4), junk(t.dice, 200), t.message
+	return t.beside(&message{did: t.account.did, raw: func(seq int64) []byte {
+		frame := truth.frame(seq)
+		switch which {
+		case 0:
+			return frame[:len(frame)*2/3]
+		case 1:
+			return append(slices.Clone(frame), 0xf6)
+		case 2: // two maps of indefinite length
+			return []byte{0xbf, 0x61, 't', 0x65, '#', 's', 'y', 'n', 'c', 0x62, 'o', 'p', 0x01, 0xff, 0xbf, 0xff}
+		}
+		return append([]byte{0xff}, noise...)
+	}})
+}
+
+// giantSize is above the hard limit of a frame (spec: sync).
+const giantSize = 6_000_000
+
+func giantFrame(t *turn) bool {
+	did, rev := t.account.did, t.net.clock
+	return t.beside(&message{did: did, kind: "#sync", raw: func(seq int64) []byte {
+		b := dagcbor.AppendMap(appendFrameHeader(nil, "#sync"), 5)
+		b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), did)
+		b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), fmt.Sprint(atproto.TIDAt(rev)))
+		b = dagcbor.AppendInt(dagcbor.AppendText(b, "seq"), seq)
+		b = dagcbor.AppendText(dagcbor.AppendText(b, "time"), stamp(rev))
+		return dagcbor.AppendBytes(dagcbor.AppendText(b, "blocks"), make([]byte, giantSize))
+	}})
+}

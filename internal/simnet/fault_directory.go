@@ -1,0 +1,3 @@
+package simnet
+
+func directoryFaults() []Fault { return nil }

@@ -1,0 +1,98 @@
+package simnet
+
+import "slices"
+
+// Faults of whole events.
+const (
+	Drop          FaultName = "drop"
+	Repeat        FaultName = "repeat"
+	Reorder       FaultName = "reorder"
+	LostWindow    FaultName = "lost window"
+	SequenceReset FaultName = "sequence reset"
+)
+
+func eventFaults() []Fault {
+	return []Fault{
+		{Name: LostWindow, Where: OnStream, Doc: "The host forgets every event before this one: its replay begins here.", tell: forgetWindow},
+		{Name: SequenceReset, Where: OnStream, Doc: "The host forgets every event before this one, cuts all connections and numbers anew from 1.", tell: resetSequence},
+		{Name: Drop, Where: OnStream, Doc: "The event is never told, and no number is missing.", tell: drop},
+		{Name: Repeat, Where: OnStream, Doc: "The event is told a second time at once, under a number of its own.", tell: repeat},
+		{Name: Reorder, Where: OnStream, Doc: "The relay tells the event after the next one of another PDS; those of one PDS stay in order.", tell: reorder},
+	}
+}
+
+func drop(t *turn) bool {
+	t.told.message = nil
+	return true
+}
+
+func repeat(t *turn) bool {
+	return t.told.message != nil && t.beside(t.message)
+}
+
+func reorder(t *turn) bool {
+	if t.host != t.net.relay || t.host.held != nil || t.told.message == nil || t.lie != nil || len(t.after) > 0 {
+		return false
+	}
+	t.host.held = &heldBack{t.told, t.account}
+	t.told = numbered{}
+	return true
+}
+
+func forgetWindow(t *turn) bool {
+	if len(t.host.stream.events) == 0 {
+		return false
+	}
+	t.host.stream.forget()
+	return true
+}
+
+// forget empties the replay window.
+func (s *stream) forget() { s.events, s.forgotten = nil, s.last }
+
+func resetSequence(t *turn) bool {
+	if t.host.stream.last < 2 {
+		return false
+	}
+	t.host.restartAt(0)
+	return true
+}
+
+// restartAt makes a host number its events from behind seq, as after a reset, and
+// cuts its connections.
+func (h *host) restartAt(seq int64) {
+	h.held = nil
+	h.stream.last = seq
+	h.stream.forget()
+	for c := range h.conns {
+		_ = c.NetConn().Close()
+	}
+}
+
+// ResetSequence lets a host, by its name, forget its events and number the next one
+// seq. Connections are cut.
+func (n *Network) ResetSequence(name string, seq int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h := n.hosts[name]; h != nil && h.stream != nil {
+		h.restartAt(seq - 1)
+	}
+}
+
+// ForgetWindow lets a host, by its name, forget the events that it could replay.
+func (n *Network) ForgetWindow(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h := n.hosts[name]; h != nil && h.stream != nil {
+		h.stream.forget()
+	}
+}
+
+// otherPDS draws a PDS that is not the account's, nil if there is none.
+func (t *turn) otherPDS() *host {
+	others := slices.DeleteFunc(slices.Clone(t.net.pdses), func(h *host) bool { return h == t.account.pds })
+	if len(others) == 0 {
+		return nil
+	}
+	return oneOf(t.dice, others)
+}

@@ -1,0 +1,133 @@
+package simnet
+
+import (
+	"bytes"
+	"context"
+	"hash/fnv"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gorilla/websocket"
+)
+
+// hit is one request that a rule acts on.
+type hit struct {
+	host *host
+	rule *rule
+	dice *rand.Rand
+}
+
+// hits are those of one request, in the order of the table.
+type hits []*hit
+
+// of gives the hit of one fault, nil if there is none. The caller holds the lock.
+func (all hits) of(name FaultName) *hit {
+	for _, one := range all {
+		if one.rule.fault.Name == name && !one.rule.spent() {
+			return one
+		}
+	}
+	return nil
+}
+
+// count books that the fault acted. The caller holds the lock.
+func (one *hit) count() { one.host.net.count(one.rule) }
+
+type hitsKey struct{}
+
+// hitsOf gives the lies that the answer to a request is to tell.
+func hitsOf(r *http.Request) hits {
+	all, _ := r.Context().Value(hitsKey{}).(hits)
+	return all
+}
+
+// hits draws what befalls a request. Draws depend on the request and on how often
+// it was put to the host.
+func (h *host) hits(r *http.Request) (all hits) {
+	on, did := h.subject(r.URL)
+	if on == "_health" {
+		return nil
+	}
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	for _, rule := range h.net.rules {
+		about := rule.covers(OnHTTP, h.name, did, on) || h == h.net.plc && rule.covers(OnDirectory, h.name, did, on)
+		if !about || !rule.opportunity() {
+			continue
+		}
+		key := fnv.New64a()
+		_, _ = key.Write([]byte(h.name + " " + r.URL.RequestURI()))
+		request := key.Sum64()
+		rule.asked[request]++
+		dice := h.net.dice(rule.fault.Name, h.name, request+rule.asked[request])
+		if dice.Float64() < rule.Chance {
+			all = append(all, &hit{h, rule, dice})
+		}
+	}
+	return all
+}
+
+// subject tells what a request asks for: the last part of the query's name and the
+// account. At the directory these are did, log or export, and the DID.
+func (h *host) subject(u *url.URL) (on, did string) {
+	if h == h.net.plc {
+		did, rest, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+		switch {
+		case !strings.HasPrefix(did, "did:"):
+			return did, ""
+		case rest != "":
+			return "log", did
+		}
+		return "did", did
+	}
+	q := u.Query()
+	return u.Path[strings.LastIndexAny(u.Path, "./")+1:], q.Get("did") + q.Get("repo")
+}
+
+// respond answers a request as the faults have it.
+func (h *host) respond(w http.ResponseWriter, r *http.Request) {
+	all := h.hits(r)
+	if len(all) == 0 {
+		h.routes.ServeHTTP(w, r)
+		return
+	}
+	for _, one := range all {
+		if act := one.rule.fault.instead; act != nil && h.acts(one) && act(one, w, r) {
+			return
+		}
+	}
+	r = r.WithContext(context.WithValue(r.Context(), hitsKey{}, all))
+	for _, one := range all {
+		if act := one.rule.fault.around; act != nil && !websocket.IsWebSocketUpgrade(r) && h.acts(one) {
+			a := &answered{status: http.StatusOK, header: w.Header()}
+			h.routes.ServeHTTP(a, r)
+			act(one, w, r, a)
+			return
+		}
+	}
+	h.routes.ServeHTTP(w, r)
+}
+
+// acts counts a fault that is sure to act.
+func (h *host) acts(one *hit) bool {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	if one.rule.spent() {
+		return false
+	}
+	one.count()
+	return true
+}
+
+// answered is an answer that is held back to be spoilt.
+type answered struct {
+	status int
+	header http.Header
+	body   bytes.Buffer
+}
+
+func (a *answered) Header() http.Header         { return a.header }
+func (a *answered) WriteHeader(status int)      { a.status = status }
+func (a *answered) Write(b []byte) (int, error) { return a.body.Write(b) }

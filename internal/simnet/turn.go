@@ -1,0 +1,100 @@
+package simnet
+
+import (
+	"math/rand/v2"
+	"slices"
+)
+
+// occasion is one event of an account, to be told by its PDS and by the relay.
+type occasion struct {
+	account *account
+	number  int64    // over the whole network
+	message *message // as it is told without faults
+	commit  *commitEvent
+	change  *change // of a #commit
+}
+
+// turn is one event on its way into the stream of one host, where faults act on it.
+type turn struct {
+	*occasion
+	net  *Network
+	host *host
+	rule *rule      // the one that acts
+	dice *rand.Rand // for that rule
+
+	told          numbered     // the event itself; without a message it is not told
+	lie           *commitEvent // what is told of a #commit instead, nil for the truth
+	before, after []numbered   // told beside it
+}
+
+// hear puts an event into the stream of a host, as its faults have it. One that was
+// held back comes before the next of its own PDS, and after the next of another.
+func (h *host) hear(o *occasion) {
+	if h.held != nil && h.held.account.pds == o.account.pds {
+		h.release()
+	}
+	waits := h.held != nil
+	t := &turn{occasion: o, net: h.net, host: h, told: numbered{message: o.message}}
+	for _, r := range h.net.rules {
+		if !r.covers(OnStream, h.name, o.account.did, o.message.kind) || !r.opportunity() {
+			continue
+		}
+		t.rule, t.dice = r, h.net.dice(r.fault.Name, h.name, uint64(o.number))
+		if t.dice.Float64() < r.Chance && r.fault.tell(t) {
+			h.net.count(r)
+		}
+	}
+	t.tell()
+	if waits {
+		h.release()
+	}
+}
+
+// tell says all that the turn has become.
+func (t *turn) tell() {
+	if t.lie != nil {
+		t.told.message = t.lie.message()
+	}
+	for _, said := range slices.Concat(t.before, []numbered{t.told}, t.after) {
+		if said.message != nil {
+			t.host.stream.append(said)
+		}
+	}
+}
+
+// heldBack is an event that a host will tell later.
+type heldBack struct {
+	numbered
+	account *account
+}
+
+// release tells the event that was held back.
+func (h *host) release() {
+	if h.held != nil {
+		h.stream.append(h.held.numbered)
+		h.held = nil
+	}
+}
+
+// alter gives the #commit to lie about, nil for another event. Where the rule says
+// so, the truth follows.
+func (t *turn) alter() *commitEvent {
+	if t.commit == nil || t.told.message == nil {
+		return nil
+	}
+	if t.lie == nil {
+		lie := *t.commit
+		lie.ops, lie.blocks = slices.Clone(lie.ops), slices.Clone(lie.blocks)
+		t.lie = &lie
+		if t.rule.Also {
+			t.after = append(t.after, numbered{message: t.message})
+		}
+	}
+	return t.lie
+}
+
+// beside tells one more message behind the event.
+func (t *turn) beside(m *message) bool {
+	t.after = append(t.after, numbered{message: m})
+	return true
+}
