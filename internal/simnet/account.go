@@ -18,17 +18,19 @@ var ErrInactive = errors.New("the account is not active")
 
 // account is one account and its repo, as its PDS and the directory know it.
 type account struct {
-	did      string
-	handle   string
-	number   int // in order of creation, over the whole network
-	pds      *host
-	key      *signingKey
-	keys     []*signingKey // every key it ever had, oldest first
-	created  time.Time
-	repo     *repo
-	past     []*repo // earlier states, oldest first, for a stale replica
-	written  int64   // records made so far, so that no two are alike
-	position int     // in the roster of accounts that are not deleted
+	did       string
+	handle    string
+	number    int // in order of creation, over the whole network
+	pds       *host
+	key       *signingKey
+	keys      []*signingKey // every key it ever had, oldest first
+	announced *signingKey   // in the directory already, and not used yet
+	edition   *edition      // the last one in the directory
+	created   time.Time
+	repo      *repo
+	past      []*repo // earlier states, oldest first, for a stale replica
+	written   int64   // records made so far, so that no two are alike
+	position  int     // in the roster of accounts that are not deleted
 
 	deactivated, takendown, suspended, deleted, tombstoned bool
 }
@@ -89,6 +91,7 @@ func (n *Network) createAccount(pds *host) (*account, error) {
 	if a.repo, err = a.author().commitTo(nil, t, rev); err != nil {
 		return nil, err
 	}
+	n.publish(a, key, 0)
 	n.accounts = append(n.accounts, a)
 	n.byDID[a.did] = a
 	n.living.add(a)
@@ -233,6 +236,7 @@ func (n *Network) delete(a *account) {
 func (n *Network) ChangeHandle(did, handle string) error {
 	return n.with(did, func(a *account) error {
 		a.handle = handle
+		n.publish(a, a.key, 0)
 		n.identityChanged(a)
 		return nil
 	})
@@ -242,33 +246,12 @@ func (n *Network) identityChanged(a *account) {
 	n.emit(a, identityMessage(a.did, a.handle, n.tick().Time()))
 }
 
-// RotateKey gives the account another signing key and signs its repo anew under
-// a new rev, with the same content. Events: #identity, #sync.
-func (n *Network) RotateKey(did string) error {
-	return n.with(did, n.rotate)
-}
-
-func (n *Network) rotate(a *account) error {
-	key, err := newKey(n.cfg.Seed, a.number, len(a.keys))
-	if err != nil {
-		return err
-	}
-	a.key, a.keys = key, append(a.keys, key)
-	r, err := a.author().commitTo(a.repo, a.repo.tree, n.tick())
-	if err != nil {
-		return err
-	}
-	a.become(r)
-	n.identityChanged(a)
-	n.emit(a, syncMessage(a.did, r, n.tick().Time()))
-	return nil
-}
-
 // Tombstone takes the DID out of the directory; the PDS knows nothing of it.
 // No event.
 func (n *Network) Tombstone(did string) error {
 	return n.with(did, func(a *account) error {
 		a.tombstoned = true
+		n.publish(a, a.key, 0)
 		return nil
 	})
 }

@@ -1,51 +1,51 @@
 package simnet
 
 import (
-	"cmp"
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
 	"slices"
-
-	"railyard/internal/atproto"
+	"strconv"
+	"time"
 )
 
-// proofBlocks answers getRecord in the order of the reference PDS: commit, record
-// if there is one, path.
-func (r *repo) proofBlocks(path string) []block {
-	blocks := []block{{r.cid, r.commit}}
-	if at, found := r.find(path); found {
-		blocks = append(blocks, block{r.entries[at].digest, r.entries[at].block})
-	}
-	for _, n := range r.path(path) {
-		blocks = append(blocks, block{n.digest, n.block})
-	}
-	return blocks
-}
+// exportPage is the most entries of one page of the directory's export.
+const exportPage = 1000
 
-// blocksSince answers getRepo in the order of the reference PDS's database: by
-// the rev that wrote the block, then by the text of the CID, both descending.
-// since 0 gives the whole repo.
-func (r *repo) blocksSince(since atproto.TID) []block {
-	type row struct {
-		block
-		rev  atproto.TID
-		text string
-	}
-	var rows []row
-	add := func(d atproto.Digest, data []byte, rev atproto.TID) {
-		if rev > since {
-			rows = append(rows, row{block{d, data}, rev, cidText(d)})
+// export answers GET /export: operations of all DIDs as lines of JSON, those made
+// later than the parameter after, oldest first.
+func (n *Network) export(w http.ResponseWriter, q url.Values) {
+	count, after := exportPage, time.Time{}
+	var err error
+	if text := q.Get("count"); text != "" {
+		if count, err = strconv.Atoi(text); err != nil || count < 1 {
+			plcRefuse(w, &plcError{http.StatusBadRequest, "Invalid count parameter"})
+			return
 		}
 	}
-	add(r.cid, r.commit, r.rev)
-	r.root.walk(func(n *node) { add(n.digest, n.block, n.rev) })
-	for _, e := range r.entries {
-		add(e.digest, e.block, e.rev)
+	if text := q.Get("after"); text != "" {
+		if after, err = time.Parse(time.RFC3339, text); err != nil {
+			plcRefuse(w, &plcError{http.StatusBadRequest, "Invalid after parameter"})
+			return
+		}
 	}
-	slices.SortFunc(rows, func(a, b row) int {
-		return cmp.Or(cmp.Compare(b.rev, a.rev), cmp.Compare(b.text, a.text))
+	w.Header().Set("Content-Type", "application/jsonlines")
+	_, _ = w.Write(bytes.Join(n.exportLines(after, min(count, exportPage)), []byte("\n")))
+}
+
+func (n *Network) exportLines(after time.Time, count int) (lines [][]byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at, _ := slices.BinarySearchFunc(n.editions, after, func(e *edition, t time.Time) int {
+		if e.at.After(t) {
+			return 1
+		}
+		return -1
 	})
-	blocks := make([]block, len(rows))
-	for i := range rows {
-		blocks[i] = rows[i].block
+	for _, e := range n.editions[at:min(at+count, len(n.editions))] {
+		line, _ := json.Marshal(e.entry()) // strings and maps of strings: cannot fail
+		lines = append(lines, line)
 	}
-	return blocks
+	return lines
 }

@@ -87,12 +87,13 @@ func (n *Network) upheaval() error {
 		n.delete(a)
 	case 8, 9, 10:
 		if a.active() {
-			return n.rotate(a)
+			return n.rotate(a, Rotation{})
 		}
 	case 11, 12, 13, 14:
 		n.emit(a, identityMessage(a.did, a.handle, n.tick().Time()))
 	default:
 		a.handle = "renamed-" + a.handle[strings.LastIndex(a.handle, "account"):]
+		n.publish(a, a.key, 0)
 		n.emit(a, identityMessage(a.did, a.handle, n.tick().Time()))
 	}
 	return nil

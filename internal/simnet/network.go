@@ -80,23 +80,26 @@ type Network struct {
 	cfg Config
 	wg  sync.WaitGroup // servers and their handlers
 
-	mu       sync.Mutex // guards everything below, but for what says otherwise
-	closed   bool
-	clock    time.Time
-	ticks    *rand.Rand
-	life     *rand.Rand
-	accounts []*account // by number, deleted ones too
-	byDID    map[string]*account
-	living   roster
-	ledger   Ledger
-	digest   hash.Hash
-	events   int64   // so far
-	rules    []*rule // of faults, in the order of the table
-	fired    map[FaultName]int64
-	hosts    map[string]*host // set once by New
-	plc      *host            // set once by New
-	relay    *host            // set once by New; nil without a relay
-	pdses    []*host          // set once by New
+	mu        sync.Mutex // guards everything below, but for what says otherwise
+	closed    bool
+	clock     time.Time
+	ticks     *rand.Rand
+	life      *rand.Rand
+	accounts  []*account // by number, deleted ones too
+	byDID     map[string]*account
+	living    roster
+	ledger    Ledger
+	digest    hash.Hash
+	editions  []*edition // of the directory, oldest first
+	published time.Time  // of the last edition
+	directory Directory
+	events    int64   // so far
+	rules     []*rule // of faults, in the order of the table
+	fired     map[FaultName]int64
+	hosts     map[string]*host // set once by New
+	plc       *host            // set once by New
+	relay     *host            // set once by New; nil without a relay
+	pdses     []*host          // set once by New
 }
 
 // New makes a network, its servers and its accounts. Close ends it.

@@ -313,5 +313,5 @@ func (h *host) describeRepo(p params) (any, error) {
 		Document    *document `json:"didDoc"`
 		Collections []string  `json:"collections"`
 		Correct     bool      `json:"handleIsCorrect"`
-	}{a.handle, a.did, documentOf(a), collections, true}, nil
+	}{a.handle, a.did, a.edition.document(), collections, true}, nil
 }

@@ -391,7 +391,7 @@ func TestDirectoryNamesKeyAndHost(t *testing.T) {
 	}
 	var log []logEntry
 	p.get(t, p.PLC(), "/"+did+"/log/audit").json(t, &log)
-	if len(log) != 2 || log[0].Operation.Methods["atproto"] != "did:key:"+before || log[1].Operation.AlsoKnownAs[0] != "at://other.sim.test" {
+	if len(log) != 3 || log[0].Operation.Methods["atproto"] != "did:key:"+before || log[2].Operation.AlsoKnownAs[0] != "at://other.sim.test" {
 		t.Errorf("audit log %+v", log)
 	}
 	for what, did := range map[string]string{"registered": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "available": did} {

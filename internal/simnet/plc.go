@@ -1,11 +1,10 @@
 package simnet
 
 import (
-	"encoding/json"
+	"cmp"
 	"net/http"
 	"strings"
-
-	"railyard/internal/atproto"
+	"time"
 )
 
 // document is a DID document (spec: did).
@@ -30,92 +29,89 @@ type service struct {
 	Endpoint string `json:"serviceEndpoint"`
 }
 
-func documentOf(a *account) *document {
+// document gives what the directory says in this edition.
+func (e *edition) document() *document {
 	suite := "https://w3id.org/security/suites/secp256k1-2019/v1"
-	if a.key.curve.name == "P-256" {
+	if e.key.curve.name == "P-256" {
 		suite = "https://w3id.org/security/suites/ecdsa-2019/v1"
 	}
 	return &document{
 		Context:     []string{"https://www.w3.org/ns/did/v1", "https://w3id.org/security/multikey/v1", suite},
-		ID:          a.did,
-		AlsoKnownAs: []string{"at://" + a.handle},
-		Methods:     []verificationMethod{{a.did + "#atproto", "Multikey", a.did, a.key.public.Multibase()}},
-		Services:    []service{{"#atproto_pds", "AtprotoPersonalDataServer", a.pds.url}},
+		ID:          e.did,
+		AlsoKnownAs: []string{"at://" + e.handle},
+		Methods:     []verificationMethod{{e.did + "#atproto", "Multikey", e.did, e.key.public.Multibase()}},
+		Services:    []service{{"#atproto_pds", "AtprotoPersonalDataServer", e.pds.url}},
 	}
 }
 
-// logEntry is one entry of a DID's audit log. The operations are not signed:
-// nothing here checks them.
-type logEntry struct {
-	DID       string       `json:"did"`
-	Operation plcOperation `json:"operation"`
-	CID       string       `json:"cid"`
-	Nullified bool         `json:"nullified"`
-	CreatedAt string       `json:"createdAt"`
+// Directory is what the PLC directory does otherwise than a quick one.
+type Directory struct {
+	// Lag is by how much its documents are old.
+	Lag time.Duration
+	// TombstoneStatus is the HTTP status for a tombstoned DID: 404, which is 0 here,
+	// or 410.
+	TombstoneStatus int
 }
 
-type plcOperation struct {
-	Type        string                `json:"type"`
-	Rotation    []string              `json:"rotationKeys"`
-	Methods     map[string]string     `json:"verificationMethods"`
-	AlsoKnownAs []string              `json:"alsoKnownAs"`
-	Services    map[string]plcService `json:"services"`
-	Prev        *string               `json:"prev"`
-	Sig         string                `json:"sig"`
+// SetDirectory changes the manners of the directory from now on.
+func (n *Network) SetDirectory(to Directory) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.directory = to
 }
 
-type plcService struct {
-	Type     string `json:"type"`
-	Endpoint string `json:"endpoint"`
-}
-
-// auditLog has one operation for each signing key that the account had.
-func auditLog(a *account) []logEntry {
-	var entries []logEntry
-	var prev *string
-	for _, key := range a.keys {
-		op := plcOperation{
-			Type: "plc_operation", Rotation: []string{}, Prev: prev,
-			Methods:     map[string]string{"atproto": key.public.DIDKey()},
-			AlsoKnownAs: []string{"at://" + a.handle},
-			Services:    map[string]plcService{"atproto_pds": {"AtprotoPersonalDataServer", a.pds.url}},
-		}
-		text, _ := json.Marshal(op) // strings and maps of strings: cannot fail
-		cid := atproto.DigestOf(text).String()
-		entries = append(entries, logEntry{DID: a.did, Operation: op, CID: cid, CreatedAt: stamp(a.created)})
-		prev = &cid
-	}
-	return entries
-}
-
-// plcRoutes answers GET /<did> and GET /<did>/log/audit.
+// plcRoutes answers GET /<did>, GET /<did>/log/audit and GET /export.
 func (n *Network) plcRoutes(*host) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		did, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-		body, kind, refusal := n.lookUp(did, rest)
-		if refusal != "" {
-			writeJSON(w, http.StatusNotFound, "application/json; charset=utf-8", map[string]string{"message": refusal})
+		if did == "export" && rest == "" {
+			n.export(w, r.URL.Query())
+			return
+		}
+		body, kind, err := n.lookUp(did, rest, hitsOf(r))
+		if err != nil {
+			plcRefuse(w, err)
 			return
 		}
 		writeJSON(w, http.StatusOK, kind, body)
 	})
 }
 
-func (n *Network) lookUp(did, rest string) (body any, contentType, refusal string) {
+// plcError is a refusal of the directory.
+type plcError struct {
+	status  int
+	message string
+}
+
+func plcRefuse(w http.ResponseWriter, e *plcError) {
+	writeJSON(w, e.status, "application/json; charset=utf-8", map[string]string{"message": e.message})
+}
+
+func (n *Network) lookUp(did, rest string, all hits) (body any, contentType string, refusal *plcError) {
+	const plain = "application/json; charset=utf-8"
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	a := n.byDID[did]
 	switch {
 	case did == "_health":
-		return map[string]string{"version": "simnet"}, "application/json; charset=utf-8", ""
+		return map[string]string{"version": "simnet"}, plain, nil
 	case a == nil:
-		return nil, "", "DID not registered: " + did
+		return nil, "", &plcError{http.StatusNotFound, "DID not registered: " + did}
 	case rest == "log/audit":
-		return auditLog(a), "application/json; charset=utf-8", ""
+		var entries []logEntry
+		for _, e := range a.edition.history() {
+			entries = append(entries, e.entry())
+		}
+		return entries, plain, nil
 	case rest != "":
-		return nil, "", "Not Found"
-	case a.tombstoned:
-		return nil, "", "DID not available: " + did
+		return nil, "", &plcError{http.StatusNotFound, "Not Found"}
 	}
-	return documentOf(a), "application/did+ld+json; charset=utf-8", ""
+	if refusal := unresolvable(did, all); refusal != nil {
+		return nil, "", refusal
+	}
+	e := a.edition.seenAt(time.Now().Add(-n.directory.Lag))
+	if e.tombstone {
+		return nil, "", &plcError{cmp.Or(n.directory.TombstoneStatus, http.StatusNotFound), "DID not available: " + did}
+	}
+	return n.misquote(e, all), "application/did+ld+json; charset=utf-8", nil
 }

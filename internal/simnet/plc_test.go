@@ -1,0 +1,250 @@
+package simnet
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func (p *plugged) document(t testing.TB, did string) (d document) {
+	t.Helper()
+	p.get(t, p.PLC(), "/"+did).json(t, &d)
+	return d
+}
+
+// exported gives one page of the export.
+func (p *plugged) exported(t testing.TB, query string) (entries []logEntry) {
+	t.Helper()
+	r := p.get(t, p.PLC(), "/export?"+query)
+	if r.status != http.StatusOK || r.header.Get("Content-Type") != "application/jsonlines" || bytes.HasSuffix(r.body, []byte("\n")) {
+		t.Fatalf("status %d, %s: %s", r.status, r.header.Get("Content-Type"), r.body)
+	}
+	for line := range bytes.Lines(r.body) {
+		var e logEntry
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+func TestExportGivesEveryOperationOnceInOrder(t *testing.T) {
+	p := plug(t, Config{Seed: 2, Accounts: 30, PDS: 2, Records: 8})
+	live(t, p.Network, 300)
+	gone := p.DIDs()[3]
+	do(t, p.Tombstone(gone))
+	var all []logEntry
+	after := ""
+	for {
+		page := p.exported(t, "count=7&after="+url.QueryEscape(after))
+		if len(page) == 0 {
+			break
+		}
+		all = append(all, page...)
+		after = page[len(page)-1].CreatedAt
+	}
+	if whole := p.exported(t, ""); len(whole) != len(all) || len(all) < 34 {
+		t.Errorf("%d operations in pages, %d in all", len(all), len(whole))
+	}
+	log := map[string][]logEntry{}
+	for i, e := range all {
+		if i > 0 && e.CreatedAt <= all[i-1].CreatedAt {
+			t.Errorf("%s after %s", e.CreatedAt, all[i-1].CreatedAt)
+		}
+		log[e.DID] = append(log[e.DID], e)
+	}
+	for _, did := range p.DIDs() {
+		var audit []logEntry
+		p.get(t, p.PLC(), "/"+did+"/log/audit").json(t, &audit)
+		if got, want := fmt.Sprint(describeLog(log[did])), fmt.Sprint(describeLog(audit)); got != want {
+			t.Errorf("%s: export %s, audit log %s", did, got, want)
+		}
+		for i, e := range audit {
+			if (e.Operation.Prev == nil) != (i == 0) || i > 0 && *e.Operation.Prev != audit[i-1].CID {
+				t.Errorf("%s: operation %d does not follow: %+v", did, i, e)
+			}
+		}
+		last := audit[len(audit)-1].Operation
+		if did == gone {
+			if last.Type != "plc_tombstone" || last.Methods != nil {
+				t.Errorf("%s: %+v", did, last)
+			}
+			continue
+		}
+		d := p.document(t, did)
+		if last.Methods["atproto"] != "did:key:"+d.Methods[0].Key || last.Services["atproto_pds"].Endpoint != d.Services[0].Endpoint || last.AlsoKnownAs[0] != d.AlsoKnownAs[0] {
+			t.Errorf("%s: document %+v, log %+v", did, d, last)
+		}
+	}
+	for _, query := range []string{"count=0", "count=x", "after=yesterday"} {
+		if r := p.get(t, p.PLC(), "/export?"+query); r.status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", query, r.status, r.body)
+		}
+	}
+}
+
+func describeLog(log []logEntry) (all []string) {
+	for _, e := range log {
+		all = append(all, e.CID+" "+e.CreatedAt+" "+e.Operation.Type)
+	}
+	return all
+}
+
+func TestTombstonesAre404Or410(t *testing.T) {
+	p := plug(t, Config{Seed: 2})
+	did := p.mustCreate(t, 0)
+	do(t, p.Tombstone(did))
+	for _, status := range []int{0, 410, 404} {
+		p.SetDirectory(Directory{TombstoneStatus: status})
+		want := max(status, 404)
+		if r := p.get(t, p.PLC(), "/"+did); r.status != want || !strings.Contains(string(r.body), "DID not available: "+did) {
+			t.Errorf("%d %s, want %d", r.status, r.body, want)
+		}
+	}
+}
+
+// rotated is what a rotation shows: the kinds of the events, whether the document
+// has the new key at once, and whether the repo is signed by it.
+func TestRotationsComeInEveryOrder(t *testing.T) {
+	identity, sync := "#identity (handle)", "#sync (rev = commit.rev; 1 block)"
+	rows := []struct {
+		name     string
+		do       func(n *Network, did string) error
+		frames   []string
+		document int // which key the document has: 0 the first
+		signed   int // which key signed the repo
+	}{
+		{"usual", func(n *Network, did string) error { return n.RotateKey(did) }, []string{identity, sync}, 1, 1},
+		{"untold", func(n *Network, did string) error { return n.Rotate(did, Rotation{Untold: true}) }, []string{sync}, 1, 1},
+		{"untold and unsigned", func(n *Network, did string) error { return n.Rotate(did, Rotation{Untold: true, Unsigned: true}) }, nil, 1, 0},
+		{"unsigned", func(n *Network, did string) error { return n.Rotate(did, Rotation{Unsigned: true}) }, []string{identity}, 1, 0},
+		{"late in the directory", func(n *Network, did string) error { return n.Rotate(did, Rotation{Late: time.Minute}) }, []string{identity, sync}, 0, 1},
+		{"announced", func(n *Network, did string) error { return n.AnnounceKey(did) }, nil, 1, 0},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := plug(t, Config{Seed: 2})
+				did := p.mustCreate(t, 0)
+				do(t, p.Create(did, "net.rails.yard/a"))
+				a := p.byDID[did]
+				keys := []*signingKey{a.key}
+				from := p.LastSeq("pds1")
+				do(t, row.do(p.Network, did))
+				if a.announced != nil {
+					keys = append(keys, a.announced)
+				} else {
+					keys = append(keys, a.key)
+				}
+				var frames []string
+				for _, e := range p.pdses[0].stream.after(from, 100) {
+					frames = append(frames, describe(t, e.frame(e.seq)))
+				}
+				if !slices.Equal(frames, row.frames) {
+					t.Errorf("frames %v, want %v", frames, row.frames)
+				}
+				if got := p.document(t, did).Methods[0].Key; got != keys[row.document].public.Multibase() {
+					t.Errorf("the document has key %s", got)
+				}
+				if got := signer(t, a); got != keys[row.signed] {
+					t.Error("the repo is signed by the other key")
+				}
+				time.Sleep(time.Minute)
+				if got := p.document(t, did).Methods[0].Key; got != keys[1].public.Multibase() {
+					t.Errorf("the document has key %s later", got)
+				}
+				do(t, p.RotateKey(did), p.Create(did, "net.rails.yard/b"))
+				if signer(t, a) != a.key || p.document(t, did).Methods[0].Key != a.key.public.Multibase() || len(a.keys) > 3 {
+					t.Error("the next rotation does not bring all together")
+				}
+				if announced := row.name == "announced"; announced != (a.key == keys[1]) {
+					t.Error("an announced key is taken by the next rotation, and no other")
+				}
+			})
+		})
+	}
+}
+
+// signer gives the key that signed an account's repo.
+func signer(t testing.TB, a *account) *signingKey {
+	t.Helper()
+	c := decodeMap(t, a.repo.commit)
+	unsigned := appendCommit(nil, a.did, a.repo.rev, a.repo.data(), nil, nil)
+	for _, key := range a.keys {
+		if key.public.HashAndVerify(unsigned, c["sig"].([]byte)) == nil {
+			return key
+		}
+	}
+	return nil
+}
+
+func TestAReplicaThatLagsSaysWhatWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := plug(t, Config{Seed: 2})
+		did := p.mustCreate(t, 0)
+		first := p.document(t, did).Methods[0].Key
+		time.Sleep(time.Minute)
+		p.SetDirectory(Directory{Lag: 10 * time.Second})
+		do(t, p.RotateKey(did))
+		time.Sleep(9 * time.Second)
+		if p.document(t, did).Methods[0].Key != first {
+			t.Error("the new key is there before its time")
+		}
+		time.Sleep(time.Second)
+		if p.document(t, did).Methods[0].Key == first {
+			t.Error("the old key is still there")
+		}
+	})
+}
+
+func TestEveryFaultOfTheDirectoryDoesWhatItsLineSays(t *testing.T) {
+	stories := map[FaultName]func(d, truth document, r reply) bool{
+		Unresolvable: func(_, _ document, r reply) bool { return r.status == http.StatusNotFound },
+		StaleDocument: func(d, truth document, _ reply) bool {
+			return d.AlsoKnownAs[0] != truth.AlsoKnownAs[0] && d.ID == truth.ID
+		},
+		NamesOther: func(d, truth document, _ reply) bool {
+			return d.Services[0].Endpoint != truth.Services[0].Endpoint && d.Methods[0] == truth.Methods[0]
+		},
+		ForeignKey: func(d, truth document, _ reply) bool {
+			return d.Methods[0].Key != truth.Methods[0].Key && d.Methods[0].Type == "Multikey"
+		},
+		WrongID:   func(d, truth document, _ reply) bool { return d.ID != truth.ID && d.Methods[0] == truth.Methods[0] },
+		NoService: func(d, _ document, _ reply) bool { return len(d.Services) == 0 },
+	}
+	for _, f := range Faults() {
+		if f.Where != OnDirectory {
+			continue
+		}
+		story := stories[f.Name]
+		if story == nil {
+			t.Errorf("%s: nothing shows that it does: %s", f.Name, f.Doc)
+			continue
+		}
+		p := plug(t, Config{Seed: 2, PDS: 2})
+		did, other := p.mustCreate(t, 0), p.mustCreate(t, 1)
+		do(t, p.ChangeHandle(did, "other.sim.test"))
+		digest, truth := p.Digest(), p.document(t, did)
+		do(t, p.Switch(Rule{Fault: f.Name, DID: did, Times: 1}))
+		p.document(t, other) // which is not lied about
+		r := p.get(t, p.PLC(), "/"+did)
+		var d document
+		if err := json.Unmarshal(r.body, &d); err != nil {
+			t.Error(err)
+		}
+		if !story(d, truth, r) || p.Fired(f.Name) != 1 || p.Digest() != digest {
+			t.Errorf("%s\n%s (fired %v)", f.Doc, r.body, p.FiredAll())
+		}
+		if again := p.document(t, did); fmt.Sprint(again) != fmt.Sprint(truth) {
+			t.Errorf("%s: %+v after the fault", f.Name, again)
+		}
+	}
+}
