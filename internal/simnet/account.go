@@ -26,6 +26,7 @@ type account struct {
 	keys      []*signingKey // every key it ever had, oldest first
 	announced *signingKey   // in the directory already, and not used yet
 	edition   *edition      // the last one in the directory
+	arrival   *arrival      // until the first write after a migration
 	created   time.Time
 	repo      *repo
 	past      []*repo // earlier states, oldest first, for a stale replica
@@ -82,26 +83,32 @@ func (n *Network) createAccount(pds *host) (*account, error) {
 	if err != nil {
 		return nil, err
 	}
-	rev := n.tick()
 	a := &account{
 		did: newDID(n.cfg.Seed, number), handle: fmt.Sprintf("account-%d.sim.test", number), number: number,
-		pds: pds, key: key, keys: []*signingKey{key}, created: rev.Time(),
+		pds: pds, key: key, keys: []*signingKey{key},
 	}
-	t, made := buildTree(nil, nil, nil, rev)
-	if a.repo, err = a.author().commitTo(nil, t, rev); err != nil {
-		return nil, err
-	}
-	n.publish(a, key, 0)
 	n.accounts = append(n.accounts, a)
 	n.byDID[a.did] = a
+	return a, n.open(a)
+}
+
+// open gives an account an empty repo and tells of it.
+func (n *Network) open(a *account) (err error) {
+	rev := n.tick()
+	a.created = rev.Time()
+	t, made := buildTree(nil, nil, nil, rev)
+	if a.repo, err = a.author().commitTo(nil, t, rev); err != nil {
+		return err
+	}
+	n.publish(a, a.key, 0)
 	n.living.add(a)
-	pds.list(a)
+	a.pds.list(a)
 	n.ledger.Commits++
 	n.emit(a, identityMessage(a.did, a.handle, rev.Time()))
 	n.emit(a, accountMessage(a.did, "", rev.Time()))
 	n.emitCommit(a, &change{after: a.repo, made: made}, rev.Time())
-	n.emit(a, syncMessage(a.did, a.repo, rev.Time()))
-	return a, nil
+	n.emit(a, syncMessage(a.did, a.repo, rev, rev.Time()))
+	return nil
 }
 
 // with runs a verb on an account that is not deleted.
@@ -154,7 +161,9 @@ func (n *Network) apply(a *account, writes []Write) error {
 		return fmt.Errorf("%s: %w", a.did, err)
 	}
 	a.become(c.after)
-	n.book(c)
+	if n.current(a) {
+		n.book(c)
+	}
 	n.emitCommit(a, c, rev.Time())
 	return nil
 }
@@ -210,7 +219,7 @@ func (n *Network) activate(a *account) {
 	at := n.tick().Time()
 	n.emit(a, accountMessage(a.did, a.status(), at))
 	n.emit(a, identityMessage(a.did, a.handle, at))
-	n.emit(a, syncMessage(a.did, a.repo, at))
+	n.emit(a, syncMessage(a.did, a.repo, a.headRev(), at))
 }
 
 // DeleteAccount removes the account and its repo; its PDS forgets the earlier
@@ -224,7 +233,7 @@ func (n *Network) DeleteAccount(did string) error {
 
 func (n *Network) delete(a *account) {
 	a.deleted = true
-	a.repo, a.past = nil, nil
+	a.repo, a.past, a.arrival = nil, nil, nil
 	a.pds.unlist(a)
 	n.living.remove(a)
 	a.pds.stream.erase(a.did)
@@ -259,7 +268,7 @@ func (n *Network) Tombstone(did string) error {
 // EmitSync sends a #sync of the repo as it stands.
 func (n *Network) EmitSync(did string) error {
 	return n.with(did, func(a *account) error {
-		n.emit(a, syncMessage(a.did, a.repo, n.tick().Time()))
+		n.emit(a, syncMessage(a.did, a.repo, a.headRev(), n.tick().Time()))
 		return nil
 	})
 }

@@ -49,7 +49,7 @@ func (a *account) become(r *repo) {
 	if len(a.past) > oldStates {
 		a.past = slices.Clone(a.past[len(a.past)-oldStates:])
 	}
-	a.repo = r
+	a.repo, a.arrival = r, nil
 }
 
 // state gives the repo as a query is to see it. The caller holds the lock.

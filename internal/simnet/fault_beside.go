@@ -78,7 +78,7 @@ func forgedSync(t *turn) bool {
 	rev := t.change.after.rev + 1
 	empty, _ := buildTree(nil, nil, nil, rev)
 	r, err := by.commitTo(t.change.after, empty, rev)
-	return err == nil && t.beside(syncMessage(t.account.did, r, rev.Time()))
+	return err == nil && t.beside(syncMessage(t.account.did, r, rev, rev.Time()))
 }
 
 func falseStatus(t *turn) bool {

@@ -105,11 +105,12 @@ func appendOps(b []byte, ops []op) []byte {
 	return b
 }
 
-// syncMessage is a #sync: the commit block alone.
-func syncMessage(did string, r *repo, at time.Time) *message {
+// syncMessage is a #sync: the commit block alone. After a migration its rev is not
+// that of the commit.
+func syncMessage(did string, r *repo, rev atproto.TID, at time.Time) *message {
 	b := dagcbor.AppendMap(appendFrameHeader(nil, "#sync"), 5)
 	b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), did)
-	b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), r.rev.String())
+	b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), rev.String())
 	head := dagcbor.AppendText(b, "seq")
 	b = dagcbor.AppendText(dagcbor.AppendText(nil, "time"), stamp(at))
 	b = dagcbor.AppendBytes(dagcbor.AppendText(b, "blocks"), encodeCAR(r.cid, []block{{r.cid, r.commit}}))

@@ -30,16 +30,17 @@ type host struct {
 	down     bool
 	returns  time.Time // away until then
 	conns    map[*websocket.Conn]bool
-	stream   *stream    // nil for the directory
-	told     int64      // events of its accounts so far
-	held     *heldBack  // of a relay: told later
-	accounts []*account // of a PDS, by time of creation and DID
+	stream   *stream             // nil for the directory
+	told     int64               // events of its accounts so far
+	held     *heldBack           // of a relay: told later
+	accounts []*account          // of a PDS, by time of creation and DID
+	former   map[string]*account // of a PDS: as it has those that left it, by DID
 
 	abilities Abilities // of a PDS
 }
 
 func (n *Network) newHost(name string, routes func(*host) http.Handler) (*host, error) {
-	h := &host{net: n, name: name, addr: name + ".sim.test", conns: map[*websocket.Conn]bool{}}
+	h := &host{net: n, name: name, addr: name + ".sim.test", conns: map[*websocket.Conn]bool{}, former: map[string]*account{}}
 	if n.cfg.Listen != nil {
 		l, err := n.cfg.Listen(name)
 		if err != nil {

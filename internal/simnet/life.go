@@ -21,6 +21,9 @@ func (n *Network) Step() error {
 			return err
 		}
 	}
+	if err := n.unrest(); err != nil {
+		return err
+	}
 	return n.stepCommit()
 }
 

@@ -40,6 +40,9 @@ type Config struct {
 	Listen func(name string) (net.Listener, error)
 	// ReplayWindow is how many events a firehose can replay, 20,000 if 0.
 	ReplayWindow int
+	// Unrest lets Step also move accounts between PDSes, bring deleted ones back and
+	// rotate keys in odd ways.
+	Unrest bool
 	// Abilities are those of PDSes of other software than the reference one, by
 	// the host's name.
 	Abilities map[string]Abilities
@@ -85,6 +88,7 @@ type Network struct {
 	clock     time.Time
 	ticks     *rand.Rand
 	life      *rand.Rand
+	trouble   *rand.Rand // of Config.Unrest
 	accounts  []*account // by number, deleted ones too
 	byDID     map[string]*account
 	living    roster
@@ -111,7 +115,7 @@ func New(cfg Config) (*Network, error) {
 	n := &Network{
 		cfg: cfg, clock: cfg.Start.UTC(), byDID: map[string]*account{}, hosts: map[string]*host{}, digest: sha256.New(),
 		fired: map[FaultName]int64{},
-		ticks: rand.New(rand.NewPCG(cfg.Seed, 1)), life: rand.New(rand.NewPCG(cfg.Seed, 2)),
+		ticks: rand.New(rand.NewPCG(cfg.Seed, 1)), life: rand.New(rand.NewPCG(cfg.Seed, 2)), trouble: rand.New(rand.NewPCG(cfg.Seed, 3)),
 	}
 	if err := n.raise(); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -201,7 +205,7 @@ func (n *Network) spread(o *occasion) {
 	o.number = n.events
 	a.pds.told++
 	a.pds.hear(o)
-	if n.relay != nil {
+	if n.relay != nil && n.current(a) {
 		n.relay.hear(o)
 	}
 	var number [16]byte

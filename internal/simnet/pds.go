@@ -9,6 +9,8 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/gorilla/websocket"
+
+	"railyard/internal/atproto"
 )
 
 // pdsRoutes answers as the reference PDS does: every refusal is 400, and only
@@ -84,6 +86,9 @@ func (h *host) describeServer(params) (any, error) {
 // lock.
 func (h *host) own(did string) (*account, error) {
 	a := h.net.byDID[did]
+	if left := h.former[did]; left != nil {
+		a = left
+	}
 	if a == nil || a.deleted || a.pds != h {
 		return nil, repoNotFound(did)
 	}
@@ -121,10 +126,11 @@ func (h *host) available(did, called string, all hits) (*account, error) {
 // reading is the repo that a query asks for, as its host serves it.
 type reading struct {
 	*repo
-	host  *host
-	by    Abilities
-	young bool // not served as a whole yet
-	hits  hits
+	host     *host
+	by       Abilities
+	young    bool        // not served as a whole yet
+	imported atproto.TID // rev of the import, 0 where it is that of the commit
+	hits     hits
 }
 
 func (h *host) read(p params) (reading, error) {
@@ -139,7 +145,11 @@ func (h *host) read(p params) (reading, error) {
 		return reading{}, err
 	}
 	a = h.lieAbout(a, p.hits)
-	return reading{a.state(p.hits), h, h.abilities, h.abilities.tooYoung(a.created, time.Now()), p.hits}, nil
+	r := reading{repo: a.state(p.hits), host: h, by: h.abilities, young: h.abilities.tooYoung(a.created, time.Now()), hits: p.hits}
+	if a.arrival != nil && r.repo == a.repo {
+		r.imported = a.arrival.rev
+	}
+	return r, nil
 }
 
 func (r reading) archive(blocks []block) car {
@@ -154,10 +164,14 @@ func (h *host) getLatestCommit(p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	rev := r.rev
+	if r.imported != 0 {
+		rev = r.imported
+	}
 	return struct {
 		CID string `json:"cid"`
 		Rev string `json:"rev"`
-	}{r.cid.String(), r.rev.String()}, nil
+	}{r.cid.String(), rev.String()}, nil
 }
 
 func (h *host) getRecord(p params) (any, error) {
@@ -214,7 +228,7 @@ func (h *host) getRepoStatus(p params) (any, error) {
 	}
 	s := repoStatus{DID: did, Active: a.active(), Status: a.status()}
 	if s.Active {
-		s.Rev = a.repo.rev.String()
+		s.Rev = a.headRev().String()
 	}
 	return s, nil
 }
@@ -233,8 +247,8 @@ type repoPage struct {
 	Repos  []listedRepo `json:"repos"`
 }
 
-func listed(a *account) listedRepo {
-	return listedRepo{a.did, a.repo.cid.String(), a.repo.rev.String(), a.active(), a.status()}
+func listed(a *account, r *repo) listedRepo {
+	return listedRepo{a.did, r.cid.String(), r.rev.String(), a.active(), a.status()}
 }
 
 // listRepos lists by time of creation. Every page with an entry has a cursor,
@@ -254,7 +268,11 @@ func (h *host) listRepos(p params) (any, error) {
 	}
 	page := repoPage{Repos: []listedRepo{}}
 	for _, a := range h.accounts[at:min(at+limit, len(h.accounts))] {
-		page.Repos = append(page.Repos, listed(a))
+		r := a.repo
+		if a.arrival != nil {
+			r = a.arrival.empty
+		}
+		page.Repos = append(page.Repos, listed(a, r))
 		page.Cursor = fmt.Sprintf("%d::%s", a.created.UnixMilli(), a.did)
 	}
 	lieOnPage(&page, h.net.cfg.Seed, p.values.Get("cursor"), p.hits)
@@ -307,11 +325,15 @@ func (h *host) describeRepo(p params) (any, error) {
 	if collections == nil {
 		collections = describeAs(a.state(p.hits).collections(), p.hits)
 	}
+	seen := a.edition
+	if a.arrival != nil {
+		seen = a.arrival.seen
+	}
 	return struct {
 		Handle      string    `json:"handle"`
 		DID         string    `json:"did"`
 		Document    *document `json:"didDoc"`
 		Collections []string  `json:"collections"`
 		Correct     bool      `json:"handleIsCorrect"`
-	}{a.handle, a.did, a.edition.document(), collections, true}, nil
+	}{a.handle, a.did, seen.document(), collections, true}, nil
 }

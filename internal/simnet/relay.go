@@ -138,7 +138,7 @@ func (h *host) relayRepos(p params) (any, error) {
 	page := repoPage{Repos: []listedRepo{}}
 	for ; at < len(h.net.accounts) && len(page.Repos) < limit; at++ {
 		if a := h.net.accounts[at]; a.active() {
-			page.Repos = append(page.Repos, listed(a))
+			page.Repos = append(page.Repos, listed(a, a.repo))
 		}
 	}
 	if len(page.Repos) == limit {

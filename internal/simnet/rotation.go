@@ -69,7 +69,7 @@ func (n *Network) rotate(a *account, how Rotation) error {
 		n.identityChanged(a)
 	}
 	if !how.Unsigned {
-		n.emit(a, syncMessage(a.did, a.repo, n.tick().Time()))
+		n.emit(a, syncMessage(a.did, a.repo, a.headRev(), n.tick().Time()))
 	}
 	return nil
 }
