@@ -33,6 +33,8 @@ type side struct {
 	commit func(did string, writes []write, alike bool) error
 	set    func(verb, did string) error
 	rename func(did, handle string) error
+	// migrate moves an account to a PDS, counted from 0.
+	migrate func(did string, pds int) error
 
 	// vars are the names of the cast and what they stand for here: an account is
 	// its DID, "alice.handle" its handle, "pds0" a URL. They fill in the questions
@@ -71,6 +73,9 @@ func referenceSide(t *testing.T, flags ...string) *side {
 	s.set = func(verb, did string) error { return n.try(t, verb, map[string]any{"did": did}, nil) }
 	s.rename = func(did, handle string) error {
 		return n.try(t, "handle", map[string]string{"did": did, "handle": handle}, nil)
+	}
+	s.migrate = func(did string, pds int) error {
+		return n.try(t, "migrate", map[string]any{"did": did, "pds": pds}, nil)
 	}
 	s.begin(t, n.PLC, n.PDS)
 	return s
@@ -120,6 +125,7 @@ func simulatedSide(t *testing.T, window int) *side {
 	}
 	s.set = func(verb, did string) error { return verbs[verb](did) }
 	s.rename = func(did, handle string) error { return n.ChangeHandle(did, handle+".test") }
+	s.migrate = func(did string, pds int) error { return n.Migrate(did, simnet.Migration{To: pds}) }
 	s.begin(t, n.PLC(), []string{n.PDS(0), n.PDS(1)})
 	return s
 }
@@ -239,9 +245,11 @@ type feed struct {
 }
 
 // subscribe follows the firehose of the first PDS until the test ends.
-func (s *side) subscribe(t *testing.T, query string) *feed {
+func (s *side) subscribe(t *testing.T, query string) *feed { return s.subscribeTo(t, "pds0", query) }
+
+func (s *side) subscribeTo(t *testing.T, pds, query string) *feed {
 	t.Helper()
-	url := "ws" + strings.TrimPrefix(s.vars["pds0"], "http") + "/xrpc/com.atproto.sync.subscribeRepos" + query
+	url := "ws" + strings.TrimPrefix(s.vars[pds], "http") + "/xrpc/com.atproto.sync.subscribeRepos" + query
 	conn, _, err := websocket.DefaultDialer.DialContext(t.Context(), url, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", url, err)

@@ -16,6 +16,7 @@ const VERBS = [
   'untakedown',
   'deleteAccount',
   'handle',
+  'migrate',
   'seed',
   'waitForSeed',
   'truth',

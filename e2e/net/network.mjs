@@ -1,6 +1,7 @@
 // The network and the accounts that were made on it.
 
 import path from 'node:path'
+import { migrate } from './migrate.mjs'
 import { planAccount } from './plan.mjs'
 import { ADMIN_PASSWORD, startPds, startPlc } from './servers.mjs'
 import { truthOf } from './truth.mjs'
@@ -121,6 +122,12 @@ export class Network {
 
   handle({ did, handle }) {
     return this.asUser(did, 'com.atproto.identity.updateHandle', { handle: `${handle}.test` })
+  }
+
+  async migrate({ did, pds }) {
+    const account = this.find(did)
+    const from = this.hosts.find((host) => host.url === account.host)
+    this.accounts.set(did, await migrate(account, from, this.hosts[pds], PASSWORD))
   }
 
   // ---- seeding

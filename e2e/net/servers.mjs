@@ -93,6 +93,10 @@ export async function startPds(dir, plcUrl, backfillMs) {
   await listening(await pds.start())
   return {
     url,
+    did: env.serviceDid,
+    updateDirectory(did, change) {
+      return pds.ctx.plcClient.updateData(did, pds.ctx.plcRotationKey, (last) => ({ ...last, ...change }))
+    },
     close() {
       pds.server?.closeAllConnections()
       return pds.destroy()

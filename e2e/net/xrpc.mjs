@@ -19,13 +19,16 @@ async function answer(nsid, res) {
   return isJson ? res.json() : new Uint8Array(await res.arrayBuffer())
 }
 
-export async function query(host, nsid, params) {
-  return answer(nsid, await fetch(`${host}/xrpc/${nsid}?${new URLSearchParams(params)}`))
+export async function query(host, nsid, params, authorization) {
+  const headers = authorization ? { authorization } : {}
+  return answer(nsid, await fetch(`${host}/xrpc/${nsid}?${new URLSearchParams(params)}`, { headers }))
 }
 
+// The input is JSON, or a CAR where it is bytes.
 export async function procedure(host, nsid, input, authorization) {
   const headers = authorization ? { authorization } : {}
-  if (input !== undefined) headers['content-type'] = 'application/json'
-  const body = input === undefined ? undefined : JSON.stringify(input)
+  const isCar = input instanceof Uint8Array
+  if (input !== undefined) headers['content-type'] = isCar ? 'application/vnd.ipld.car' : 'application/json'
+  const body = input === undefined || isCar ? input : JSON.stringify(input)
   return answer(nsid, await fetch(`${host}/xrpc/${nsid}`, { method: 'POST', headers, body }))
 }

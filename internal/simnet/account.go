@@ -18,20 +18,22 @@ var ErrInactive = errors.New("the account is not active")
 
 // account is one account and its repo, as its PDS and the directory know it.
 type account struct {
-	did       string
-	handle    string
-	number    int // in order of creation, over the whole network
-	pds       *host
-	key       *signingKey
-	keys      []*signingKey // every key it ever had, oldest first
-	announced *signingKey   // in the directory already, and not used yet
-	edition   *edition      // the last one in the directory
-	arrival   *arrival      // until the first write after a migration
-	created   time.Time
-	repo      *repo
-	past      []*repo // earlier states, oldest first, for a stale replica
-	written   int64   // records made so far, so that no two are alike
-	position  int     // in the roster of accounts that are not deleted
+	did         string
+	handle      string
+	number      int // in order of creation, over the whole network
+	pds         *host
+	key         *signingKey
+	keys        []*signingKey // every key it ever had, oldest first
+	announced   *signingKey   // in the directory already, and not used yet
+	edition     *edition      // the last one in the directory
+	arrival     *arrival      // until the first write after a migration
+	cached      *edition      // of a migrated account, in the cache of its PDS
+	cachedUntil time.Time
+	created     time.Time
+	repo        *repo
+	past        []*repo // earlier states, oldest first, for a stale replica
+	written     int64   // records made so far, so that no two are alike
+	position    int     // in the roster of accounts that are not deleted
 
 	deactivated, takendown, suspended, deleted, tombstoned bool
 }

@@ -24,7 +24,18 @@ type Migration struct {
 type arrival struct {
 	rev   atproto.TID // of the import; getLatestCommit, getRepoStatus and #sync have it
 	empty *repo       // made with the account; listRepos has it
-	seen  *edition    // the document before the move; describeRepo has it
+}
+
+// documentCache is how long a PDS describes a newcomer by the document that it saw
+// when the account was made.
+const documentCache = time.Hour
+
+// described is the edition of the document that describeRepo shows.
+func (a *account) described(now time.Time) *edition {
+	if a.cached != nil && now.Before(a.cachedUntil) {
+		return a.cached
+	}
+	return a.edition
 }
 
 // Migrate moves an active account to another PDS, which signs with a key of its own
@@ -61,7 +72,8 @@ func (n *Network) migrate(a *account, how Migration) error {
 		return err
 	}
 	a.pds.list(a)
-	a.arrival = &arrival{rev: n.tick(), empty: first, seen: left.edition}
+	a.arrival = &arrival{rev: n.tick(), empty: first}
+	a.cached, a.cachedUntil = left.edition, time.Now().Add(documentCache)
 	n.publish(a, key, how.Late)
 	n.activate(a)
 	if !how.OldStays {

@@ -325,15 +325,11 @@ func (h *host) describeRepo(p params) (any, error) {
 	if collections == nil {
 		collections = describeAs(a.state(p.hits).collections(), p.hits)
 	}
-	seen := a.edition
-	if a.arrival != nil {
-		seen = a.arrival.seen
-	}
 	return struct {
 		Handle      string    `json:"handle"`
 		DID         string    `json:"did"`
 		Document    *document `json:"didDoc"`
 		Collections []string  `json:"collections"`
 		Correct     bool      `json:"handleIsCorrect"`
-	}{a.handle, a.did, seen.document(), collections, true}, nil
+	}{a.handle, a.did, a.described(time.Now()).document(), collections, true}, nil
 }
