@@ -29,6 +29,7 @@ type account struct {
 	arrival     *arrival      // until the first write after a migration
 	cached      *edition      // of a migrated account, in the cache of its PDS
 	cachedUntil time.Time
+	relayWord   string // what the relay calls it, where it does not believe the PDS
 	created     time.Time
 	repo        *repo
 	past        []*repo // earlier states, oldest first, for a stale replica
@@ -105,6 +106,7 @@ func (n *Network) open(a *account) (err error) {
 	n.publish(a, a.key, 0)
 	n.living.add(a)
 	a.pds.list(a)
+	n.admit(a)
 	n.ledger.Commits++
 	n.emit(a, identityMessage(a.did, a.handle, rev.Time()))
 	n.emit(a, accountMessage(a.did, "", rev.Time()))

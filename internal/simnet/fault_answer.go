@@ -18,6 +18,7 @@ const (
 	ListsLess      FaultName = "lists less"
 	ListsStrangers FaultName = "lists strangers"
 	CursorLoop     FaultName = "cursor loop"
+	ListsOddHosts  FaultName = "lists odd hosts"
 )
 
 func answerFaults() []Fault {
@@ -35,6 +36,7 @@ func answerFaults() []Fault {
 		of(ListsLess, "listRepos leaves accounts out.", "listRepos"),
 		of(ListsStrangers, "listRepos names accounts that are nowhere.", "listRepos"),
 		of(CursorLoop, "listRepos gives the cursor that it was asked with.", "listRepos"),
+		of(ListsOddHosts, "The relay's listHosts names hosts that are not there, or are no hosts.", "listHosts"),
 	}
 }
 

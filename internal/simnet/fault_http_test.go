@@ -174,6 +174,10 @@ func httpStories() map[FaultName]struct {
 			repos := a.page(a.lie).Repos
 			return len(repos) > len(a.page(a.truth).Repos) && a.byDID[repos[len(repos)-1].DID] == nil
 		}},
+		ListsOddHosts: {"sync.listHosts?limit=", func(a *asked) bool {
+			return strings.Contains(string(a.lie.body), `"nowhere.sim.test"`) && strings.Contains(string(a.lie.body), `"pds2.sim.test"`) &&
+				!strings.Contains(string(a.truth.body), "nowhere")
+		}},
 		CursorLoop: {"sync.listRepos?cursor=1::did:plc:a&limit=", func(a *asked) bool {
 			return a.page(a.lie).Cursor == "1::did:plc:a" && a.page(a.truth).Cursor != "1::did:plc:a"
 		}},
@@ -199,9 +203,13 @@ func TestEveryFaultOfHTTPDoesWhatItsLineSays(t *testing.T) {
 				if strings.Contains(story.query, "limit=") {
 					subject = "500"
 				}
-				address := s.PDS(0) + "/xrpc/com.atproto." + story.query + subject
+				base, host := s.PDS(0), "pds1"
+				if strings.HasPrefix(story.query, "sync.listHosts") {
+					base, host = s.Relay(), "relay"
+				}
+				address := base + "/xrpc/com.atproto." + story.query + subject
 				digest := s.Digest()
-				do(t, s.Switch(Rule{Fault: f.Name, Host: "pds1", Times: 1}))
+				do(t, s.Switch(Rule{Fault: f.Name, Host: host, Times: 1}))
 				a := &asked{stage: s, lie: s.try(t, address)}
 				if f.Name != HostVanishes {
 					a.truth = s.try(t, address)

@@ -26,21 +26,27 @@ type host struct {
 	routes   http.Handler
 
 	// The rest is guarded by Network.mu.
-	hook     Hook
-	down     bool
-	returns  time.Time // away until then
-	conns    map[*websocket.Conn]bool
-	stream   *stream             // nil for the directory
-	told     int64               // events of its accounts so far
-	held     *heldBack           // of a relay: told later
-	accounts []*account          // of a PDS, by time of creation and DID
-	former   map[string]*account // of a PDS: as it has those that left it, by DID
+	hook      Hook
+	down      bool
+	returns   time.Time // away until then
+	conns     map[*websocket.Conn]bool
+	stream    *stream    // nil for the directory
+	told      int64      // events of its accounts so far
+	held      *heldBack  // of a relay: told later
+	accounts  []*account // of a PDS, by time of creation and DID
+	rate      Rate
+	window    rateWindow
+	requests  map[string]int64 // so far, by query
+	refused   int64
+	peaks     [4]peak
+	relayWord string              // of a PDS: what the relay's listHosts calls it
+	former    map[string]*account // of a PDS: as it has those that left it, by DID
 
 	abilities Abilities // of a PDS
 }
 
 func (n *Network) newHost(name string, routes func(*host) http.Handler) (*host, error) {
-	h := &host{net: n, name: name, addr: name + ".sim.test", conns: map[*websocket.Conn]bool{}, former: map[string]*account{}}
+	h := &host{net: n, name: name, addr: name + ".sim.test", conns: map[*websocket.Conn]bool{}, former: map[string]*account{}, requests: map[string]int64{}}
 	if n.cfg.Listen != nil {
 		l, err := n.cfg.Listen(name)
 		if err != nil {
@@ -87,6 +93,9 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer h.net.wg.Done()
+	if h.measure(r).refuses(w) {
+		return
+	}
 	if hook.HTTP != nil && hook.HTTP(w, r) {
 		return
 	}

@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -40,6 +41,10 @@ type Config struct {
 	Listen func(name string) (net.Listener, error)
 	// ReplayWindow is how many events a firehose can replay, 20,000 if 0.
 	ReplayWindow int
+	// RelayWindow is how many events the relay can replay, ReplayWindow if 0.
+	RelayWindow int
+	// RelayManners are those of the relay from the beginning.
+	RelayManners RelayManners
 	// Unrest lets Step also move accounts between PDSes, bring deleted ones back and
 	// rotate keys in odd ways.
 	Unrest bool
@@ -71,6 +76,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("config Accounts: %d is negative", c.Accounts)
 	case c.Records < 0:
 		return fmt.Errorf("config Records: %d is negative", c.Records)
+	case c.RelayWindow < 0:
+		return fmt.Errorf("config RelayWindow: %d is negative", c.RelayWindow)
 	case c.ReplayWindow < 0:
 		return fmt.Errorf("config ReplayWindow: %d is negative", c.ReplayWindow)
 	}
@@ -97,6 +104,7 @@ type Network struct {
 	editions  []*edition // of the directory, oldest first
 	published time.Time  // of the last edition
 	directory Directory
+	manners   RelayManners
 	events    int64   // so far
 	rules     []*rule // of faults, in the order of the table
 	fired     map[FaultName]int64
@@ -114,7 +122,7 @@ func New(cfg Config) (*Network, error) {
 	cfg.applyDefaults()
 	n := &Network{
 		cfg: cfg, clock: cfg.Start.UTC(), byDID: map[string]*account{}, hosts: map[string]*host{}, digest: sha256.New(),
-		fired: map[FaultName]int64{},
+		fired: map[FaultName]int64{}, manners: cfg.RelayManners,
 		ticks: rand.New(rand.NewPCG(cfg.Seed, 1)), life: rand.New(rand.NewPCG(cfg.Seed, 2)), trouble: rand.New(rand.NewPCG(cfg.Seed, 3)),
 	}
 	if err := n.raise(); err != nil {
@@ -145,7 +153,7 @@ func (n *Network) raise() error {
 		if n.relay, err = n.newHost("relay", n.relayRoutes); err != nil {
 			return err
 		}
-		n.relay.stream = &stream{window: n.cfg.ReplayWindow}
+		n.relay.stream = &stream{window: cmp.Or(n.cfg.RelayWindow, n.cfg.ReplayWindow)}
 	}
 	for _, h := range n.hosts {
 		h.serve()
@@ -205,7 +213,7 @@ func (n *Network) spread(o *occasion) {
 	o.number = n.events
 	a.pds.told++
 	a.pds.hear(o)
-	if n.relay != nil && n.current(a) {
+	if n.relayHears(o) {
 		n.relay.hear(o)
 	}
 	var number [16]byte

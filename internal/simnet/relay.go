@@ -68,6 +68,9 @@ func statusOf(pds *host) hostStatus {
 	if pds.away() {
 		s.Status = "offline"
 	}
+	if pds.relayWord != "" {
+		s.Status = pds.relayWord
+	}
 	return s
 }
 
@@ -91,6 +94,12 @@ func (h *host) relayHosts(p params) (any, error) {
 	}
 	if len(page.Hosts) == limit {
 		page.Cursor = strconv.Itoa(at + limit)
+	}
+	if one := p.hits.of(ListsOddHosts); one != nil {
+		one.count()
+		for _, name := range []string{"localhost", "10.0.0.1", "not a host", "nowhere.sim.test", "pds.sim.test:9999"} {
+			page.Hosts = append(page.Hosts, hostStatus{Hostname: name, Status: "active"})
+		}
 	}
 	return page, nil
 }
@@ -137,7 +146,7 @@ func (h *host) relayRepos(p params) (any, error) {
 	}
 	page := repoPage{Repos: []listedRepo{}}
 	for ; at < len(h.net.accounts) && len(page.Repos) < limit; at++ {
-		if a := h.net.accounts[at]; a.active() {
+		if a := h.net.accounts[at]; a.relayStatus() == "" {
 			page.Repos = append(page.Repos, listed(a, a.repo))
 		}
 	}
@@ -167,7 +176,7 @@ func (h *host) served(p params) (*account, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch status := a.status(); status {
+	switch status := a.relayStatus(); status {
 	case "":
 		return a, nil
 	case "takendown":
@@ -188,7 +197,7 @@ func (h *host) relayRepoStatus(p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := repoStatus{DID: a.did, Active: a.active(), Status: a.status()}
+	s := repoStatus{DID: a.did, Active: a.relayStatus() == "", Status: a.relayStatus()}
 	if a.repo != nil {
 		s.Rev = a.repo.rev.String()
 	}
