@@ -28,6 +28,8 @@ type sim struct {
 	net    *simnet.Network
 	dir    string
 	starts int
+	// configure changes the flags of the runs that start from now on, if set.
+	configure func(*serveConfig)
 }
 
 func newSim(t *testing.T, cfg simnet.Config) *sim {
@@ -84,6 +86,9 @@ func (s *sim) start(file string, upstreams ...string) *running {
 	cfg.plcQPS, cfg.crawlQPS = 1000, 1000
 	cfg.allowPrivate = true
 	cfg.dial, cfg.lookup = s.pipes.Dial, s.pipes.Lookup
+	if s.configure != nil {
+		s.configure(cfg)
+	}
 	ctx, cancel := context.WithCancel(s.t.Context())
 	r := &running{
 		sim: s, base: "http://" + l.Addr().String(), file: cfg.db, stop: cancel, ended: make(chan error, 1),
