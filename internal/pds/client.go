@@ -119,3 +119,7 @@ func (q call) failed(ctx context.Context, err error) error {
 func (q call) invalid(format string, args ...any) error {
 	return refusal.New(refusal.AnswerInvalid, "%s at %s: %w", q.method, q.host(), fmt.Errorf(format, args...))
 }
+
+func (q call) wrongDID(asked, got string) error {
+	return refusal.New(refusal.AnswerWrongDID, "%s at %s: asked for %s, got %q", q.method, q.host(), asked, bounded(got, maxName))
+}

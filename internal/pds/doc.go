@@ -1,5 +1,6 @@
 // Package pds reads the XRPC endpoints of PDSes and relays that find and check
-// repos: listRepos, getRepoStatus, getRepo, and which kind of server one is.
+// repos: listRepos, getRepoStatus, getLatestCommit, describeRepo, getRecord,
+// getRepo, and which kind of server one is.
 //
 // It promises a typed answer that keeps to its lexicon, or one of these errors:
 //   - *Error, the server's refusal or a failure to reach it, with an Outcome from
@@ -8,8 +9,8 @@
 //     AnswerWrongDID, ForbiddenAddress from the guard;
 //   - the error of the context, when the caller ended it.
 //
-// What a server answers is a claim: nothing here is verified, and revs are
-// passed on as text. It never retries and never waits: callers keep the manners
-// of each host in the file. The workers that crawl, sweep and resync call it. A
-// crash leaves nothing behind.
+// What a server answers is a claim: nothing here is verified, and revs of
+// listings and statuses are passed on as text. It never retries and never waits:
+// callers keep the manners of each host in the file. The workers that crawl,
+// sweep and resync call it. A crash leaves nothing behind.
 package pds

@@ -23,6 +23,7 @@ const (
 	Deleted         Outcome = "deleted"          // account status
 	NotSynchronized Outcome = "not-synchronized" // a relay has not fetched the repo yet
 	Unsupported     Outcome = "unsupported"      // nobody there answers this method
+	NoRecord        Outcome = "no-record"        // getRecord: no answer for absent keys, where a proof is due
 	Transient       Outcome = "transient"        // network, timeout, 5xx, unexpected answer
 )
 
@@ -117,6 +118,8 @@ func outcome(status int, name, message string) Outcome {
 		return Deleted
 	case "RepoNotSynchronized":
 		return NotSynchronized
+	case "RecordNotFound":
+		return NoRecord
 	case "NotImplemented", "MethodNotImplemented":
 		return Unsupported
 	}

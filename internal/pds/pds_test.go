@@ -139,7 +139,7 @@ func TestRefusalsOfRealServersHaveAnOutcome(t *testing.T) {
 func TestOnlyWordsAboutTheAccountAreGone(t *testing.T) {
 	for outcome, want := range map[Outcome]bool{
 		Takendown: true, Suspended: true, Deactivated: true, Deleted: true,
-		RateLimited: false, NotFound: false, NotSynchronized: false, Unsupported: false, Transient: false,
+		RateLimited: false, NotFound: false, NotSynchronized: false, Unsupported: false, NoRecord: false, Transient: false,
 	} {
 		if outcome.Gone() != want {
 			t.Errorf("%s", outcome)
@@ -486,7 +486,7 @@ func FuzzRefusal(f *testing.F) {
 	f.Add(429, html)
 	f.Add(404, named("NotFound", "Repo not found"))
 	outcomes := map[Outcome]bool{RateLimited: true, NotFound: true, Takendown: true, Suspended: true,
-		Deactivated: true, Deleted: true, NotSynchronized: true, Unsupported: true, Transient: true}
+		Deactivated: true, Deleted: true, NotSynchronized: true, Unsupported: true, NoRecord: true, Transient: true}
 	f.Fuzz(func(t *testing.T, status int, body string) {
 		e := refusedBy("m", "h", &outbound.Response{Status: status, Header: http.Header{}}, []byte(body))
 		if !outcomes[e.Outcome] || len(e.Name) > maxName || len(e.Message) > maxMessage {

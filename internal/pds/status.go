@@ -3,8 +3,6 @@ package pds
 import (
 	"context"
 	"net/url"
-
-	"railyard/internal/refusal"
 )
 
 // AccountStatus is what a host says of an account. For a deleted one a PDS
@@ -32,8 +30,7 @@ func (c *Client) GetRepoStatus(ctx context.Context, base, did string) (AccountSt
 		return AccountStatus{}, q.invalid("no active")
 	}
 	if answer.DID != did {
-		return AccountStatus{}, refusal.New(refusal.AnswerWrongDID, "%s at %s: asked for %s, got %q",
-			q.method, q.host(), did, bounded(answer.DID, maxName))
+		return AccountStatus{}, q.wrongDID(did, answer.DID)
 	}
 	return AccountStatus{
 		Active: *answer.Active,
