@@ -1,0 +1,82 @@
+package probe
+
+import (
+	"context"
+	"slices"
+
+	"railyard/internal/refusal"
+)
+
+// Describer tells what a host says a repo holds.
+type Describer interface {
+	// DescribeRepo gives the list of com.atproto.repo.describeRepo, valid NSIDs
+	// only.
+	DescribeRepo(ctx context.Context) ([]string, error)
+}
+
+// Describe takes the host's word for the collections of the repo. The word has
+// no rev: it counts for the signed tree that an answer to getRecord shows before
+// and after it. What the two answers show must not contradict it. If the answers
+// alone say it all, the result is proven, and not Claimed.
+func (p *Prober) Describe(ctx context.Context, d Describer) (*Result, error) {
+	w := &walk{p: p, open: everything()}
+	for {
+		q, more := w.next()
+		if !more {
+			return w.result(), nil
+		}
+		var listed []string
+		if w.head != nil {
+			var err error
+			if listed, err = d.DescribeRepo(ctx); err != nil {
+				return nil, err
+			}
+		}
+		a, err := p.ask(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		same, err := w.take(a)
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			return w.claim(listed)
+		}
+	}
+}
+
+// claim makes a result of a host's list, unless it is wrong as far as the tree is
+// known.
+func (w *walk) claim(listed []string) (*Result, error) {
+	if _, more := w.next(); !more {
+		return w.result(), nil
+	}
+	if len(listed) == 0 {
+		return nil, refusal.New(refusal.AnswerInvalid, "%w: an empty list of a repo with records", ErrClaim)
+	}
+	claimed := make(map[string]bool, len(listed))
+	for _, nsid := range listed {
+		claimed[nsid] = true
+		if !w.names[nsid] && !w.mayHide(nsid) {
+			return nil, refusal.New(refusal.AnswerInvalid, "%w: no record of %s", ErrClaim, nsid)
+		}
+	}
+	for nsid := range w.names {
+		if !claimed[nsid] {
+			return nil, refusal.New(refusal.AnswerInvalid, "%w: %s is not in the list", ErrClaim, nsid)
+		}
+	}
+	if most := w.p.cfg.MaxCollections; len(claimed) > most {
+		return nil, refusal.New(refusal.AnswerTooBig, "a description of %d collections", len(claimed))
+	}
+	w.names = claimed
+	r := w.result()
+	r.Claimed = true
+	return r, nil
+}
+
+// mayHide tells whether a collection of which no key is known can have one.
+func (w *walk) mayHide(nsid string) bool {
+	return slices.ContainsFunc(w.open, func(g gap) bool { return g.holds(question{nsid, lowRkey}.path()) })
+}

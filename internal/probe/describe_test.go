@@ -1,0 +1,169 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"railyard/internal/atproto"
+	"railyard/internal/refusal"
+)
+
+// describer answers with a function.
+type describer func() ([]string, error)
+
+func (d describer) DescribeRepo(context.Context) ([]string, error) { return d() }
+
+func TestADescriptionBetweenTwoEqualHeadsIsAClaim(t *testing.T) {
+	h := ordinary(t)
+	described := 0
+	r, err := h.prober().Describe(t.Context(), describer(func() ([]string, error) {
+		if described++; len(h.asked) != 1 {
+			t.Errorf("described after %d questions", len(h.asked))
+		}
+		list := truth(h.keys)
+		slices.Reverse(list)
+		return append(list, list[0]), nil
+	}))
+	if err != nil || !slices.Equal(r.Collections, truth(h.keys)) || !r.Claimed || r.WholeTree {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	if r.Requests != 2 || len(h.asked) != 2 || described != 1 || r.Commit.Data != h.root.digest {
+		t.Errorf("got %+v after %d questions", r, len(h.asked))
+	}
+}
+
+func TestATreeThatIsSeenNeedsNoDescription(t *testing.T) {
+	h := newHost(t, "a.b.c/self")
+	none := describer(func() ([]string, error) { t.Error("described"); return nil, nil })
+	for _, keys := range [][]string{{"a.b.c/self"}, nil, {"odd"}} {
+		h.hold(keys...)
+		r, err := h.prober().Describe(t.Context(), none)
+		if err != nil || !r.WholeTree || r.Claimed || r.Requests != 1 || !slices.Equal(r.Collections, truth(keys)) {
+			t.Errorf("%v: got %+v, %v", keys, r, err)
+		}
+	}
+}
+
+func TestTwoAnswersThatShowAllAreAProof(t *testing.T) {
+	var keys []string
+	for i := range 500 {
+		keys = append(keys, fmt.Sprintf("app.bsky.feed.like/3l%06x", i))
+	}
+	h := newHost(t, keys...)
+	h.listed = []string{"com.example.lie"}
+	r, err := h.prober().Describe(t.Context(), h)
+	if err != nil || r.Claimed || r.WholeTree || !slices.Equal(r.Collections, truth(keys)) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+func TestADescriptionThatTheTreeContradictsIsRefused(t *testing.T) {
+	h := ordinary(t)
+	all := truth(h.keys)
+	// What the two answers show: the left edge, and what is behind n00.
+	cases := map[string][]string{
+		"empty":                       {},
+		"without the first":           all[1:],
+		"with one before all":         append([]string{"com.aaa.a"}, all...),
+		"with one behind the first":   append([]string{"com.example.n00a"}, all...),
+		"with one between both":       append([]string{"com.example.n00.a"}, all...),
+		"the only one is in the tree": {"com.example.n00"},
+	}
+	for name, listed := range cases {
+		h.listed = listed
+		r, err := h.prober().Describe(t.Context(), h)
+		wantReason(t, err, refusal.AnswerInvalid)
+		if r != nil || !errors.Is(err, ErrClaim) {
+			t.Errorf("%s: got %+v, %v", name, r, err)
+		}
+	}
+	h.listed = append(slices.Clone(all), "com.example.n06a") // nobody has looked there
+	if r, err := h.prober().Describe(t.Context(), h); err != nil || !r.Claimed || len(r.Collections) != len(all)+1 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+func TestADescriptionIsBoundedAndFails(t *testing.T) {
+	h := ordinary(t)
+	cfg := h.config()
+	cfg.MaxCollections = 12
+	_, err := New(cfg).Describe(t.Context(), h)
+	must(t, err)
+	h.listed = append(truth(h.keys), "com.example.n06a")
+	_, err = New(cfg).Describe(t.Context(), h)
+	wantReason(t, err, refusal.AnswerTooBig)
+	no := errors.New("no")
+	if _, err = h.prober().Describe(t.Context(), describer(func() ([]string, error) { return nil, no })); !errors.Is(err, no) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestADescriptionOfAMovingRepoIsAskedForAgain(t *testing.T) {
+	for restarts := range 3 {
+		h := moving(t, 2)
+		cfg := h.config()
+		cfg.MaxRestarts = restarts
+		described := 0
+		r, err := New(cfg).Describe(t.Context(), describer(func() ([]string, error) {
+			described++
+			return truth(h.keys), nil
+		}))
+		if restarts == 0 {
+			if !errors.As(err, new(*Moved)) || described != 1 {
+				t.Errorf("got %+v, %v", r, err)
+			}
+			continue
+		}
+		if err != nil || !slices.Equal(r.Collections, truth(h.keys)) || r.Requests != 3 || described != 2 || r.Commit.Rev != h.rev {
+			t.Errorf("got %+v, %v", r, err)
+		}
+	}
+}
+
+func TestAPolicyCountsForDescriptionsToo(t *testing.T) {
+	h := ordinary(t)
+	cfg := h.config()
+	cfg.Policy = ByHeight(0, 1)
+	if _, err := New(cfg).Describe(t.Context(), h); !errors.As(err, new(*Unsuited)) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSizesAreEstimatedFromTheRoot(t *testing.T) {
+	// Whole repos of other people: height, keys in the root, what the table of
+	// medians gives for them.
+	for _, c := range []struct {
+		height, keys int
+		want         int64
+	}{{4, 3, 691}, {1, 4, 15}, {4, 1, 179}, {0, 2, 2}, {8, 1, 45875}} {
+		if got := withRoot(t, c.height, c.keys).size(); got != (Size{c.height, c.keys, c.want}) {
+			t.Errorf("height %d, %d keys: got %+v", c.height, c.keys, got)
+		}
+	}
+	a := withRoot(t, 3, 2)
+	a.height = 40 // nobody can make one
+	if got := a.size(); got.Records > 1<<62 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// withRoot makes an answer that shows a root of so many keys and nothing below.
+func withRoot(t *testing.T, height, n int) *answer {
+	rng := rand.New(rand.NewPCG(uint64(height), uint64(n)))
+	var keys []string
+	for len(keys) < n {
+		key := fmt.Sprintf("a.b.c/%x", rng.Uint64())
+		if (&host{keys: []string{key}}).height() == height {
+			keys = append(keys, key)
+		}
+	}
+	h := newHost(t, keys...)
+	p := h.prober()
+	a, err := p.read(carOf(atproto.DigestOf(h.commit), h.commit, h.root.block))
+	must(t, err)
+	return a
+}
