@@ -15,9 +15,10 @@ type Describer interface {
 }
 
 // Describe takes the host's word for the collections of the repo. The word has
-// no rev: it counts for the signed tree that an answer to getRecord shows before
-// and after it. What the two answers show must not contradict it. If the answers
-// alone say it all, the result is proven, and not Claimed.
+// no rev: it counts for the signed commit that an answer to getRecord shows
+// before and after it. Another commit with the same tree does not do, because the
+// word may be about one between them. What both answers show must not contradict
+// it. If they alone say it all, the result is proven, and not Claimed.
 func (p *Prober) Describe(ctx context.Context, d Describer) (*Result, error) {
 	w := &walk{p: p, open: everything()}
 	for {
@@ -25,8 +26,9 @@ func (p *Prober) Describe(ctx context.Context, d Describer) (*Result, error) {
 		if !more {
 			return w.result(), nil
 		}
+		before := w.head
 		var listed []string
-		if w.head != nil {
+		if before != nil {
 			var err error
 			if listed, err = d.DescribeRepo(ctx); err != nil {
 				return nil, err
@@ -37,11 +39,16 @@ func (p *Prober) Describe(ctx context.Context, d Describer) (*Result, error) {
 			return nil, err
 		}
 		same, err := w.take(a)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if same {
+		case !same:
+		case a.commit.CID == before.CID:
 			return w.claim(listed)
+		default:
+			if err := p.again(before, a.commit); err != nil {
+				return nil, err
+			}
 		}
 	}
 }

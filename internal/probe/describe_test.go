@@ -87,6 +87,18 @@ func TestADescriptionThatTheTreeContradictsIsRefused(t *testing.T) {
 	}
 }
 
+func TestAnEmptyDescriptionIsNotBelievedEvenWhereNoCollectionIsSeen(t *testing.T) {
+	var keys []string
+	for i := range 500 {
+		keys = append(keys, fmt.Sprintf("a%04d", i))
+	}
+	h := newHost(t, keys...)
+	h.listed = []string{}
+	if r, err := h.prober().Describe(t.Context(), h); !errors.Is(err, ErrClaim) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
 func TestADescriptionIsBoundedAndFails(t *testing.T) {
 	h := ordinary(t)
 	cfg := h.config()
@@ -119,6 +131,33 @@ func TestADescriptionOfAMovingRepoIsAskedForAgain(t *testing.T) {
 			continue
 		}
 		if err != nil || !slices.Equal(r.Collections, truth(h.keys)) || r.Requests != 3 || described != 2 || r.Commit.Rev != h.rev {
+			t.Errorf("got %+v, %v", r, err)
+		}
+	}
+}
+
+func TestADescriptionBetweenTwoCommitsOfOneTreeIsAskedForAgain(t *testing.T) {
+	for restarts := range 2 {
+		h := ordinary(t)
+		h.before = func(question) {
+			if len(h.asked) == 2 {
+				h.sign()
+			}
+		}
+		cfg := h.config()
+		cfg.MaxRestarts = restarts
+		described := 0
+		r, err := New(cfg).Describe(t.Context(), describer(func() ([]string, error) {
+			if described++; described == 1 { // the repo was another one for a moment
+				return append(truth(h.keys), "com.example.n06a"), nil
+			}
+			return truth(h.keys), nil
+		}))
+		if restarts == 0 {
+			if e, ok := errors.AsType[*Moved](err); !ok || e.Before.Rev >= e.After.Rev {
+				t.Errorf("got %+v, %v", r, err)
+			}
+		} else if err != nil || !slices.Equal(r.Collections, truth(h.keys)) || r.Commit.Rev != h.rev || described != 2 {
 			t.Errorf("got %+v, %v", r, err)
 		}
 	}

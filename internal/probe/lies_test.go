@@ -252,6 +252,49 @@ func TestOddKeysAreBoundedToo(t *testing.T) {
 	}
 }
 
+func TestGapsThatHideNothingAreBoundedOverAllAnswers(t *testing.T) {
+	var keys []string
+	for i := range 60 {
+		keys = append(keys, fmt.Sprintf("com.n%02d.x/1", i))
+		for j := range 30 { // nothing with a name fits between these
+			keys = append(keys, fmt.Sprintf("com.n%02d.x0!%02d", i, j))
+		}
+	}
+	h := newHost(t, keys...)
+	cfg := h.config()
+	r, err := New(cfg).Collections(t.Context())
+	if err != nil || len(r.Collections) != 60 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	cfg.MaxCollections = 60
+	_, err = New(cfg).Collections(t.Context())
+	wantReason(t, err, refusal.AnswerTooBig)
+}
+
+func TestAnAnswerWithTheLargestRecordIsTaken(t *testing.T) {
+	h := ordinary(t)
+	h.blocks = func(_ question, b [][]byte) [][]byte { return append(b, make([]byte, 1_000_000)) }
+	if r, err := h.prober().Collections(t.Context()); err != nil || !slices.Equal(r.Collections, truth(h.keys)) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+// TestNothingOfAnAnswerIsKept lets the source use one buffer for all answers.
+func TestNothingOfAnAnswerIsKept(t *testing.T) {
+	h := ordinary(t)
+	buffer := make([]byte, 64<<10)
+	h.answer = func(_ question, car []byte) ([]byte, error) {
+		clear(buffer)
+		return buffer[:copy(buffer, car)], nil
+	}
+	r, err := h.prober().Collections(t.Context())
+	must(t, err)
+	clear(buffer)
+	if err := h.verify(r.Commit); err != nil || !slices.Equal(r.Collections, truth(h.keys)) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
 func TestACallerCanStop(t *testing.T) {
 	h := ordinary(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -328,15 +371,14 @@ func TestANewCommitOfTheSameTreeIsNoMove(t *testing.T) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	newest := h.rev
-	old := h.signed(h.did, newest-1, h.root.digest)
-	h.before = func(question) {
-		if h.sign(); len(h.asked)%2 == 1 {
-			h.commit = old
-		} else {
+	h.asked = nil
+	h.before = func(question) { // the first answer is of a later commit than the others
+		h.commit = h.signed(h.did, newest-1, h.root.digest)
+		if len(h.asked) == 1 {
 			h.commit = h.signed(h.did, newest+7, h.root.digest)
 		}
 	}
-	if r, err = h.prober().Collections(t.Context()); err != nil || r.Commit.Rev != newest+7 {
+	if r, err = h.prober().Collections(t.Context()); err != nil || r.Commit.Rev != newest+7 || len(h.asked) < 3 {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }

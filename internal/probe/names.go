@@ -22,9 +22,8 @@ func isNSID(text string) bool {
 	return err == nil
 }
 
-// nameBetween gives the last collection, in the order of the tree, whose keys all
-// stand above after and below end. Neither may itself be a path with that
-// collection.
+// nameBetween gives the last collection, in the order of the tree, all possible
+// keys of which stand above after and below end, which is not empty.
 func nameBetween(after, end string) (nsid string, ok bool) {
 	same := 0 // as much of end as some name begins with
 	for same < len(end)-1 && begins(end[:same+1]) {
@@ -46,17 +45,17 @@ func nameBetween(after, end string) (nsid string, ok bool) {
 	return "", false
 }
 
-// greatest gives the last name that begins so, which some name does.
+// greatest gives the last name that begins so, which some name does. Where no
+// letter fits any more, no digit or hyphen does.
 func greatest(prefix string) string {
 	for !strings.HasSuffix(prefix, "/") {
 		prefix += strings.Repeat("z", sort.Search(maxPart, func(n int) bool {
 			return !begins(prefix + strings.Repeat("z", n+1))
 		}))
-		for _, c := range []string{"9", "/", ".", "-"} { // no letter fits any more
-			if begins(prefix + c) {
-				prefix += c
-				break
-			}
+		if begins(prefix + "/") {
+			prefix += "/"
+		} else {
+			prefix += "."
 		}
 	}
 	return strings.TrimSuffix(prefix, "/")

@@ -26,7 +26,8 @@ type Config struct {
 	Source Source
 
 	// Verify checks a commit's signature under the keys that count for the
-	// account. It is called once for each commit seen.
+	// account. It is required, and called whenever an answer shows another commit
+	// than the one before.
 	Verify func(*repo.Commit) error
 
 	// Policy looks at the size of a tree that one answer does not show whole; nil
@@ -35,7 +36,7 @@ type Config struct {
 
 	MaxRequests    int // getRecord requests of the Prober; 0 means 2000
 	MaxCollections int // of the repo; 0 means 10,000
-	MaxRestarts    int // how often the tree may change meanwhile; 0 means never
+	MaxRestarts    int // how often the repo may move meanwhile; 0 means never
 }
 
 func (c Config) withDefaults() Config {
@@ -63,7 +64,7 @@ func New(cfg Config) *Prober { return &Prober{cfg: cfg.withDefaults()} }
 // Stats counts the work of a Prober so far, of failed calls too.
 type Stats struct {
 	Requests int   // getRecord
-	Restarts int   // answers that showed another tree
+	Restarts int   // answers that showed another tree, or another head around a description
 	Bytes    int64 // of the answers
 }
 

@@ -21,34 +21,22 @@ var lowest = question{"A.A.A", lowRkey}
 // smallest record key there.
 //
 // The answer to any of them makes the unknown part of the tree smaller: either
-// the path is a key, or its neighbours on both sides are visible.
+// the path is a key, which shows no neighbours but divides the gap, or its
+// neighbours on both sides are visible. Behind a collection stands the path with
+// its largest record key; where that is a key itself, the gap is looked at from
+// behind.
 func (g gap) question() (question, bool) {
-	left, inLeft := collectionOf(g.after)
-	right, inRight := collectionOf(g.before)
-	var likely []question
-	if g.after == "" {
-		likely = append(likely, lowest)
+	if g.after == "" && g.holds(lowest.path()) {
+		return lowest, true
 	}
-	if inLeft {
-		likely = append(likely, question{left, highRkey})
-		if next := left + "0"; isNSID(next) { // that largest record exists: look at it from behind
-			likely = append(likely, question{next, lowRkey})
-		}
-	}
-	if inRight {
-		likely = append(likely, question{right, lowRkey})
-	}
-	for _, q := range likely {
-		if g.holds(q.path()) {
+	if nsid, ok := collectionOf(g.after); ok {
+		if q := (question{nsid, highRkey}); g.holds(q.path()) {
 			return q, true
 		}
 	}
 	end := g.before
-	switch {
-	case end == "":
+	if end == "" {
 		end = beyondAll
-	case inRight:
-		end = right + "/"
 	}
 	nsid, ok := nameBetween(g.after, end)
 	return question{nsid, lowRkey}, ok

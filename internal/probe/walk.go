@@ -78,14 +78,22 @@ func (w *walk) take(a *answer) (same bool, err error) {
 		}
 		return true, w.learn(a)
 	}
-	if w.p.restarts.Load() >= int64(w.p.cfg.MaxRestarts) {
-		return false, &Moved{Before: w.head, After: a.commit}
+	if err := w.p.again(w.head, a.commit); err != nil {
+		return false, err
 	}
-	w.p.restarts.Add(1)
 	if a.commit.Rev < w.head.Rev {
 		return false, nil
 	}
 	return false, w.begin(a)
+}
+
+// again counts one more start, if that is still allowed.
+func (p *Prober) again(before, after *repo.Commit) error {
+	if p.restarts.Load() >= int64(p.cfg.MaxRestarts) {
+		return &Moved{Before: before, After: after}
+	}
+	p.restarts.Add(1)
+	return nil
 }
 
 // begin forgets what was known of another tree.
