@@ -269,6 +269,21 @@ func TestGapsThatHideNothingAreBoundedOverAllAnswers(t *testing.T) {
 	cfg.MaxCollections = 60
 	_, err = New(cfg).Collections(t.Context())
 	wantReason(t, err, refusal.AnswerTooBig)
+
+	for ; err != nil; cfg.MaxCollections++ {
+		_, err = New(cfg).Collections(t.Context())
+	}
+	cfg.MaxRestarts = 1 // what was counted of another tree does not count
+	h.asked = nil
+	h.before = func(question) {
+		if len(h.asked) == 40 {
+			h.hold(keys[1:]...)
+		}
+	}
+	p := New(cfg)
+	if _, err = p.Collections(t.Context()); err != nil || p.Stats().Restarts != 1 {
+		t.Errorf("got %v, %+v", err, p.Stats())
+	}
 }
 
 func TestAnAnswerWithTheLargestRecordIsTaken(t *testing.T) {

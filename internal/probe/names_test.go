@@ -41,6 +41,30 @@ func near(rng *rand.Rand) string {
 	return string(b)
 }
 
+func TestWhatANameCanBeginWith(t *testing.T) {
+	z := strings.Repeat("z", 63)
+	long := strings.Repeat(z+".", 4) // 61 characters are left
+	for text, want := range map[string]bool{
+		"": true, "a": true, "a-": true, "a.": true, "a.b": true, "a.9": true, "a.b.": true, "a.b-": true, "a.b.9": true,
+		"a.b.c-": true, "a.b.c": true, "a.b.c/": true, z: true, z + ".": true, z + "." + z: true, long: true,
+		"-": false, "9": false, ".": false, "/": false, "a..": false, "a.-": false, "a-.": false, "a.b/": false, "a.b.9/": false,
+		"a.b.c-/": false, "a.b.c/x": false, "a.b.c//": false, "a_": false, "ü": false, z + "z": false, z[:62] + "-": false,
+		long + z[:59] + ".": true, // one letter fits
+		long + z[:60] + ".": false,
+		long + z[:57] + "-": true, // a letter, a dot, a letter
+		long + z[:58] + "-": false,
+		long + "9" + z[:58]: true, // a dot, a letter
+		long + "9" + z[:59]: false,
+		long + z[:61]:       true,
+		long + z[:61] + "/": true,
+		long + z[:62]:       false,
+	} {
+		if begins(text) != want {
+			t.Errorf("%q of %d: %v", text, len(text), !want)
+		}
+	}
+}
+
 func TestTheGreatestNameBelowAPlace(t *testing.T) {
 	full := strings.Repeat("z", 63)
 	top := full + "." + full + "." + full // the slash stands above the dot
