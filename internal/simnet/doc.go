@@ -5,10 +5,19 @@
 //
 // It promises one history per seed: the accounts, DIDs, keys, revs, commits and
 // the order of events depend on Config.Seed, Config.Start and the calls made,
-// never on the clock of the machine or on who listens. It keeps the truth about
+// never on the clock of the machine or on who listens. (Delays, such as that of a
+// directory that lags, are by the clock.) It keeps the truth about
 // what it did (Truth, Ledger), to compare an index with. Answers, statuses,
 // error names and the order of events are those of the reference PDS and of
 // indigo's relay.
+//
+// It lies on demand. Faults lists every way in which a host, a connection or an
+// answer goes wrong; rules switch them on (Switch), by host, account, event or
+// query, or drawn from a seed (Mixture), and each counts how often it acted
+// (Fired). Faults change what is said, never what is true, and their draws touch
+// neither the history nor each other. Hosts of other software (Abilities), rates
+// (SetRate), the manners of the relay and of the directory, and Config.Unrest,
+// which moves accounts about, are not lies: real networks are like that.
 //
 // It refuses to share code with what it tests: trees, CARs, commits and frames
 // are encoded here, plainly, and only the names and the DAG-CBOR primitives of

@@ -26,6 +26,9 @@ type Fault struct {
 	Name  FaultName
 	Doc   string // what happens, in one sentence
 	Where Place
+	// Loses tells that a true event may never be told: only who looks at the repo
+	// itself finds out, unless a later event shows it. Rule.Also cures lies of that.
+	Loses bool
 
 	on      []string // the events or queries where it can act; all if nil
 	tell    func(*turn) bool

@@ -25,7 +25,7 @@ const (
 // commitFaults are told instead of the true #commit, unless Rule.Also.
 func commitFaults() []Fault {
 	lie := func(name FaultName, tell func(*turn, *commitEvent) bool, doc string) Fault {
-		return Fault{Name: name, Where: OnStream, Doc: doc, on: []string{"#commit"}, tell: func(t *turn) bool { return t.lied(tell) }}
+		return Fault{Name: name, Where: OnStream, Loses: true, Doc: doc, on: []string{"#commit"}, tell: func(t *turn) bool { return t.lied(tell) }}
 	}
 	return []Fault{
 		lie(WrongSignature, wrongSignature, "The commit is signed by a key that is not the account's, or not at all."),

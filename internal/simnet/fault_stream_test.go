@@ -429,6 +429,9 @@ func TestThereIsOneRowForEachFault(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 		names[f.Name] = true
+		if lie := strings.Contains(f.Doc, "never told") || strings.Contains(f.Doc, "forgets") || f.on != nil && f.tell != nil && !strings.Contains(f.Doc, "follows"); lie != f.Loses {
+			t.Errorf("%s: loses %v: %s", f.Name, f.Loses, f.Doc)
+		}
 	}
 	if err := quiet(t, Config{}).Switch(Rule{Fault: "nonsense"}); err == nil {
 		t.Error("a fault that is not in the table is switched on")

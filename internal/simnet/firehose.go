@@ -114,11 +114,22 @@ func (h *host) leave(conn *websocket.Conn) {
 func (s *subscription) listen() {
 	defer close(s.gone)
 	s.conn.SetReadLimit(1 << 16)
+	s.conn.SetPingHandler(s.pong)
 	for {
 		if _, _, err := s.conn.NextReader(); err != nil {
 			return
 		}
 	}
+}
+
+// pong answers a ping beside the reading: on a pipe, which holds nothing, two sides
+// that ping at one moment and read no further until their pongs are taken would wait
+// for each other.
+func (s *subscription) pong(data string) error {
+	s.host.net.wg.Go(func() {
+		_ = s.conn.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(pingInterval))
+	})
+	return nil
 }
 
 func (s *subscription) run(cursor string) {

@@ -337,6 +337,22 @@ func TestServerPingsSilentConnectionsAndAnswersPings(t *testing.T) {
 	})
 }
 
+// Who comes first is a matter of luck: one moment in twenty or so was bad for both.
+func TestTwoSidesThatPingAtOneMomentStayConnected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := plug(t, Config{Seed: 1})
+		f := p.follow(t, p.PDS(0), "")
+		synctest.Wait()
+		for i := range 500 {
+			time.Sleep(pingInterval)
+			err := f.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(10*time.Second))
+			if got := f.text(); err != nil || got != "" {
+				t.Fatalf("ping %d: %v, the stream is %s", i, err, got)
+			}
+		}
+	})
+}
+
 func TestPipesRefuseUnknownHostsAndFindKnownOnes(t *testing.T) {
 	p := NewPipes()
 	l, err := p.Listen("pds1")
