@@ -10,6 +10,10 @@
 // (refusal.IdentityUnresolved with ErrNoDocument). A directory that fails is
 // neither: *Unavailable says so, and the document of before stays good.
 //
+// The log of the PLC directory has the same in another form: ParseLogEntry reads
+// one operation, and EarlierKeys the keys that a DID had before. Signatures of
+// operations are not checked: the directory is believed, as it is for documents.
+//
 // The workers that resync repos and check identities call Resolver; the reader
-// of the PLC export and tests call ParseDocument. A crash leaves nothing behind.
+// of the PLC export calls ParseLogEntry. A crash leaves nothing behind.
 package identity

@@ -19,14 +19,6 @@ type Identity struct {
 	Insecure bool   // the endpoint is http:// (development only)
 }
 
-// Base is the base URL of requests to the PDS, without a trailing slash.
-func (id Identity) Base() string {
-	if id.Insecure {
-		return "http://" + id.Host
-	}
-	return "https://" + id.Host
-}
-
 // document is the part of a DID document that is read. Entries stay raw: other
 // services and keys of the same document may have shapes of their own.
 type document struct {

@@ -74,11 +74,11 @@ func (r *Resolver) Resolve(ctx context.Context, did string) (Identity, error) {
 		return Identity{}, err
 	}
 	if strings.HasPrefix(did, "did:plc:") {
-		if err := r.limit.Wait(ctx); err != nil {
+		if err := r.Pace(ctx); err != nil {
 			return Identity{}, failed(ctx, err)
 		}
 	}
-	doc, err := r.fetch(ctx, did, target)
+	doc, err := r.fetch(ctx, did, target, "application/did+ld+json, application/json", MaxDocument)
 	if err == nil {
 		var id Identity
 		if id, err = ParseDocument(did, doc, r.hosts); err == nil {
@@ -122,13 +122,12 @@ func loopback(host string) bool {
 	return name == "localhost" || strings.HasSuffix(name, ".localhost") || (err == nil && addr.IsLoopback())
 }
 
-func (r *Resolver) fetch(ctx context.Context, did, target string) ([]byte, error) {
-	resp, err := r.client.Get(ctx, outbound.Request{
-		URL:      target,
-		Accept:   "application/did+ld+json, application/json",
-		MaxBytes: MaxDocument,
-		Timeout:  lookupTimeout,
-	})
+// Pace waits until the directory may be asked once more. Whoever else sends it
+// requests waits here too.
+func (r *Resolver) Pace(ctx context.Context) error { return r.limit.Wait(ctx) }
+
+func (r *Resolver) fetch(ctx context.Context, did, target, accept string, most int64) ([]byte, error) {
+	resp, err := r.client.Get(ctx, outbound.Request{URL: target, Accept: accept, MaxBytes: most, Timeout: lookupTimeout})
 	if err != nil {
 		return nil, failed(ctx, err)
 	}

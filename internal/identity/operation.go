@@ -1,0 +1,152 @@
+package identity
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"railyard/internal/atproto"
+)
+
+// MaxEntry is the longest entry of a log that is read, in bytes. The directory
+// takes operations of up to 4,000 bytes in DAG-CBOR; it once took longer ones.
+const MaxEntry = 64 << 10
+
+// maxCID is more than the text of any CID that the directory gives.
+const maxCID = 100
+
+// ErrTombstone is in the chain of the refusal when an operation ends the DID.
+var ErrTombstone = errors.New("tombstone")
+
+// LogEntry is an operation in the log of the PLC directory (spec: did:plc).
+type LogEntry struct {
+	DID       string
+	CID       string // of the operation, as text; it tells entries apart and is not checked
+	CreatedAt time.Time
+	Nullified bool // another operation took its place
+	operation json.RawMessage
+}
+
+// ParseLogEntry reads one line of an export, or one element of an audit log. An
+// error is a *refusal.Error of the reason IdentityInvalid; the entry then has its
+// time, if at least that could be read, and nothing else.
+func ParseLogEntry(line []byte) (LogEntry, error) {
+	if len(line) > MaxEntry {
+		return LogEntry{}, invalid("log entry of %d bytes", len(line))
+	}
+	var raw struct {
+		DID       json.RawMessage `json:"did"`
+		CID       json.RawMessage `json:"cid"`
+		CreatedAt string          `json:"createdAt"`
+		Nullified json.RawMessage `json:"nullified"`
+		Operation json.RawMessage `json:"operation"`
+	}
+	if err := json.Unmarshal(line, &raw); err != nil {
+		return LogEntry{}, invalid("log entry: %w", err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, raw.CreatedAt)
+	if err != nil {
+		return LogEntry{}, invalid("log entry of the time %q", clip(raw.CreatedAt))
+	}
+	e := LogEntry{CreatedAt: at.UTC(), operation: raw.Operation}
+	broken := LogEntry{CreatedAt: e.CreatedAt}
+	if len(raw.Nullified) > 0 { // the form with sequence numbers has no such field
+		err = json.Unmarshal(raw.Nullified, &e.Nullified)
+	}
+	if err := errors.Join(err, json.Unmarshal(raw.DID, &e.DID), json.Unmarshal(raw.CID, &e.CID)); err != nil {
+		return broken, invalid("log entry: %w", err)
+	}
+	if _, err := atproto.ParseDID(e.DID); err != nil || !strings.HasPrefix(e.DID, "did:plc:") {
+		return broken, invalid("log entry of the DID %q", clip(e.DID))
+	}
+	if e.CID == "" || len(e.CID) > maxCID {
+		return broken, invalid("log entry of %s with a CID of %d characters", e.DID, len(e.CID))
+	}
+	return e, nil
+}
+
+// operation is what is read of one. The first DIDs were made with the legacy form
+// "create"; the directory shows it as what is in the last three fields.
+type operation struct {
+	Type     string                     `json:"type"`
+	Methods  map[string]json.RawMessage `json:"verificationMethods"`
+	Services map[string]json.RawMessage `json:"services"`
+
+	SigningKey json.RawMessage `json:"signingKey"`
+	Service    json.RawMessage `json:"service"`
+}
+
+// Identity gives what the DID document says once the operation is the last one.
+// Errors are those of ParseDocument, with ErrTombstone where there is none any
+// more.
+func (e LogEntry) Identity(hosts atproto.Hosts) (Identity, error) {
+	op, err := e.read()
+	if err != nil {
+		return Identity{}, err
+	}
+	key, err := op.key()
+	if err != nil {
+		return Identity{}, invalid("operation of %s: %w", e.DID, err)
+	}
+	endpoint, err := op.endpoint()
+	if err != nil {
+		return Identity{}, invalid("operation of %s: %w", e.DID, err)
+	}
+	host, base, err := hosts.Endpoint(endpoint)
+	if err != nil {
+		return Identity{}, invalid("operation of %s: %w", e.DID, err)
+	}
+	return Identity{DID: e.DID, Key: key, Host: host, Insecure: strings.HasPrefix(base, "http://")}, nil
+}
+
+func (e LogEntry) read() (op operation, err error) {
+	if err := json.Unmarshal(e.operation, &op); err != nil {
+		return op, invalid("operation of %s: %w", e.DID, err)
+	}
+	switch op.Type {
+	case "plc_operation", "create":
+		return op, nil
+	case "plc_tombstone":
+		return op, invalid("operation of %s: %w", e.DID, ErrTombstone)
+	}
+	return op, invalid("operation of %s: type %q", e.DID, clip(op.Type))
+}
+
+// key reads the signing key, which is a did:key.
+func (op *operation) key() (Key, error) {
+	raw := op.Methods["atproto"]
+	if op.Type == "create" {
+		raw = op.SigningKey
+	}
+	var didKey string
+	if json.Unmarshal(raw, &didKey) != nil {
+		return "", errNoKey
+	}
+	multibase, ok := strings.CutPrefix(didKey, "did:key:")
+	if !ok {
+		return "", errNoKey
+	}
+	return parseKey(typeMultikey, multibase)
+}
+
+// endpoint reads the URL of the PDS. The legacy form may leave out its scheme.
+func (op *operation) endpoint() (url string, err error) {
+	if op.Type == "create" {
+		if json.Unmarshal(op.Service, &url) != nil || url == "" {
+			return "", errNoPDS
+		}
+		if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
+			url = "https://" + url
+		}
+		return url, nil
+	}
+	var s struct {
+		Type     string `json:"type"`
+		Endpoint string `json:"endpoint"`
+	}
+	if json.Unmarshal(op.Services["atproto_pds"], &s) != nil || s.Type != "AtprotoPersonalDataServer" {
+		return "", errNoPDS
+	}
+	return s.Endpoint, nil
+}
