@@ -156,7 +156,7 @@ func addPath(into, from msttest.Blocks, root atproto.Digest, path string) {
 		if link == 0 {
 			return
 		}
-		d = raw.digest(link)
+		d = *raw.digest(link)
 	}
 }
 

@@ -45,7 +45,7 @@ func (l *Loader) Load(root atproto.Digest, src Source) (*Tree, *View, error) {
 	if root == atproto.EmptyTree {
 		return &l.tree, &l.view, nil
 	}
-	l.tree.root = l.stub(node{digest: root, height: unknownHeight})
+	l.tree.root = l.stub(&root, 0, unknownHeight)
 	if err := l.root(l.tree.root); err != nil {
 		return nil, nil, err
 	}
@@ -142,16 +142,18 @@ func (l *Loader) child(link, height int) *node {
 	if link == 0 {
 		return nil
 	}
-	return l.stub(node{digest: l.raw.digest(link), link: int32(link), height: int8(height)})
+	return l.stub(l.raw.digest(link), link, height)
 }
 
-// stub keeps a node of which little more than the digest and the level is known.
-func (l *Loader) stub(n node) *node {
+// stub makes a node of which little more than the digest and the level is known.
+func (l *Loader) stub(digest *atproto.Digest, link, height int) *node {
 	if len(l.nodes) == cap(l.nodes) {
 		l.nodes = make([]node, 0, max(64, 2*cap(l.nodes)))
 	}
-	l.nodes = append(l.nodes, n)
-	return &l.nodes[len(l.nodes)-1]
+	l.nodes = l.nodes[:len(l.nodes)+1]
+	n := &l.nodes[len(l.nodes)-1]
+	*n = node{digest: *digest, link: int32(link), height: int8(height)}
+	return n
 }
 
 // take keeps the entries of l.raw, which stand behind those taken before. Where

@@ -151,9 +151,9 @@ func link(r *dagcbor.Reader) int {
 	return r.Offset() - len(atproto.Digest{})
 }
 
-// digest takes the digest of a link out of the block.
-func (n *rawNode) digest(link int) atproto.Digest {
-	return atproto.Digest(n.block[link : link+len(atproto.Digest{})])
+// digest is the digest of a link, in the block.
+func (n *rawNode) digest(link int) *atproto.Digest {
+	return (*atproto.Digest)(n.block[link : link+len(atproto.Digest{})])
 }
 
 // rootHeight is the height of a root, which its first key tells. A root without

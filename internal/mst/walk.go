@@ -99,7 +99,7 @@ func (w *walker) child(of *level, link, height int, lo, hi []byte) error {
 		return nil
 	}
 	l := &w.levels[height]
-	if err := w.parse(of.raw.digest(link), l); err != nil {
+	if err := w.parse(*of.raw.digest(link), l); err != nil {
 		return err
 	}
 	return w.node(l, height, 0, lo, hi)

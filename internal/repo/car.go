@@ -194,11 +194,11 @@ func (c *CAR) index() {
 		c.sorted = append(c.sorted, int32(i))
 	}
 	slices.SortFunc(c.sorted, func(a, b int32) int {
-		return c.blocks[a].compare(c.blocks[b].Digest, c.blocks[b].Codec)
+		return c.blocks[a].compare(&c.blocks[b].Digest, c.blocks[b].Codec)
 	})
 }
 
-func (b *Block) compare(d atproto.Digest, codec byte) int {
+func (b *Block) compare(d *atproto.Digest, codec byte) int {
 	if c := bytes.Compare(b.Digest[:], d[:]); c != 0 {
 		return c
 	}
@@ -215,30 +215,34 @@ func (c *CAR) Len() int { return len(c.blocks) }
 func (c *CAR) Blocks() []Block { return c.blocks }
 
 // Block finds a DAG-CBOR block.
-func (c *CAR) Block(d atproto.Digest) ([]byte, bool) { return c.find(d, atproto.CodecDAGCBOR) }
+func (c *CAR) Block(d atproto.Digest) ([]byte, bool) { return c.find(&d, atproto.CodecDAGCBOR) }
 
 // BlockOf finds the block of a binary CID.
 func (c *CAR) BlockOf(cid []byte) ([]byte, bool) {
 	if atproto.CheckCID(cid) != nil {
 		return nil, false
 	}
-	return c.find(atproto.Digest(cid[4:]), cid[1])
+	return c.find((*atproto.Digest)(cid[4:]), cid[1])
 }
 
-func (c *CAR) find(d atproto.Digest, codec byte) ([]byte, bool) {
-	if len(c.blocks) <= fewBlocks {
-		want := tagOf(&d)
-		if c.some&bitOf(want) == 0 {
-			return nil, false
-		}
-		for i, tag := range c.tags {
-			if b := &c.blocks[i]; tag == want && b.Digest == d && b.Codec == codec {
-				return b.Data, true
-			}
-		}
+func (c *CAR) find(d *atproto.Digest, codec byte) ([]byte, bool) {
+	want := tagOf(d)
+	if c.some&bitOf(want) == 0 {
 		return nil, false
 	}
-	at, found := slices.BinarySearchFunc(c.sorted, d, func(i int32, d atproto.Digest) int {
+	if len(c.blocks) > fewBlocks {
+		return c.search(d, codec)
+	}
+	for i, tag := range c.tags {
+		if b := &c.blocks[i]; tag == want && b.Digest == *d && b.Codec == codec {
+			return b.Data, true
+		}
+	}
+	return nil, false
+}
+
+func (c *CAR) search(d *atproto.Digest, codec byte) ([]byte, bool) {
+	at, found := slices.BinarySearchFunc(c.sorted, d, func(i int32, d *atproto.Digest) int {
 		return c.blocks[i].compare(d, codec)
 	})
 	if !found {
