@@ -33,7 +33,6 @@ func (v *View) Outline() Outline {
 	for i := range v.keys {
 		key := v.keys[i].Path
 		if last != nil && bytes.HasPrefix(key, last) {
-			hidden = false
 			continue
 		}
 		hidden = hidden || v.gaps[i]

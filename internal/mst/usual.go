@@ -119,8 +119,8 @@ func usualChild(b []byte, field byte) (cid, rest []byte, ok bool) {
 // linkWord is the first eight bytes of linkHead.
 const linkWord = 0x12_71_01_00_25_58_2a_d8
 
-// follows is checkSuffix without an error.
+// follows is checkSuffix without an error. What is shared and what follows have
+// less than 256 bytes each, so that no key is too long.
 func follows(prev []byte, shared int, suffix []byte) bool {
-	return shared <= len(prev) && shared+len(suffix) <= MaxKey &&
-		(shared == len(prev) || suffix[0] > prev[shared])
+	return shared <= len(prev) && (shared == len(prev) || suffix[0] > prev[shared])
 }

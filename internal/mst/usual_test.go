@@ -99,6 +99,15 @@ func TestTheShortWayTakesNothingThatIsWrong(t *testing.T) {
 	}
 }
 
+func TestTheShortWayTakesNoNullAsAValue(t *testing.T) {
+	entry := func(key, v string) string { return "a4616b41" + key + "6170006174f66176" + v }
+	block, err := hex.DecodeString("a2616582" + entry("61", "f6") + entry("62", cidHex()) + "616cf6")
+	must(t, err)
+	if sameAsStrict(t, block) {
+		t.Error("taken")
+	}
+}
+
 func FuzzParseUsual(f *testing.F) {
 	usual, unusual := someNodes()
 	for _, block := range append(usual[len(usual)-12:], unusual...) {

@@ -102,6 +102,37 @@ func TestPublicCARsParse(t *testing.T) {
 	}
 }
 
+// TestABlockIsFoundByAllOfItsCID asks for digests that begin or end like that of
+// a block, in CARs of few and of many blocks.
+func TestABlockIsFoundByAllOfItsCID(t *testing.T) {
+	for _, n := range []int{1, fewBlocks, fewBlocks + 1} {
+		root := atproto.DigestOf([]byte("root"))
+		b := header(1, root.AppendCID(nil))
+		for i := range n {
+			b = append(b, blockOf([]byte{0x18, byte(100 + i)})...)
+		}
+		car, err := ParseCAR(b, MessageLimits())
+		must(t, err)
+		for _, block := range car.Blocks() {
+			if _, ok := car.Block(block.Digest); !ok {
+				t.Errorf("%d blocks: %s is not found", n, block.Digest)
+			}
+			for _, at := range []int{0, 7, 8, 31} {
+				other := block.Digest
+				other[at] ^= 0x40
+				if _, ok := car.Block(other); ok {
+					t.Errorf("%d blocks: %s is found", n, other)
+				}
+			}
+			raw := block.Digest.AppendCID(nil)
+			raw[1] = atproto.CodecRaw
+			if _, ok := car.BlockOf(raw); ok {
+				t.Errorf("%d blocks: %s is found as a raw block", n, block.Digest)
+			}
+		}
+	}
+}
+
 func TestCARFixtureGivesItsBlocksInOrder(t *testing.T) {
 	var cases []struct {
 		Root   string
