@@ -44,7 +44,7 @@ func (c *Client) GetRecord(ctx context.Context, base, did, collection, rkey stri
 // of repos that it cannot find, which is no word about a key.
 func noRecord(err error) error {
 	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Name != "InvalidRequest" || e.Status != http.StatusBadRequest || e.Outcome != Transient {
+	if !ok || e.Name != "InvalidRequest" || e.Status != http.StatusBadRequest {
 		return err
 	}
 	if strings.HasPrefix(e.Message, "Could not find repo") || strings.HasPrefix(e.Message, "Could not resolve") {

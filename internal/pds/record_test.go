@@ -36,7 +36,7 @@ func TestAnAnswerAboutARecordIsBounded(t *testing.T) {
 	c, base := host(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, strings.Repeat("x", size))
 	})
-	for _, size = range []int{0, recordAnswer, recordAnswer + 1} {
+	for _, size = range []int{0, 1_100_000, recordAnswer, recordAnswer + 1} {
 		got, err := c.GetRecord(t.Context(), base, did1, "com.example.a", "-")
 		if size > recordAnswer {
 			wantReason(t, err, refusal.AnswerTooBig)
