@@ -59,17 +59,38 @@ func envName(flagName string) string {
 // parse reads flags and their twins in the environment; the command line wins.
 // It returns the variables with our prefix that name no flag.
 func parse(fs *flag.FlagSet, args, environ []string, stdout io.Writer) (unknown []string, err error) {
+	_, unknown, err = parseWith(fs, nil, args, environ, stdout)
+	return unknown, err
+}
+
+// parseWith is parse for a command that takes arguments of these names, before,
+// between or after its flags.
+func parseWith(fs *flag.FlagSet, names, args, environ []string, stdout io.Writer) (values, unknown []string, err error) {
 	fs.SetOutput(io.Discard)
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			printFlags(stdout, fs)
-			return nil, errHelp
+	for {
+		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+			printFlags(stdout, fs, names)
+			return nil, nil, errHelp
+		} else if err != nil {
+			return nil, nil, usagef("%s: %v; try railyard %s --help", fs.Name(), err, fs.Name())
 		}
-		return nil, usagef("%s: %v; try railyard %s --help", fs.Name(), err, fs.Name())
+		if fs.NArg() == 0 {
+			break
+		}
+		if len(values) == len(names) {
+			return nil, nil, usagef("%s: unexpected argument %q", fs.Name(), fs.Arg(0))
+		}
+		values, args = append(values, fs.Arg(0)), fs.Args()[1:]
 	}
-	if fs.NArg() > 0 {
-		return nil, usagef("%s: unexpected argument %q", fs.Name(), fs.Arg(0))
+	if len(values) < len(names) {
+		return nil, nil, usagef("%s: no %s given; try railyard %s --help", fs.Name(), names[len(values)], fs.Name())
 	}
+	unknown, err = parseEnviron(fs, environ)
+	return values, unknown, err
+}
+
+// parseEnviron sets the flags that the command line does not name.
+func parseEnviron(fs *flag.FlagSet, environ []string) (unknown []string, err error) {
 	given := make(map[string]bool)
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	env := make(map[string]string)
@@ -135,8 +156,9 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-func printFlags(w io.Writer, fs *flag.FlagSet) {
-	_, _ = fmt.Fprintf(w, "usage: railyard %s [flags]\n\n", fs.Name())
+func printFlags(w io.Writer, fs *flag.FlagSet, names []string) {
+	words := strings.Join(append([]string{fs.Name()}, names...), " ")
+	_, _ = fmt.Fprintf(w, "usage: railyard %s [flags]\n\n", words)
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fs.VisitAll(func(f *flag.Flag) {
 		def := f.DefValue

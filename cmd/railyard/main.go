@@ -40,6 +40,7 @@ func commands() []command {
 		{"demo", "a simulated network with the service on it; --check proves it right", demo},
 		{"status", "tell how the index is: repos, queue, lag, refusals, hosts", status},
 		{"check", "verify the rules that an index file keeps", check},
+		{"repo", "look at CAR files and repos: inspect, collections, verify, diff", repoCommand},
 		{"version", "print the version", printVersion},
 	}
 }

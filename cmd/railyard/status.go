@@ -314,14 +314,19 @@ const maxPrintable = 300
 // printable makes text of outsiders harmless for a terminal and a table, and
 // short.
 func printable(text string) string {
-	text = strings.Map(func(r rune) rune {
+	text = plain(text)
+	if runes := []rune(text); len(runes) > maxPrintable {
+		return string(runes[:maxPrintable]) + "..."
+	}
+	return text
+}
+
+// plain is printable for a text whose length is bounded already.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
 	}, text)
-	if runes := []rune(text); len(runes) > maxPrintable {
-		return string(runes[:maxPrintable]) + "..."
-	}
-	return text
 }

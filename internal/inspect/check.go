@@ -23,6 +23,12 @@ const (
 	Skipped   Outcome = "skipped" // the caller vouches for it
 )
 
+// Names of the checks of what is missing.
+const (
+	checkComplete = "complete"
+	checkRecords  = "records"
+)
+
 // Check is one check of a repo. Reason is set where it is refused.
 type Check struct {
 	Name    string         `json:"name"`
@@ -45,6 +51,17 @@ func (r *Report) First() (Check, bool) { return r.first(Refused) }
 
 // Unmade gives the first check that could not be made.
 func (r *Report) Unmade() (Check, bool) { return r.first(Undecided) }
+
+// Signed gives the first check that is refused of those that concern what is
+// there; a part of a repo that passes them is true. What is missing is not asked.
+func (r *Report) Signed() (Check, bool) {
+	for _, c := range r.Checks {
+		if c.Outcome == Refused && c.Name != checkComplete && c.Name != checkRecords {
+			return c, true
+		}
+	}
+	return Check{}, false
+}
 
 func (r *Report) first(o Outcome) (Check, bool) {
 	for _, c := range r.Checks {
@@ -195,7 +212,7 @@ func (v *verifier) tree() {
 		} else {
 			v.judge("tree", v.a.treeErr, "")
 		}
-		v.add("complete", Undecided, "the tree cannot be read")
+		v.add(checkComplete, Undecided, "the tree cannot be read")
 		return
 	}
 	t := v.a.Tree
@@ -205,31 +222,31 @@ func (v *verifier) tree() {
 		v.add("tree", Passed, "%s, height %d, every rule kept", many(t.Nodes, "node"), t.Height)
 	}
 	if !v.a.Whole() {
-		v.judge("complete", refusal.New(refusal.AnswerPartial, "%s absent: %s in sight, more are hidden",
+		v.judge(checkComplete, refusal.New(refusal.AnswerPartial, "%s absent: %s in sight, more are hidden",
 			many(t.AbsentSubtrees, "subtree"), many(t.Keys, "key")), "")
 		return
 	}
-	v.add("complete", Passed, "no node is absent: exactly %s", many(t.Keys, "key"))
+	v.add(checkComplete, Passed, "no node is absent: exactly %s", many(t.Keys, "key"))
 }
 
 // records wants the record of each key, of a size that a record may have (spec:
 // sync).
 func (v *verifier) records() {
 	if v.a.View == nil {
-		v.add("records", Undecided, "the tree cannot be read")
+		v.add(checkRecords, Undecided, "the tree cannot be read")
 		return
 	}
 	if n := v.a.Tree.AbsentRecords; n > 0 {
-		v.judge("records", refusal.New(refusal.RecordMissing, "%d of %s absent", n, many(v.a.Tree.Keys, "record")), "")
+		v.judge(checkRecords, refusal.New(refusal.RecordMissing, "%d of %s absent", n, many(v.a.Tree.Keys, "record")), "")
 		return
 	}
 	for _, key := range v.a.View.Keys() {
 		if n := len(v.a.Record(key.Value)); n > event.MaxRecord {
-			v.judge("records", refusal.New(refusal.RecordMissing, "the record of %q has %d bytes", key.Path, n), "")
+			v.judge(checkRecords, refusal.New(refusal.RecordMissing, "the record of %q has %d bytes", key.Path, n), "")
 			return
 		}
 	}
-	v.add("records", Passed, "%s there", many(v.a.Tree.Keys, "record"))
+	v.add(checkRecords, Passed, "%s there", many(v.a.Tree.Keys, "record"))
 }
 
 // many counts things in words.

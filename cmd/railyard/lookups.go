@@ -1,0 +1,56 @@
+package main
+
+import (
+	"flag"
+	"strings"
+	"time"
+
+	"railyard/internal/atproto"
+	"railyard/internal/identity"
+	"railyard/internal/outbound"
+	"railyard/internal/pds"
+)
+
+// lookups is how the commands without an index reach the network.
+type lookups struct {
+	plcURL       string
+	plcQPS       float64
+	allowPrivate bool
+	repoTimeout  time.Duration
+}
+
+func (l *lookups) flags(fs *flag.FlagSet) {
+	fs.StringVar(&l.plcURL, "plc-url", "https://plc.directory", "the PLC directory")
+	fs.Float64Var(&l.plcQPS, "plc-qps", 30, "requests per second to the PLC directory")
+	fs.BoolVar(&l.allowPrivate, "allow-private-hosts", false, "development: allow http, private addresses and any port")
+}
+
+func (l *lookups) validate(command string) error {
+	if base, err := serverURL(l.plcURL); err != nil {
+		return usagef("%s: --plc-url %q: %v", command, l.plcURL, err)
+	} else if base != strings.TrimSuffix(l.plcURL, "/") {
+		return usagef("%s: --plc-url %q: wants http or https, a host and nothing else", command, l.plcURL)
+	}
+	if !(l.plcQPS > 0 && l.plcQPS <= 10_000) { // nor NaN
+		return usagef("%s: --plc-qps %g: not above 0 and at most 10000", command, l.plcQPS)
+	}
+	return nil
+}
+
+// clients makes the guarded client and what asks through it. The caller closes
+// the first.
+func (l *lookups) clients() (*outbound.Client, *identity.Resolver, *pds.Client, error) {
+	exempt, err := outbound.HostPort(l.plcURL)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	out := outbound.New(outbound.Config{
+		AllowPrivate: l.allowPrivate, Exempt: []string{exempt}, UserAgent: "railyard/" + versionText(),
+	})
+	resolver := identity.NewResolver(identity.Config{
+		Client: out, PLCURL: l.plcURL, QPS: l.plcQPS, Hosts: atproto.Hosts{AllowPrivate: l.allowPrivate},
+	})
+	hosts := pds.New(out)
+	hosts.RepoTimeout = l.repoTimeout
+	return out, resolver, hosts, nil
+}

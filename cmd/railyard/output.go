@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// writeJSON writes a value as one line of JSON in which characters that a
+// terminal could act on are escaped.
+func writeJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	line := escape(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	_, err := w.Write(append(line, '\n'))
+	return err
+}
+
+// escape writes what is not printable in a JSON text as \uXXXX, which means the
+// same. Outside of strings JSON is printable.
+func escape(text []byte) []byte {
+	if bytes.IndexFunc(text, unprintable) < 0 {
+		return text
+	}
+	out := make([]byte, 0, len(text)+64)
+	for _, r := range string(text) {
+		switch {
+		case !unprintable(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
+// unlessLeft takes the error of writing to a reader that has left, like head, for a
+// normal end.
+func unlessLeft(err error) error {
+	if errors.Is(err, errReaderLeft) {
+		return nil
+	}
+	return err
+}
+
+var errReaderLeft = errors.New("nobody reads the output any more")
+
+// output tells a reader that has left from other failures. A broken pipe to
+// somebody else, a host say, is not meant.
+type output struct{ w io.Writer }
+
+// newOutput also keeps the signal of a broken pipe from ending the process, so
+// that connections are closed and the exit code is ours.
+func newOutput(w io.Writer) output {
+	if _, isFile := w.(*os.File); isFile {
+		signal.Ignore(syscall.SIGPIPE)
+	}
+	return output{w}
+}
+
+func (o output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		err = errReaderLeft
+	}
+	return n, err
+}
+
+// count counts things in words.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
