@@ -14,14 +14,13 @@ import (
 // lookups is how the commands without an index reach the network.
 type lookups struct {
 	plcURL       string
-	plcQPS       float64
+	plcQPS       float64 // 0: no bound
 	allowPrivate bool
 	repoTimeout  time.Duration
 }
 
 func (l *lookups) flags(fs *flag.FlagSet) {
 	fs.StringVar(&l.plcURL, "plc-url", "https://plc.directory", "the PLC directory")
-	fs.Float64Var(&l.plcQPS, "plc-qps", 30, "requests per second to the PLC directory")
 	fs.BoolVar(&l.allowPrivate, "allow-private-hosts", false, "development: allow http, private addresses and any port")
 }
 
@@ -30,9 +29,6 @@ func (l *lookups) validate(command string) error {
 		return usagef("%s: --plc-url %q: %v", command, l.plcURL, err)
 	} else if base != strings.TrimSuffix(l.plcURL, "/") {
 		return usagef("%s: --plc-url %q: wants http or https, a host and nothing else", command, l.plcURL)
-	}
-	if !(l.plcQPS > 0 && l.plcQPS <= 10_000) { // nor NaN
-		return usagef("%s: --plc-qps %g: not above 0 and at most 10000", command, l.plcQPS)
 	}
 	return nil
 }

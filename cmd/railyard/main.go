@@ -41,6 +41,7 @@ func commands() []command {
 		{"status", "tell how the index is: repos, queue, lag, refusals, hosts", status},
 		{"check", "verify the rules that an index file keeps", check},
 		{"repo", "look at CAR files and repos: inspect, collections, verify, diff", repoCommand},
+		{"firehose", "print the events of a relay or PDS as JSON lines", firehoseCommand},
 		{"version", "print the version", printVersion},
 	}
 }
@@ -91,7 +92,7 @@ func dispatch(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 func printUsage(w io.Writer) {
 	_, _ = fmt.Fprint(w, "railyard answers: which repos have records in this collection?\n\nusage: railyard COMMAND [flags]\n\n")
 	for _, c := range commands() {
-		_, _ = fmt.Fprintf(w, "  %-8s %s\n", c.name, c.purpose)
+		_, _ = fmt.Fprintf(w, "  %-9s %s\n", c.name, c.purpose)
 	}
 	_, _ = fmt.Fprint(w, "\nrailyard COMMAND --help lists the flags of a command.\n")
 }
