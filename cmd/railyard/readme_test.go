@@ -11,8 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"railyard/internal/simnet"
 )
 
 func readme(t *testing.T) string {
@@ -122,6 +126,43 @@ func TestTheDemosInvitationWorksAsPrinted(t *testing.T) {
 	}
 }
 
+// The README's commands that need no index, as they stand there, on a network of
+// our own.
+func TestTheReadmesLooksAtReposAndEventsWork(t *testing.T) {
+	l := newLive(t, simnet.Config{Seed: 51, Accounts: 4})
+	did, text := l.DIDs()[0], readme(t)
+	file := l.car(did)
+	t.Chdir(filepath.Dir(file))
+	env := append(l.env, "RAILYARD_UPSTREAM="+l.PDS(0), "RAILYARD_PLC_QPS=1000")
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() { // so that a firehose has something to print
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(5 * time.Millisecond):
+				if err := l.StepCommit(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	}()
+	lines := append(commandsOf(t, text, "railyard repo "), commandsOf(t, text, "railyard firehose ")...)
+	for _, line := range lines {
+		line = strings.NewReplacer("did:plc:…", did, "3k…", "3kaaaaaaaaaaa", "railyard ", "").Replace(line)
+		if o := invoke(t, strings.Fields(line), env...); o.code != exitOK || o.stderr != "" || len(o.stdout) < 50 {
+			t.Errorf("%s: %+v", line, o)
+		}
+	}
+	close(done)
+	<-ended
+	if len(lines) < 6 {
+		t.Errorf("only %d commands", len(lines))
+	}
+}
+
 // The README's table of flags is that of the program.
 func TestTheReadmeNamesEveryFlagOfServe(t *testing.T) {
 	text := readme(t)
@@ -134,8 +175,15 @@ func TestTheReadmeNamesEveryFlagOfServe(t *testing.T) {
 			t.Errorf("%s is missing", name)
 		}
 	})
+	demo, _ := demoFlags()
+	stream, _ := firehoseFlags()
+	sets := []*flag.FlagSet{fs, demo, stream}
+	for _, v := range repoVerbs() {
+		set, _ := repoFlags(v)
+		sets = append(sets, set)
+	}
 	for _, m := range regexp.MustCompile("`--([a-z-]+)`").FindAllStringSubmatch(text, -1) {
-		if demoFlagSet, _ := demoFlags(); fs.Lookup(m[1]) == nil && demoFlagSet.Lookup(m[1]) == nil {
+		if !slices.ContainsFunc(sets, func(set *flag.FlagSet) bool { return set.Lookup(m[1]) != nil }) {
 			t.Errorf("there is no --%s", m[1])
 		}
 	}

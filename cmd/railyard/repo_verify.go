@@ -103,20 +103,20 @@ func (j *verifyJSON) print(w io.Writer) error {
 // conclusion is the last line, which also says what is good about a repo that is
 // refused.
 func (j *verifyJSON) conclusion() string {
-	failed := 0
+	if j.Verdict == "valid" {
+		return "valid: a current, complete, signed repo"
+	}
+	var failed []string
 	for _, c := range j.Checks {
 		if c.Outcome != inspect.Passed && c.Outcome != inspect.Skipped {
-			failed++
+			failed = append(failed, c.Name)
 		}
 	}
-	text := j.Verdict
-	switch {
-	case j.Verdict == "valid":
-		return "valid: a current, complete, signed repo"
-	case j.Refused != nil:
-		text += ": " + j.Refused.Reason
+	if j.Refused == nil {
+		return "undecided: " + failed[0] + "; nothing is refused"
 	}
-	if failed == 1 {
+	text := "refused: " + j.Refused.Reason
+	if len(failed) == 1 {
 		text += "; it passes every other check"
 	}
 	if j.KeysProven {
