@@ -17,14 +17,51 @@ import (
 // writeJSON writes a value as one line of JSON in which characters that a
 // terminal could act on are escaped.
 func writeJSON(w io.Writer, v any) error {
+	line, err := safeJSON(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(line, '\n'))
+	return err
+}
+
+func safeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return escape(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+}
+
+// writeJSONList is writeJSON for an object that holds a list too long to be kept:
+// the fields of head, the list under its name, the fields of what fill returns.
+// Both are objects that are not empty. fill adds the items.
+func writeJSONList(w io.Writer, head any, name string, fill func(add func(item any) error) (tail any, err error)) error {
+	text, err := safeJSON(head)
+	if err != nil {
 		return err
 	}
-	line := escape(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
-	_, err := w.Write(append(line, '\n'))
+	if _, err := fmt.Fprintf(w, "%s,%q:[", bytes.TrimSuffix(text, []byte("}")), name); err != nil {
+		return err
+	}
+	comma := ""
+	tail, err := fill(func(item any) error {
+		text, err := safeJSON(item)
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%s%s", comma, text)
+		}
+		comma = ","
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if text, err = safeJSON(tail); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "],%s\n", bytes.TrimPrefix(text, []byte("{")))
 	return err
 }
 

@@ -19,19 +19,22 @@ type changeJSON struct {
 	NewRecord json.RawMessage `json:"new_record,omitempty"`
 }
 
+// diffJSON is what stands before the changes, and diffTotals what follows them.
 type diffJSON struct {
-	A         commitJSON   `json:"a"`
-	B         commitJSON   `json:"b"`
-	Complete  bool         `json:"complete"` // both trees are whole
-	Changes   []changeJSON `json:"changes"`
-	Creates   int          `json:"creates"`
-	Updates   int          `json:"updates"`
-	Deletes   int          `json:"deletes"`
-	Unknown   int          `json:"unknown"` // one tree hides the place
-	Unchanged int          `json:"unchanged"`
-	Born      []string     `json:"born"` // collections
-	Died      []string     `json:"died"`
-	Undecided []string     `json:"undecided"`
+	A        commitJSON `json:"a"`
+	B        commitJSON `json:"b"`
+	Complete bool       `json:"complete"` // both trees are whole
+}
+
+type diffTotals struct {
+	Creates   int      `json:"creates"`
+	Updates   int      `json:"updates"`
+	Deletes   int      `json:"deletes"`
+	Unknown   int      `json:"unknown"` // one tree hides the place
+	Unchanged int      `json:"unchanged"`
+	Born      []string `json:"born"` // collections
+	Died      []string `json:"died"`
+	Undecided []string `json:"undecided"`
 }
 
 // diffRepos tells what leads from one state to another.
@@ -94,17 +97,15 @@ func (c *repoConfig) change(a, b *state, change inspect.Change) changeJSON {
 }
 
 func (c *repoConfig) diffAsJSON(a, b *state, collection string, w io.Writer) error {
-	j := diffJSON{A: a.commitJSON(), B: b.commitJSON(), Complete: a.archive.Whole() && b.archive.Whole(), Changes: []changeJSON{}}
-	s, err := inspect.Compare(a.archive.View, b.archive.View, collection, func(change inspect.Change) error {
-		j.Changes = append(j.Changes, c.change(a, b, change))
-		return nil
+	head := diffJSON{A: a.commitJSON(), B: b.commitJSON(), Complete: a.archive.Whole() && b.archive.Whole()}
+	return writeJSONList(w, head, "changes", func(add func(item any) error) (any, error) {
+		s, err := inspect.Compare(a.archive.View, b.archive.View, collection, func(change inspect.Change) error {
+			return add(c.change(a, b, change))
+		})
+		return diffTotals{
+			s.Creates, s.Updates, s.Deletes, s.Unknown, s.Same, orEmpty(s.Born), orEmpty(s.Died), orEmpty(s.Undecided),
+		}, err
 	})
-	if err != nil {
-		return err
-	}
-	j.Creates, j.Updates, j.Deletes, j.Unknown, j.Unchanged = s.Creates, s.Updates, s.Deletes, s.Unknown, s.Same
-	j.Born, j.Died, j.Undecided = orEmpty(s.Born), orEmpty(s.Died), orEmpty(s.Undecided)
-	return writeJSON(w, j)
 }
 
 func orEmpty(list []string) []string {

@@ -83,12 +83,21 @@ type recordJSON struct {
 }
 
 type inspectJSON struct {
+	verdictJSON
+	figuresJSON
+}
+
+// verdictJSON names the repo and says whether it is good.
+type verdictJSON struct {
 	commitJSON
 	Verified *bool        `json:"verified"` // null: not asked, see repo verify
 	Refused  *refusedJSON `json:"refused"`
-	Tree     *treeJSON    `json:"tree"`
-	Blocks   *blocksJSON  `json:"blocks"`
-	Records  []recordJSON `json:"records,omitzero"`
+}
+
+// figuresJSON stands behind the records, if these are asked for.
+type figuresJSON struct {
+	Tree   *treeJSON   `json:"tree"`
+	Blocks *blocksJSON `json:"blocks"`
 }
 
 // inspectRepo shows what a CAR or a repo holds, or one record of it.
@@ -108,24 +117,42 @@ func inspectRepo(ctx context.Context, c *repoConfig, args []string, w io.Writer)
 	if err != nil {
 		return err
 	}
-	report := newInspection(st)
-	if st.archive.View != nil && (collection != "" || c.records) {
-		report.Records = c.recordList(st.archive, inspect.Keys(st.archive.View, collection))
-	}
-	if c.asJSON {
-		err = writeJSON(w, report)
-	} else {
-		err = report.print(w)
-	}
-	if err != nil {
+	if err := c.printInspection(st, collection, w); err != nil {
 		return err
 	}
 	return st.shown()
 }
 
+// printInspection prints what there is, and the keys if they are asked for.
+func (c *repoConfig) printInspection(st *state, collection string, w io.Writer) error {
+	report := newInspection(st)
+	var keys []mst.Key
+	listed := st.archive.View != nil && (collection != "" || c.records)
+	if listed {
+		keys = inspect.Keys(st.archive.View, collection)
+	}
+	switch {
+	case !c.asJSON:
+		if err := report.print(w); err != nil {
+			return err
+		}
+		return c.printRecords(w, st.archive, keys)
+	case !listed:
+		return writeJSON(w, report)
+	}
+	return writeJSONList(w, report.verdictJSON, "records", func(add func(item any) error) (any, error) {
+		for _, key := range keys {
+			if err := add(c.record(st.archive, key)); err != nil {
+				return nil, err
+			}
+		}
+		return report.figuresJSON, nil
+	})
+}
+
 func newInspection(st *state) *inspectJSON {
 	a := st.archive
-	report := &inspectJSON{commitJSON: st.commitJSON(), Refused: reasonOf(a.Err())}
+	report := &inspectJSON{verdictJSON: verdictJSON{commitJSON: st.commitJSON(), Refused: reasonOf(a.Err())}}
 	if st.report != nil {
 		check, refused := st.report.Signed()
 		verified := !refused
@@ -148,15 +175,12 @@ func newInspection(st *state) *inspectJSON {
 	return report
 }
 
-func (c *repoConfig) recordList(a *inspect.Archive, keys []mst.Key) []recordJSON {
-	list := make([]recordJSON, len(keys))
-	for i, key := range keys {
-		list[i] = recordJSON{Path: string(key.Path), CID: inspect.CIDText(key.Value)}
-		if c.records {
-			list[i].Record = recordAsJSON(a.Record(key.Value))
-		}
+func (c *repoConfig) record(a *inspect.Archive, key mst.Key) recordJSON {
+	r := recordJSON{Path: string(key.Path), CID: inspect.CIDText(key.Value)}
+	if c.records {
+		r.Record = recordAsJSON(a.Record(key.Value))
 	}
-	return list
+	return r
 }
 
 // recordAsJSON is null for a record that is absent, and says so of a block that
@@ -194,10 +218,7 @@ func (r *inspectJSON) print(w io.Writer) error {
 	if tree := r.Tree; tree != nil {
 		tree.print(line)
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	return printRecords(w, r.Records)
+	return t.Flush()
 }
 
 func (j *commitJSON) print(line func(name, format string, args ...any)) {
@@ -241,13 +262,14 @@ func (t *treeJSON) print(line func(name, format string, args ...any)) {
 	}
 }
 
-func printRecords(w io.Writer, records []recordJSON) error {
-	if len(records) > 0 {
+func (c *repoConfig) printRecords(w io.Writer, a *inspect.Archive, keys []mst.Key) error {
+	if len(keys) > 0 {
 		if _, err := fmt.Fprintln(w); err != nil {
 			return err
 		}
 	}
-	for _, r := range records {
+	for _, key := range keys {
+		r := c.record(a, key)
 		if _, err := fmt.Fprintf(w, "%s  %s\n", plain(r.Path), r.CID); err != nil {
 			return err
 		}

@@ -91,7 +91,7 @@ func TestARepoIsInspectedWhereverItIs(t *testing.T) {
 	}
 	file := l.car(did)
 	for _, x := range []string{did, "at://" + did, file} {
-		var got inspectJSON
+		var got wholeInspection
 		l.repo("inspect", x, "--json").decode(t, &got)
 		if got.Source != x || *got.DID != did || *got.Rev != truth.Rev.String() || *got.Commit != truth.Commit.String() ||
 			*got.Data != truth.Data.String() || *got.Version != 3 || got.Prev != nil || len(*got.Signature) != 128 || got.Refused != nil ||
@@ -106,7 +106,7 @@ func TestARepoIsInspectedWhereverItIs(t *testing.T) {
 			t.Errorf("%s: %+v %+v", x, got.Tree, got.Blocks)
 		}
 	}
-	var listed inspectJSON
+	var listed wholeInspection
 	l.repo("inspect", "--json", "--records", "at://"+did+"/"+truth.Collections[0]).decode(t, &listed)
 	var want []string
 	for _, path := range l.Paths(did) {
@@ -256,6 +256,19 @@ func fetch(t *testing.T, url, file string) {
 	}
 }
 
+// wholeDiff is the output of diff.
+type wholeDiff struct {
+	diffJSON
+	Changes []changeJSON `json:"changes"`
+	diffTotals
+}
+
+// wholeInspection is the output of inspect with records.
+type wholeInspection struct {
+	inspectJSON
+	Records []recordJSON `json:"records"`
+}
+
 func TestDiffOfAFileAndNow(t *testing.T) {
 	t.Parallel()
 	l := newLive(t, simnet.Config{Seed: 35})
@@ -277,7 +290,7 @@ func TestDiffOfAFileAndNow(t *testing.T) {
 	apply(simnet.Update, "com.example.a/2")
 	apply(simnet.Create, "com.example.new/1")
 
-	var got diffJSON
+	var got wholeDiff
 	l.repo("diff", before, did, "--json", "--records").decode(t, &got)
 	if got.Creates != 1 || got.Updates != 1 || got.Deletes != 2 || got.Unchanged != 1 || got.Unknown != 0 || !got.Complete ||
 		!slices.Equal(got.Born, []string{"com.example.new"}) || !slices.Equal(got.Died, []string{"com.example.gone"}) || len(got.Undecided) != 0 {
@@ -532,7 +545,7 @@ func TestNothingThatATerminalCouldActOnIsPrinted(t *testing.T) {
 			}
 		}
 	}
-	var got inspectJSON
+	var got wholeInspection
 	invoke(t, []string{"repo", "inspect", file, "--records", "--json"}).decode(t, &got)
 	if got.Tree.OddKeys != 1 || len(got.Records) != 3 {
 		t.Fatalf("%+v", got.Tree)
