@@ -94,6 +94,34 @@ func TestKeysOutsideOfCollectionsAreCountedApart(t *testing.T) {
 	}
 }
 
+// In a partial tree a number is exact unless it is marked.
+func TestNumbersOfAPartialTreeAreExactOrMarked(t *testing.T) {
+	var all []string
+	truth := map[string]int{}
+	for i := range 30 {
+		nsid := fmt.Sprintf("com.example.c%02d", i)
+		truth[nsid] = 1 + i%5
+		all = append(all, paths(nsid, truth[nsid])...)
+	}
+	m := newRepo(t, all...)
+	root, commit, nodes, _ := m.blocks(t)
+	marked, exact := 0, 0
+	for i := range nodes {
+		a := Read(writeCAR(root, append([][]byte{commit}, slices.Delete(slices.Clone(nodes), i, i+1)...)...))
+		list, _ := Collections(a.View)
+		for _, c := range list {
+			if c.AtLeast {
+				marked++
+			} else if exact++; c.Records != truth[c.NSID] {
+				t.Errorf("node %d: %s has %d records, shown %d", i, c.NSID, truth[c.NSID], c.Records)
+			}
+		}
+	}
+	if marked < len(nodes)/2 || exact < 10*marked {
+		t.Errorf("%d marked, %d exact", marked, exact)
+	}
+}
+
 func TestBlocksThatNobodyNeedsAndDuplicates(t *testing.T) {
 	m := newRepo(t, paths("com.example.thing", 20)...)
 	m.records["com.example.thing/000"] = m.records["com.example.thing/001"] // two keys, one block

@@ -200,3 +200,18 @@ func TestLittleCarCutAtEveryBlock(t *testing.T) {
 		t.Errorf("%v", seen)
 	}
 }
+
+// What is missing does not make the rest untrue.
+func TestAPartThatIsSignedIsNotRefused(t *testing.T) {
+	m := newRepo(t, paths("com.example.thing", 40)...)
+	root, commit, nodes, _ := m.blocks(t)
+	for n := range len(nodes) + 1 {
+		a := Read(writeCAR(root, append([][]byte{commit}, nodes[:n]...)...))
+		if check, refused := Verify(a, testDID, m.authority(t), now).Signed(); refused {
+			t.Errorf("%d nodes: %+v", n, check)
+		}
+		if check, refused := Verify(a, testDID, newRepo(t).authority(t), now).Signed(); !refused || check.Reason != refusal.BadSignature {
+			t.Errorf("%d nodes under another key: %+v", n, check)
+		}
+	}
+}

@@ -69,7 +69,7 @@ func TestCompareClaimsNothingAboutWhatIsHidden(t *testing.T) {
 		if hidden == 0 || gone.Unknown != hidden || come.Unknown != hidden || gone.Deletes+come.Creates+gone.Updates != 0 {
 			t.Errorf("%d hidden: %+v %+v", hidden, gone, come)
 		}
-		if len(partial.Keys()) == 0 && (len(gone.Undecided) != 1 || gone.Died != nil || come.Born != nil) {
+		if len(partial.Keys()) == 0 && (len(gone.Undecided) != 1 || len(come.Undecided) != 1 || gone.Died != nil || come.Born != nil) {
 			t.Errorf("%+v %+v", gone, come)
 		}
 	}
