@@ -354,11 +354,35 @@ func TestARecordIsShownWithItsProof(t *testing.T) {
 			t.Errorf("%s: %+v", path, o)
 		}
 	}
+	// A proof that lacks the record, and one that lacks the way to it.
+	proof := filepath.Join(t.TempDir(), "proof.car")
+	fetch(t, l.PDS(0)+"/xrpc/com.atproto.sync.getRecord?collection=com.example.thing&rkey=07&did="+did, proof)
+	parts := carSections(readFile(t, proof))
+	withoutRecord := slices.Concat(parts[0], parts[1], bytes.Join(parts[3:], nil))
+	for says, answer := range map[string][]byte{
+		"lacks its block": withoutRecord, "neither the record nor its absence": slices.Concat(parts[0], parts[1]),
+	} {
+		l.SetHook("pds1", simnet.Hook{HTTP: func(w http.ResponseWriter, r *http.Request) bool {
+			_, _ = w.Write(answer)
+			return true
+		}})
+		l.repo("inspect", "at://"+did+"/com.example.thing/07").oneLine(t, exitFail, says)
+	}
+	l.SetHook("pds1", simnet.Hook{})
 	if err := l.Deactivate(did); err != nil {
 		t.Fatal(err)
 	}
 	l.repo("inspect", "at://"+did+"/com.example.thing/07").oneLine(t, exitFail, "deactivated")
 	l.repo("collections", did).oneLine(t, exitFail, "deactivated")
+}
+
+// carSections cuts a CAR into its header and blocks.
+func carSections(car []byte) (parts [][]byte) {
+	for len(car) > 0 {
+		n, width := binary.Uvarint(car)
+		parts, car = append(parts, car[:width+int(n)]), car[width+int(n):]
+	}
+	return parts
 }
 
 // What a host sends instead of the repo that was asked for is not shown as it.
