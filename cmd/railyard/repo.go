@@ -73,8 +73,8 @@ func repoFlags(v repoVerb) (*flag.FlagSet, *repoConfig) {
 
 func (c *repoConfig) validate(command string) error {
 	switch {
-	case c.maxBytes < 1 || c.maxBytes > 1<<40:
-		return usagef("%s: --max-bytes %d: not between 1 and 2^40", command, c.maxBytes)
+	case c.maxBytes < 1 || c.maxBytes > 1<<36:
+		return usagef("%s: --max-bytes %d: not between 1 and 2^36", command, c.maxBytes)
 	case c.repoTimeout < time.Second || c.repoTimeout > 24*time.Hour:
 		return usagef("%s: --repo-timeout %s: not between 1s and 24h", command, c.repoTimeout)
 	case c.didDoc != "" && c.key != "":

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/inspect"
 )
 
@@ -200,4 +202,12 @@ func printSummary(w io.Writer, s inspect.Summary) error {
 		}
 	}
 	return nil
+}
+
+// revText is a rev in a line of text.
+func revText(rev *atproto.TID) string {
+	if rev == nil {
+		return "without rev"
+	}
+	return "rev " + rev.String() + ", which claims " + rev.Time().UTC().Format(time.RFC3339)
 }
