@@ -6,12 +6,17 @@
 // rule of the tree on it and keeps it in memory, so that operations can be
 // undone and the root computed again; View is the same tree as a flat sequence
 // of visible keys and gaps, and answers what is proven about a key or a
-// collection. Walk is for whole trees of any size and keeps one path in memory.
+// collection; its Outline answers for collections alone, and is small enough to
+// keep. Walk is for whole trees of any size and keeps one path in memory.
 //
 // It refuses a tree that breaks a rule (ErrInvalid), an operation that would
 // need an absent node (ErrHidden), a whole tree that lacks a node (ErrMissing).
 // It trusts that the digest of each block was checked by the Source. Work and
 // memory are bounded by the blocks of the Source: no node is taken twice.
+//
+// Nodes of the usual shape are read on a short way (parseUsual), which leaves
+// every other node, sound or not, to the strict reader: there is one judge, and
+// a fuzzer holds the short way to it.
 //
 // Package verify calls it for commits, package repo for whole repos. It holds
 // no state of its own and no file: a crash leaves nothing behind.

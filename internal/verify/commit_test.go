@@ -198,20 +198,6 @@ func TestACommitProvesWhatItsOpsChanged(t *testing.T) {
 	}
 }
 
-func TestAProverDoesNotGrowWithTheNumberOfProofs(t *testing.T) {
-	a := newAccount(t).fill("com.ex.a/1", "com.ex.b/1")
-	prev := a.data()
-	c := a.commit(&prev, a.delete("com.ex.a/1"), a.create("com.ex.a/2"), a.update("com.ex.b/1"))
-	var pr prover
-	for range 1000 {
-		_, _, err := pr.prove(c, anySignature{}, fixtureNow, false)
-		must(t, err)
-	}
-	if n := cap(pr.paths) + cap(pr.names); n > 200 {
-		t.Errorf("memory of %d for the ops", n)
-	}
-}
-
 // TestWhatIsHiddenAmongNewKeysIsOlder creates two keys of a collection around an
 // old one whose node is not sent.
 func TestWhatIsHiddenAmongNewKeysIsOlder(t *testing.T) {

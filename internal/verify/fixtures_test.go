@@ -5,9 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"reflect"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -284,41 +282,6 @@ func checkRealProof(t *testing.T, n int, p Proof, view *mst.View, want expectedF
 	if len(p.Present) != len(written) {
 		t.Errorf("frame %d: present %v", n, p.Present)
 	}
-}
-
-// TestProofsAtOnceShareNothing proves all frames in several goroutines, so that
-// the memory of proofs changes hands, and compares with proofs in new memory.
-func TestProofsAtOnceShareNothing(t *testing.T) {
-	frames, keys := realFrames(t)
-	var proofs []Proof
-	var commits []*event.Commit
-	for _, frame := range frames {
-		if c, ok := event.Decode(frame).Event.(*event.Commit); ok {
-			p, _, err := new(prover).prove(c, keys[c.DID], fixtureNow, false)
-			must(t, err)
-			commits, proofs = append(commits, c), append(proofs, p)
-		}
-	}
-	var workers sync.WaitGroup
-	for worker := range 4 {
-		workers.Go(func() {
-			got := make([]Proof, len(commits))
-			for i := range commits {
-				at := (i + worker*20) % len(commits)
-				var err error
-				if got[at], err = Commit(commits[at], anySignature{}, fixtureNow); err != nil {
-					t.Error(err)
-				}
-				if _, err := Commit(commits[at], keys["nobody"], fixtureNow); reasonOf(err) != refusal.BadSignature {
-					t.Errorf("without a key: %v", err)
-				}
-			}
-			if !reflect.DeepEqual(got, proofs) {
-				t.Error("the proofs differ")
-			}
-		})
-	}
-	workers.Wait()
 }
 
 func sideText(s mst.Side) string {
