@@ -138,6 +138,7 @@ type bigRepo struct {
 	nodes msttest.Blocks
 	keys  []string
 	value map[string][]byte
+	made  map[string]int // the number of a record, by its CID
 	rng   *rand.Rand
 }
 
@@ -150,17 +151,23 @@ func makeBigRepo(t testing.TB) *bigRepo {
 		{"app.bsky.feed.like", 60_000}, {"app.bsky.feed.post", 20_000}, {"app.bsky.feed.repost", 12_000},
 		{"app.bsky.graph.follow", 7_000}, {"app.bsky.graph.block", 900}, {"app.bsky.feed.threadgate", 99},
 	}
-	r := &bigRepo{value: map[string][]byte{"app.bsky.actor.profile/self": recordCID(0)}, rng: rand.New(rand.NewPCG(11, 20))}
+	r := &bigRepo{value: map[string][]byte{}, made: map[string]int{}, rng: rand.New(rand.NewPCG(11, 20))}
+	r.add("app.bsky.actor.profile/self")
 	at := fixtureNow.UnixMicro() - 1<<40
 	for _, m := range mix {
 		for range m.n {
 			rev := atproto.TID((at + r.rng.Int64N(1<<40)) << 10)
-			r.value[m.nsid+"/"+rev.String()] = recordCID(len(r.value))
+			r.add(m.nsid + "/" + rev.String())
 		}
 	}
 	r.root, r.nodes = msttest.Build(r.value)
 	r.keys = slices.Sorted(maps.Keys(r.value))
 	return r
+}
+
+func (r *bigRepo) add(path string) {
+	cid := recordCID(len(r.made))
+	r.value[path], r.made[string(cid)] = cid, len(r.made)
 }
 
 // recordOf makes a record of a usual size.
@@ -187,22 +194,11 @@ func (r *bigRepo) commits(t testing.TB, key atcrypto.PrivateKey) []*event.Commit
 		}
 		blocks := r.proof(t, at, left, right)
 		if op.Action == event.Create {
-			blocks = append(blocks, r.record(t, op.CID))
+			blocks = append(blocks, recordOf(r.made[string(op.CID)]))
 		}
 		commits = append(commits, r.commit(t, key, op, blocks))
 	}
 	return commits
-}
-
-func (r *bigRepo) record(t testing.TB, cid []byte) []byte {
-	t.Helper()
-	for i := range len(r.keys) {
-		if string(recordCID(i)) == string(cid) {
-			return recordOf(i)
-		}
-	}
-	t.Fatal("no such record")
-	return nil
 }
 
 // proof gives the nodes from the root to each of the keys with these numbers.
