@@ -46,12 +46,14 @@ func FuzzHasher(f *testing.F) {
 func BenchmarkHashKey(b *testing.B) {
 	key := []byte("app.bsky.feed.like/3mptbypqos22u")
 	b.Run("hasher", func(b *testing.B) {
+		b.ReportAllocs()
 		var h Hasher
 		for b.Loop() {
 			h.Sum(key)
 		}
 	})
 	b.Run("library", func(b *testing.B) {
+		b.ReportAllocs()
 		for b.Loop() {
 			DigestOf(key)
 		}

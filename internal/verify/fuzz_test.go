@@ -4,8 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -13,6 +11,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/event"
+	"railyard/internal/fixtures"
 	"railyard/internal/mst/msttest"
 	"railyard/internal/refusal"
 )
@@ -25,16 +24,11 @@ func (anySignature) HashAndVerify(_, _ []byte) error { return nil }
 
 // fuzzFrames gives a few small real and synthetic frames where the fixtures are.
 func fuzzFrames(f *testing.F) (frames [][]byte) {
-	dir := os.Getenv("RAILYARD_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "fixtures")
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "synthetic", "commit_cases.json"))
-	if err != nil {
+	if _, ok := fixtures.Find(f); !ok {
 		return nil
 	}
 	var cases []syntheticCase
-	must(f, json.Unmarshal(b, &cases))
+	must(f, json.Unmarshal(fixtures.Read(f, "synthetic", "commit_cases.json"), &cases))
 	for _, c := range cases {
 		frame, err := base64.StdEncoding.DecodeString(c.FrameBase64)
 		if err != nil {
