@@ -71,6 +71,7 @@ func (c *Client) open(ctx context.Context, q call) (*outbound.Response, error) {
 	if err != nil {
 		return nil, q.failed(ctx, err)
 	}
+	reportRateLimit(ctx, resp, time.Now())
 	if resp.Status == http.StatusOK {
 		return resp, nil
 	}
