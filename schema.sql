@@ -186,9 +186,11 @@ CREATE TABLE resync_queue (
   queued_at   INTEGER NOT NULL,
   stale_rev   INTEGER,          -- a fetched rev below seen_rev, and how often it came since when: three equal
   stale_count INTEGER NOT NULL DEFAULT 0, -- answers over an hour are a restored backup and are believed
-  stale_since INTEGER
+  stale_since INTEGER,
+  lane        INTEGER NOT NULL DEFAULT 0 -- who is asked next, kept by triggers: a host, by its id; 0 the PLC directory,
+                                         -- -1 the host of a did:web, whose document is missing or stale
 ) STRICT;
-CREATE INDEX resync_queue_due ON resync_queue (priority, not_before) WHERE claim IS NULL;
+CREATE INDEX resync_queue_lanes ON resync_queue (lane, priority, not_before) WHERE claim IS NULL;
 CREATE INDEX resync_queue_claimed ON resync_queue (claim) WHERE claim IS NOT NULL;
 
 CREATE TABLE resync_buffer (
@@ -267,6 +269,30 @@ END;
 
 CREATE TRIGGER resync_unqueued AFTER DELETE ON resync_queue BEGIN
   UPDATE queue_tally SET waiting = waiting - 1 WHERE background = old.background;
+END;
+
+-- Who is asked next for a waiting repo follows from its identity. The rule stands in one view.
+
+CREATE VIEW repo_lane AS
+  -- Whom would a look at a repo ask next? (resync_queue.lane)
+  SELECT r.id AS repo_id,
+         CASE WHEN i.stale = 0 THEN i.host_id WHEN r.did GLOB 'did:plc:*' THEN 0 ELSE -1 END AS lane
+  FROM repo r LEFT JOIN identity i ON i.repo_id = r.id;
+
+CREATE TRIGGER resync_lane AFTER INSERT ON resync_queue BEGIN
+  UPDATE resync_queue SET lane = (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id)
+  WHERE repo_id = new.repo_id AND lane <> (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id);
+END;
+
+CREATE TRIGGER identity_lane AFTER INSERT ON identity BEGIN
+  UPDATE resync_queue SET lane = (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id)
+  WHERE repo_id = new.repo_id AND lane <> (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id);
+END;
+
+CREATE TRIGGER identity_moved_lane AFTER UPDATE OF stale, host_id ON identity
+WHEN old.stale <> new.stale OR old.host_id <> new.host_id BEGIN
+  UPDATE resync_queue SET lane = (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id)
+  WHERE repo_id = new.repo_id AND lane <> (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id);
 END;
 
 -- Views for people.

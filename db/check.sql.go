@@ -493,6 +493,41 @@ func (q *Queries) CheckKeys(ctx context.Context) ([]CheckKeysRow, error) {
 	return items, nil
 }
 
+const checkLanes = `-- name: CheckLanes :many
+SELECT CAST(r.did || ': lane ' || q.lane || ', but lane ' || l.lane || ' is asked next' AS TEXT) AS what,
+       count(*) OVER () AS total
+FROM resync_queue q CROSS JOIN repo r CROSS JOIN repo_lane l
+WHERE r.id = q.repo_id AND l.repo_id = q.repo_id AND q.lane <> l.lane LIMIT 20
+`
+
+type CheckLanesRow struct {
+	What  string
+	Total int64
+}
+
+func (q *Queries) CheckLanes(ctx context.Context) ([]CheckLanesRow, error) {
+	rows, err := q.query(ctx, q.checkLanesStmt, checkLanes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CheckLanesRow
+	for rows.Next() {
+		var i CheckLanesRow
+		if err := rows.Scan(&i.What, &i.Total); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const checkListedRepos = `-- name: CheckListedRepos :many
 SELECT CAST(r.did || ': ' || CASE WHEN r.seq > 0 THEN 'listed' ELSE 'not listed' END || ', active '
             || r.active || ', proof ' || coalesce(r.proof, 'none') AS TEXT) AS what,

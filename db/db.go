@@ -105,6 +105,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.checkKeysStmt, err = db.PrepareContext(ctx, checkKeys); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckKeys: %w", err)
 	}
+	if q.checkLanesStmt, err = db.PrepareContext(ctx, checkLanes); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckLanes: %w", err)
+	}
 	if q.checkListedReposStmt, err = db.PrepareContext(ctx, checkListedRepos); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckListedRepos: %w", err)
 	}
@@ -237,9 +240,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.dropWishStmt, err = db.PrepareContext(ctx, dropWish); err != nil {
 		return nil, fmt.Errorf("error preparing query DropWish: %w", err)
 	}
-	if q.dueRowsStmt, err = db.PrepareContext(ctx, dueRows); err != nil {
-		return nil, fmt.Errorf("error preparing query DueRows: %w", err)
-	}
 	if q.enqueueStmt, err = db.PrepareContext(ctx, enqueue); err != nil {
 		return nil, fmt.Errorf("error preparing query Enqueue: %w", err)
 	}
@@ -264,6 +264,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.hostFailedStmt, err = db.PrepareContext(ctx, hostFailed); err != nil {
 		return nil, fmt.Errorf("error preparing query HostFailed: %w", err)
 	}
+	if q.laneRowsStmt, err = db.PrepareContext(ctx, laneRows); err != nil {
+		return nil, fmt.Errorf("error preparing query LaneRows: %w", err)
+	}
 	if q.largestCollectionsStmt, err = db.PrepareContext(ctx, largestCollections); err != nil {
 		return nil, fmt.Errorf("error preparing query LargestCollections: %w", err)
 	}
@@ -279,8 +282,8 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.metaStmt, err = db.PrepareContext(ctx, meta); err != nil {
 		return nil, fmt.Errorf("error preparing query Meta: %w", err)
 	}
-	if q.nextDueStmt, err = db.PrepareContext(ctx, nextDue); err != nil {
-		return nil, fmt.Errorf("error preparing query NextDue: %w", err)
+	if q.nextLaneHeadStmt, err = db.PrepareContext(ctx, nextLaneHead); err != nil {
+		return nil, fmt.Errorf("error preparing query NextLaneHead: %w", err)
 	}
 	if q.openedByStmt, err = db.PrepareContext(ctx, openedBy); err != nil {
 		return nil, fmt.Errorf("error preparing query OpenedBy: %w", err)
@@ -338,6 +341,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.setCrawlCursorStmt, err = db.PrepareContext(ctx, setCrawlCursor); err != nil {
 		return nil, fmt.Errorf("error preparing query SetCrawlCursor: %w", err)
+	}
+	if q.setHostRateStmt, err = db.PrepareContext(ctx, setHostRate); err != nil {
+		return nil, fmt.Errorf("error preparing query SetHostRate: %w", err)
 	}
 	if q.setIdentityStaleStmt, err = db.PrepareContext(ctx, setIdentityStale); err != nil {
 		return nil, fmt.Errorf("error preparing query SetIdentityStale: %w", err)
@@ -401,6 +407,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.tickSeqClockStmt, err = db.PrepareContext(ctx, tickSeqClock); err != nil {
 		return nil, fmt.Errorf("error preparing query TickSeqClock: %w", err)
+	}
+	if q.touchedHeadsStmt, err = db.PrepareContext(ctx, touchedHeads); err != nil {
+		return nil, fmt.Errorf("error preparing query TouchedHeads: %w", err)
+	}
+	if q.touchedHostsStmt, err = db.PrepareContext(ctx, touchedHosts); err != nil {
+		return nil, fmt.Errorf("error preparing query TouchedHosts: %w", err)
 	}
 	if q.upstreamByIDStmt, err = db.PrepareContext(ctx, upstreamByID); err != nil {
 		return nil, fmt.Errorf("error preparing query UpstreamByID: %w", err)
@@ -561,6 +573,11 @@ func (q *Queries) Close() error {
 	if q.checkKeysStmt != nil {
 		if cerr := q.checkKeysStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkKeysStmt: %w", cerr)
+		}
+	}
+	if q.checkLanesStmt != nil {
+		if cerr := q.checkLanesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkLanesStmt: %w", cerr)
 		}
 	}
 	if q.checkListedReposStmt != nil {
@@ -783,11 +800,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing dropWishStmt: %w", cerr)
 		}
 	}
-	if q.dueRowsStmt != nil {
-		if cerr := q.dueRowsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing dueRowsStmt: %w", cerr)
-		}
-	}
 	if q.enqueueStmt != nil {
 		if cerr := q.enqueueStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing enqueueStmt: %w", cerr)
@@ -828,6 +840,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing hostFailedStmt: %w", cerr)
 		}
 	}
+	if q.laneRowsStmt != nil {
+		if cerr := q.laneRowsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing laneRowsStmt: %w", cerr)
+		}
+	}
 	if q.largestCollectionsStmt != nil {
 		if cerr := q.largestCollectionsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing largestCollectionsStmt: %w", cerr)
@@ -853,9 +870,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing metaStmt: %w", cerr)
 		}
 	}
-	if q.nextDueStmt != nil {
-		if cerr := q.nextDueStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing nextDueStmt: %w", cerr)
+	if q.nextLaneHeadStmt != nil {
+		if cerr := q.nextLaneHeadStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing nextLaneHeadStmt: %w", cerr)
 		}
 	}
 	if q.openedByStmt != nil {
@@ -951,6 +968,11 @@ func (q *Queries) Close() error {
 	if q.setCrawlCursorStmt != nil {
 		if cerr := q.setCrawlCursorStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setCrawlCursorStmt: %w", cerr)
+		}
+	}
+	if q.setHostRateStmt != nil {
+		if cerr := q.setHostRateStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setHostRateStmt: %w", cerr)
 		}
 	}
 	if q.setIdentityStaleStmt != nil {
@@ -1058,6 +1080,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing tickSeqClockStmt: %w", cerr)
 		}
 	}
+	if q.touchedHeadsStmt != nil {
+		if cerr := q.touchedHeadsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing touchedHeadsStmt: %w", cerr)
+		}
+	}
+	if q.touchedHostsStmt != nil {
+		if cerr := q.touchedHostsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing touchedHostsStmt: %w", cerr)
+		}
+	}
 	if q.upstreamByIDStmt != nil {
 		if cerr := q.upstreamByIDStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing upstreamByIDStmt: %w", cerr)
@@ -1159,6 +1191,7 @@ type Queries struct {
 	checkHostsStmt            *sql.Stmt
 	checkIdentitiesStmt       *sql.Stmt
 	checkKeysStmt             *sql.Stmt
+	checkLanesStmt            *sql.Stmt
 	checkListedReposStmt      *sql.Stmt
 	checkMembersStmt          *sql.Stmt
 	checkMetaStmt             *sql.Stmt
@@ -1203,7 +1236,6 @@ type Queries struct {
 	deleteRepoStatusStmt      *sql.Stmt
 	distrustDescribeStmt      *sql.Stmt
 	dropWishStmt              *sql.Stmt
-	dueRowsStmt               *sql.Stmt
 	enqueueStmt               *sql.Stmt
 	failingHostsStmt          *sql.Stmt
 	finishCrawlStmt           *sql.Stmt
@@ -1212,12 +1244,13 @@ type Queries struct {
 	hideStmt                  *sql.Stmt
 	hostAnsweredStmt          *sql.Stmt
 	hostFailedStmt            *sql.Stmt
+	laneRowsStmt              *sql.Stmt
 	largestCollectionsStmt    *sql.Stmt
 	lastSeqClockStmt          *sql.Stmt
 	membershipIDsStmt         *sql.Stmt
 	membershipTallyStmt       *sql.Stmt
 	metaStmt                  *sql.Stmt
-	nextDueStmt               *sql.Stmt
+	nextLaneHeadStmt          *sql.Stmt
 	openedByStmt              *sql.Stmt
 	pageOfCollectionStmt      *sql.Stmt
 	pageOfCollectionsStmt     *sql.Stmt
@@ -1237,6 +1270,7 @@ type Queries struct {
 	retryRowStmt              *sql.Stmt
 	setAskedStmt              *sql.Stmt
 	setCrawlCursorStmt        *sql.Stmt
+	setHostRateStmt           *sql.Stmt
 	setIdentityStaleStmt      *sql.Stmt
 	setLooksStmt              *sql.Stmt
 	setMissingStmt            *sql.Stmt
@@ -1258,6 +1292,8 @@ type Queries struct {
 	startAnewStmt             *sql.Stmt
 	startCrawlStmt            *sql.Stmt
 	tickSeqClockStmt          *sql.Stmt
+	touchedHeadsStmt          *sql.Stmt
+	touchedHostsStmt          *sql.Stmt
 	upstreamByIDStmt          *sql.Stmt
 	upstreamsStmt             *sql.Stmt
 	visibleRowsStmt           *sql.Stmt
@@ -1298,6 +1334,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		checkHostsStmt:            q.checkHostsStmt,
 		checkIdentitiesStmt:       q.checkIdentitiesStmt,
 		checkKeysStmt:             q.checkKeysStmt,
+		checkLanesStmt:            q.checkLanesStmt,
 		checkListedReposStmt:      q.checkListedReposStmt,
 		checkMembersStmt:          q.checkMembersStmt,
 		checkMetaStmt:             q.checkMetaStmt,
@@ -1342,7 +1379,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		deleteRepoStatusStmt:      q.deleteRepoStatusStmt,
 		distrustDescribeStmt:      q.distrustDescribeStmt,
 		dropWishStmt:              q.dropWishStmt,
-		dueRowsStmt:               q.dueRowsStmt,
 		enqueueStmt:               q.enqueueStmt,
 		failingHostsStmt:          q.failingHostsStmt,
 		finishCrawlStmt:           q.finishCrawlStmt,
@@ -1351,12 +1387,13 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		hideStmt:                  q.hideStmt,
 		hostAnsweredStmt:          q.hostAnsweredStmt,
 		hostFailedStmt:            q.hostFailedStmt,
+		laneRowsStmt:              q.laneRowsStmt,
 		largestCollectionsStmt:    q.largestCollectionsStmt,
 		lastSeqClockStmt:          q.lastSeqClockStmt,
 		membershipIDsStmt:         q.membershipIDsStmt,
 		membershipTallyStmt:       q.membershipTallyStmt,
 		metaStmt:                  q.metaStmt,
-		nextDueStmt:               q.nextDueStmt,
+		nextLaneHeadStmt:          q.nextLaneHeadStmt,
 		openedByStmt:              q.openedByStmt,
 		pageOfCollectionStmt:      q.pageOfCollectionStmt,
 		pageOfCollectionsStmt:     q.pageOfCollectionsStmt,
@@ -1376,6 +1413,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		retryRowStmt:              q.retryRowStmt,
 		setAskedStmt:              q.setAskedStmt,
 		setCrawlCursorStmt:        q.setCrawlCursorStmt,
+		setHostRateStmt:           q.setHostRateStmt,
 		setIdentityStaleStmt:      q.setIdentityStaleStmt,
 		setLooksStmt:              q.setLooksStmt,
 		setMissingStmt:            q.setMissingStmt,
@@ -1397,6 +1435,8 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		startAnewStmt:             q.startAnewStmt,
 		startCrawlStmt:            q.startCrawlStmt,
 		tickSeqClockStmt:          q.tickSeqClockStmt,
+		touchedHeadsStmt:          q.touchedHeadsStmt,
+		touchedHostsStmt:          q.touchedHostsStmt,
 		upstreamByIDStmt:          q.upstreamByIDStmt,
 		upstreamsStmt:             q.upstreamsStmt,
 		visibleRowsStmt:           q.visibleRowsStmt,

@@ -146,6 +146,11 @@ type RepoInfo struct {
 	ErrorTime     interface{}
 }
 
+type RepoLane struct {
+	RepoID int64
+	Lane   interface{}
+}
+
 type RepoStatus struct {
 	RepoID int64
 	Source string
@@ -208,6 +213,7 @@ type ResyncQueue struct {
 	StaleRev        *int64
 	StaleCount      int64
 	StaleSince      *int64
+	Lane            int64
 }
 
 type SeqClock struct {

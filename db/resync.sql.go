@@ -203,71 +203,6 @@ func (q *Queries) DropWish(ctx context.Context, arg DropWishParams) error {
 	return err
 }
 
-const dueRows = `-- name: DueRows :many
-SELECT q.repo_id, q.reason, q.background, q.attempts, q.generation, q.want_rev, q.ask_status, q.missing_since, q.unresolved_since,
-       q.looks,
-       CAST(coalesce((SELECT o.cooldown_until FROM identity i CROSS JOIN host o
-                      WHERE i.repo_id = q.repo_id AND o.id = i.host_id), 0) AS INTEGER) AS cooldown_until
-FROM resync_queue q
-WHERE q.claim IS NULL AND q.priority = ?1 AND q.not_before <= ?2
-ORDER BY q.not_before LIMIT ?3
-`
-
-type DueRowsParams struct {
-	Priority int64
-	Now      int64
-	MaxRows  int64
-}
-
-type DueRowsRow struct {
-	RepoID          int64
-	Reason          int64
-	Background      int64
-	Attempts        int64
-	Generation      int64
-	WantRev         *int64
-	AskStatus       int64
-	MissingSince    *int64
-	UnresolvedSince *int64
-	Looks           int64
-	CooldownUntil   int64
-}
-
-func (q *Queries) DueRows(ctx context.Context, arg DueRowsParams) ([]DueRowsRow, error) {
-	rows, err := q.query(ctx, q.dueRowsStmt, dueRows, arg.Priority, arg.Now, arg.MaxRows)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []DueRowsRow
-	for rows.Next() {
-		var i DueRowsRow
-		if err := rows.Scan(
-			&i.RepoID,
-			&i.Reason,
-			&i.Background,
-			&i.Attempts,
-			&i.Generation,
-			&i.WantRev,
-			&i.AskStatus,
-			&i.MissingSince,
-			&i.UnresolvedSince,
-			&i.Looks,
-			&i.CooldownUntil,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const enqueue = `-- name: Enqueue :exec
 INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, want_rev, ask_status, looks, queued_at, generation)
 VALUES (?1, ?2, ?3, ?4, ?5,
@@ -312,20 +247,8 @@ func (q *Queries) Enqueue(ctx context.Context, arg EnqueueParams) error {
 	return err
 }
 
-const nextDue = `-- name: NextDue :one
-SELECT CAST(coalesce(min(not_before), 9223372036854775807) AS INTEGER) AS not_before
-FROM resync_queue WHERE claim IS NULL AND priority = ?1
-`
-
-func (q *Queries) NextDue(ctx context.Context, priority int64) (int64, error) {
-	row := q.queryRow(ctx, q.nextDueStmt, nextDue, priority)
-	var not_before int64
-	err := row.Scan(&not_before)
-	return not_before, err
-}
-
 const queueRow = `-- name: QueueRow :one
-SELECT repo_id, reason, priority, background, not_before, attempts, generation, claim, want_rev, ask_status, missing_since, unresolved_since, looks, queued_at, stale_rev, stale_count, stale_since FROM resync_queue WHERE repo_id = ?1
+SELECT repo_id, reason, priority, background, not_before, attempts, generation, claim, want_rev, ask_status, missing_since, unresolved_since, looks, queued_at, stale_rev, stale_count, stale_since, lane FROM resync_queue WHERE repo_id = ?1
 `
 
 func (q *Queries) QueueRow(ctx context.Context, repoID int64) (ResyncQueue, error) {
@@ -349,6 +272,7 @@ func (q *Queries) QueueRow(ctx context.Context, repoID int64) (ResyncQueue, erro
 		&i.StaleRev,
 		&i.StaleCount,
 		&i.StaleSince,
+		&i.Lane,
 	)
 	return i, err
 }

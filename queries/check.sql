@@ -157,6 +157,12 @@ FROM resync_queue q LEFT JOIN repo r ON r.id = q.repo_id
 WHERE q.reason NOT BETWEEN 1 AND 14 OR q.priority NOT BETWEEN 1 AND 6 OR (q.background = 1) <> (q.priority = 6)
    OR q.attempts < 0 OR q.generation < 0 OR q.claim NOT BETWEEN 0 AND q.generation LIMIT 20;
 
+-- name: CheckLanes :many
+SELECT CAST(r.did || ': lane ' || q.lane || ', but lane ' || l.lane || ' is asked next' AS TEXT) AS what,
+       count(*) OVER () AS total
+FROM resync_queue q CROSS JOIN repo r CROSS JOIN repo_lane l
+WHERE r.id = q.repo_id AND l.repo_id = q.repo_id AND q.lane <> l.lane LIMIT 20;
+
 -- name: CheckBuffer :many
 SELECT CAST(coalesce(r.did, 'repo ' || b.repo_id) || ': rev ' || b.rev || ', ' || b.fault AS TEXT) AS what,
        count(*) OVER () AS total

@@ -15,19 +15,6 @@ ON CONFLICT (repo_id) DO UPDATE SET
 -- name: QueueRow :one
 SELECT * FROM resync_queue WHERE repo_id = sqlc.arg(repo_id);
 
--- name: DueRows :many
-SELECT q.repo_id, q.reason, q.background, q.attempts, q.generation, q.want_rev, q.ask_status, q.missing_since, q.unresolved_since,
-       q.looks,
-       CAST(coalesce((SELECT o.cooldown_until FROM identity i CROSS JOIN host o
-                      WHERE i.repo_id = q.repo_id AND o.id = i.host_id), 0) AS INTEGER) AS cooldown_until
-FROM resync_queue q
-WHERE q.claim IS NULL AND q.priority = sqlc.arg(priority) AND q.not_before <= sqlc.arg(now)
-ORDER BY q.not_before LIMIT sqlc.arg(max_rows);
-
--- name: NextDue :one
-SELECT CAST(coalesce(min(not_before), 9223372036854775807) AS INTEGER) AS not_before
-FROM resync_queue WHERE claim IS NULL AND priority = sqlc.arg(priority);
-
 -- name: Claim :exec
 UPDATE resync_queue SET claim = generation WHERE repo_id = sqlc.arg(repo_id);
 

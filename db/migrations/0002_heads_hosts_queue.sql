@@ -38,3 +38,29 @@ CREATE VIEW resync_backlog AS
   JOIN repo r ON r.id = q.repo_id
   LEFT JOIN identity i ON i.repo_id = q.repo_id
   LEFT JOIN host o ON o.id = i.host_id;
+
+ALTER TABLE resync_queue ADD COLUMN lane INTEGER NOT NULL DEFAULT 0;
+DROP INDEX resync_queue_due;
+CREATE VIEW repo_lane AS
+  -- Whom would a look at a repo ask next? (resync_queue.lane)
+  SELECT r.id AS repo_id,
+         CASE WHEN i.stale = 0 THEN i.host_id WHEN r.did GLOB 'did:plc:*' THEN 0 ELSE -1 END AS lane
+  FROM repo r LEFT JOIN identity i ON i.repo_id = r.id;
+UPDATE resync_queue SET lane = (SELECT l.lane FROM repo_lane l WHERE l.repo_id = resync_queue.repo_id)
+WHERE repo_id IN (SELECT r.id FROM repo r);
+CREATE INDEX resync_queue_lanes ON resync_queue (lane, priority, not_before) WHERE claim IS NULL;
+CREATE TRIGGER resync_lane AFTER INSERT ON resync_queue BEGIN
+  UPDATE resync_queue SET lane = (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id)
+  WHERE repo_id = new.repo_id AND lane <> (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id);
+END;
+
+CREATE TRIGGER identity_lane AFTER INSERT ON identity BEGIN
+  UPDATE resync_queue SET lane = (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id)
+  WHERE repo_id = new.repo_id AND lane <> (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id);
+END;
+
+CREATE TRIGGER identity_moved_lane AFTER UPDATE OF stale, host_id ON identity
+WHEN old.stale <> new.stale OR old.host_id <> new.host_id BEGIN
+  UPDATE resync_queue SET lane = (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id)
+  WHERE repo_id = new.repo_id AND lane <> (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id);
+END;

@@ -113,6 +113,23 @@ type work struct {
 	after  time.Duration // until it is due
 }
 
+// claimDue claims what is due.
+func claimDue(tx *store.Tx) (all []*store.Task, err error) {
+	heads, err := tx.LaneHeads(store.BeforeLanes(), 100)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range heads {
+		tasks, _, err := tx.Claim(store.Wanted{Lane: h.Lane, Priority: h.Priority, Rows: 1000},
+			func(*store.Task) store.Step { return store.Nothing })
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, tasks...)
+	}
+	return all, nil
+}
+
 // queued reads the queue by claiming all of it, in a transaction that is undone.
 func (y *yard) queued() map[string]work {
 	y.Helper()
@@ -121,7 +138,7 @@ func (y *yard) queued() map[string]work {
 	now := time.Now()
 	for wait := time.Duration(0); wait <= time.Minute; wait += 10 * time.Second {
 		err := y.store.Update(y.Context(), "look", func(tx *store.Tx) error {
-			tasks, err := tx.Claim(1000, func(*store.Task) store.Step { return store.Nothing }, func(int64) bool { return false })
+			tasks, err := claimDue(tx)
 			for _, task := range tasks {
 				if _, seen := rows[task.Repo.DID]; !seen {
 					rows[task.Repo.DID] = work{task.Reason, task.WantRev, time.Since(now).Truncate(10 * time.Second)}

@@ -2,7 +2,6 @@ package resync
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"railyard/internal/atproto"
@@ -13,18 +12,8 @@ import (
 	"railyard/internal/verify"
 )
 
-// What a fetched repo may take. Nearly all have less than 100,000 records, 9 MB of
-// tree nodes; the largest known ones about a million, 91 MB, and a few hundred MB
-// in all. Those are fetched one at a time.
-const (
-	repoBytes      = 4 << 30
-	repoNodes      = 12 << 20
-	giantNodes     = 512 << 20
-	maxCollections = 10_000 // of one repo; the largest seen have about a thousand
-)
-
-// errGiant: the repo is a giant, and another one is being fetched.
-var errGiant = errors.New("another giant repo is being fetched")
+// maxCollections bounds those of one repo; the largest seen have about a thousand.
+const maxCollections = 10_000
 
 // fetched is a repo as its host has served it: walked whole, signed by the key
 // of the DID document.
@@ -40,16 +29,7 @@ func (rs *Resyncer) fetch(ctx context.Context, t *store.Task) (*fetched, error) 
 	if err != nil {
 		return nil, fmt.Errorf("stored key: %w", err)
 	}
-	snap, err := rs.snapshot(ctx, r, repoNodes)
-	if reason, _ := refusal.ReasonOf(err); reason == refusal.AnswerTooBig {
-		select {
-		case rs.giants <- struct{}{}:
-		default:
-			return nil, errGiant // do not hold a worker and a share of the host
-		}
-		defer func() { <-rs.giants }()
-		snap, err = rs.snapshot(ctx, r, giantNodes)
-	}
+	snap, err := rs.tree(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +49,8 @@ func (rs *Resyncer) fetch(ctx context.Context, t *store.Task) (*fetched, error) 
 	return &fetched{head: store.Head{Rev: c.Rev, Data: c.Data, CID: c.CID}, collections: snap.Collections}, nil
 }
 
-// snapshot fetches a repo and walks its tree, with a bound on the bytes of nodes.
-func (rs *Resyncer) snapshot(ctx context.Context, r *store.Repo, nodes int64) (*repo.Snapshot, error) {
+// snapshot fetches a repo and walks its tree, within bounds.
+func (rs *Resyncer) snapshot(ctx context.Context, r *store.Repo, limits repo.SnapshotLimits) (*repo.Snapshot, error) {
 	if err := rs.pace(ctx, r.Identity.HostID); err != nil {
 		return nil, err
 	}
@@ -79,7 +59,7 @@ func (rs *Resyncer) snapshot(ctx context.Context, r *store.Repo, nodes int64) (*
 		return nil, err
 	}
 	defer func() { _ = body.Close() }()
-	return repo.ReadSnapshot(body, repo.SnapshotLimits{Bytes: repoBytes, NodeBytes: nodes})
+	return repo.ReadSnapshot(body, limits)
 }
 
 // endFetch makes the file equal to what was fetched, replays the commits that

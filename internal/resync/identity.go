@@ -14,6 +14,7 @@ import (
 // repo out of service until it was fetched from there; the row goes on with the
 // next step.
 func (rs *Resyncer) endResolve(tx *store.Tx, t *store.Task, r *store.Repo, end ending, current bool) (Outcome, error) {
+	rs.judgeDirectory(tx, t, end.err)
 	if end.err != nil {
 		return rs.unresolved(tx, t, r, end.err, current)
 	}
@@ -38,6 +39,18 @@ func (rs *Resyncer) endResolve(tx *store.Tx, t *store.Task, r *store.Repo, end e
 		return resolved, tx.Release(r, tx.Now().Add(doubtPause))
 	}
 	return resolved, tx.Release(r, tx.Now())
+}
+
+// judgeDirectory notes whether the PLC directory has answered.
+func (rs *Resyncer) judgeDirectory(tx *store.Tx, t *store.Task, err error) {
+	u, unavailable := errors.AsType[*identity.Unavailable](err)
+	switch {
+	case t.Lane != store.DirectoryLane || errors.Is(err, context.Canceled):
+	case unavailable:
+		tx.AfterCommit(func() { rs.lanes.directoryFailed(u.RetryAfter, tx.Now()) })
+	default:
+		tx.AfterCommit(rs.lanes.directoryAnswered)
+	}
 }
 
 // moved: signing key or host are others now.

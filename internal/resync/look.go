@@ -3,7 +3,6 @@ package resync
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime/debug"
 	"time"
 
@@ -34,40 +33,18 @@ const (
 	internal       Outcome = "internal"        // a fault of ours
 )
 
-// endTime is how long the last transaction of a look may take once the process
-// stops.
-const endTime = 10 * time.Second
-
-// look does the next step for one repo and stores what came of it. Its error is
-// the file's.
-func (rs *Resyncer) look(ctx context.Context, t *store.Task) error {
-	end := rs.step(ctx, t)
-	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(endTime, cancel) })()
-	var outcome Outcome
-	err := rs.cfg.Store.Update(detached, "end a resync", func(tx *store.Tx) (err error) {
-		outcome, err = rs.finish(tx, t, end)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("resync of %s: %w", t.Repo.DID, err)
-	}
-	rs.cfg.Metrics.Resynced(string(outcome))
-	rs.cfg.Log.Debug("looked", "did", t.Repo.DID, "reason", t.Reason, "outcome", outcome)
-	return nil
-}
-
 // ending is what a step has found out: one of its fields.
 type ending struct {
 	identity *identity.Identity
 	status   *pds.AccountStatus
 	fetched  *fetched
 	err      error
+	fault    bool // err is ours: what the step has found could not be stored
 }
 
 // step asks the network. Faults of ours become refusals.
-func (rs *Resyncer) step(ctx context.Context, t *store.Task) (end ending) {
+func (rs *Resyncer) step(ctx context.Context, v *visit) (end ending) {
+	t, ctx := v.Task, v.context(ctx)
 	defer func() {
 		if p := recover(); p != nil {
 			rs.cfg.Log.Error("panic in a resync", "did", t.Repo.DID, "panic", p, "stack", string(debug.Stack()))
@@ -112,8 +89,8 @@ func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, end ending) (Outcome, er
 	if !current {
 		return superseded, rs.supersede(tx, t, r)
 	}
-	if errors.Is(end.err, errGiant) {
-		return superseded, tx.Release(r, tx.Now().Add(giantPause))
+	if off, ok := errors.AsType[*putOff](end.err); ok {
+		return superseded, tx.Release(r, tx.Now().Add(off.pause))
 	}
 	if end.err != nil {
 		return rs.failed(tx, t, r, end.err)
@@ -256,7 +233,7 @@ func (rs *Resyncer) cool(tx *store.Tx, r *store.Repo, e *pds.Error) error {
 	if err := tx.CoolHost(r.Identity.HostID, until); err != nil {
 		return err
 	}
-	return tx.Release(r, until)
+	return tx.Release(r, tx.Now()) // when the host is asked again
 }
 
 // hostFailed backs off from a repo, and from a host that goes on failing.
@@ -265,13 +242,25 @@ func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause
 	if err != nil {
 		return err
 	}
-	if failures >= hostPatience && !cooling.After(tx.Now()) {
-		until := tx.Now().Add(backoff(cooldownFirst, cooldownMost, failures-hostPatience))
-		if err := tx.CoolHost(r.Identity.HostID, until); err != nil {
+	if pause := hostPause(failures, cause); pause > 0 && !cooling.After(tx.Now()) {
+		if err := tx.CoolHost(r.Identity.HostID, tx.Now().Add(pause)); err != nil {
 			return err
 		}
 	}
 	return rs.again(tx, t, r, cause, backoff(retryFirst, retryMost, t.Attempts))
+}
+
+// hostPause is how long a host is left alone that failed so often in a row: longer
+// if it does not answer at all.
+func hostPause(failures int, cause error) time.Duration {
+	e, ok := errors.AsType[*pds.Error](cause)
+	switch {
+	case ok && e.Status == 0 && failures >= unreachablePatience:
+		return backoff(unreachableFirst, unreachableMost, failures-unreachablePatience)
+	case failures >= hostPatience:
+		return backoff(cooldownFirst, cooldownMost, failures-hostPatience)
+	}
+	return 0
 }
 
 // leave hides an account that its host calls inactive, and ends the row.

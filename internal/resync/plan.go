@@ -68,10 +68,19 @@ const (
 	claimRest = 10 * time.Minute
 	// A giant repo waits so long when another one is being fetched.
 	giantPause = time.Minute
+	// roomPause is how long a repo waits for which there is no memory now.
+	roomPause = 5 * time.Second
 	// A host that failed so often in a row is left alone for a while.
 	hostPatience  = 3
 	cooldownFirst = 30 * time.Second
 	cooldownMost  = time.Hour
+	// A host that does not answer at all: two requests, then one at a time.
+	unreachablePatience = 2
+	unreachableFirst    = 2 * time.Minute
+	unreachableMost     = 4 * time.Hour
+	// The directory, where one request after the other fails.
+	directoryFirst = time.Second
+	directoryMost  = time.Minute
 )
 
 // backoff grows from first to most and is spread, so that what failed together

@@ -4,13 +4,10 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"math"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/time/rate"
+	"golang.org/x/sync/semaphore"
 
 	"railyard/internal/identity"
 	"railyard/internal/metrics"
@@ -19,16 +16,10 @@ import (
 )
 
 const (
-	defaultWorkers = 32
-	// idlePoll bounds the wait for work when nothing is known to become due.
-	idlePoll = time.Minute
-	// leastPause is the least wait when nothing could be claimed.
-	leastPause = 50 * time.Millisecond
-	busyPause  = 500 * time.Millisecond
-	// limitedHosts bounds the hosts whose pace is remembered.
-	limitedHosts = 1 << 15
-	// hostShare: one host has at most this part of the workers.
-	hostShare = 4
+	defaultWorkers = 128
+	// leastPause is the least wait when nothing could be claimed: hosts become
+	// ready one by one, and are better served together.
+	leastPause = 5 * time.Millisecond
 )
 
 // Resolver finds DID documents.
@@ -47,9 +38,10 @@ type Config struct {
 	Store    *store.Store
 	Resolver Resolver
 	Hosts    Hosts
-	// Workers bounds the looks that run at once; 0 means 32.
+	// Workers bounds the looks that run at once; 0 means 128.
 	Workers int
-	// HostQPS bounds the requests per second to one host; 0 means no bound.
+	// HostQPS bounds the requests per second to one host, which may ask for less;
+	// 0 means no bound of ours.
 	HostQPS float64
 	// KeyChanged is called after the commit of a changed signing key.
 	KeyChanged func(did string)
@@ -60,14 +52,12 @@ type Config struct {
 
 // Resyncer works on the queue.
 type Resyncer struct {
-	cfg     Config
-	running atomic.Int64
-	freed   chan struct{} // a worker has become free
-	giants  chan struct{} // held by the one fetch that may use much memory
-
-	mu       sync.Mutex // guards what follows
-	limiters *lru.Cache[int64, *rate.Limiter]
-	asking   map[int64]int // looks that run, by host
+	cfg    Config
+	lanes  *lanes
+	scan   scan
+	freed  chan struct{}       // workers have become free
+	memory *semaphore.Weighted // of the tree nodes of all fetches but a giant's
+	giants chan struct{}       // held by the one fetch that may use much memory
 }
 
 // New makes the workers; Run starts them.
@@ -79,17 +69,17 @@ func New(cfg Config) *Resyncer {
 		cfg.Now = time.Now
 	}
 	cfg.Log = cfg.Log.With("component", "resync")
-	limiters, err := lru.New[int64, *rate.Limiter](limitedHosts)
-	if err != nil {
-		panic(err) // only a size below one fails
-	}
 	return &Resyncer{
-		cfg: cfg, limiters: limiters, freed: make(chan struct{}, 1), giants: make(chan struct{}, 1), asking: make(map[int64]int),
+		cfg: cfg, lanes: newLanes(cfg.Workers, cfg.HostQPS), freed: make(chan struct{}, 1),
+		memory: semaphore.NewWeighted(nodeBudget), giants: make(chan struct{}, 1),
 	}
 }
 
 // Running is the number of looks that run now.
-func (rs *Resyncer) Running() int64 { return rs.running.Load() }
+func (rs *Resyncer) Running() int64 {
+	running, _ := rs.lanes.pending()
+	return int64(running)
+}
 
 // Run works on the queue until ctx ends. Looks that are under way then are
 // cancelled and given back. It fails only when the file does.
@@ -107,40 +97,30 @@ func (rs *Resyncer) Run(ctx context.Context) error {
 		}
 		stop()
 	}
-	var workers sync.WaitGroup
+	var workers, storing sync.WaitGroup
+	ends := make(chan *finished, rs.cfg.Workers)
+	storing.Go(func() { rs.storeEnds(ctx, ends, fail) })
 	for ctx.Err() == nil {
-		tasks, err := rs.claim(ctx)
+		visits, err := rs.claim(ctx)
 		if err != nil {
 			fail(err)
 		}
-		for _, t := range tasks {
-			workers.Go(func() {
-				if err := rs.work(ctx, t); err != nil {
-					fail(err)
-				}
-			})
+		for _, v := range visits {
+			workers.Go(func() { ends <- &finished{v, rs.step(ctx, v)} })
 		}
-		if len(tasks) == 0 {
+		if len(visits) == 0 {
 			rs.wait(ctx)
 		}
 	}
 	workers.Wait()
+	close(ends)
+	storing.Wait()
 	select {
 	case err := <-failure:
 		return err
 	default:
 		return nil
 	}
-}
-
-// work is one look, from the claim to the end.
-func (rs *Resyncer) work(ctx context.Context, t *store.Task) error {
-	defer func() {
-		rs.leaveHost(t)
-		rs.running.Add(-1)
-		nudge(rs.freed)
-	}()
-	return rs.look(ctx, t)
 }
 
 func nudge(c chan struct{}) {
@@ -150,73 +130,60 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// claim takes as many due rows as there are free workers.
-func (rs *Resyncer) claim(ctx context.Context) (tasks []*store.Task, err error) {
-	free := rs.cfg.Workers - int(rs.running.Load())
-	if free <= 0 {
-		return nil, nil
-	}
-	due, err := rs.nextDue(ctx)
-	if err != nil || due.IsZero() || due.After(rs.cfg.Now()) {
+// claim takes rows that are due for the free workers, in one transaction.
+func (rs *Resyncer) claim(ctx context.Context) ([]*visit, error) {
+	if err := rs.refresh(ctx); err != nil {
 		return nil, err
 	}
-	most := max(1, rs.cfg.Workers/hostShare)
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	var claimed map[int64]int
-	err = rs.cfg.Store.Update(ctx, "claim resyncs", func(tx *store.Tx) (err error) {
-		claimed = make(map[int64]int)
-		tasks, err = tx.Claim(free, plan, func(host int64) bool {
-			if rs.asking[host]+claimed[host] >= most {
-				return true
+	for {
+		picks := rs.lanes.choose(rs.cfg.Now())
+		if len(picks) == 0 {
+			return nil, nil
+		}
+		visits, err := rs.take(ctx, picks)
+		if err != nil || len(visits) > 0 {
+			return visits, err
+		}
+		// The heads were too early, and are right now.
+	}
+}
+
+// take claims what was picked. It does not stop halfway when ctx ends: the
+// workers give back what it took.
+func (rs *Resyncer) take(ctx context.Context, picks []pick) (visits []*visit, err error) {
+	rows, next := make([]int, len(picks)), make([]time.Time, len(picks))
+	err = rs.cfg.Store.Update(context.WithoutCancel(ctx), "claim resyncs", func(tx *store.Tx) error {
+		for i, p := range picks {
+			tasks, left, err := tx.Claim(p.Wanted, plan)
+			if err != nil {
+				return err
 			}
-			claimed[host]++
-			return false
-		})
-		return err
+			for _, t := range tasks {
+				visits = append(visits, &visit{Task: t, lane: p.lane, trial: p.trial, paid: true})
+			}
+			rows[i], next[i] = len(tasks), left
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	for host, n := range claimed {
-		rs.asking[host] += n
+	now := rs.cfg.Now()
+	for i, p := range picks {
+		rs.lanes.claimed(p, rows[i], next[i], now)
 	}
-	rs.running.Add(int64(len(tasks)))
-	return tasks, nil
-}
-
-// leaveHost ends the share of its host that a task has.
-func (rs *Resyncer) leaveHost(t *store.Task) {
-	if t.Step != store.AskStatus && t.Step != store.Fetch {
-		return
-	}
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	host := t.Repo.Identity.HostID
-	if rs.asking[host]--; rs.asking[host] <= 0 {
-		delete(rs.asking, host)
-	}
-}
-
-func (rs *Resyncer) nextDue(ctx context.Context) (due time.Time, err error) {
-	err = rs.cfg.Store.OwnView(ctx, func(rx *store.Rx) error {
-		due, err = rx.NextDue()
-		return err
-	})
-	return due, err
+	return visits, nil
 }
 
 // wait returns when there may be something to claim.
 func (rs *Resyncer) wait(ctx context.Context) {
-	pause := idlePoll
-	if rs.running.Load() >= int64(rs.cfg.Workers) {
-		pause = math.MaxInt64 // until a worker is free
-	} else if due, err := rs.nextDue(ctx); err == nil && !due.IsZero() {
-		least := leastPause
-		if rs.running.Load() > 0 {
-			least = busyPause // what is due waits for a host; its worker will wake us
+	pause := leastPause
+	if !rs.scan.under {
+		_, wake := rs.lanes.pending()
+		if wake.IsZero() || wake.After(rs.scan.due) {
+			wake = rs.scan.due
 		}
-		pause = min(pause, max(least, due.Sub(rs.cfg.Now())))
+		pause = max(leastPause, wake.Sub(rs.cfg.Now()))
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -226,19 +193,4 @@ func (rs *Resyncer) wait(ctx context.Context) {
 	case <-rs.cfg.Store.Wakeup():
 	case <-rs.freed:
 	}
-}
-
-// pace waits until a host may be asked again.
-func (rs *Resyncer) pace(ctx context.Context, host int64) error {
-	if rs.cfg.HostQPS <= 0 {
-		return nil
-	}
-	rs.mu.Lock()
-	lim, ok := rs.limiters.Get(host)
-	if !ok {
-		lim = rate.NewLimiter(rate.Limit(rs.cfg.HostQPS), max(1, int(rs.cfg.HostQPS)))
-		rs.limiters.Add(host, lim)
-	}
-	rs.mu.Unlock()
-	return lim.Wait(ctx)
 }

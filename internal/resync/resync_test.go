@@ -117,6 +117,11 @@ func (w *world) enqueue(did string, why store.Reason) {
 	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Enqueue(r, why, tx.Now()) })
 }
 
+// run is one look, from the claim to the end.
+func (rs *Resyncer) run(ctx context.Context, v *visit) error {
+	return rs.store(context.WithoutCancel(ctx), []*finished{{v, rs.step(ctx, v)}})
+}
+
 // work does what is due, and what becomes due by it.
 func (w *world) work() {
 	w.t.Helper()
@@ -129,7 +134,7 @@ func (w *world) work() {
 			return
 		}
 		for _, t := range tasks {
-			if err := w.rs.work(w.t.Context(), t); err != nil {
+			if err := w.rs.run(w.t.Context(), t); err != nil {
 				w.t.Fatal(err)
 			}
 		}
@@ -401,7 +406,7 @@ func TestAKeyThatIsRotatedDuringTheBackfill(t *testing.T) {
 	if err != nil || len(tasks) != 1 || tasks[0].Step != store.Resolve {
 		t.Fatal(tasks, err)
 	}
-	if err := w.rs.work(t.Context(), tasks[0]); err != nil {
+	if err := w.rs.run(t.Context(), tasks[0]); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.net.RotateKey(did); err != nil {
@@ -476,7 +481,7 @@ func TestAnIdentityCheck(t *testing.T) {
 		}
 		check(w, did)
 		w.update(func(tx *store.Tx) error {
-			_, err := w.rs.finish(tx, tasks[0], end)
+			_, err := w.rs.finish(tx, tasks[0].Task, end)
 			return err
 		})
 		w.work()
@@ -1000,7 +1005,7 @@ func TestAStopGivesTheWorkBackWithoutAFailure(t *testing.T) {
 		if stepName == "fetch" {
 			cancel()
 		}
-		if err := w.rs.work(ctx, tasks[0]); err != nil {
+		if err := w.rs.run(ctx, tasks[0]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -1035,7 +1040,6 @@ func TestARestartReleasesClaims(t *testing.T) {
 	if tasks, err := w.rs.claim(t.Context()); err != nil || len(tasks) != 1 {
 		t.Fatal(tasks, err)
 	}
-	w.rs.running.Store(0)
 	if err := w.st.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -1045,6 +1049,7 @@ func TestARestartReleasesClaims(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = st.Close() })
 	w.st, w.rs.cfg.Store = st, st
+	w.rs = New(w.rs.cfg)
 	if r := w.repo(did); r.State != store.Desynchronized {
 		t.Errorf("state %s after a restart", r.State)
 	}

@@ -163,6 +163,8 @@ func invariants() []invariant {
 			bySQL((*db.Queries).CheckResyncing)},
 		{"queue rows", "reason and priority are known, background is the last priority, no claim is ahead of its generation",
 			bySQL((*db.Queries).CheckQueueRows)},
+		{"lanes", "a row of the queue is in the lane of whoever is asked next",
+			bySQL((*db.Queries).CheckLanes)},
 		{"buffer", "buffered commits belong to resyncing repos, are whole and not too many",
 			func(rx *Rx) (offenders, error) { return offendersOf(rx.q.CheckBuffer(rx.ctx, maxBuffered)) }},
 		{"orphans", "every row belongs to a repo, a collection or a host that is there",

@@ -82,7 +82,7 @@ func filled(t *testing.T) string {
 	})
 	step(2, func(tx *Tx, r *Repo) error {
 		err := tx.Enqueue(r, FirstSight, tx.now)
-		_, err2 := tx.Claim(1, func(*Task) Step { return Fetch }, func(int64) bool { return false })
+		_, _, err2 := tx.Claim(Wanted{r.Identity.HostID, prioFirstSight, 1}, func(*Task) Step { return Fetch })
 		return errors.Join(err, err2)
 	})
 	step(2, func(tx *Tx, r *Repo) error {
@@ -194,6 +194,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE resync_queue SET priority = 6 WHERE repo_id = " + repo(3), []string{"queue rows"}, "priority 6, background 0"},
 		{"UPDATE resync_queue SET reason = 15 WHERE repo_id = " + repo(3), []string{"queue rows"}, "reason 15"},
 		{"UPDATE repo SET proof = 4 WHERE id = " + repo(0), []string{"claims"}, did(0) + ": proof 4"},
+		{"UPDATE resync_queue SET lane = 0 WHERE repo_id = " + repo(3), []string{"lanes"}, did(3) + ": lane 0, but lane 1"},
 		{"UPDATE resync_buffer SET repo_id = " + repo(0), []string{"buffer"}, did(0) + ": rev 7, the repo is not resyncing"},
 		{"UPDATE resync_buffer SET cid = x'01'", []string{"buffer"}, "not 32 bytes"},
 		{"UPDATE resync_buffer SET present = '[', died = '{}'", []string{"buffer"}, "is no list"},
@@ -204,7 +205,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE membership SET collection_id = 99 WHERE " + row(1, "com.example.b"), []string{"members", "orphans"}, "collection 99: there is no such collection"},
 		{"INSERT INTO repo_head VALUES (99, 1, zeroblob(32), zeroblob(32), 0)", []string{"orphans"}, "repo_head, repo 99"},
 		{"UPDATE repo_status SET repo_id = 99", []string{"orphans"}, "repo_status, repo 99"},
-		{"UPDATE identity SET repo_id = 99 WHERE repo_id = " + repo(7), []string{"orphans"}, "identity, repo 99"},
+		{"UPDATE identity SET repo_id = 99 WHERE repo_id = " + repo(7), []string{"lanes", "orphans"}, "identity, repo 99"},
 		{"UPDATE identity SET host_id = 99 WHERE repo_id = " + repo(7), []string{"orphans"}, "host 99: there is no such host"},
 		{"INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at) VALUES (99, 1, 1, 0, 1, 1, 1)", []string{"orphans"}, "resync_queue, repo 99"},
 		{"UPDATE resync_buffer SET repo_id = 99", []string{"buffer", "orphans"}, "resync_buffer, repo 99"},

@@ -3,7 +3,6 @@ package store
 import (
 	"database/sql"
 	"errors"
-	"math"
 	"time"
 
 	"railyard/db"
@@ -24,6 +23,8 @@ const (
 // Task is one claimed row of the queue with its repo.
 type Task struct {
 	Repo       *Repo
+	Lane       int64 // in which it waited
+	Priority   int64
 	Reason     Reason
 	Attempts   int
 	Generation int64
@@ -38,92 +39,44 @@ type Task struct {
 	Doubted    bool      // the identity became stale while the task ran
 }
 
-// NextDue tells when the next row is due, the zero time if none waits.
-func (rx *Rx) NextDue() (time.Time, error) {
-	least := int64(math.MaxInt64)
-	for p := int64(prioLive); p <= prioBackground; p++ {
-		at, err := rx.q.NextDue(rx.ctx, p)
-		if err != nil {
-			return time.Time{}, err
-		}
-		least = min(least, at)
-	}
-	if least == math.MaxInt64 {
-		return time.Time{}, nil
-	}
-	return time.UnixMicro(least), nil
+// Wanted names rows of the queue by what they have in common.
+type Wanted struct {
+	Lane     int64
+	Priority int64
+	Rows     int // at most so many
 }
 
-// surplus is how many rows more than wanted are looked at, because rows of hosts
-// that cool down or are busy are passed over.
-const surplus = 256
-
-// busyPause is how long rows wait whose host has enough to do, where they fill the
-// head of the queue and hide the rows of others.
-const busyPause = 5 * time.Second
-
-// Claim takes up to n due rows, the most urgent first. Rows of a host that
-// cools down are put off, those of a host that hostBusy says has enough to do
-// are passed over. plan decides, from what is known of the repo, what the task
-// will do.
+// Claim takes due rows of one lane and priority, those first that wait longest.
+// plan decides, from what is known of the repo, what the task will do. next is
+// when the first row is due that is left, the zero time if none is.
 //
 // The state of a repo that will be fetched becomes resyncing, so that commits
 // from now on are buffered; that of a synchronized one stays. An identity that
 // will be resolved is stale no longer: what makes it stale from now on needs
 // another look.
-func (tx *Tx) Claim(n int, plan func(*Task) Step, hostBusy func(host int64) bool) ([]*Task, error) {
-	var tasks []*Task
-	for p := int64(prioLive); p <= prioBackground && len(tasks) < n; p++ {
-		some, err := tx.claimOf(p, n-len(tasks), plan, hostBusy)
-		if err != nil {
-			return nil, err
-		}
-		tasks = append(tasks, some...)
-	}
-	return tasks, nil
-}
-
-// claimOf takes up to n due rows of one priority.
-func (tx *Tx) claimOf(priority int64, n int, plan func(*Task) Step, hostBusy func(int64) bool) (tasks []*Task, err error) {
-	most := n + surplus
-	rows, err := tx.q.DueRows(tx.ctx, db.DueRowsParams{Priority: priority, Now: tx.micros(), MaxRows: int64(most)})
+func (tx *Tx) Claim(w Wanted, plan func(*Task) Step) (tasks []*Task, next time.Time, err error) {
+	rows, err := tx.q.LaneRows(tx.ctx, db.LaneRowsParams{Lane: w.Lane, Priority: w.Priority, MaxRows: int64(w.Rows) + 1})
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
-	var passed []int64
 	for _, row := range rows {
-		if len(tasks) == n {
-			return tasks, nil
+		if len(tasks) == w.Rows || row.NotBefore > tx.micros() {
+			return tasks, time.UnixMicro(row.NotBefore), nil
 		}
 		t, err := tx.taskOf(row, plan)
 		if err != nil {
-			return nil, err
+			return nil, time.Time{}, err
 		}
-		asks := t.Step == Fetch || t.Step == AskStatus
-		switch {
-		case asks && row.CooldownUntil > tx.micros():
-			err = tx.q.DeferRow(tx.ctx, db.DeferRowParams{RepoID: row.RepoID, NotBefore: row.CooldownUntil})
-		case asks && hostBusy(t.Repo.Identity.HostID):
-			passed = append(passed, row.RepoID)
-		default:
-			tasks, err = append(tasks, t), tx.claim(t)
+		t.Lane, t.Priority = w.Lane, w.Priority
+		if err := tx.claim(t); err != nil {
+			return nil, time.Time{}, err
 		}
-		if err != nil {
-			return nil, err
-		}
+		tasks = append(tasks, t)
 	}
-	if len(rows) < most {
-		return tasks, nil
-	}
-	for _, id := range passed {
-		if err := tx.q.DeferRow(tx.ctx, db.DeferRowParams{RepoID: id, NotBefore: tx.now.Add(busyPause).UnixMicro()}); err != nil {
-			return nil, err
-		}
-	}
-	return tasks, nil
+	return tasks, time.Time{}, nil
 }
 
-func (tx *Tx) taskOf(row db.DueRowsRow, plan func(*Task) Step) (*Task, error) {
+func (tx *Tx) taskOf(row db.LaneRowsRow, plan func(*Task) Step) (*Task, error) {
 	r, err := tx.RepoByID(row.RepoID)
 	if err != nil {
 		return nil, err
@@ -165,7 +118,7 @@ func (tx *Tx) Retry(r *Repo, why Reason, notBefore time.Time, failed, later bool
 	case failed && priority == prioBackfill:
 		priority = prioRetry
 	}
-	tx.wake = true
+	tx.touch(r)
 	return tx.q.RetryRow(tx.ctx, db.RetryRowParams{
 		RepoID: r.ID, NotBefore: notBefore.UnixMicro(), Failed: flag(failed),
 		Priority: priority, Reason: int64(why), Background: flag(priority == prioBackground),
@@ -178,7 +131,7 @@ func (tx *Tx) Release(r *Repo, notBefore time.Time) error {
 	if err := tx.unclaim(r); err != nil {
 		return err
 	}
-	tx.wake = true
+	tx.touch(r)
 	return tx.q.DeferRow(tx.ctx, db.DeferRowParams{RepoID: r.ID, NotBefore: notBefore.UnixMicro()})
 }
 

@@ -72,6 +72,11 @@ type Store struct {
 	nsids  map[string]int64 // ids of collections, committed ones only
 	names  map[int64]string // the same, the other way round
 
+	newsMu   sync.Mutex // guards the news; it is taken last
+	newHeads map[laneKey]LaneHead
+	newHosts map[int64]Manners
+	newsLost bool
+
 	stopped atomic.Pointer[error] // why the writer has stopped
 }
 

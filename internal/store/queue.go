@@ -40,7 +40,7 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason %d", int64(r))
 }
 
-// Priorities of the queue, lower first.
+// The priorities of the queue, lower first.
 const (
 	prioLive = iota + 1
 	prioCheck
@@ -100,7 +100,7 @@ func (tx *Tx) EnqueueSweep(r *Repo, notBefore time.Time, rev atproto.TID) error 
 }
 
 func (tx *Tx) enqueue(r *Repo, why Reason, notBefore time.Time, wantRev *int64) error {
-	tx.wake = true
+	tx.touch(r)
 	looks := int64(0)
 	if why == IdentityCheck {
 		looks = identityLooks

@@ -401,6 +401,7 @@ func (tx *Tx) PutIdentity(r *Repo, key, host string, insecure bool) (changed boo
 		fresh.Stale, fresh.CheckedAt = old.Stale, old.CheckedAt
 	}
 	r.Identity = &fresh
+	tx.touch(r) // it may be another host's now
 	return changed, tx.q.PutIdentity(tx.ctx, db.PutIdentityParams{
 		RepoID: r.ID, SigningKey: []byte(key), HostID: row.ID, Now: tx.micros(),
 	})
@@ -412,6 +413,7 @@ func (tx *Tx) MarkStale(r *Repo) error {
 		return nil
 	}
 	r.Identity.Stale = true
+	tx.touch(r)
 	return tx.q.SetIdentityStale(tx.ctx, db.SetIdentityStaleParams{RepoID: r.ID, Stale: 1})
 }
 

@@ -28,7 +28,10 @@ type Tx struct {
 	members map[int64]int64  // change of the visible members of a collection
 	nsids   map[string]int64 // collections added here
 	after   []func()
-	wake    bool
+	touched []int64           // repos whose queue rows may have changed their place
+	hosts   []int64           // whose manners may have changed
+	heads   []LaneHead        // what became of the touched rows
+	manners map[int64]Manners // what became of the hosts
 }
 
 // Update runs fn in the write transaction and commits what it did. An error or
@@ -83,8 +86,12 @@ func (tx *Tx) run(fn func(*Tx) error) (err error) {
 	return fn(tx)
 }
 
-// flush writes what was gathered: member counts, the birth counter, its clock.
+// flush writes what was gathered: member counts, the birth counter, its clock. It
+// reads what whoever chooses rows of the queue is to be told.
 func (tx *Tx) flush() error {
+	if err := tx.gatherNews(); err != nil {
+		return err
+	}
 	for id, delta := range tx.members {
 		if delta != 0 {
 			if err := tx.q.AddMembers(tx.ctx, db.AddMembersParams{ID: id, Delta: delta}); err != nil {
@@ -114,7 +121,8 @@ func (s *Store) committed(tx *Tx) {
 	for _, fn := range tx.after {
 		fn()
 	}
-	if tx.wake {
+	s.tell(tx.heads, tx.manners)
+	if len(tx.heads) > 0 || len(tx.manners) > 0 {
 		select {
 		case s.wakeup <- struct{}{}:
 		default:
@@ -122,7 +130,7 @@ func (s *Store) committed(tx *Tx) {
 	}
 }
 
-// Wakeup receives after a commit that queued work for the resync workers.
+// Wakeup receives after a commit that has News for the resync workers.
 func (s *Store) Wakeup() <-chan struct{} { return s.wakeup }
 
 // Now is the one time of this transaction.
