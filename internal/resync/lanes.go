@@ -21,9 +21,9 @@ const (
 	trialPart     = 2
 	// mostCooling bounds what a row says about a host's cooldown.
 	mostCooling = unreachableMost
-	// spareTime: a lane with nothing to do for so long may be forgotten where
-	// there is no room for another. The file has it.
-	spareTime = 2 * reloadEvery
+	// spareTime: a lane with nothing to do for so long is forgotten where there is
+	// no room for one with due rows. The file has it, and the next reading finds it.
+	spareTime = 10 * time.Second
 )
 
 // lanes chooses whose rows are claimed next. It mirrors the heads of the queue: by
@@ -41,8 +41,9 @@ type lanes struct {
 	trial   *queue // the same, on probation
 	timers  *queue // time will change something
 	turn    uint64
-	running int // looks
-	trying  int // of them, those that were begun on probation
+	missed  bool // there was no room for some
+	running int  // looks
+	trying  int  // of them, those that were begun on probation
 }
 
 func newLanes(workers int, qps float64) *lanes {
@@ -61,6 +62,8 @@ func (ls *lanes) part(of int) int { return max(1, ls.workers/of) }
 // share is how many looks may run in a lane.
 func (ls *lanes) share(l *lane) int {
 	switch {
+	case l.id == store.DirectoryLane && l.failed >= hostPatience:
+		return 1
 	case l.id == store.DirectoryLane:
 		return ls.part(directoryPart)
 	case l.id == store.WebLane:
@@ -79,10 +82,10 @@ func (ls *lanes) learn(news store.News, at time.Time) {
 	for _, h := range news.Heads {
 		l := ls.byID[h.Lane]
 		if l == nil {
-			if l = ls.admit(h.Lane, now); l == nil {
+			if l = ls.admit(h, now); l == nil {
+				ls.missed = true
 				continue
 			}
-			l.learn(h.Manners, now)
 		}
 		if p := h.Priority; p >= 1 && p <= store.Priorities {
 			l.due[p] = min(l.due[p], h.NotBefore.UnixMicro())
@@ -97,24 +100,39 @@ func (ls *lanes) learn(news store.News, at time.Time) {
 	}
 }
 
-// admit makes a lane, if need be in the place of one that has nothing to do for
-// a while. It gives nil where there is no room.
-func (ls *lanes) admit(id, now int64) *lane {
-	if len(ls.byID) >= ls.most && !ls.forgetOne(now+spareTime.Microseconds()) {
-		return nil
+// admit makes a lane. Where there is no room, one whose rows are due takes the
+// place of one that has nothing to do for a while; if there is none it gives nil.
+func (ls *lanes) admit(h store.LaneHead, now int64) *lane {
+	if len(ls.byID) >= ls.most {
+		idle := h.NotBefore.UnixMicro() > now || h.Manners.Cooling.UnixMicro() > now
+		if idle || !ls.forgetOne(now) {
+			return nil
+		}
 	}
-	l := newLane(id)
-	ls.byID[id] = l
+	l := newLane(h.Lane)
+	l.learn(h.Manners, now)
+	ls.byID[h.Lane] = l
 	return l
 }
 
-// forgetOne forgets a lane that has nothing to do before a time. It looks at a
-// few of the last leaves of the heap, which are late ones.
-func (ls *lanes) forgetOne(before int64) bool {
-	last := len(ls.timers.lanes) - 1
+// roomAgain tells whether lanes were missed that there is room for by now.
+func (ls *lanes) roomAgain() bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	again := ls.missed && len(ls.byID) <= ls.most/2
+	if again {
+		ls.missed = false
+	}
+	return again
+}
+
+// forgetOne forgets a lane that has nothing to do for a while. It looks at a few
+// of the last leaves of the heap, which are late ones.
+func (ls *lanes) forgetOne(now int64) bool {
+	last, before := len(ls.timers.lanes)-1, now+spareTime.Microseconds()
 	for at := last; at >= 0 && at > last-8; at-- {
 		l := ls.timers.lanes[at]
-		if l.id > 0 && l.running == 0 && l.wake > before && l.atReady < 0 && l.atTrial < 0 {
+		if l.id > 0 && l.running == 0 && l.spaced <= now && l.wake > before && l.atReady < 0 && l.atTrial < 0 {
 			ls.timers.remove(l)
 			delete(ls.byID, l.id)
 			return true

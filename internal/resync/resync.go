@@ -12,6 +12,7 @@ import (
 	"railyard/internal/identity"
 	"railyard/internal/metrics"
 	"railyard/internal/pds"
+	"railyard/internal/repo"
 	"railyard/internal/store"
 )
 
@@ -57,7 +58,8 @@ type Resyncer struct {
 	scan   scan
 	freed  chan struct{}       // workers have become free
 	memory *semaphore.Weighted // of the tree nodes of all fetches but a giant's
-	giants chan struct{}       // held by the one fetch that may use much memory
+	rooms  []repo.SnapshotLimits
+	giants chan struct{} // held by the one fetch that may use much memory
 }
 
 // New makes the workers; Run starts them.
@@ -71,7 +73,7 @@ func New(cfg Config) *Resyncer {
 	cfg.Log = cfg.Log.With("component", "resync")
 	return &Resyncer{
 		cfg: cfg, lanes: newLanes(cfg.Workers, cfg.HostQPS), freed: make(chan struct{}, 1),
-		memory: semaphore.NewWeighted(nodeBudget), giants: make(chan struct{}, 1),
+		memory: semaphore.NewWeighted(nodeBudget), rooms: normalRooms(), giants: make(chan struct{}, 1),
 	}
 }
 

@@ -22,15 +22,17 @@ const (
 	roomPatience = time.Second
 )
 
-// classes are the rooms for a repo of normal size, tried in this order.
-var classes = []repo.SnapshotLimits{
-	{Bytes: 256 << 20, NodeBytes: 1 << 20},
-	{Bytes: repoBytes, NodeBytes: 12 << 20},
+// normalRooms are those for a repo of normal size, tried in this order.
+func normalRooms() []repo.SnapshotLimits {
+	return []repo.SnapshotLimits{
+		{Bytes: 256 << 20, NodeBytes: 1 << 20},
+		{Bytes: repoBytes, NodeBytes: 12 << 20},
+	}
 }
 
 // tree fetches a repo and walks its tree, in the least room where it fits.
 func (rs *Resyncer) tree(ctx context.Context, r *store.Repo) (*repo.Snapshot, error) {
-	for _, limits := range classes {
+	for _, limits := range rs.rooms {
 		snap, err := rs.within(ctx, r, limits)
 		if reason, _ := refusal.ReasonOf(err); reason != refusal.AnswerTooBig {
 			return snap, err

@@ -30,7 +30,7 @@ func (rs *Resyncer) refresh(ctx context.Context) error {
 	news := rs.cfg.Store.News()
 	rs.lanes.learn(news, rs.cfg.Now())
 	s := &rs.scan
-	if news.Lost {
+	if news.Lost || rs.lanes.roomAgain() {
 		s.due = time.Time{}
 	}
 	if !s.under && !s.due.After(rs.cfg.Now()) {

@@ -1,0 +1,376 @@
+package resync
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A giant host has 100,000 rows in front of everybody else's. The others are served
+// at their own rate all the same, and so is the giant.
+func TestAGiantHostCrowdsOutNobody(t *testing.T) {
+	inTown(t, Config{HostQPS: 8}, func(w *town) {
+		giant := w.host(1, true, nil)
+		w.accounts(1, 100_000, 4)
+		for id := 2; id <= 51; id++ {
+			w.host(id, true, nil)
+			w.accounts(id, 16, 4)
+		}
+		w.run()
+		time.Sleep(2500 * time.Millisecond)
+		for id := 2; id <= 51; id++ {
+			if n := w.waiting(id); n != 0 {
+				t.Errorf("host %d: %d of 16 rows wait after two seconds and a half", id, n)
+			}
+		}
+		time.Sleep(7500 * time.Millisecond)
+		if n := len(w.times(giant)); n < 75 || n > 83 {
+			t.Errorf("the giant was asked %d times in ten seconds at 8 a second", n)
+		}
+	})
+}
+
+// One worker, three hosts: the priority of a row decides over all hosts, and among
+// equals it is the turn of the host that was not served for longest.
+func TestTheMostUrgentRowsGoFirst(t *testing.T) {
+	inTown(t, Config{Workers: 1}, func(w *town) {
+		for id := 1; id <= 3; id++ {
+			w.host(id, true, nil)
+			w.accounts(id, 2, 6)
+			w.accounts(id, 1, 4)
+		}
+		w.accounts(2, 2, 1)
+		w.accounts(3, 1, 2)
+		w.accounts(1, 1, 3)
+		w.run()
+		time.Sleep(time.Second)
+		// one of priority 1, one of 2, 3; three of 4; three of 6 in turns
+		want := "h2 h2 h3 h1 h2 h3 h1 h2 h3 h1 h2 h3 h1"
+		if got := strings.Join(w.order, " "); got != want {
+			t.Errorf("order %s\nwant  %s", got, want)
+		}
+	})
+}
+
+// A row of high priority that becomes due goes before those of its own host that
+// are ready and wait for a worker.
+func TestWhatBecomesDueIsNotOvertaken(t *testing.T) {
+	inTown(t, Config{Workers: 1}, func(w *town) {
+		for id := 1; id <= 2; id++ {
+			w.host(id, true, nil)
+			w.accounts(id, 50, 4)
+		}
+		w.write()
+		script(w, w.path, fmt.Sprintf("UPDATE resync_queue SET priority = 1, not_before = %d WHERE repo_id = 100",
+			w.start.Add(300*time.Millisecond).UnixMicro()))
+		w.run()
+		time.Sleep(400 * time.Millisecond)
+		if n := w.number("SELECT count(*) FROM resync_queue WHERE repo_id = 100"); n != 0 {
+			t.Error("the urgent row waits")
+		}
+		if w.waiting(1) == 0 {
+			t.Error("nothing else waits: the test tests nothing")
+		}
+	})
+}
+
+// Ten thousand live discontinuities of accounts on one dead host: the workers
+// knock now and then, with one request at a time, and everybody else's rows, less
+// urgent ones, are done at the hosts' own rate.
+func TestADeadHostDelaysNobody(t *testing.T) {
+	inTown(t, Config{HostQPS: 8, Workers: 16}, func(w *town) {
+		dead := w.host(1, true, silent)
+		w.accounts(1, 10_000, 1)
+		for id := 2; id <= 21; id++ {
+			w.host(id, true, nil)
+			w.accounts(id, 40, 4)
+		}
+		w.count = func(name string) bool { return name == dead }
+		w.run()
+		time.Sleep(5500 * time.Millisecond)
+		for id := 2; id <= 21; id++ {
+			if n := w.waiting(id); n != 0 {
+				t.Errorf("host %d: %d of 40 rows wait", id, n)
+			}
+		}
+		first := len(w.times(dead))
+		if first > hostShare {
+			t.Errorf("%d requests to the dead host before the first one has failed", first)
+		}
+		time.Sleep(6 * time.Hour)
+		if n := len(w.times(dead)); n > first+12 || n < first+4 {
+			t.Errorf("%d more requests to the dead host in six hours", n-first)
+		}
+	})
+}
+
+// Five hundred hosts that nobody knows answer byte by byte or not at all. They hold
+// half of the workers, and the hosts that are known to answer use the others.
+func TestHostsOnProbationHoldHalfOfTheWorkers(t *testing.T) {
+	inTown(t, Config{HostQPS: 8, Workers: 8}, func(w *town) {
+		drip := func(rw http.ResponseWriter, r *http.Request) {
+			for {
+				_, _ = rw.Write([]byte(" "))
+				_ = http.NewResponseController(rw).Flush()
+				select {
+				case <-r.Context().Done():
+					return
+				case <-time.After(time.Second):
+				}
+			}
+		}
+		for id := 1; id <= 500; id++ {
+			w.host(id, false, drip)
+			w.accounts(id, 3, 1)
+		}
+		for id := 501; id <= 504; id++ {
+			w.host(id, true, nil)
+			w.accounts(id, 80, 4)
+		}
+		w.count = func(name string) bool { return len(name) < 4 || name <= "h500" }
+		w.run()
+		time.Sleep(11 * time.Second)
+		for id := 501; id <= 504; id++ {
+			if n := w.waiting(id); n != 0 {
+				t.Errorf("host %d: %d of 80 rows wait", id, n)
+			}
+		}
+		if w.mostFew != 4 {
+			t.Errorf("%d of 8 workers were held by hosts on probation", w.mostFew)
+		}
+		for id := 1; id <= 500; id++ {
+			if n := busiest(w.times(fmt.Sprintf("h%d", id)), 5*time.Second); n > 1 {
+				t.Errorf("host %d on probation was asked %d times at once", id, n)
+			}
+		}
+	})
+}
+
+// A host that proves itself leaves probation: it gets its whole share at once.
+func TestAHostThatAnswersLeavesProbation(t *testing.T) {
+	inTown(t, Config{}, func(w *town) {
+		name := w.host(1, false, nil)
+		w.accounts(1, 100, 4)
+		w.count = func(string) bool { return true }
+		w.run()
+		time.Sleep(time.Second)
+		if n := w.waiting(1); n != 0 || w.mostFew != hostShare {
+			t.Errorf("%d rows wait after %d requests, %d at once", n, len(w.times(name)), w.mostFew)
+		}
+	})
+}
+
+// No host sees more requests than its rate, in any window, and it sees as many as
+// it may.
+func TestAHostNeverSeesMoreThanItsRate(t *testing.T) {
+	for _, qps := range []float64{0.5, 3, 8, 40} {
+		inTown(t, Config{HostQPS: qps}, func(w *town) {
+			name := w.host(1, true, nil)
+			w.accounts(1, int(qps*40), 4)
+			w.run()
+			time.Sleep(30 * time.Second)
+			times := w.times(name)
+			for _, window := range []time.Duration{time.Second, 5 * time.Second, 20 * time.Second} {
+				most := int(qps*window.Seconds()+max(1, qps/4)) + 1
+				if n := busiest(times, window); n > most {
+					t.Errorf("%g a second: %d requests in %s", qps, n, window)
+				}
+			}
+			if least := int(qps * 30 * 0.9); len(times) < least {
+				t.Errorf("%g a second: %d requests in 30 s", qps, len(times))
+			}
+		})
+	}
+}
+
+// Retry-After and the host's own rate are its row's: another process keeps them.
+func TestMannersSurviveARestart(t *testing.T) {
+	inTown(t, Config{HostQPS: 8}, func(w *town) {
+		refuse := true
+		cool := w.host(1, true, func(rw http.ResponseWriter, r *http.Request) {
+			if refuse {
+				rw.Header().Set("Retry-After", "600")
+				rw.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
+			active(rw, r)
+		})
+		polite := w.host(2, true, func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("RateLimit-Policy", "60;w=60")
+			active(rw, r)
+		})
+		w.accounts(1, 20, 1)
+		w.accounts(2, 500, 4)
+		w.run()
+		time.Sleep(60 * time.Second)
+		w.close()
+		refuse = false
+		before := len(w.times(cool))
+		if before == 0 || before > hostShare {
+			t.Errorf("the host that refused was asked %d times", before)
+		}
+		w.run()
+		time.Sleep(530 * time.Second)
+		if n := len(w.times(cool)) - before; n != 0 {
+			t.Errorf("%d requests after the restart while the host cools down", n)
+		}
+		time.Sleep(20 * time.Second)
+		if n := w.waiting(1); n != 0 {
+			t.Errorf("%d rows wait after the cooldown", n)
+		}
+		if n := busiest(w.times(polite)[hostShare:], time.Minute); n > 61 {
+			t.Errorf("%d requests in a minute to a host that allows 60", n)
+		}
+		if n := w.waiting(2); n != 0 {
+			t.Errorf("%d rows of the polite host wait", n)
+		}
+	})
+}
+
+// A host asks for a rate above the operator's: it gets the operator's.
+func TestAHostCannotRaiseItsRate(t *testing.T) {
+	inTown(t, Config{HostQPS: 4}, func(w *town) {
+		name := w.host(1, true, func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("RateLimit-Policy", "100000;w=1")
+			active(rw, r)
+		})
+		w.accounts(1, 400, 4)
+		w.run()
+		time.Sleep(20 * time.Second)
+		if n := len(w.times(name)); n > 82 {
+			t.Errorf("%d requests in 20 s at 4 a second", n)
+		}
+	})
+}
+
+// Little of the window remains: the host is left alone until it ends.
+func TestAWindowThatIsNearlyUsedUpIsWaitedFor(t *testing.T) {
+	inTown(t, Config{HostQPS: 8}, func(w *town) {
+		left := 25
+		name := w.host(1, true, func(rw http.ResponseWriter, r *http.Request) {
+			w.mu.Lock()
+			left--
+			rw.Header().Set("RateLimit-Limit", "100")
+			rw.Header().Set("RateLimit-Remaining", fmt.Sprint(left))
+			rw.Header().Set("RateLimit-Reset", "200")
+			w.mu.Unlock()
+			active(rw, r)
+		})
+		w.accounts(1, 60, 4)
+		w.run()
+		time.Sleep(190 * time.Second)
+		if n := len(w.times(name)); n < 20 || n > 24 {
+			t.Errorf("%d requests while 25 remained", n)
+		}
+		w.mu.Lock()
+		left = 100
+		w.mu.Unlock()
+		time.Sleep(30 * time.Second)
+		if n := w.waiting(1); n != 0 {
+			t.Errorf("%d rows wait in the next window", n)
+		}
+	})
+}
+
+// A proxy refuses with a page and no header: it is asked less and less, with one
+// request, and no row counts a failure.
+func TestBareRefusalsByRateGrow(t *testing.T) {
+	inTown(t, Config{HostQPS: 8}, func(w *town) {
+		name := w.host(1, true, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.WriteHeader(http.StatusTooManyRequests)
+			_, _ = rw.Write([]byte("<html>too many"))
+		})
+		w.accounts(1, 50, 1)
+		w.run()
+		time.Sleep(4 * time.Hour)
+		times := w.times(name)
+		if n := len(times); n < 6 || n > 18 {
+			t.Errorf("%d requests in four hours", n)
+		}
+		if last := len(times) - 1; times[last]-times[last-1] < cooldownMost/2 {
+			t.Errorf("the last pause is %s", times[last]-times[last-1])
+		}
+		if n := w.number("SELECT max(attempts) FROM resync_queue"); n != 0 {
+			t.Errorf("a row counts %d failures", n)
+		}
+	})
+}
+
+// A row came into the file without a word to the dispatcher. The next reading finds
+// it.
+func TestARowThatNobodyToldOfIsFound(t *testing.T) {
+	inTown(t, Config{}, func(w *town) {
+		for id := 1; id <= 300; id++ { // more than one piece
+			w.host(id, true, nil)
+		}
+		w.run()
+		time.Sleep(10 * time.Second)
+		for id := 1; id <= 300; id++ {
+			w.accounts(id, 1, 4)
+		}
+		w.write()
+		time.Sleep(30 * time.Second)
+		if len(w.order) != 0 {
+			t.Fatal("somebody told")
+		}
+		time.Sleep(reloadEvery)
+		if n := w.number("SELECT count(*) FROM resync_queue"); n != 0 {
+			t.Errorf("%d rows wait", n)
+		}
+	})
+}
+
+// There is no room in memory for all hosts: dead ones make place, and those beyond
+// are found as others become empty.
+func TestLanesBeyondTheCapAreServedInTime(t *testing.T) {
+	inTown(t, Config{}, func(w *town) {
+		for id := 1; id <= 40; id++ {
+			serve := http.HandlerFunc(nil)
+			if id%2 == 0 {
+				serve = func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) }
+			}
+			w.host(id, true, serve)
+			w.accounts(id, 5, 4)
+		}
+		w.tune = func(rs *Resyncer) { rs.lanes.most = 8 }
+		w.run()
+		for range 600 {
+			time.Sleep(time.Second)
+			w.rs.lanes.mu.Lock()
+			if n := len(w.rs.lanes.byID); n > 8 {
+				t.Errorf("%d lanes in memory", n)
+			}
+			w.rs.lanes.mu.Unlock()
+		}
+		for id := 1; id <= 40; id += 2 {
+			if n := w.waiting(id); n != 0 {
+				t.Errorf("host %d: %d rows wait after ten minutes", id, n)
+			}
+		}
+	})
+}
+
+// A stop cancels what is under way, gives the claims back, and counts no failure.
+func TestAStopDrains(t *testing.T) {
+	inTown(t, Config{Workers: 40}, func(w *town) {
+		for id := 1; id <= 20; id++ {
+			w.host(id, true, silent)
+			w.accounts(id, 5, 1)
+		}
+		w.run()
+		time.Sleep(time.Second)
+		if n := w.number("SELECT count(*) FROM resync_queue WHERE claim IS NOT NULL"); n != 40 {
+			t.Errorf("%d looks are under way", n)
+		}
+		begun := time.Now()
+		w.close()
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("the stop took %s", took)
+		}
+		if n := w.number("SELECT sum(attempts) + (SELECT sum(failures) FROM host) FROM resync_queue"); n != 0 {
+			t.Errorf("%d failures were counted", n)
+		}
+	})
+}

@@ -1,0 +1,397 @@
+package resync
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"railyard/internal/identity"
+	"railyard/internal/repo"
+	"railyard/internal/simnet"
+	"railyard/internal/store"
+)
+
+// strangers adds repos of which nothing is known but the DID.
+func (w *town) strangers(n int, method string) {
+	fmt.Fprintf(&w.rows, `
+		DROP TABLE IF EXISTS temp.n;
+		CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT %[1]d UNION ALL SELECT i + 1 FROM n WHERE i < %[2]d) SELECT i FROM n;
+		INSERT INTO repo (id, did) SELECT i, '%[3]s' || CASE '%[3]s' WHEN 'did:plc:' THEN printf('%%024d', i) ELSE i || '.example.com' END FROM n;
+		INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at)
+		SELECT i, 8, 3, 0, 1, 0, 1 FROM n;`, w.repos+1, w.repos+n, method)
+	w.repos += n
+}
+
+// hanging is a resolver whose answers take for ever.
+type hanging struct {
+	mu   sync.Mutex
+	now  map[bool]int // looks under way; of the directory or not
+	most map[bool]int
+}
+
+func (h *hanging) Resolve(ctx context.Context, did string) (identity.Identity, error) {
+	plc := strings.HasPrefix(did, "did:plc:")
+	h.mu.Lock()
+	h.now[plc]++
+	h.most[plc] = max(h.most[plc], h.now[plc])
+	h.mu.Unlock()
+	<-ctx.Done()
+	h.mu.Lock()
+	h.now[plc]--
+	h.mu.Unlock()
+	return identity.Identity{}, ctx.Err()
+}
+
+// The directory hangs, the hosts of ten thousand did:web hang, and so do those of
+// hosts that nobody knows: a quarter of the workers is left for the others.
+func TestHangingDirectoriesHoldTheirPart(t *testing.T) {
+	h := &hanging{now: map[bool]int{}, most: map[bool]int{}}
+	inTown(t, Config{Workers: 16, Resolver: h, HostQPS: 8}, func(w *town) {
+		w.strangers(10_000, "did:web:")
+		w.strangers(1000, "did:plc:")
+		for id := 1; id <= 30; id++ {
+			w.host(id, false, silent)
+			w.accounts(id, 2, 1)
+		}
+		w.host(31, true, nil)
+		w.accounts(31, 80, 4)
+		w.count = func(string) bool { return true }
+		w.run()
+		time.Sleep(11 * time.Second)
+		if n := w.waiting(31); n != 0 {
+			t.Errorf("%d of 80 rows of a good host wait", n)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.most[true] != 4 || h.most[false] > 2 {
+			t.Errorf("%d looks at the directory at once, %d at hosts of did:web; want 4 and at most 2 of 16 workers", h.most[true], h.most[false])
+		}
+		if running := w.rs.Running(); running != 12 {
+			t.Errorf("%d looks hang", running)
+		}
+	})
+}
+
+// counted counts what a resolver is asked.
+type counted struct {
+	Resolver
+	mu sync.Mutex
+	n  int
+}
+
+func (c *counted) Resolve(ctx context.Context, did string) (identity.Identity, error) {
+	c.mu.Lock()
+	c.n++
+	c.mu.Unlock()
+	return c.Resolver.Resolve(ctx, did)
+}
+
+// The directory fails for an hour. A million rows do not all ask it once; when it
+// is back, it is found back soon.
+func TestADirectoryThatFailsIsLeftAlone(t *testing.T) {
+	c := &counted{Resolver: noDirectory{}}
+	inTown(t, Config{Resolver: c}, func(w *town) {
+		w.strangers(3000, "did:plc:")
+		w.run()
+		time.Sleep(time.Hour)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.n < 60 || c.n > 200 {
+			t.Errorf("the directory was asked %d times in the hour in which it failed", c.n)
+		}
+	})
+}
+
+// No memory is left: a fetch waits a moment and gives its turn back, without a
+// failure, and is done when there is room.
+func TestAFetchWithoutRoomIsPutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, did := filled(t)
+		if !w.rs.memory.TryAcquire(nodeBudget) {
+			t.Fatal("somebody holds memory")
+		}
+		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+		start := time.Now()
+		w.work()
+		if took := time.Since(start); took != roomPatience || w.count("getRepo") != 0 {
+			t.Errorf("gave up after %s and %d requests", took, w.count("getRepo"))
+		}
+		w.rs.memory.Release(nodeBudget)
+		w.later(roomPause)
+		w.settled(did)
+		if n := w.count("getRepo"); n != 1 {
+			t.Errorf("%d fetches", n)
+		}
+		w.end()
+	})
+}
+
+// end closes what a bubble must not leave behind.
+func (w *world) end() {
+	_ = w.net.Close()
+	time.Sleep(time.Hour)
+}
+
+// A repo that does not fit is fetched again with more room, and one that fits
+// nowhere in the common memory waits for its turn as the only giant.
+func TestALargerRepoGetsMoreRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		rooms   []repo.SnapshotLimits
+		busy    bool // another giant is being fetched
+		fetches int
+		settled bool
+	}{
+		"at once":              {[]repo.SnapshotLimits{{Bytes: 1 << 20, NodeBytes: 1 << 20}}, true, 1, true},
+		"the second time":      {[]repo.SnapshotLimits{{Bytes: 1 << 20, NodeBytes: 40}, {Bytes: 1 << 20, NodeBytes: 1 << 20}}, true, 2, true},
+		"by its bytes":         {[]repo.SnapshotLimits{{Bytes: 300, NodeBytes: 1 << 20}, {Bytes: 1 << 20, NodeBytes: 1 << 20}}, true, 2, true},
+		"a giant":              {[]repo.SnapshotLimits{{Bytes: 1 << 20, NodeBytes: 40}, {Bytes: 1 << 20, NodeBytes: 60}}, false, 3, true},
+		"another giant before": {[]repo.SnapshotLimits{{Bytes: 1 << 20, NodeBytes: 40}}, true, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, did := filled(t)
+			w.rs.rooms = c.rooms
+			if c.busy {
+				w.rs.giants <- struct{}{}
+			}
+			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+			w.work()
+			if n := w.count("getRepo"); n != c.fetches {
+				t.Errorf("%d fetches, want %d", n, c.fetches)
+			}
+			if is := w.repo(did).State == store.Synchronized; is != c.settled {
+				t.Errorf("settled: %t", is)
+			}
+			if !w.rs.memory.TryAcquire(nodeBudget) {
+				t.Error("memory was not given back")
+			}
+			w.rs.memory.Release(nodeBudget)
+			if c.settled {
+				return
+			}
+			<-w.rs.giants
+			w.later(giantPause)
+			w.settled(did)
+		})
+	}
+}
+
+// heldBack lets a test look at fetches that are under way.
+type heldBack struct {
+	Hosts
+	mu   sync.Mutex
+	now  int
+	most int
+}
+
+func (h *heldBack) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, error) {
+	h.mu.Lock()
+	h.now++
+	h.most = max(h.most, h.now)
+	h.mu.Unlock()
+	time.Sleep(100 * time.Millisecond)
+	h.mu.Lock()
+	h.now--
+	h.mu.Unlock()
+	return h.Hosts.GetRepo(ctx, base, did)
+}
+
+// The trees of all fetches together stay under the budget, however many workers
+// there are.
+func TestFetchesStayUnderTheMemoryBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 12)
+		h := &heldBack{Hosts: w.rs.cfg.Hosts}
+		w.rs.cfg.Hosts = h
+		w.rs.memory = semaphore.NewWeighted(2*normalRooms()[0].NodeBytes + 5)
+		for _, did := range w.net.DIDs() {
+			w.enqueue(did, store.Backfill)
+		}
+		for range 100 {
+			visits, err := w.rs.claim(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			for _, v := range visits {
+				all.Go(func() {
+					if err := w.rs.run(t.Context(), v); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+		}
+		if h.most != 2 {
+			t.Errorf("%d fetches at once in a room for two", h.most)
+		}
+		w.work()
+		for _, did := range w.net.DIDs() {
+			w.settled(did)
+		}
+		w.end()
+	})
+}
+
+// One look of a group cannot be ended because of a fault of ours: the others are
+// ended, and that one is tried again later.
+func TestAFaultInOneEndDoesNotSpoilTheOthers(t *testing.T) {
+	w := newWorld(t, 3)
+	for _, did := range w.net.DIDs() {
+		w.enqueue(did, store.Backfill)
+	}
+	visits, err := w.rs.claim(t.Context())
+	if err != nil || len(visits) != 3 {
+		t.Fatal(visits, err)
+	}
+	for _, v := range visits {
+		if err := w.rs.run(t.Context(), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.update(func(tx *store.Tx) error { return tx.HostAnswered(w.repo(w.net.DIDs()[0]).Identity.HostID) })
+	if visits, err = w.rs.claim(t.Context()); err != nil || len(visits) != 3 {
+		t.Fatal(visits, err)
+	}
+	var group []*finished
+	for _, v := range visits {
+		group = append(group, &finished{v, w.rs.step(t.Context(), v)})
+	}
+	bad := group[1].Repo.DID
+	group[1].end = ending{} // of a fetch that has nothing
+	if err := w.rs.store(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range group {
+		r := w.repo(f.Repo.DID)
+		if want := f.Repo.DID != bad; (r.State == store.Synchronized) != want {
+			t.Errorf("%s is %s", f.Repo.DID, r.State)
+		}
+	}
+	if n := w.rs.Running(); n != 0 {
+		t.Errorf("%d looks run on", n)
+	}
+	w.later(brokenFirst)
+	w.settled(bad)
+}
+
+// The file has failed: nothing can be stored, and the workers end with its error.
+func TestAFailureOfTheFileEndsTheWorkers(t *testing.T) {
+	w := newWorld(t, 3)
+	for _, did := range w.net.DIDs() {
+		w.enqueue(did, store.Backfill)
+	}
+	cause := fmt.Errorf("the disk is full")
+	w.rs.cfg.Resolver = counting{w.rs.cfg.Resolver, func() { w.st.Stop(cause) }}
+	ended := make(chan error, 1)
+	go func() { ended <- w.rs.Run(t.Context()) }()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), cause.Error()) {
+			t.Errorf("Run: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("Run goes on")
+	}
+}
+
+// A second request of one look waits for its turn as the first one did, and is not
+// sent to a host that has begun to cool down.
+func TestALookThatAsksTwiceKeepsThePace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		rs := &Resyncer{cfg: Config{Now: time.Now}, lanes: newLanes(8, 2)}
+		rs.lanes.learn(store.News{Heads: []store.LaneHead{{Lane: 1, Priority: 1, NotBefore: now, Manners: store.Manners{Answered: true}}}}, now)
+		picks := rs.lanes.choose(now)
+		if len(picks) != 1 {
+			t.Fatal(picks)
+		}
+		v := &visit{Task: &store.Task{}, lane: picks[0].lane, paid: true}
+		ctx := v.context(t.Context())
+		for range 5 {
+			if err := rs.pace(ctx, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(now); took != 2*time.Second {
+			t.Errorf("five requests at two a second took %s", took)
+		}
+		rs.lanes.learn(store.News{Hosts: map[int64]store.Manners{1: {Answered: true, Cooling: time.Now().Add(time.Minute)}}}, time.Now())
+		if err := rs.pace(ctx, 1); err != errCooling {
+			t.Errorf("a request to a host that cools down: %v", err)
+		}
+		canceled, cancel := context.WithCancel(ctx)
+		cancel()
+		time.Sleep(time.Minute)
+		_ = rs.pace(ctx, 1)
+		if err := rs.pace(canceled, 1); err != context.Canceled {
+			t.Errorf("a stop: %v", err)
+		}
+	})
+}
+
+// The clock was an hour ahead and is set back: a host waits for its distance and its
+// cooldown as they are bounded, and not for the clock.
+func TestAClockThatGoesBackDoesNotBlockAHost(t *testing.T) {
+	ls := newLanes(8, 2)
+	ahead := time.Now().Add(24 * time.Hour)
+	tell := func(at time.Time, m store.Manners) {
+		ls.learn(store.News{Heads: []store.LaneHead{{Lane: 1, Priority: 1, Manners: m}}, Hosts: map[int64]store.Manners{1: m}}, at)
+	}
+	tell(ahead, store.Manners{Answered: true})
+	picks := ls.choose(ahead)
+	for _, p := range picks {
+		ls.claimed(p, p.Rows, time.UnixMicro(1), ahead)
+	}
+	now := ahead.Add(-24 * time.Hour)
+	for range picks[0].Rows {
+		ls.done(picks[0].lane, false, false, now)
+	}
+	wait := 10 * time.Second
+	if picks := ls.choose(now.Add(wait)); len(picks) == 0 {
+		t.Errorf("the host still waits after %s", wait)
+	}
+	ls = newLanes(8, 2)
+	tell(now, store.Manners{Answered: true, Cooling: ahead})
+	if picks := ls.choose(now.Add(mostCooling)); len(picks) == 0 {
+		t.Error("the host cools down for longer than anybody can ask for")
+	}
+}
+
+// A host that says nothing but nonsense about its rate is asked at the least once a
+// minute.
+func TestTheSlowestRate(t *testing.T) {
+	for _, said := range []float64{1e-12, 1e-3} {
+		l := newLane(1)
+		l.manners.Rate = said
+		if p := paceOf(l, 8); time.Duration(p.interval)*time.Microsecond != time.Minute {
+			t.Errorf("%g a second: an interval of %d µs", said, p.interval)
+		}
+	}
+}
+
+// The limits that a fetch hears of are stored with the fetched host.
+func TestAFetchHeedsTheHeaders(t *testing.T) {
+	w, did := filled(t)
+	w.net.SetFault("pds1", simnet.Fault{HTTP: func(rw http.ResponseWriter, _ *http.Request) bool {
+		rw.Header().Set("RateLimit-Policy", "300;w=60")
+		return false
+	}})
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	w.settled(did)
+	w.enqueue(did, store.Backfill) // a lane again
+	if err := w.rs.refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if l := w.rs.lanes.byID[w.repo(did).Identity.HostID]; l == nil || l.manners.Rate != 5 {
+		t.Errorf("lane %+v", l)
+	}
+}
