@@ -73,7 +73,7 @@ func (q *Queries) LaneRows(ctx context.Context, arg LaneRowsParams) ([]LaneRowsR
 const nextLaneHead = `-- name: NextLaneHead :one
 SELECT q.lane, q.priority, q.not_before, h.cooldown_until, h.failures, h.answers, h.rate
 FROM resync_queue q LEFT JOIN host h ON h.id = q.lane
-WHERE q.claim IS NULL AND (q.lane, q.priority) > (?1, ?2)
+WHERE q.claim IS NULL AND (q.lane, q.priority) >= (?1, ?2)
 ORDER BY q.lane, q.priority, q.not_before LIMIT 1
 `
 

@@ -8,7 +8,7 @@ ORDER BY q.not_before LIMIT sqlc.arg(max_rows);
 -- name: NextLaneHead :one
 SELECT q.lane, q.priority, q.not_before, h.cooldown_until, h.failures, h.answers, h.rate
 FROM resync_queue q LEFT JOIN host h ON h.id = q.lane
-WHERE q.claim IS NULL AND (q.lane, q.priority) > (sqlc.arg(lane), sqlc.arg(priority))
+WHERE q.claim IS NULL AND (q.lane, q.priority) >= (sqlc.arg(lane), sqlc.arg(priority))
 ORDER BY q.lane, q.priority, q.not_before LIMIT 1;
 
 -- name: TouchedHeads :many

@@ -48,7 +48,7 @@ func TestTheMostUrgentRowsGoFirst(t *testing.T) {
 		time.Sleep(time.Second)
 		// one of priority 1, one of 2, 3; three of 4; three of 6 in turns
 		want := "h2 h2 h3 h1 h2 h3 h1 h2 h3 h1 h2 h3 h1"
-		if got := strings.Join(w.order, " "); got != want {
+		if got := strings.Join(w.turns(), " "); got != want {
 			t.Errorf("order %s\nwant  %s", got, want)
 		}
 	})
@@ -137,8 +137,8 @@ func TestHostsOnProbationHoldHalfOfTheWorkers(t *testing.T) {
 				t.Errorf("host %d: %d of 80 rows wait", id, n)
 			}
 		}
-		if w.mostFew != 4 {
-			t.Errorf("%d of 8 workers were held by hosts on probation", w.mostFew)
+		if n := w.most(); n != 4 {
+			t.Errorf("%d of 8 workers were held by hosts on probation", n)
 		}
 		for id := 1; id <= 500; id++ {
 			if n := busiest(w.times(fmt.Sprintf("h%d", id)), 5*time.Second); n > 1 {
@@ -156,8 +156,8 @@ func TestAHostThatAnswersLeavesProbation(t *testing.T) {
 		w.count = func(string) bool { return true }
 		w.run()
 		time.Sleep(time.Second)
-		if n := w.waiting(1); n != 0 || w.mostFew != hostShare {
-			t.Errorf("%d rows wait after %d requests, %d at once", n, len(w.times(name)), w.mostFew)
+		if n := w.waiting(1); n != 0 || w.most() != hostShare {
+			t.Errorf("%d rows wait after %d requests, %d at once", n, len(w.times(name)), w.most())
 		}
 	})
 }
@@ -298,6 +298,26 @@ func TestBareRefusalsByRateGrow(t *testing.T) {
 	})
 }
 
+// A server that is down for maintenance says for how long.
+func TestAFailureThatNamesATimeIsHeeded(t *testing.T) {
+	inTown(t, Config{HostQPS: 8}, func(w *town) {
+		name := w.host(1, true, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Retry-After", "300")
+			rw.WriteHeader(http.StatusServiceUnavailable)
+		})
+		w.accounts(1, 50, 1)
+		w.run()
+		time.Sleep(299 * time.Second)
+		if n := len(w.times(name)); n == 0 || n > hostShare {
+			t.Errorf("%d requests", n)
+		}
+		time.Sleep(3 * time.Second)
+		if n := len(w.times(name)); n > hostShare+1 {
+			t.Errorf("%d requests, and it still fails", n)
+		}
+	})
+}
+
 // A row came into the file without a word to the dispatcher. The next reading finds
 // it.
 func TestARowThatNobodyToldOfIsFound(t *testing.T) {
@@ -312,7 +332,7 @@ func TestARowThatNobodyToldOfIsFound(t *testing.T) {
 		}
 		w.write()
 		time.Sleep(30 * time.Second)
-		if len(w.order) != 0 {
+		if len(w.turns()) != 0 {
 			t.Fatal("somebody told")
 		}
 		time.Sleep(reloadEvery)

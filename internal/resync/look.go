@@ -250,11 +250,13 @@ func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause
 	return rs.again(tx, t, r, cause, backoff(retryFirst, retryMost, t.Attempts))
 }
 
-// hostPause is how long a host is left alone that failed so often in a row: longer
-// if it does not answer at all.
+// hostPause is how long a host is left alone that failed so often in a row: as it
+// asks for, and longer if it does not answer at all.
 func hostPause(failures int, cause error) time.Duration {
 	e, ok := errors.AsType[*pds.Error](cause)
 	switch {
+	case ok && e.RetryAfter > 0:
+		return min(e.RetryAfter, cooldownMost)
 	case ok && e.Status == 0 && failures >= unreachablePatience:
 		return backoff(unreachableFirst, unreachableMost, failures-unreachablePatience)
 	case failures >= hostPatience:

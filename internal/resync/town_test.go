@@ -231,6 +231,20 @@ func (w *town) times(name string) []time.Duration {
 	return slices.Clone(w.asked[name])
 }
 
+// turns gives the hosts in the order in which they were asked.
+func (w *town) turns() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.order)
+}
+
+// most is how many requests waited at once for hosts that count counts.
+func (w *town) most() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mostFew
+}
+
 // busiest is the most requests within any window of a length.
 func busiest(times []time.Duration, window time.Duration) (most int) {
 	first := 0

@@ -40,7 +40,8 @@ type LaneHead struct {
 func (rx *Rx) LaneHeads(after LaneHead, n int) ([]LaneHead, error) {
 	heads := make([]LaneHead, 0, n)
 	for len(heads) < n {
-		row, err := rx.q.NextLaneHead(rx.ctx, db.NextLaneHeadParams{Lane: after.Lane, Priority: after.Priority})
+		// SQLite seeks with >= and reads all that is equal with >.
+		row, err := rx.q.NextLaneHead(rx.ctx, db.NextLaneHeadParams{Lane: after.Lane, Priority: after.Priority + 1})
 		if errors.Is(err, sql.ErrNoRows) {
 			return heads, nil
 		}

@@ -137,6 +137,9 @@ func TestAnOlderFileBecomesWhatANewOneIs(t *testing.T) {
 		VALUES (1, x'e7010279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798', 1, 1);
 		INSERT INTO repo_head (repo_id, rev, data, cid) VALUES (1, 5, zeroblob(32), zeroblob(32));
 		INSERT INTO meta VALUES (1, 'aaaaaaaaaaaaa', 2, 1, 'old', 'old');
+		INSERT INTO repo (id, did) VALUES (2, 'did:web:example.com'), (3, 'did:plc:bbbbbbbbbbbbbbbbbbbbbbbb');
+		INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at)
+		VALUES (1, 11, 6, 1, 1, 0, 1), (2, 9, 4, 0, 1, 0, 1), (3, 9, 4, 0, 1, 0, 1);
 		INSERT INTO seq_clock VALUES (1, 1);`, applicationID, did)
 	if _, err := d.Exec(script); err != nil {
 		t.Fatal(err)
@@ -155,6 +158,9 @@ func TestAnOlderFileBecomesWhatANewOneIs(t *testing.T) {
 	}
 	if r.Unchecked || r.Head == nil || r.Head.Rev != 5 || !r.Visible() {
 		t.Errorf("the repo became %+v", r)
+	}
+	if lanes := scalar[string](t, old, "SELECT group_concat(lane) FROM (SELECT lane FROM resync_queue ORDER BY repo_id)"); lanes != "1,-1,0" {
+		t.Errorf("the rows of the queue came into the lanes %s", lanes)
 	}
 	fresh := filepath.Join(t.TempDir(), "new.db")
 	open(t, fresh)
