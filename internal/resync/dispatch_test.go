@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"railyard/internal/store"
 )
 
 // A giant host has 100,000 rows in front of everybody else's. The others are served
@@ -54,24 +56,24 @@ func TestTheMostUrgentRowsGoFirst(t *testing.T) {
 	})
 }
 
-// A row of high priority that becomes due goes before those of its own host that
-// are ready and wait for a worker.
+// A row of high priority becomes due while its host waits for its turn, which
+// would come in a second: it goes first.
 func TestWhatBecomesDueIsNotOvertaken(t *testing.T) {
 	inTown(t, Config{Workers: 1}, func(w *town) {
-		for id := 1; id <= 2; id++ {
+		for id := 1; id <= 50; id++ {
 			w.host(id, true, nil)
-			w.accounts(id, 50, 4)
+			w.accounts(id, 3, 4)
 		}
 		w.write()
-		script(w, w.path, fmt.Sprintf("UPDATE resync_queue SET priority = 1, not_before = %d WHERE repo_id = 100",
+		script(w, w.path, fmt.Sprintf("UPDATE resync_queue SET priority = 1, not_before = %d WHERE repo_id = 150",
 			w.start.Add(300*time.Millisecond).UnixMicro()))
 		w.run()
 		time.Sleep(400 * time.Millisecond)
-		if n := w.number("SELECT count(*) FROM resync_queue WHERE repo_id = 100"); n != 0 {
+		if n := w.number("SELECT count(*) FROM resync_queue WHERE repo_id = 150"); n != 0 {
 			t.Error("the urgent row waits")
 		}
-		if w.waiting(1) == 0 {
-			t.Error("nothing else waits: the test tests nothing")
+		if n := w.waiting(50); n != 2 {
+			t.Errorf("%d other rows of its host wait: the test tests nothing", n)
 		}
 	})
 }
@@ -314,6 +316,33 @@ func TestAFailureThatNamesATimeIsHeeded(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		if n := len(w.times(name)); n > hostShare+1 {
 			t.Errorf("%d requests, and it still fails", n)
+		}
+	})
+}
+
+// A row that is due in a second is not forgotten because another one of its kind
+// comes that is due in an hour.
+func TestALaterRowDoesNotHideAnEarlierOne(t *testing.T) {
+	inTown(t, Config{}, func(w *town) {
+		w.host(1, true, nil)
+		w.accounts(1, 2, 6)
+		w.write()
+		script(w, w.path, fmt.Sprintf("UPDATE resync_queue SET not_before = %d * 1000000",
+			w.start.Add(5*time.Second).Unix()))
+		w.run()
+		time.Sleep(time.Second)
+		if err := w.st.Update(w.Context(), "test", func(tx *store.Tx) error {
+			r, err := tx.RepoByID(1)
+			if err != nil {
+				return err
+			}
+			return tx.Retry(r, store.Sweep, tx.Now().Add(time.Hour), false, true)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if n := w.waiting(1); n != 1 {
+			t.Errorf("%d rows wait, want the later one", n)
 		}
 	})
 }

@@ -20,13 +20,13 @@ import (
 )
 
 // strangers adds repos of which nothing is known but the DID.
-func (w *town) strangers(n int, method string) {
+func (w *town) strangers(n int, method string, priority int) {
 	fmt.Fprintf(&w.rows, `
 		DROP TABLE IF EXISTS temp.n;
 		CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT %[1]d UNION ALL SELECT i + 1 FROM n WHERE i < %[2]d) SELECT i FROM n;
 		INSERT INTO repo (id, did) SELECT i, '%[3]s' || CASE '%[3]s' WHEN 'did:plc:' THEN printf('%%024d', i) ELSE i || '.example.com' END FROM n;
 		INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at)
-		SELECT i, 8, 3, 0, 1, 0, 1 FROM n;`, w.repos+1, w.repos+n, method)
+		SELECT i, 8, %[4]d, 0, 1, 0, 1 FROM n;`, w.repos+1, w.repos+n, method, priority)
 	w.repos += n
 }
 
@@ -50,14 +50,14 @@ func (h *hanging) Resolve(ctx context.Context, did string) (identity.Identity, e
 	return identity.Identity{}, ctx.Err()
 }
 
-// The directory hangs, the hosts of ten thousand did:web hang, and so do those of
-// hosts that nobody knows: a quarter of the workers is left for the others.
+// The directory hangs, the hosts of ten thousand did:web hang, and so do hosts that
+// nobody knows: each kind has its part, and the workers that are left do the rest.
 func TestHangingDirectoriesHoldTheirPart(t *testing.T) {
 	h := &hanging{now: map[bool]int{}, most: map[bool]int{}}
 	inTown(t, Config{Workers: 16, Resolver: h, HostQPS: 8}, func(w *town) {
-		w.strangers(10_000, "did:web:")
-		w.strangers(1000, "did:plc:")
-		for id := 1; id <= 30; id++ {
+		w.strangers(10_000, "did:web:", 1)
+		w.strangers(1000, "did:plc:", 3)
+		for id := 1; id <= 4; id++ {
 			w.host(id, false, silent)
 			w.accounts(id, 2, 1)
 		}
@@ -71,10 +71,10 @@ func TestHangingDirectoriesHoldTheirPart(t *testing.T) {
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if h.most[true] != 4 || h.most[false] > 2 {
-			t.Errorf("%d looks at the directory at once, %d at hosts of did:web; want 4 and at most 2 of 16 workers", h.most[true], h.most[false])
+		if h.most[true] != 4 || h.most[false] != 2 {
+			t.Errorf("%d looks at the directory at once, %d at hosts of did:web; want 4 and 2 of 16 workers", h.most[true], h.most[false])
 		}
-		if running := w.rs.Running(); running != 12 {
+		if running := w.rs.Running(); running != 4+2+4 {
 			t.Errorf("%d looks hang", running)
 		}
 	})
@@ -99,7 +99,7 @@ func (c *counted) Resolve(ctx context.Context, did string) (identity.Identity, e
 func TestADirectoryThatFailsIsLeftAlone(t *testing.T) {
 	c := &counted{Resolver: noDirectory{}}
 	inTown(t, Config{Resolver: c}, func(w *town) {
-		w.strangers(3000, "did:plc:")
+		w.strangers(3000, "did:plc:", 3)
 		w.run()
 		time.Sleep(time.Hour)
 		c.mu.Lock()
@@ -365,6 +365,45 @@ func TestAClockThatGoesBackDoesNotBlockAHost(t *testing.T) {
 	}
 }
 
+// What was picked and was not there, and a look that sent no request, cost a host
+// nothing of its rate and hold no worker.
+func TestWhatWasNotAskedCostsNothing(t *testing.T) {
+	now := time.Now()
+	at := func(m store.Manners) *lanes {
+		ls := newLanes(8, 0.1)
+		ls.learn(store.News{Heads: []store.LaneHead{{Lane: 1, Priority: 1, NotBefore: now, Manners: m}}}, now)
+		return ls
+	}
+	for name, m := range map[string]store.Manners{"on probation": {}, "known": {Answered: true}} {
+		ls := at(m)
+		p := ls.choose(now)[0]
+		if again := ls.choose(now); len(again) != 0 {
+			t.Fatalf("%s: picked again at once: %+v", name, again)
+		}
+		ls.claimed(p, 0, now, now)
+		if ls.running != 0 || ls.trying != 0 {
+			t.Errorf("%s: %d run, %d try", name, ls.running, ls.trying)
+		}
+		picks := ls.choose(now)
+		if len(picks) != 1 {
+			t.Fatalf("%s: not picked again", name)
+		}
+		ls.claimed(picks[0], 1, now, now)
+		ls.done(picks[0].lane, picks[0].trial, true, now)
+		if picks = ls.choose(now); len(picks) != 1 {
+			t.Fatalf("%s: not picked after a look without a request", name)
+		}
+		ls.claimed(picks[0], 1, now, now)
+		ls.done(picks[0].lane, picks[0].trial, false, now)
+		if picks = ls.choose(now.Add(9 * time.Second)); len(picks) != 0 {
+			t.Errorf("%s: picked too early after a request", name)
+		}
+		if picks = ls.choose(now.Add(10 * time.Second)); len(picks) != 1 {
+			t.Errorf("%s: not picked in time", name)
+		}
+	}
+}
+
 // A host that says nothing but nonsense about its rate is asked at the least once a
 // minute.
 func TestTheSlowestRate(t *testing.T) {
@@ -380,7 +419,7 @@ func TestTheSlowestRate(t *testing.T) {
 // The limits that a fetch hears of are stored with the fetched host.
 func TestAFetchHeedsTheHeaders(t *testing.T) {
 	w, did := filled(t)
-	w.net.SetFault("pds1", simnet.Fault{HTTP: func(rw http.ResponseWriter, _ *http.Request) bool {
+	w.net.SetHook("pds1", simnet.Hook{HTTP: func(rw http.ResponseWriter, _ *http.Request) bool {
 		rw.Header().Set("RateLimit-Policy", "300;w=60")
 		return false
 	}})

@@ -186,6 +186,9 @@ func (w *town) close() {
 	w.Helper()
 	w.stop()
 	w.stop = nil
+	if ls := w.rs.lanes; ls.running != 0 || ls.trying != 0 {
+		w.Errorf("%d looks run on, %d of them on probation", ls.running, ls.trying)
+	}
 	_, broken, err := w.st.Check(context.WithoutCancel(w.Context()))
 	for _, b := range broken {
 		// the rows are not whole: they have no clock and no birth numbers

@@ -12,6 +12,10 @@
 // host has the repo no more. Everything that changes one of the two goes through
 // settle.
 //
+// Rows of the queue are in lanes, by whoever is asked next; triggers keep that. Each
+// commit tells, as News, which lanes have rows that are due earlier and which hosts
+// changed, so that nobody has to search a queue of millions for what is due.
+//
 // What it promises can be verified: Check has a rule for each promise that shows
 // in the rows, and all of them hold after every transaction. A Reader reads a file,
 // and checks it, beside the service that writes to it.
