@@ -149,10 +149,12 @@ CREATE TABLE upstream (
   cursor            INTEGER, -- everything up to this sequence number is in this file; NULL = start live
   last_event_at     INTEGER, -- when the event of the cursor arrived here
   crawl_cursor      TEXT,    -- where the walk of its listRepos stands
-  crawl_wanted_at   INTEGER, -- a walk was asked for (first connect, lost events); cleared when one that
-                             -- began later has ended
+  crawl_wanted_at   INTEGER, -- a walk was asked for (first connect, lost events, the sweep); cleared when one
+                             -- that began later has ended
   crawl_started_at  INTEGER,
-  crawl_finished_at INTEGER
+  crawl_finished_at INTEGER,
+  crawl_again       INTEGER NOT NULL DEFAULT 0 CHECK (crawl_again IN (0, 1))
+                    -- 1 = no walk has begun since one was asked for last. Times do not tell: clocks are set
 ) STRICT;
 
 CREATE TABLE resync_queue (

@@ -231,4 +231,5 @@ type Upstream struct {
 	CrawlWantedAt   *int64
 	CrawlStartedAt  *int64
 	CrawlFinishedAt *int64
+	CrawlAgain      int64
 }

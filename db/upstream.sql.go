@@ -10,7 +10,7 @@ import (
 )
 
 const addUpstream = `-- name: AddUpstream :one
-INSERT INTO upstream (url) VALUES (?1) ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id, url, kind, cursor, last_event_at, crawl_cursor, crawl_wanted_at, crawl_started_at, crawl_finished_at
+INSERT INTO upstream (url) VALUES (?1) ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id, url, kind, cursor, last_event_at, crawl_cursor, crawl_wanted_at, crawl_started_at, crawl_finished_at, crawl_again
 `
 
 func (q *Queries) AddUpstream(ctx context.Context, url string) (Upstream, error) {
@@ -26,13 +26,14 @@ func (q *Queries) AddUpstream(ctx context.Context, url string) (Upstream, error)
 		&i.CrawlWantedAt,
 		&i.CrawlStartedAt,
 		&i.CrawlFinishedAt,
+		&i.CrawlAgain,
 	)
 	return i, err
 }
 
 const finishCrawl = `-- name: FinishCrawl :exec
 UPDATE upstream SET crawl_cursor = NULL, crawl_finished_at = ?1,
-  crawl_wanted_at = CASE WHEN crawl_wanted_at <= crawl_started_at THEN NULL ELSE crawl_wanted_at END
+  crawl_wanted_at = CASE WHEN crawl_again = 0 THEN NULL ELSE crawl_wanted_at END
 WHERE id = ?2
 `
 
@@ -90,12 +91,11 @@ func (q *Queries) SetUpstreamKind(ctx context.Context, arg SetUpstreamKindParams
 }
 
 const startCrawl = `-- name: StartCrawl :exec
-UPDATE upstream SET crawl_started_at = max(CAST(?1 AS INTEGER), coalesce(crawl_wanted_at, 0)), crawl_cursor = NULL
-WHERE id = ?2
+UPDATE upstream SET crawl_started_at = ?1, crawl_cursor = NULL, crawl_again = 0 WHERE id = ?2
 `
 
 type StartCrawlParams struct {
-	Now int64
+	Now *int64
 	ID  int64
 }
 
@@ -105,7 +105,7 @@ func (q *Queries) StartCrawl(ctx context.Context, arg StartCrawlParams) error {
 }
 
 const upstreamByID = `-- name: UpstreamByID :one
-SELECT id, url, kind, cursor, last_event_at, crawl_cursor, crawl_wanted_at, crawl_started_at, crawl_finished_at FROM upstream WHERE id = ?1
+SELECT id, url, kind, cursor, last_event_at, crawl_cursor, crawl_wanted_at, crawl_started_at, crawl_finished_at, crawl_again FROM upstream WHERE id = ?1
 `
 
 func (q *Queries) UpstreamByID(ctx context.Context, id int64) (Upstream, error) {
@@ -121,12 +121,13 @@ func (q *Queries) UpstreamByID(ctx context.Context, id int64) (Upstream, error) 
 		&i.CrawlWantedAt,
 		&i.CrawlStartedAt,
 		&i.CrawlFinishedAt,
+		&i.CrawlAgain,
 	)
 	return i, err
 }
 
 const upstreams = `-- name: Upstreams :many
-SELECT id, url, kind, cursor, last_event_at, crawl_cursor, crawl_wanted_at, crawl_started_at, crawl_finished_at FROM upstream ORDER BY id
+SELECT id, url, kind, cursor, last_event_at, crawl_cursor, crawl_wanted_at, crawl_started_at, crawl_finished_at, crawl_again FROM upstream ORDER BY id
 `
 
 func (q *Queries) Upstreams(ctx context.Context) ([]Upstream, error) {
@@ -148,6 +149,7 @@ func (q *Queries) Upstreams(ctx context.Context) ([]Upstream, error) {
 			&i.CrawlWantedAt,
 			&i.CrawlStartedAt,
 			&i.CrawlFinishedAt,
+			&i.CrawlAgain,
 		); err != nil {
 			return nil, err
 		}
@@ -163,7 +165,7 @@ func (q *Queries) Upstreams(ctx context.Context) ([]Upstream, error) {
 }
 
 const wantCrawl = `-- name: WantCrawl :exec
-UPDATE upstream SET crawl_wanted_at = ?1 WHERE id = ?2
+UPDATE upstream SET crawl_wanted_at = ?1, crawl_again = 1 WHERE id = ?2
 `
 
 type WantCrawlParams struct {

@@ -287,11 +287,12 @@ FROM (SELECT r.did || ': active ' || r.active || ', state ' || r.state || ', pro
 LIMIT 20;
 
 -- name: CheckWalks :many
-SELECT CAST(u.url || ': its walk stands at ' || u.crawl_cursor || ', but '
+SELECT CAST(u.url || ': its walk stands at ' || coalesce(u.crawl_cursor, 'no page') || ', but '
             || CASE WHEN u.crawl_wanted_at IS NULL THEN 'nobody wants it' ELSE 'it never began' END AS TEXT) AS what,
        count(*) OVER () AS total
 FROM upstream u
-WHERE u.crawl_cursor IS NOT NULL AND (u.crawl_wanted_at IS NULL OR u.crawl_started_at IS NULL) LIMIT 20;
+WHERE (u.crawl_cursor IS NOT NULL OR u.crawl_again = 1)
+  AND (u.crawl_wanted_at IS NULL OR (u.crawl_started_at IS NULL AND u.crawl_again = 0)) LIMIT 20;
 
 -- name: CheckRefusals :many
 SELECT CAST(f.reason || ': count ' || f.count || ', sample ' || substr(f.sample, 1, 80) AS TEXT) AS what,

@@ -11,18 +11,17 @@ UPDATE upstream SET kind = sqlc.arg(kind) WHERE id = sqlc.arg(id);
 UPDATE upstream SET cursor = sqlc.arg(cursor), last_event_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
 
 -- name: WantCrawl :exec
-UPDATE upstream SET crawl_wanted_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
+UPDATE upstream SET crawl_wanted_at = sqlc.arg(now), crawl_again = 1 WHERE id = sqlc.arg(id);
 
 -- name: StartCrawl :exec
-UPDATE upstream SET crawl_started_at = max(CAST(sqlc.arg(now) AS INTEGER), coalesce(crawl_wanted_at, 0)), crawl_cursor = NULL
-WHERE id = sqlc.arg(id);
+UPDATE upstream SET crawl_started_at = sqlc.arg(now), crawl_cursor = NULL, crawl_again = 0 WHERE id = sqlc.arg(id);
 
 -- name: SetCrawlCursor :exec
 UPDATE upstream SET crawl_cursor = sqlc.arg(cursor) WHERE id = sqlc.arg(id);
 
 -- name: FinishCrawl :exec
 UPDATE upstream SET crawl_cursor = NULL, crawl_finished_at = sqlc.arg(now),
-  crawl_wanted_at = CASE WHEN crawl_wanted_at <= crawl_started_at THEN NULL ELSE crawl_wanted_at END
+  crawl_wanted_at = CASE WHEN crawl_again = 0 THEN NULL ELSE crawl_wanted_at END
 WHERE id = sqlc.arg(id);
 
 -- name: UpstreamByID :one

@@ -64,3 +64,5 @@ WHEN old.stale <> new.stale OR old.host_id <> new.host_id BEGIN
   UPDATE resync_queue SET lane = (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id)
   WHERE repo_id = new.repo_id AND lane <> (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id);
 END;
+ALTER TABLE upstream ADD COLUMN crawl_again INTEGER NOT NULL DEFAULT 0 CHECK (crawl_again IN (0, 1));
+UPDATE upstream SET crawl_again = 1 WHERE crawl_wanted_at IS NOT NULL;

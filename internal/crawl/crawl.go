@@ -153,7 +153,7 @@ func (c *Crawler) walk(ctx context.Context, id int64) (done bool, err error) {
 		if up, err = tx.Upstream(id); err != nil || up.CrawlWanted.IsZero() {
 			return err
 		}
-		if up.CrawlCursor == "" || up.CrawlStarted.Before(up.CrawlWanted) {
+		if up.CrawlCursor == "" || up.CrawlAgain {
 			up.CrawlCursor = ""
 			return tx.StartCrawl(id)
 		}

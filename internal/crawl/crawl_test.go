@@ -424,3 +424,52 @@ func TestAStoppedWriterEndsTheCrawlerWithItsCause(t *testing.T) {
 		}
 	})
 }
+
+// The machine's clock is set back by an hour after a walk began, and then events
+// are lost: the wish for a walk carries an older time than the walk. It is not
+// taken for one that the walk has fulfilled.
+func TestAWishAfterTheClockWasSetBackIsNotLost(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.want()
+		var c *Crawler
+		l := &listing{}
+		l.page = func(cursor string) (pds.ReposPage, error) {
+			if len(l.cursors()) == 2 {
+				y.shift.Add(-int64(time.Hour))
+				y.want()
+				c.Wake(y.up)
+			}
+			return pageOf(cursor, 3), nil
+		}
+		c = y.crawler(l)
+		stop := y.start(c)
+		c.Wake(y.up)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if want := []string{"", "1", "2", "", "1", "2"}; !slices.Equal(l.cursors(), want) {
+			y.Errorf("asked for %q, want %q", l.cursors(), want)
+		}
+		if err := stop(); err != nil {
+			y.Error(err)
+		}
+	})
+}
+
+// The clock is an hour ahead when a walk is wanted, and is set right before it
+// begins: the walk fulfils the wish all the same, and is not repeated for ever.
+func TestAWishOfTheFutureIsFulfilledOnce(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.shift.Add(int64(time.Hour))
+		y.want()
+		y.shift.Add(-int64(time.Hour))
+		l := pages(2)
+		y.walk(l)
+		y.walk(l)
+		if want := []string{"", "1"}; !slices.Equal(l.cursors(), want) {
+			y.Errorf("asked for %q, want %q", l.cursors(), want)
+		}
+		if !y.upstream().CrawlWanted.IsZero() {
+			y.Errorf("the wish is still there: %+v", y.upstream())
+		}
+	})
+}

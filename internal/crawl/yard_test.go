@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +31,7 @@ type yard struct {
 	store   *store.Store
 	metrics *metrics.Metrics
 	up      int64
+	shift   *atomic.Int64 // of the machine's clock against the bubble's, nanoseconds
 }
 
 // inYard runs a test in a bubble, because crawls wait.
@@ -37,7 +39,10 @@ func inYard(t *testing.T, test func(y *yard)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "index.db")
 	synctest.Test(t, func(t *testing.T) {
-		st, err := store.Open(t.Context(), store.Config{Path: path, Version: "test"})
+		shift := new(atomic.Int64)
+		st, err := store.Open(t.Context(), store.Config{Path: path, Version: "test", Now: func() time.Time {
+			return time.Now().Add(time.Duration(shift.Load()))
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +51,7 @@ func inYard(t *testing.T, test func(y *yard)) {
 				t.Error(err)
 			}
 		}()
-		y := &yard{T: t, path: path, store: st, metrics: metrics.New()}
+		y := &yard{T: t, path: path, store: st, metrics: metrics.New(), shift: shift}
 		y.update(func(tx *store.Tx) error {
 			up, err := tx.AddUpstream(base)
 			y.up = up.ID

@@ -222,6 +222,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE membership SET seq = 0 WHERE " + row(4, "com.example.b"), []string{"flags"}, "seq 0"},
 		{"UPDATE upstream SET kind = 'relays'", []string{"flags"}, "kind relays"},
 		{"UPDATE upstream SET crawl_wanted_at = NULL", []string{"walks"}, "wss://relay.example.com: its walk stands at c, but nobody wants it"},
+		{"UPDATE upstream SET crawl_wanted_at = NULL, crawl_cursor = NULL, crawl_again = 1", []string{"walks"}, "stands at no page, but nobody wants it"},
 		{"UPDATE refusal SET sample = '[1,'", []string{"refusals"}, "bad-car: count 1, sample [1,"},
 		{"UPDATE refusal SET count = 0", []string{"refusals"}, "count 0"},
 		{"DELETE FROM meta", []string{"meta"}, "meta: 0 rows"},

@@ -29,6 +29,7 @@ type Upstream struct {
 	CrawlWanted   time.Time // zero = no walk is asked for
 	CrawlStarted  time.Time
 	CrawlFinished time.Time
+	CrawlAgain    bool // no walk has begun since one was asked for last
 }
 
 func upstreamOf(row db.Upstream) Upstream {
@@ -36,6 +37,7 @@ func upstreamOf(row db.Upstream) Upstream {
 		ID: row.ID, URL: row.URL, Kind: Kind(deref(row.Kind)), Cursor: deref(row.Cursor),
 		LastEventAt: instant(row.LastEventAt), CrawlCursor: deref(row.CrawlCursor), CrawlWanted: instant(row.CrawlWantedAt),
 		CrawlStarted: instant(row.CrawlStartedAt), CrawlFinished: instant(row.CrawlFinishedAt),
+		CrawlAgain: row.CrawlAgain == 1,
 	}
 }
 
@@ -96,7 +98,7 @@ func (tx *Tx) WantCrawl(id int64) error {
 // StartCrawl begins a walk at its first page.
 func (tx *Tx) StartCrawl(id int64) error {
 	now := tx.micros()
-	return tx.q.StartCrawl(tx.ctx, db.StartCrawlParams{ID: id, Now: now})
+	return tx.q.StartCrawl(tx.ctx, db.StartCrawlParams{ID: id, Now: &now})
 }
 
 // SetCrawlCursor notes how far a walk has come.
