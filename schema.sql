@@ -43,7 +43,10 @@ CREATE TABLE repo (
   seen_rev  INTEGER, -- highest rev of a commit with a valid signature that could not be applied: an older
                      -- answer of the host is stale
   error     TEXT,    -- the last failure of a resync, NULL after a success
-  error_at  INTEGER
+  error_at  INTEGER,
+  found_at  INTEGER, -- the host whose listing alone tells of this DID; NULL once its document was seen, or it
+                     -- was found otherwise
+  harmless_rev INTEGER -- a listed rev that the PDS itself does not have: listings that repeat it are no reason to look
 ) STRICT;
 CREATE UNIQUE INDEX repo_by_seq ON repo (seq) WHERE seq > 0;
 
@@ -77,9 +80,10 @@ CREATE TABLE identity (
   stale       INTEGER NOT NULL DEFAULT 0 CHECK (stale IN (0, 1)), -- 1 = something may have changed: look again
   checked_at  INTEGER           -- when the PDS was last asked for the account's status because events disagreed
 ) STRICT;
+CREATE INDEX identity_by_host ON identity (host_id);
 
 CREATE TABLE host (
-  -- One row for each PDS that a DID document has named.
+  -- One row for each PDS that a DID document has named, a relay has listed, or that has asked to be crawled.
   id             INTEGER PRIMARY KEY,
   hostname       TEXT    NOT NULL UNIQUE, -- lower case, without scheme; a port only in development
   insecure       INTEGER NOT NULL DEFAULT 0 CHECK (insecure IN (0, 1)), -- 1 = http (development)
@@ -95,10 +99,22 @@ CREATE TABLE host (
   describe_trust INTEGER,                 -- 0 = its describeRepo was caught with a wrong list; NULL = not caught
   crawl_cursor   TEXT,                    -- where the walk of its listRepos stands
   crawled_at     INTEGER,                 -- when that walk last ended
-  watched_until  INTEGER NOT NULL DEFAULT 0
+  watched_until  INTEGER NOT NULL DEFAULT 0,
                  -- until then every signature of its accounts is checked, also under --verify changes:
                  -- one of them was wrong, or a head was contradicted
+  listed_status  TEXT,    -- what a relay's listHosts says of it: active, idle, offline, throttled, banned
+  crawl_due_at   INTEGER, -- when the walk of its listRepos begins or goes on (--crawl deep); NULL = never
+  crawl_again    INTEGER NOT NULL DEFAULT 0 CHECK (crawl_again IN (0, 1)), -- 1 = asked for since the walk began
+  crawl_failures INTEGER NOT NULL DEFAULT 0, -- of the walk, in a row
+  crawl_paused   INTEGER NOT NULL DEFAULT 0 CHECK (crawl_paused IN (0, 1)),
+                 -- 1 = the walk waits at its cursor until candidates are resolved
+  candidates     INTEGER NOT NULL DEFAULT 0, -- repos whose found_at is this host; kept by triggers
+  proven         INTEGER NOT NULL DEFAULT 0, -- candidates whose document named this host
+  misled         INTEGER NOT NULL DEFAULT 0, -- candidates whose document named another, or that do not exist
+  room           INTEGER AS (100 + 4 * proven - misled - candidates) VIRTUAL
+                 -- how many candidates more it may have: a host that lists what is not its own gets none
 ) STRICT;
+CREATE INDEX host_crawl_due ON host (crawl_due_at) WHERE crawl_due_at IS NOT NULL;
 CREATE INDEX host_watched ON host (watched_until) WHERE watched_until > 0;
 
 CREATE TABLE collection (
@@ -237,6 +253,34 @@ WHEN old.state <> new.state OR old.active <> new.active BEGIN
   ON CONFLICT (state) DO UPDATE SET repos = repos + 1, active = active + excluded.active;
 END;
 
+CREATE TRIGGER repo_removed AFTER DELETE ON repo BEGIN
+  UPDATE repo_tally SET repos = repos - 1, active = active - old.active WHERE state = old.state;
+  UPDATE host SET candidates = candidates - 1, misled = misled + 1 WHERE id = old.found_at;
+END;
+
+-- Candidates of a host: what it lists and nobody has confirmed.
+
+CREATE TRIGGER candidate_found AFTER INSERT ON repo WHEN new.found_at IS NOT NULL BEGIN
+  UPDATE host SET candidates = candidates + 1 WHERE id = new.found_at;
+END;
+
+CREATE TRIGGER candidate_closed AFTER UPDATE OF found_at ON repo
+WHEN old.found_at IS NOT NULL AND new.found_at IS NULL BEGIN
+  UPDATE host SET candidates = candidates - 1 WHERE id = old.found_at;
+END;
+
+CREATE TRIGGER candidate_resolved AFTER INSERT ON identity BEGIN
+  UPDATE host SET proven = proven + (id = new.host_id), misled = misled + (id <> new.host_id)
+  WHERE id = (SELECT r.found_at FROM repo r WHERE r.id = new.repo_id);
+  UPDATE repo SET found_at = NULL WHERE id = new.repo_id AND found_at IS NOT NULL;
+END;
+
+CREATE TRIGGER candidates_fewer AFTER UPDATE OF candidates ON host
+WHEN new.crawl_paused = 1 AND new.candidates < old.candidates AND new.room > 0 AND new.room >= new.candidates BEGIN
+  -- The walk that waits for it goes on.
+  UPDATE host SET crawl_paused = 0, crawl_due_at = 0 WHERE id = new.id AND crawl_due_at IS NOT NULL;
+END;
+
 CREATE TABLE collection_tally (
   -- One row: the sums over collection.
   one         INTEGER PRIMARY KEY CHECK (one = 1),
@@ -357,4 +401,13 @@ CREATE VIEW host_health AS
   SELECT hostname, status, failures, answers,
          datetime(nullif(cooldown_until, 0) / 1000000, 'unixepoch') AS cooldown,
          error, datetime(error_at / 1000000, 'unixepoch') AS error_time
+  FROM host;
+
+CREATE VIEW host_crawls AS
+  -- Which hosts are walked, and how far (--crawl deep)?
+  SELECT hostname, listed_status,
+         CASE WHEN crawl_due_at IS NULL THEN 'never' WHEN crawl_paused = 1 THEN 'waits for candidates'
+              WHEN crawl_cursor IS NOT NULL THEN 'under way' ELSE 'between walks' END AS walk,
+         datetime(nullif(crawl_due_at, 0) / 1000000, 'unixepoch') AS due, crawl_cursor AS cursor, crawl_failures AS failures,
+         datetime(crawled_at / 1000000, 'unixepoch') AS crawled, candidates, proven, misled, room
   FROM host;

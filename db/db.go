@@ -24,6 +24,9 @@ func New(db DBTX) *Queries {
 func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	q := Queries{db: db}
 	var err error
+	if q.addCandidateStmt, err = db.PrepareContext(ctx, addCandidate); err != nil {
+		return nil, fmt.Errorf("error preparing query AddCandidate: %w", err)
+	}
 	if q.addChangeStmt, err = db.PrepareContext(ctx, addChange); err != nil {
 		return nil, fmt.Errorf("error preparing query AddChange: %w", err)
 	}
@@ -75,6 +78,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.checkBufferStmt, err = db.PrepareContext(ctx, checkBuffer); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckBuffer: %w", err)
 	}
+	if q.checkCandidatesStmt, err = db.PrepareContext(ctx, checkCandidates); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckCandidates: %w", err)
+	}
 	if q.checkChangesStmt, err = db.PrepareContext(ctx, checkChanges); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckChanges: %w", err)
 	}
@@ -93,8 +99,14 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.checkFlagsStmt, err = db.PrepareContext(ctx, checkFlags); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckFlags: %w", err)
 	}
+	if q.checkFoundStmt, err = db.PrepareContext(ctx, checkFound); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckFound: %w", err)
+	}
 	if q.checkHeadsStmt, err = db.PrepareContext(ctx, checkHeads); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckHeads: %w", err)
+	}
+	if q.checkHostWalksStmt, err = db.PrepareContext(ctx, checkHostWalks); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckHostWalks: %w", err)
 	}
 	if q.checkHostsStmt, err = db.PrepareContext(ctx, checkHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckHosts: %w", err)
@@ -207,11 +219,17 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.collectionsOfRepoStmt, err = db.PrepareContext(ctx, collectionsOfRepo); err != nil {
 		return nil, fmt.Errorf("error preparing query CollectionsOfRepo: %w", err)
 	}
+	if q.confirmCandidateStmt, err = db.PrepareContext(ctx, confirmCandidate); err != nil {
+		return nil, fmt.Errorf("error preparing query ConfirmCandidate: %w", err)
+	}
 	if q.coolHostStmt, err = db.PrepareContext(ctx, coolHost); err != nil {
 		return nil, fmt.Errorf("error preparing query CoolHost: %w", err)
 	}
 	if q.countAttemptStmt, err = db.PrepareContext(ctx, countAttempt); err != nil {
 		return nil, fmt.Errorf("error preparing query CountAttempt: %w", err)
+	}
+	if q.countMisledStmt, err = db.PrepareContext(ctx, countMisled); err != nil {
+		return nil, fmt.Errorf("error preparing query CountMisled: %w", err)
 	}
 	if q.createMetaStmt, err = db.PrepareContext(ctx, createMeta); err != nil {
 		return nil, fmt.Errorf("error preparing query CreateMeta: %w", err)
@@ -222,8 +240,14 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.deathsOfStmt, err = db.PrepareContext(ctx, deathsOf); err != nil {
 		return nil, fmt.Errorf("error preparing query DeathsOf: %w", err)
 	}
+	if q.deferHostWalkStmt, err = db.PrepareContext(ctx, deferHostWalk); err != nil {
+		return nil, fmt.Errorf("error preparing query DeferHostWalk: %w", err)
+	}
 	if q.deferRowStmt, err = db.PrepareContext(ctx, deferRow); err != nil {
 		return nil, fmt.Errorf("error preparing query DeferRow: %w", err)
+	}
+	if q.deleteBareRepoStmt, err = db.PrepareContext(ctx, deleteBareRepo); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteBareRepo: %w", err)
 	}
 	if q.deleteHeadStmt, err = db.PrepareContext(ctx, deleteHead); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteHead: %w", err)
@@ -234,11 +258,17 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.deleteRepoStatusStmt, err = db.PrepareContext(ctx, deleteRepoStatus); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteRepoStatus: %w", err)
 	}
+	if q.deleteRepoStatusesStmt, err = db.PrepareContext(ctx, deleteRepoStatuses); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteRepoStatuses: %w", err)
+	}
 	if q.distrustDescribeStmt, err = db.PrepareContext(ctx, distrustDescribe); err != nil {
 		return nil, fmt.Errorf("error preparing query DistrustDescribe: %w", err)
 	}
 	if q.dropWishStmt, err = db.PrepareContext(ctx, dropWish); err != nil {
 		return nil, fmt.Errorf("error preparing query DropWish: %w", err)
+	}
+	if q.dueHostsStmt, err = db.PrepareContext(ctx, dueHosts); err != nil {
+		return nil, fmt.Errorf("error preparing query DueHosts: %w", err)
 	}
 	if q.enqueueStmt, err = db.PrepareContext(ctx, enqueue); err != nil {
 		return nil, fmt.Errorf("error preparing query Enqueue: %w", err)
@@ -249,8 +279,23 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.finishCrawlStmt, err = db.PrepareContext(ctx, finishCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query FinishCrawl: %w", err)
 	}
+	if q.finishHostWalkStmt, err = db.PrepareContext(ctx, finishHostWalk); err != nil {
+		return nil, fmt.Errorf("error preparing query FinishHostWalk: %w", err)
+	}
 	if q.forgetRepoStmt, err = db.PrepareContext(ctx, forgetRepo); err != nil {
 		return nil, fmt.Errorf("error preparing query ForgetRepo: %w", err)
+	}
+	if q.giveUpHostWalkStmt, err = db.PrepareContext(ctx, giveUpHostWalk); err != nil {
+		return nil, fmt.Errorf("error preparing query GiveUpHostWalk: %w", err)
+	}
+	if q.harmlessRevStmt, err = db.PrepareContext(ctx, harmlessRev); err != nil {
+		return nil, fmt.Errorf("error preparing query HarmlessRev: %w", err)
+	}
+	if q.heldReposStmt, err = db.PrepareContext(ctx, heldRepos); err != nil {
+		return nil, fmt.Errorf("error preparing query HeldRepos: %w", err)
+	}
+	if q.heldReposOfHostStmt, err = db.PrepareContext(ctx, heldReposOfHost); err != nil {
+		return nil, fmt.Errorf("error preparing query HeldReposOfHost: %w", err)
 	}
 	if q.hiddenStmt, err = db.PrepareContext(ctx, hidden); err != nil {
 		return nil, fmt.Errorf("error preparing query Hidden: %w", err)
@@ -264,14 +309,26 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.hostFailedStmt, err = db.PrepareContext(ctx, hostFailed); err != nil {
 		return nil, fmt.Errorf("error preparing query HostFailed: %w", err)
 	}
+	if q.hostRoomStmt, err = db.PrepareContext(ctx, hostRoom); err != nil {
+		return nil, fmt.Errorf("error preparing query HostRoom: %w", err)
+	}
+	if q.hostWalkStmt, err = db.PrepareContext(ctx, hostWalk); err != nil {
+		return nil, fmt.Errorf("error preparing query HostWalk: %w", err)
+	}
 	if q.laneRowsStmt, err = db.PrepareContext(ctx, laneRows); err != nil {
 		return nil, fmt.Errorf("error preparing query LaneRows: %w", err)
 	}
 	if q.largestCollectionsStmt, err = db.PrepareContext(ctx, largestCollections); err != nil {
 		return nil, fmt.Errorf("error preparing query LargestCollections: %w", err)
 	}
+	if q.lastRepoStmt, err = db.PrepareContext(ctx, lastRepo); err != nil {
+		return nil, fmt.Errorf("error preparing query LastRepo: %w", err)
+	}
 	if q.lastSeqClockStmt, err = db.PrepareContext(ctx, lastSeqClock); err != nil {
 		return nil, fmt.Errorf("error preparing query LastSeqClock: %w", err)
+	}
+	if q.listHostStmt, err = db.PrepareContext(ctx, listHost); err != nil {
+		return nil, fmt.Errorf("error preparing query ListHost: %w", err)
 	}
 	if q.membershipIDsStmt, err = db.PrepareContext(ctx, membershipIDs); err != nil {
 		return nil, fmt.Errorf("error preparing query MembershipIDs: %w", err)
@@ -281,6 +338,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.metaStmt, err = db.PrepareContext(ctx, meta); err != nil {
 		return nil, fmt.Errorf("error preparing query Meta: %w", err)
+	}
+	if q.nextDueHostStmt, err = db.PrepareContext(ctx, nextDueHost); err != nil {
+		return nil, fmt.Errorf("error preparing query NextDueHost: %w", err)
 	}
 	if q.nextLaneHeadStmt, err = db.PrepareContext(ctx, nextLaneHead); err != nil {
 		return nil, fmt.Errorf("error preparing query NextLaneHead: %w", err)
@@ -296,6 +356,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.pageOfReposStmt, err = db.PrepareContext(ctx, pageOfRepos); err != nil {
 		return nil, fmt.Errorf("error preparing query PageOfRepos: %w", err)
+	}
+	if q.pauseHostWalkStmt, err = db.PrepareContext(ctx, pauseHostWalk); err != nil {
+		return nil, fmt.Errorf("error preparing query PauseHostWalk: %w", err)
 	}
 	if q.pruneChangesStmt, err = db.PrepareContext(ctx, pruneChanges); err != nil {
 		return nil, fmt.Errorf("error preparing query PruneChanges: %w", err)
@@ -341,6 +404,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.setCrawlCursorStmt, err = db.PrepareContext(ctx, setCrawlCursor); err != nil {
 		return nil, fmt.Errorf("error preparing query SetCrawlCursor: %w", err)
+	}
+	if q.setHarmlessRevStmt, err = db.PrepareContext(ctx, setHarmlessRev); err != nil {
+		return nil, fmt.Errorf("error preparing query SetHarmlessRev: %w", err)
+	}
+	if q.setHostCursorStmt, err = db.PrepareContext(ctx, setHostCursor); err != nil {
+		return nil, fmt.Errorf("error preparing query SetHostCursor: %w", err)
 	}
 	if q.setHostRateStmt, err = db.PrepareContext(ctx, setHostRate); err != nil {
 		return nil, fmt.Errorf("error preparing query SetHostRate: %w", err)
@@ -405,6 +474,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.startCrawlStmt, err = db.PrepareContext(ctx, startCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query StartCrawl: %w", err)
 	}
+	if q.startHostWalkStmt, err = db.PrepareContext(ctx, startHostWalk); err != nil {
+		return nil, fmt.Errorf("error preparing query StartHostWalk: %w", err)
+	}
+	if q.tameHostWalksStmt, err = db.PrepareContext(ctx, tameHostWalks); err != nil {
+		return nil, fmt.Errorf("error preparing query TameHostWalks: %w", err)
+	}
 	if q.tickSeqClockStmt, err = db.PrepareContext(ctx, tickSeqClock); err != nil {
 		return nil, fmt.Errorf("error preparing query TickSeqClock: %w", err)
 	}
@@ -426,8 +501,14 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.voidProofStmt, err = db.PrepareContext(ctx, voidProof); err != nil {
 		return nil, fmt.Errorf("error preparing query VoidProof: %w", err)
 	}
+	if q.walkedHostsStmt, err = db.PrepareContext(ctx, walkedHosts); err != nil {
+		return nil, fmt.Errorf("error preparing query WalkedHosts: %w", err)
+	}
 	if q.wantCrawlStmt, err = db.PrepareContext(ctx, wantCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query WantCrawl: %w", err)
+	}
+	if q.wantHostWalkStmt, err = db.PrepareContext(ctx, wantHostWalk); err != nil {
+		return nil, fmt.Errorf("error preparing query WantHostWalk: %w", err)
 	}
 	if q.watchHostStmt, err = db.PrepareContext(ctx, watchHost); err != nil {
 		return nil, fmt.Errorf("error preparing query WatchHost: %w", err)
@@ -440,6 +521,11 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 
 func (q *Queries) Close() error {
 	var err error
+	if q.addCandidateStmt != nil {
+		if cerr := q.addCandidateStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing addCandidateStmt: %w", cerr)
+		}
+	}
 	if q.addChangeStmt != nil {
 		if cerr := q.addChangeStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing addChangeStmt: %w", cerr)
@@ -525,6 +611,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing checkBufferStmt: %w", cerr)
 		}
 	}
+	if q.checkCandidatesStmt != nil {
+		if cerr := q.checkCandidatesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkCandidatesStmt: %w", cerr)
+		}
+	}
 	if q.checkChangesStmt != nil {
 		if cerr := q.checkChangesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkChangesStmt: %w", cerr)
@@ -555,9 +646,19 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing checkFlagsStmt: %w", cerr)
 		}
 	}
+	if q.checkFoundStmt != nil {
+		if cerr := q.checkFoundStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkFoundStmt: %w", cerr)
+		}
+	}
 	if q.checkHeadsStmt != nil {
 		if cerr := q.checkHeadsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkHeadsStmt: %w", cerr)
+		}
+	}
+	if q.checkHostWalksStmt != nil {
+		if cerr := q.checkHostWalksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkHostWalksStmt: %w", cerr)
 		}
 	}
 	if q.checkHostsStmt != nil {
@@ -745,6 +846,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing collectionsOfRepoStmt: %w", cerr)
 		}
 	}
+	if q.confirmCandidateStmt != nil {
+		if cerr := q.confirmCandidateStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing confirmCandidateStmt: %w", cerr)
+		}
+	}
 	if q.coolHostStmt != nil {
 		if cerr := q.coolHostStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing coolHostStmt: %w", cerr)
@@ -753,6 +859,11 @@ func (q *Queries) Close() error {
 	if q.countAttemptStmt != nil {
 		if cerr := q.countAttemptStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing countAttemptStmt: %w", cerr)
+		}
+	}
+	if q.countMisledStmt != nil {
+		if cerr := q.countMisledStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countMisledStmt: %w", cerr)
 		}
 	}
 	if q.createMetaStmt != nil {
@@ -770,9 +881,19 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing deathsOfStmt: %w", cerr)
 		}
 	}
+	if q.deferHostWalkStmt != nil {
+		if cerr := q.deferHostWalkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deferHostWalkStmt: %w", cerr)
+		}
+	}
 	if q.deferRowStmt != nil {
 		if cerr := q.deferRowStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing deferRowStmt: %w", cerr)
+		}
+	}
+	if q.deleteBareRepoStmt != nil {
+		if cerr := q.deleteBareRepoStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteBareRepoStmt: %w", cerr)
 		}
 	}
 	if q.deleteHeadStmt != nil {
@@ -790,6 +911,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing deleteRepoStatusStmt: %w", cerr)
 		}
 	}
+	if q.deleteRepoStatusesStmt != nil {
+		if cerr := q.deleteRepoStatusesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteRepoStatusesStmt: %w", cerr)
+		}
+	}
 	if q.distrustDescribeStmt != nil {
 		if cerr := q.distrustDescribeStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing distrustDescribeStmt: %w", cerr)
@@ -798,6 +924,11 @@ func (q *Queries) Close() error {
 	if q.dropWishStmt != nil {
 		if cerr := q.dropWishStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing dropWishStmt: %w", cerr)
+		}
+	}
+	if q.dueHostsStmt != nil {
+		if cerr := q.dueHostsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing dueHostsStmt: %w", cerr)
 		}
 	}
 	if q.enqueueStmt != nil {
@@ -815,9 +946,34 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing finishCrawlStmt: %w", cerr)
 		}
 	}
+	if q.finishHostWalkStmt != nil {
+		if cerr := q.finishHostWalkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing finishHostWalkStmt: %w", cerr)
+		}
+	}
 	if q.forgetRepoStmt != nil {
 		if cerr := q.forgetRepoStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing forgetRepoStmt: %w", cerr)
+		}
+	}
+	if q.giveUpHostWalkStmt != nil {
+		if cerr := q.giveUpHostWalkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing giveUpHostWalkStmt: %w", cerr)
+		}
+	}
+	if q.harmlessRevStmt != nil {
+		if cerr := q.harmlessRevStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing harmlessRevStmt: %w", cerr)
+		}
+	}
+	if q.heldReposStmt != nil {
+		if cerr := q.heldReposStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing heldReposStmt: %w", cerr)
+		}
+	}
+	if q.heldReposOfHostStmt != nil {
+		if cerr := q.heldReposOfHostStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing heldReposOfHostStmt: %w", cerr)
 		}
 	}
 	if q.hiddenStmt != nil {
@@ -840,6 +996,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing hostFailedStmt: %w", cerr)
 		}
 	}
+	if q.hostRoomStmt != nil {
+		if cerr := q.hostRoomStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing hostRoomStmt: %w", cerr)
+		}
+	}
+	if q.hostWalkStmt != nil {
+		if cerr := q.hostWalkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing hostWalkStmt: %w", cerr)
+		}
+	}
 	if q.laneRowsStmt != nil {
 		if cerr := q.laneRowsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing laneRowsStmt: %w", cerr)
@@ -850,9 +1016,19 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing largestCollectionsStmt: %w", cerr)
 		}
 	}
+	if q.lastRepoStmt != nil {
+		if cerr := q.lastRepoStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lastRepoStmt: %w", cerr)
+		}
+	}
 	if q.lastSeqClockStmt != nil {
 		if cerr := q.lastSeqClockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing lastSeqClockStmt: %w", cerr)
+		}
+	}
+	if q.listHostStmt != nil {
+		if cerr := q.listHostStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listHostStmt: %w", cerr)
 		}
 	}
 	if q.membershipIDsStmt != nil {
@@ -868,6 +1044,11 @@ func (q *Queries) Close() error {
 	if q.metaStmt != nil {
 		if cerr := q.metaStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing metaStmt: %w", cerr)
+		}
+	}
+	if q.nextDueHostStmt != nil {
+		if cerr := q.nextDueHostStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing nextDueHostStmt: %w", cerr)
 		}
 	}
 	if q.nextLaneHeadStmt != nil {
@@ -893,6 +1074,11 @@ func (q *Queries) Close() error {
 	if q.pageOfReposStmt != nil {
 		if cerr := q.pageOfReposStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing pageOfReposStmt: %w", cerr)
+		}
+	}
+	if q.pauseHostWalkStmt != nil {
+		if cerr := q.pauseHostWalkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing pauseHostWalkStmt: %w", cerr)
 		}
 	}
 	if q.pruneChangesStmt != nil {
@@ -968,6 +1154,16 @@ func (q *Queries) Close() error {
 	if q.setCrawlCursorStmt != nil {
 		if cerr := q.setCrawlCursorStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setCrawlCursorStmt: %w", cerr)
+		}
+	}
+	if q.setHarmlessRevStmt != nil {
+		if cerr := q.setHarmlessRevStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setHarmlessRevStmt: %w", cerr)
+		}
+	}
+	if q.setHostCursorStmt != nil {
+		if cerr := q.setHostCursorStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setHostCursorStmt: %w", cerr)
 		}
 	}
 	if q.setHostRateStmt != nil {
@@ -1075,6 +1271,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing startCrawlStmt: %w", cerr)
 		}
 	}
+	if q.startHostWalkStmt != nil {
+		if cerr := q.startHostWalkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing startHostWalkStmt: %w", cerr)
+		}
+	}
+	if q.tameHostWalksStmt != nil {
+		if cerr := q.tameHostWalksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing tameHostWalksStmt: %w", cerr)
+		}
+	}
 	if q.tickSeqClockStmt != nil {
 		if cerr := q.tickSeqClockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing tickSeqClockStmt: %w", cerr)
@@ -1110,9 +1316,19 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing voidProofStmt: %w", cerr)
 		}
 	}
+	if q.walkedHostsStmt != nil {
+		if cerr := q.walkedHostsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing walkedHostsStmt: %w", cerr)
+		}
+	}
 	if q.wantCrawlStmt != nil {
 		if cerr := q.wantCrawlStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing wantCrawlStmt: %w", cerr)
+		}
+	}
+	if q.wantHostWalkStmt != nil {
+		if cerr := q.wantHostWalkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing wantHostWalkStmt: %w", cerr)
 		}
 	}
 	if q.watchHostStmt != nil {
@@ -1164,6 +1380,7 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 type Queries struct {
 	db                        DBTX
 	tx                        *sql.Tx
+	addCandidateStmt          *sql.Stmt
 	addChangeStmt             *sql.Stmt
 	addCollectionStmt         *sql.Stmt
 	addHostStmt               *sql.Stmt
@@ -1181,13 +1398,16 @@ type Queries struct {
 	bufferedCommitsStmt       *sql.Stmt
 	checkAccountsStmt         *sql.Stmt
 	checkBufferStmt           *sql.Stmt
+	checkCandidatesStmt       *sql.Stmt
 	checkChangesStmt          *sql.Stmt
 	checkClaimsStmt           *sql.Stmt
 	checkCollectionTallyStmt  *sql.Stmt
 	checkDIDsStmt             *sql.Stmt
 	checkDigestsStmt          *sql.Stmt
 	checkFlagsStmt            *sql.Stmt
+	checkFoundStmt            *sql.Stmt
 	checkHeadsStmt            *sql.Stmt
+	checkHostWalksStmt        *sql.Stmt
 	checkHostsStmt            *sql.Stmt
 	checkIdentitiesStmt       *sql.Stmt
 	checkKeysStmt             *sql.Stmt
@@ -1225,36 +1445,53 @@ type Queries struct {
 	collectionsAfterStmt      *sql.Stmt
 	collectionsNamedStmt      *sql.Stmt
 	collectionsOfRepoStmt     *sql.Stmt
+	confirmCandidateStmt      *sql.Stmt
 	coolHostStmt              *sql.Stmt
 	countAttemptStmt          *sql.Stmt
+	countMisledStmt           *sql.Stmt
 	createMetaStmt            *sql.Stmt
 	deathStmt                 *sql.Stmt
 	deathsOfStmt              *sql.Stmt
+	deferHostWalkStmt         *sql.Stmt
 	deferRowStmt              *sql.Stmt
+	deleteBareRepoStmt        *sql.Stmt
 	deleteHeadStmt            *sql.Stmt
 	deleteQueueRowStmt        *sql.Stmt
 	deleteRepoStatusStmt      *sql.Stmt
+	deleteRepoStatusesStmt    *sql.Stmt
 	distrustDescribeStmt      *sql.Stmt
 	dropWishStmt              *sql.Stmt
+	dueHostsStmt              *sql.Stmt
 	enqueueStmt               *sql.Stmt
 	failingHostsStmt          *sql.Stmt
 	finishCrawlStmt           *sql.Stmt
+	finishHostWalkStmt        *sql.Stmt
 	forgetRepoStmt            *sql.Stmt
+	giveUpHostWalkStmt        *sql.Stmt
+	harmlessRevStmt           *sql.Stmt
+	heldReposStmt             *sql.Stmt
+	heldReposOfHostStmt       *sql.Stmt
 	hiddenStmt                *sql.Stmt
 	hideStmt                  *sql.Stmt
 	hostAnsweredStmt          *sql.Stmt
 	hostFailedStmt            *sql.Stmt
+	hostRoomStmt              *sql.Stmt
+	hostWalkStmt              *sql.Stmt
 	laneRowsStmt              *sql.Stmt
 	largestCollectionsStmt    *sql.Stmt
+	lastRepoStmt              *sql.Stmt
 	lastSeqClockStmt          *sql.Stmt
+	listHostStmt              *sql.Stmt
 	membershipIDsStmt         *sql.Stmt
 	membershipTallyStmt       *sql.Stmt
 	metaStmt                  *sql.Stmt
+	nextDueHostStmt           *sql.Stmt
 	nextLaneHeadStmt          *sql.Stmt
 	openedByStmt              *sql.Stmt
 	pageOfCollectionStmt      *sql.Stmt
 	pageOfCollectionsStmt     *sql.Stmt
 	pageOfReposStmt           *sql.Stmt
+	pauseHostWalkStmt         *sql.Stmt
 	pruneChangesStmt          *sql.Stmt
 	putHeadStmt               *sql.Stmt
 	putIdentityStmt           *sql.Stmt
@@ -1270,6 +1507,8 @@ type Queries struct {
 	retryRowStmt              *sql.Stmt
 	setAskedStmt              *sql.Stmt
 	setCrawlCursorStmt        *sql.Stmt
+	setHarmlessRevStmt        *sql.Stmt
+	setHostCursorStmt         *sql.Stmt
 	setHostRateStmt           *sql.Stmt
 	setIdentityStaleStmt      *sql.Stmt
 	setLooksStmt              *sql.Stmt
@@ -1291,6 +1530,8 @@ type Queries struct {
 	staleAnswerStmt           *sql.Stmt
 	startAnewStmt             *sql.Stmt
 	startCrawlStmt            *sql.Stmt
+	startHostWalkStmt         *sql.Stmt
+	tameHostWalksStmt         *sql.Stmt
 	tickSeqClockStmt          *sql.Stmt
 	touchedHeadsStmt          *sql.Stmt
 	touchedHostsStmt          *sql.Stmt
@@ -1298,7 +1539,9 @@ type Queries struct {
 	upstreamsStmt             *sql.Stmt
 	visibleRowsStmt           *sql.Stmt
 	voidProofStmt             *sql.Stmt
+	walkedHostsStmt           *sql.Stmt
 	wantCrawlStmt             *sql.Stmt
+	wantHostWalkStmt          *sql.Stmt
 	watchHostStmt             *sql.Stmt
 	watchedHostsStmt          *sql.Stmt
 }
@@ -1307,6 +1550,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
 		db:                        tx,
 		tx:                        tx,
+		addCandidateStmt:          q.addCandidateStmt,
 		addChangeStmt:             q.addChangeStmt,
 		addCollectionStmt:         q.addCollectionStmt,
 		addHostStmt:               q.addHostStmt,
@@ -1324,13 +1568,16 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		bufferedCommitsStmt:       q.bufferedCommitsStmt,
 		checkAccountsStmt:         q.checkAccountsStmt,
 		checkBufferStmt:           q.checkBufferStmt,
+		checkCandidatesStmt:       q.checkCandidatesStmt,
 		checkChangesStmt:          q.checkChangesStmt,
 		checkClaimsStmt:           q.checkClaimsStmt,
 		checkCollectionTallyStmt:  q.checkCollectionTallyStmt,
 		checkDIDsStmt:             q.checkDIDsStmt,
 		checkDigestsStmt:          q.checkDigestsStmt,
 		checkFlagsStmt:            q.checkFlagsStmt,
+		checkFoundStmt:            q.checkFoundStmt,
 		checkHeadsStmt:            q.checkHeadsStmt,
+		checkHostWalksStmt:        q.checkHostWalksStmt,
 		checkHostsStmt:            q.checkHostsStmt,
 		checkIdentitiesStmt:       q.checkIdentitiesStmt,
 		checkKeysStmt:             q.checkKeysStmt,
@@ -1368,36 +1615,53 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		collectionsAfterStmt:      q.collectionsAfterStmt,
 		collectionsNamedStmt:      q.collectionsNamedStmt,
 		collectionsOfRepoStmt:     q.collectionsOfRepoStmt,
+		confirmCandidateStmt:      q.confirmCandidateStmt,
 		coolHostStmt:              q.coolHostStmt,
 		countAttemptStmt:          q.countAttemptStmt,
+		countMisledStmt:           q.countMisledStmt,
 		createMetaStmt:            q.createMetaStmt,
 		deathStmt:                 q.deathStmt,
 		deathsOfStmt:              q.deathsOfStmt,
+		deferHostWalkStmt:         q.deferHostWalkStmt,
 		deferRowStmt:              q.deferRowStmt,
+		deleteBareRepoStmt:        q.deleteBareRepoStmt,
 		deleteHeadStmt:            q.deleteHeadStmt,
 		deleteQueueRowStmt:        q.deleteQueueRowStmt,
 		deleteRepoStatusStmt:      q.deleteRepoStatusStmt,
+		deleteRepoStatusesStmt:    q.deleteRepoStatusesStmt,
 		distrustDescribeStmt:      q.distrustDescribeStmt,
 		dropWishStmt:              q.dropWishStmt,
+		dueHostsStmt:              q.dueHostsStmt,
 		enqueueStmt:               q.enqueueStmt,
 		failingHostsStmt:          q.failingHostsStmt,
 		finishCrawlStmt:           q.finishCrawlStmt,
+		finishHostWalkStmt:        q.finishHostWalkStmt,
 		forgetRepoStmt:            q.forgetRepoStmt,
+		giveUpHostWalkStmt:        q.giveUpHostWalkStmt,
+		harmlessRevStmt:           q.harmlessRevStmt,
+		heldReposStmt:             q.heldReposStmt,
+		heldReposOfHostStmt:       q.heldReposOfHostStmt,
 		hiddenStmt:                q.hiddenStmt,
 		hideStmt:                  q.hideStmt,
 		hostAnsweredStmt:          q.hostAnsweredStmt,
 		hostFailedStmt:            q.hostFailedStmt,
+		hostRoomStmt:              q.hostRoomStmt,
+		hostWalkStmt:              q.hostWalkStmt,
 		laneRowsStmt:              q.laneRowsStmt,
 		largestCollectionsStmt:    q.largestCollectionsStmt,
+		lastRepoStmt:              q.lastRepoStmt,
 		lastSeqClockStmt:          q.lastSeqClockStmt,
+		listHostStmt:              q.listHostStmt,
 		membershipIDsStmt:         q.membershipIDsStmt,
 		membershipTallyStmt:       q.membershipTallyStmt,
 		metaStmt:                  q.metaStmt,
+		nextDueHostStmt:           q.nextDueHostStmt,
 		nextLaneHeadStmt:          q.nextLaneHeadStmt,
 		openedByStmt:              q.openedByStmt,
 		pageOfCollectionStmt:      q.pageOfCollectionStmt,
 		pageOfCollectionsStmt:     q.pageOfCollectionsStmt,
 		pageOfReposStmt:           q.pageOfReposStmt,
+		pauseHostWalkStmt:         q.pauseHostWalkStmt,
 		pruneChangesStmt:          q.pruneChangesStmt,
 		putHeadStmt:               q.putHeadStmt,
 		putIdentityStmt:           q.putIdentityStmt,
@@ -1413,6 +1677,8 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		retryRowStmt:              q.retryRowStmt,
 		setAskedStmt:              q.setAskedStmt,
 		setCrawlCursorStmt:        q.setCrawlCursorStmt,
+		setHarmlessRevStmt:        q.setHarmlessRevStmt,
+		setHostCursorStmt:         q.setHostCursorStmt,
 		setHostRateStmt:           q.setHostRateStmt,
 		setIdentityStaleStmt:      q.setIdentityStaleStmt,
 		setLooksStmt:              q.setLooksStmt,
@@ -1434,6 +1700,8 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		staleAnswerStmt:           q.staleAnswerStmt,
 		startAnewStmt:             q.startAnewStmt,
 		startCrawlStmt:            q.startCrawlStmt,
+		startHostWalkStmt:         q.startHostWalkStmt,
+		tameHostWalksStmt:         q.tameHostWalksStmt,
 		tickSeqClockStmt:          q.tickSeqClockStmt,
 		touchedHeadsStmt:          q.touchedHeadsStmt,
 		touchedHostsStmt:          q.touchedHostsStmt,
@@ -1441,7 +1709,9 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		upstreamsStmt:             q.upstreamsStmt,
 		visibleRowsStmt:           q.visibleRowsStmt,
 		voidProofStmt:             q.voidProofStmt,
+		walkedHostsStmt:           q.walkedHostsStmt,
 		wantCrawlStmt:             q.wantCrawlStmt,
+		wantHostWalkStmt:          q.wantHostWalkStmt,
 		watchHostStmt:             q.watchHostStmt,
 		watchedHostsStmt:          q.watchedHostsStmt,
 	}

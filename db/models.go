@@ -38,6 +38,29 @@ type Host struct {
 	CrawlCursor   *string
 	CrawledAt     *int64
 	WatchedUntil  int64
+	ListedStatus  *string
+	CrawlDueAt    *int64
+	CrawlAgain    int64
+	CrawlFailures int64
+	CrawlPaused   int64
+	Candidates    int64
+	Proven        int64
+	Misled        int64
+	Room          *int64
+}
+
+type HostCrawls struct {
+	Hostname     string
+	ListedStatus *string
+	Walk         string
+	Due          interface{}
+	Cursor       *string
+	Failures     int64
+	Crawled      interface{}
+	Candidates   int64
+	Proven       int64
+	Misled       int64
+	Room         *int64
 }
 
 type HostHealth struct {
@@ -97,17 +120,19 @@ type Refusal struct {
 }
 
 type Repo struct {
-	ID       int64
-	DID      string
-	State    int64
-	Active   int64
-	Status   *string
-	Seq      int64
-	Proof    *int64
-	ProvenAt *int64
-	SeenRev  *int64
-	Error    *string
-	ErrorAt  *int64
+	ID          int64
+	DID         string
+	State       int64
+	Active      int64
+	Status      *string
+	Seq         int64
+	Proof       *int64
+	ProvenAt    *int64
+	SeenRev     *int64
+	Error       *string
+	ErrorAt     *int64
+	FoundAt     *int64
+	HarmlessRev *int64
 }
 
 type RepoCollections struct {

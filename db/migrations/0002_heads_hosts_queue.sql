@@ -66,3 +66,52 @@ WHEN old.stale <> new.stale OR old.host_id <> new.host_id BEGIN
 END;
 ALTER TABLE upstream ADD COLUMN crawl_again INTEGER NOT NULL DEFAULT 0 CHECK (crawl_again IN (0, 1));
 UPDATE upstream SET crawl_again = 1 WHERE crawl_wanted_at IS NOT NULL;
+
+ALTER TABLE repo ADD COLUMN found_at INTEGER;
+ALTER TABLE repo ADD COLUMN harmless_rev INTEGER;
+ALTER TABLE host ADD COLUMN listed_status TEXT;
+ALTER TABLE host ADD COLUMN crawl_due_at INTEGER;
+ALTER TABLE host ADD COLUMN crawl_again INTEGER NOT NULL DEFAULT 0 CHECK (crawl_again IN (0, 1));
+ALTER TABLE host ADD COLUMN crawl_failures INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE host ADD COLUMN crawl_paused INTEGER NOT NULL DEFAULT 0 CHECK (crawl_paused IN (0, 1));
+ALTER TABLE host ADD COLUMN candidates INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE host ADD COLUMN proven INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE host ADD COLUMN misled INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE host ADD COLUMN room INTEGER AS (100 + 4 * proven - misled - candidates) VIRTUAL;
+CREATE INDEX identity_by_host ON identity (host_id);
+CREATE INDEX host_crawl_due ON host (crawl_due_at) WHERE crawl_due_at IS NOT NULL;
+
+CREATE TRIGGER repo_removed AFTER DELETE ON repo BEGIN
+  UPDATE repo_tally SET repos = repos - 1, active = active - old.active WHERE state = old.state;
+  UPDATE host SET candidates = candidates - 1, misled = misled + 1 WHERE id = old.found_at;
+END;
+
+CREATE TRIGGER candidate_found AFTER INSERT ON repo WHEN new.found_at IS NOT NULL BEGIN
+  UPDATE host SET candidates = candidates + 1 WHERE id = new.found_at;
+END;
+
+CREATE TRIGGER candidate_closed AFTER UPDATE OF found_at ON repo
+WHEN old.found_at IS NOT NULL AND new.found_at IS NULL BEGIN
+  UPDATE host SET candidates = candidates - 1 WHERE id = old.found_at;
+END;
+
+CREATE TRIGGER candidate_resolved AFTER INSERT ON identity BEGIN
+  UPDATE host SET proven = proven + (id = new.host_id), misled = misled + (id <> new.host_id)
+  WHERE id = (SELECT r.found_at FROM repo r WHERE r.id = new.repo_id);
+  UPDATE repo SET found_at = NULL WHERE id = new.repo_id AND found_at IS NOT NULL;
+END;
+
+CREATE TRIGGER candidates_fewer AFTER UPDATE OF candidates ON host
+WHEN new.crawl_paused = 1 AND new.candidates < old.candidates AND new.room > 0 AND new.room >= new.candidates BEGIN
+  -- The walk that waits for it goes on.
+  UPDATE host SET crawl_paused = 0, crawl_due_at = 0 WHERE id = new.id AND crawl_due_at IS NOT NULL;
+END;
+
+CREATE VIEW host_crawls AS
+  -- Which hosts are walked, and how far (--crawl deep)?
+  SELECT hostname, listed_status,
+         CASE WHEN crawl_due_at IS NULL THEN 'never' WHEN crawl_paused = 1 THEN 'waits for candidates'
+              WHEN crawl_cursor IS NOT NULL THEN 'under way' ELSE 'between walks' END AS walk,
+         datetime(nullif(crawl_due_at, 0) / 1000000, 'unixepoch') AS due, crawl_cursor AS cursor, crawl_failures AS failures,
+         datetime(crawled_at / 1000000, 'unixepoch') AS crawled, candidates, proven, misled, room
+  FROM host;

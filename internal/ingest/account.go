@@ -14,7 +14,7 @@ func (c *court) identity(s *slot) (verdict, error) {
 		return rejected, err
 	}
 	if r == nil {
-		return c.firstSight(nil, s.frame.DID)
+		return c.firstSight(s, nil)
 	}
 	return checked, c.doubtIdentity(s, r, announcedRest)
 }
@@ -28,7 +28,7 @@ func (c *court) account(s *slot, a *event.Account) (verdict, error) {
 		return rejected, err
 	}
 	if r == nil || r.Identity == nil {
-		return c.firstSight(r, s.frame.DID)
+		return c.firstSight(s, r)
 	}
 	if s.up.isPDS() {
 		if r.Identity.Host != s.up.host {

@@ -29,7 +29,7 @@ func (c *court) signedEvent(s *slot) (verdict, error) {
 		return rejected, err
 	}
 	if r == nil || r.Identity == nil {
-		return c.firstSight(r, s.frame.DID)
+		return c.firstSight(s, r)
 	}
 	if c.repeats(s, r) {
 		return stale, nil // before all else: a replay may carry an earlier key's commits
@@ -62,9 +62,15 @@ func (c *court) signedEvent(s *slot) (verdict, error) {
 
 // firstSight queues a repo of which nothing is known, or whose look is put off
 // although it is alive.
-func (c *court) firstSight(r *store.Repo, did string) (verdict, error) {
+//
+// Anybody can invent DIDs, so an upstream may bring a limited number of unknown
+// ones; a walk of its listing finds the others.
+func (c *court) firstSight(s *slot, r *store.Repo) (verdict, error) {
 	if r == nil {
-		r, err := c.tx.AddRepo(did)
+		if !c.in.limits.allowSight(s.up.id, c.tx.Now()) {
+			return unseen, nil
+		}
+		r, err := c.tx.AddRepo(s.frame.DID)
 		if err != nil {
 			return rejected, err
 		}
@@ -73,6 +79,14 @@ func (c *court) firstSight(r *store.Repo, did string) (verdict, error) {
 	queued, later, err := c.tx.Queued(r)
 	if err != nil || (queued && !later) {
 		return waits, err
+	}
+	if r.Identity == nil { // the directory did not have it a moment ago
+		if !c.in.limits.allowStranger(s.up.id, c.tx.Now()) {
+			return waits, nil
+		}
+		if err := c.tx.ConfirmCandidate(r); err != nil {
+			return rejected, err
+		}
 	}
 	return waits, c.tx.Enqueue(r, store.FirstSight, c.tx.Now())
 }
@@ -189,7 +203,7 @@ func (c *court) wait(s *slot, r *store.Repo) (verdict, error) {
 	if s.kind == syncEvent {
 		return waits, c.tx.Enqueue(r, store.SyncEvent, c.tx.Now())
 	}
-	return c.firstSight(r, r.DID)
+	return c.firstSight(s, r)
 }
 
 // keep: the repo is being fetched. Proven commits wait in the buffer.

@@ -24,6 +24,7 @@ const (
 	hidden         verdict = "hidden"         // the account is inactive
 	checked        verdict = "checked"        // a look at identity or status is queued
 	noted          verdict = "noted"          // nothing to do
+	unseen         verdict = "unseen"         // an unknown DID over the limit: a walk of the listing finds it
 	rejected       verdict = "refused"        // see refusals_total
 )
 

@@ -15,20 +15,25 @@ const (
 	identityChecksBurst = 300
 	hostDesyncs         = 5 // commits that are real but unprovable
 	hostDesyncsBurst    = 200
-	limitedSources      = 1 << 14
+	// sights are the unknown DIDs of one upstream that become rows: fewer than the
+	// directory answers for per second, so that invented ones do not pile up.
+	sights         = 20
+	sightsBurst    = 20_000
+	limitedSources = 1 << 14
 )
 
 // limits hold a token bucket for each source. Only the judge uses them.
 type limits struct {
 	checks    buckets // by the host of the account
 	strangers buckets // looks at accounts whose host is not known, by upstream
+	sights    buckets // rows for unknown DIDs, by upstream
 	desyncs   buckets // by host
 }
 
 type buckets = *lru.Cache[int64, *rate.Limiter]
 
 func newLimits() *limits {
-	return &limits{checks: newBuckets(), strangers: newBuckets(), desyncs: newBuckets()}
+	return &limits{checks: newBuckets(), strangers: newBuckets(), sights: newBuckets(), desyncs: newBuckets()}
 }
 
 func newBuckets() buckets {
@@ -45,6 +50,10 @@ func (l *limits) allowCheck(host int64, now time.Time) bool {
 
 func (l *limits) allowStranger(upstream int64, now time.Time) bool {
 	return take(l.strangers, upstream, identityChecks, identityChecksBurst, now)
+}
+
+func (l *limits) allowSight(upstream int64, now time.Time) bool {
+	return take(l.sights, upstream, sights, sightsBurst, now)
 }
 
 func (l *limits) allowDesync(host int64, now time.Time) bool {

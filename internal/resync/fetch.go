@@ -212,5 +212,10 @@ func (rs *Resyncer) endEqual(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 	if err := tx.DropWish(t, r, known); err != nil {
 		return "", err
 	}
+	if !reached {
+		if err := tx.Harmless(r, known); err != nil {
+			return "", err
+		}
+	}
 	return synchronized, rs.done(tx, t, r)
 }

@@ -87,8 +87,13 @@ func (rs *Resyncer) unresolved(tx *store.Tx, t *store.Task, r *store.Repo, cause
 		if err := rs.refused(tx, r, e); err != nil {
 			return "", err
 		}
-		if errors.Is(cause, identity.ErrNoDocument) && r.Identity != nil {
+		if errors.Is(cause, identity.ErrNoDocument) {
 			return identityFailed, rs.vanished(tx, t, r)
+		}
+		if e.Reason != refusal.Internal && r.Identity == nil {
+			if err := tx.RejectCandidate(r); err != nil {
+				return "", err
+			}
 		}
 		return identityFailed, rs.again(tx, t, r, cause, backoff(brokenFirst, brokenMost, t.Attempts))
 	}
@@ -99,15 +104,20 @@ func (rs *Resyncer) unresolved(tx *store.Tx, t *store.Task, r *store.Repo, cause
 	return identityFailed, rs.again(tx, t, r, cause, after)
 }
 
-// vanished: the directory has no document of a DID that it once had. A replica
-// may lag, so it is asked once more; then the DID is tombstoned, and its account
-// deleted (spec: did:plc; account).
+// vanished: the directory has no document of a DID. A replica may lag, so it is
+// asked once more. Then a DID that it once had is tombstoned, and its account
+// deleted (spec: did:plc; account); one that it never had was invented, and leaves
+// no row behind.
 func (rs *Resyncer) vanished(tx *store.Tx, t *store.Task, r *store.Repo) error {
 	if err := tx.SetError(r, "the directory has no document of this DID"); err != nil {
 		return err
 	}
 	believed, err := saidTwice(tx, r, t.Unresolved, tx.Unresolved)
 	if err != nil || !believed {
+		return err
+	}
+	if r.Identity == nil {
+		_, err := tx.Vanish(r)
 		return err
 	}
 	if err := tx.StatusChecked(r); err != nil { // its late commits ask for no more

@@ -36,7 +36,8 @@ func sound(t *testing.T, rd *Reader) {
 
 // filled makes a file with a repo in each state that there is:
 // 0 synchronized, 1 too, 2 resyncing for the first time with a buffered commit,
-// 3 desynchronized, 4 deactivated, 5 deleted, 6 not found, 7 a candidate.
+// 3 desynchronized, 4 deactivated, 5 deleted, 6 not found, 7 a candidate, and 8 one
+// that only a host's listing tells of.
 func filled(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "index.db")
@@ -96,6 +97,10 @@ func filled(t *testing.T) string {
 	step(5, func(tx *Tx, r *Repo) error { return tx.Leave(r, "deleted") })
 	step(6, func(tx *Tx, r *Repo) error {
 		return errors.Join(tx.Enqueue(r, NotFoundAgain, tx.now), tx.SetState(r, NotFound))
+	})
+	step(0, func(tx *Tx, r *Repo) error {
+		_, err := tx.TakeListed(Lister{Host: r.Identity.HostID, Capped: true}, []Listed{{DID: did(8), Active: true}})
+		return err
 	})
 	step(0, func(tx *Tx, r *Repo) error {
 		up, err := tx.AddUpstream("wss://relay.example.com")
@@ -172,7 +177,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE repo_tally SET repos = repos + 1 WHERE state = 3", []string{"repo tally"}, "state 3: repo_tally has 1 repos and 0 active"},
 		{"UPDATE repo_tally SET active = active - 1 WHERE state = 0", []string{"repo tally"}, "state 0: repo_tally has 0 repos and -1 active"},
 		{"DELETE FROM repo_tally WHERE state = 1", []string{"repo tally"}, "state 1: repo_tally has -2 repos and -1 active"},
-		{"UPDATE queue_tally SET waiting = 9 WHERE background = 0", []string{"queue tally"}, "background 0: queue_tally has 6 rows"},
+		{"UPDATE queue_tally SET waiting = 9 WHERE background = 0", []string{"queue tally"}, "background 0: queue_tally has 5 rows"},
 		{"DELETE FROM repo_head WHERE repo_id = " + repo(0), []string{"synchronized", "heads"}, did(0) + ": synchronized, but without head"},
 		{"DELETE FROM identity WHERE repo_id = " + repo(0), []string{"synchronized", "identities"}, "without identity"},
 		{"UPDATE repo SET state = 3 WHERE id = " + repo(4), []string{"synchronized", "accounts"}, did(4) + ": inactive, but synchronized"},
@@ -223,6 +228,13 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE upstream SET kind = 'relays'", []string{"flags"}, "kind relays"},
 		{"UPDATE upstream SET crawl_wanted_at = NULL", []string{"walks"}, "wss://relay.example.com: its walk stands at c, but nobody wants it"},
 		{"UPDATE upstream SET crawl_wanted_at = NULL, crawl_cursor = NULL, crawl_again = 1", []string{"walks"}, "stands at no page, but nobody wants it"},
+		{"UPDATE host SET candidates = 2", []string{"candidates"}, "pds.example.com: candidates 2, repos found there 1"},
+		{"UPDATE host SET misled = -1", []string{"candidates"}, "misled -1"},
+		{"DROP TRIGGER candidate_found; UPDATE repo SET found_at = 99 WHERE id = " + repo(8), []string{"candidates", "found"}, "found at host 99, which is not there"},
+		{"DROP TRIGGER candidate_resolved; INSERT INTO identity SELECT " + repo(8) + ", signing_key, host_id, 1, 0, NULL FROM identity LIMIT 1", []string{"found"}, "but its document was seen"},
+		{"UPDATE host SET crawl_again = 2", []string{"host walks"}, "again 2"},
+		{"UPDATE host SET crawl_due_at = -5", []string{"host walks"}, "walk due -5"},
+		{"UPDATE host SET crawl_due_at = 5, listed_status = 'banned'", []string{"host walks"}, "listed as banned"},
 		{"UPDATE refusal SET sample = '[1,'", []string{"refusals"}, "bad-car: count 1, sample [1,"},
 		{"UPDATE refusal SET count = 0", []string{"refusals"}, "count 0"},
 		{"DELETE FROM meta", []string{"meta"}, "meta: 0 rows"},

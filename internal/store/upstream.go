@@ -1,11 +1,9 @@
 package store
 
 import (
-	"fmt"
 	"time"
 
 	"railyard/db"
-	"railyard/internal/atproto"
 )
 
 // Kind is what an upstream is.
@@ -110,58 +108,4 @@ func (tx *Tx) SetCrawlCursor(id int64, cursor string) error {
 func (tx *Tx) FinishCrawl(id int64) error {
 	now := tx.micros()
 	return tx.q.FinishCrawl(tx.ctx, db.FinishCrawlParams{ID: id, Now: &now})
-}
-
-// Listed is what a listing says of a repo: hints, all of it.
-type Listed struct {
-	DID    string
-	Rev    atproto.TID // 0 = not said
-	Active bool
-}
-
-// SweepGrace is how long a listed rev may be ahead of our head before it counts
-// as a lost event: commits are in flight.
-const SweepGrace = 30 * time.Second
-
-// AddListed takes one page of a listing: unknown repos become candidates and are
-// queued; of known ones those are queued that the listing contradicts. found is
-// the number of unknown ones.
-func (tx *Tx) AddListed(page []Listed) (found int, err error) {
-	for _, l := range page {
-		r, err := tx.RepoByDID(l.DID)
-		if err != nil {
-			return found, err
-		}
-		if r == nil {
-			found++
-			if r, err = tx.AddRepo(l.DID); err == nil {
-				err = tx.Enqueue(r, Backfill, tx.now)
-			}
-		} else {
-			err = tx.compare(r, l)
-		}
-		if err != nil {
-			return found, fmt.Errorf("%s: %w", l.DID, err)
-		}
-	}
-	return found, nil
-}
-
-func (tx *Tx) compare(r *Repo, l Listed) error {
-	switch {
-	case r.State == NotFound && l.Active:
-		return tx.Enqueue(r, Backfill, tx.now)
-	case r.State == NotFound:
-		return nil
-	case l.Active != r.Active:
-		if err := tx.MarkStale(r); err != nil { // perhaps it is another host's word now
-			return err
-		}
-		return tx.Enqueue(r, StatusCheck, tx.now)
-	case (r.State == Synchronized || r.State == Resyncing) && (r.Head == nil || !r.Reached(l.Rev)):
-		// A fetch under way may have read an older tree; it stays good, and the rev
-		// is looked for at its end.
-		return tx.EnqueueSweep(r, tx.now.Add(SweepGrace), l.Rev)
-	}
-	return nil
 }

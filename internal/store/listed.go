@@ -1,0 +1,176 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"railyard/db"
+	"railyard/internal/atproto"
+)
+
+// Listed is what a listing says of a repo: hints, all of it.
+type Listed struct {
+	DID    string
+	Rev    atproto.TID // 0 = not said
+	Active bool
+}
+
+// Lister is a server whose listing is taken.
+type Lister struct {
+	// Host is the PDS that lists its own repos; what it says of the repos of others
+	// is nothing. 0 is a relay, which lists those of all hosts.
+	Host int64
+	// Capped: a DID that nobody else has told of is a candidate, and a host has room
+	// for few of them until some have proven right. (schema.sql)
+	Capped bool
+}
+
+// Taken is what came of a page.
+type Taken struct {
+	Found   int     // repos that were unknown
+	Known   []int64 // repos that the server may speak for
+	Foreign int     // repos whose document names another host
+	Full    bool    // more were unknown than the host has room for: the page must come again
+}
+
+// SweepGrace is how long a listed rev may be ahead of our head before it counts
+// as a lost event: commits are in flight.
+const SweepGrace = 30 * time.Second
+
+// AddListed takes one page of a relay's listing. found is the number of unknown
+// repos.
+func (tx *Tx) AddListed(page []Listed) (found int, err error) {
+	t, err := tx.TakeListed(Lister{}, page)
+	return t.Found, err
+}
+
+// TakeListed takes one page of a listing: unknown repos are queued; of known ones
+// those are queued that the listing contradicts.
+func (tx *Tx) TakeListed(from Lister, page []Listed) (t Taken, err error) {
+	room := int64(len(page))
+	if from.Capped {
+		if room, err = tx.q.HostRoom(tx.ctx, from.Host); err != nil {
+			return t, err
+		}
+	}
+	for _, l := range page {
+		r, err := tx.RepoByDID(l.DID)
+		switch {
+		case err != nil:
+		case r != nil:
+			err = tx.takeKnown(from, r, l, &t)
+		case int64(t.Found) >= room:
+			t.Full = true
+		default:
+			t.Found++
+			var id int64
+			if id, err = tx.addFound(from, l.DID); !from.Capped {
+				t.Known = append(t.Known, id)
+			}
+		}
+		if err != nil {
+			return t, fmt.Errorf("%s: %w", l.DID, err)
+		}
+	}
+	return t, nil
+}
+
+// takeKnown compares what is listed with what is known.
+func (tx *Tx) takeKnown(from Lister, r *Repo, l Listed, t *Taken) error {
+	switch {
+	case r.Identity == nil && from.Capped: // its document has not been seen yet
+		return nil
+	case r.Identity == nil:
+		if err := tx.ConfirmCandidate(r); err != nil {
+			return err
+		}
+	case from.Host != 0 && r.Identity.HostID != from.Host:
+		t.Foreign++
+		return nil
+	}
+	t.Known = append(t.Known, r.ID)
+	return tx.compare(r, l)
+}
+
+// addFound makes the row of an unknown repo and queues it.
+func (tx *Tx) addFound(from Lister, did string) (int64, error) {
+	if !from.Capped {
+		r, err := tx.AddRepo(did)
+		if err != nil {
+			return 0, err
+		}
+		return r.ID, tx.Enqueue(r, Backfill, tx.now)
+	}
+	id, err := tx.q.AddCandidate(tx.ctx, db.AddCandidateParams{DID: did, HostID: &from.Host})
+	if err != nil {
+		return 0, err
+	}
+	return id, tx.Enqueue(&Repo{ID: id, DID: did, Active: true}, Backfill, tx.now)
+}
+
+func (tx *Tx) compare(r *Repo, l Listed) error {
+	switch {
+	case r.State == NotFound && l.Active:
+		return tx.Enqueue(r, Backfill, tx.now)
+	case r.State == NotFound:
+		return nil
+	case l.Active != r.Active:
+		if err := tx.MarkStale(r); err != nil { // perhaps it is another host's word now
+			return err
+		}
+		return tx.Enqueue(r, StatusCheck, tx.now)
+	case (r.State == Synchronized || r.State == Resyncing) && (r.Head == nil || !r.Reached(l.Rev)):
+		harmless, err := tx.q.HarmlessRev(tx.ctx, r.ID)
+		if err != nil || (harmless != nil && atproto.TID(*harmless) == l.Rev) {
+			return err
+		}
+		// A fetch under way may have read an older tree; it stays good, and the rev
+		// is looked for at its end.
+		return tx.EnqueueSweep(r, tx.now.Add(SweepGrace), l.Rev)
+	}
+	return nil
+}
+
+// harmlessAge is how old a listed rev is at least that its host does not have, for
+// it to be remembered as harmless. A younger one may be on its way to a replica.
+const harmlessAge = time.Hour
+
+// Harmless remembers a rev that was listed and that the host itself does not have:
+// a listing that goes on with it is no reason to look. Any other rev is one.
+func (tx *Tx) Harmless(r *Repo, rev atproto.TID) error {
+	if age := tx.now.Sub(rev.Time()); rev == 0 || (age < harmlessAge && age > -harmlessAge) {
+		return nil
+	}
+	v := int64(rev)
+	return tx.q.SetHarmlessRev(tx.ctx, db.SetHarmlessRevParams{RepoID: r.ID, Rev: &v})
+}
+
+// ConfirmCandidate notes that a DID was found otherwise than by the listing of one
+// host, whose candidate it is no longer.
+func (tx *Tx) ConfirmCandidate(r *Repo) error { return tx.q.ConfirmCandidate(tx.ctx, r.ID) }
+
+// RejectCandidate counts a DID against the host that listed it: its document is
+// not one of an account.
+func (tx *Tx) RejectCandidate(r *Repo) error {
+	if err := tx.q.CountMisled(tx.ctx, r.ID); err != nil {
+		return err
+	}
+	return tx.ConfirmCandidate(r)
+}
+
+// Vanish removes a DID that does not exist and never did: the row, and what waits
+// for it. It tells whether that was so: a repo of which anything was ever known
+// stays.
+func (tx *Tx) Vanish(r *Repo) (bool, error) {
+	n, err := tx.q.DeleteBareRepo(tx.ctx, r.ID)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	if err := tx.q.DeleteRepoStatuses(tx.ctx, r.ID); err != nil {
+		return true, err
+	}
+	if err := tx.q.ClearBuffer(tx.ctx, r.ID); err != nil {
+		return true, err
+	}
+	return true, tx.q.DeleteQueueRow(tx.ctx, r.ID)
+}
