@@ -263,11 +263,17 @@ func (q *Queries) FinishHostWalk(ctx context.Context, arg FinishHostWalkParams) 
 }
 
 const giveUpHostWalk = `-- name: GiveUpHostWalk :exec
-UPDATE host SET crawl_due_at = NULL, crawl_cursor = NULL WHERE id = ?1
+UPDATE host SET crawl_due_at = NULL WHERE id = ?1
+  AND crawled_at IS NULL AND crawl_cursor IS NULL AND listed_status IS NULL AND crawl_failures >= ?2
 `
 
-func (q *Queries) GiveUpHostWalk(ctx context.Context, hostID int64) error {
-	_, err := q.exec(ctx, q.giveUpHostWalkStmt, giveUpHostWalk, hostID)
+type GiveUpHostWalkParams struct {
+	HostID   int64
+	Failures int64
+}
+
+func (q *Queries) GiveUpHostWalk(ctx context.Context, arg GiveUpHostWalkParams) error {
+	_, err := q.exec(ctx, q.giveUpHostWalkStmt, giveUpHostWalk, arg.HostID, arg.Failures)
 	return err
 }
 
@@ -485,7 +491,7 @@ func (q *Queries) SetHarmlessRev(ctx context.Context, arg SetHarmlessRevParams) 
 }
 
 const setHostCursor = `-- name: SetHostCursor :exec
-UPDATE host SET crawl_cursor = ?1, crawl_paused = 0, crawl_failures = 0 WHERE id = ?2
+UPDATE host SET crawl_cursor = ?1, crawl_paused = 0 WHERE id = ?2
 `
 
 type SetHostCursorParams struct {

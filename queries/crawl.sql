@@ -71,7 +71,7 @@ ON CONFLICT (hostname) DO UPDATE SET
 UPDATE host SET crawl_cursor = NULL, crawl_again = 0 WHERE id = sqlc.arg(host_id);
 
 -- name: SetHostCursor :exec
-UPDATE host SET crawl_cursor = sqlc.arg(cursor), crawl_paused = 0, crawl_failures = 0 WHERE id = sqlc.arg(host_id);
+UPDATE host SET crawl_cursor = sqlc.arg(cursor), crawl_paused = 0 WHERE id = sqlc.arg(host_id);
 
 -- name: DeferHostWalk :exec
 UPDATE host SET crawl_due_at = sqlc.arg(until), crawl_failures = crawl_failures + sqlc.arg(failed)
@@ -83,7 +83,8 @@ UPDATE host SET crawl_paused = 1, crawl_due_at = sqlc.arg(until),
 WHERE id = sqlc.arg(host_id) AND crawl_due_at IS NOT NULL;
 
 -- name: GiveUpHostWalk :exec
-UPDATE host SET crawl_due_at = NULL, crawl_cursor = NULL WHERE id = sqlc.arg(host_id);
+UPDATE host SET crawl_due_at = NULL WHERE id = sqlc.arg(host_id)
+  AND crawled_at IS NULL AND crawl_cursor IS NULL AND listed_status IS NULL AND crawl_failures >= sqlc.arg(failures);
 
 -- name: FinishHostWalk :exec
 UPDATE host SET crawl_cursor = NULL, crawled_at = sqlc.arg(now), crawl_failures = 0, crawl_paused = 0,

@@ -2,6 +2,7 @@ package crawl
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -159,6 +160,27 @@ func (y *yard) queued() map[string]work {
 	return rows
 }
 
+func (y *yard) count(query string, args ...any) (n int64) {
+	y.Helper()
+	d, err := sql.Open("sqlite", y.path)
+	if err != nil {
+		y.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.QueryRowContext(y.Context(), query, args...).Scan(&n); err != nil {
+		y.Fatal(query, err)
+	}
+	return n
+}
+
+func (y *yard) sound() {
+	y.Helper()
+	_, broken, err := y.store.Check(y.Context())
+	if err != nil || len(broken) > 0 {
+		y.Errorf("the file's rules: %+v, %v", broken, err)
+	}
+}
+
 func (y *yard) metric(name string) string {
 	y.Helper()
 	w := httptest.NewRecorder()
@@ -206,10 +228,37 @@ type listing struct {
 	asked []string
 	at    []time.Time
 	page  func(cursor string) (pds.ReposPage, error)
+	hosts []pds.HostEntry                                       // of the relay
+	other map[string]func(cursor string) (pds.ReposPage, error) // listings of hosts, by their base URL
+	tally map[string]int                                        // pages that were asked for, by base URL
+}
+
+func (l *listing) ListHosts(_ context.Context, at, cursor string, limit int) (pds.HostsPage, error) {
+	if at != base || limit != pageSize || cursor != "" {
+		return pds.HostsPage{}, fmt.Errorf("asked %s for %d hosts after %q", at, limit, cursor)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return pds.HostsPage{Hosts: slices.Clone(l.hosts)}, nil
+}
+
+// asks is how many pages a host was asked for.
+func (l *listing) asks(base string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tally[base]
 }
 
 func (l *listing) ListRepos(ctx context.Context, at, cursor string, limit int) (pds.ReposPage, error) {
 	l.mu.Lock()
+	if l.tally == nil {
+		l.tally = make(map[string]int)
+	}
+	l.tally[at]++
+	if page := l.other[at]; page != nil {
+		l.mu.Unlock()
+		return page(cursor)
+	}
 	l.asked, l.at = append(l.asked, cursor), append(l.at, time.Now())
 	l.mu.Unlock()
 	if at != base || limit != pageSize {

@@ -30,6 +30,7 @@ type Metrics struct {
 	foreign  prometheus.Counter
 	audits   prometheus.Counter
 	legacy   prometheus.Counter
+	listed   *prometheus.CounterVec
 }
 
 // New makes the metrics in a registry of their own.
@@ -64,8 +65,10 @@ func New() *Metrics {
 		legacy: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "railyard_legacy_commits_total", Help: "Commits of Sync 1.0 that were accepted as far as they go (--sync11).",
 		}),
+		listed: counter("listed_total", "Entries of listings, by what they were: found (unknown until then), known, "+
+			"foreign (of an account whose document names another host), unlisted (in service, and left out by a whole walk).", "what"),
 	}
-	m.registry.MustRegister(m.audits, m.legacy, m.events, m.verdicts, m.refusals, m.resyncs, m.births, m.deaths, m.batches, m.sizes, m.requests, m.foreign,
+	m.registry.MustRegister(m.listed, m.audits, m.legacy, m.events, m.verdicts, m.refusals, m.resyncs, m.births, m.deaths, m.batches, m.sizes, m.requests, m.foreign,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range refusal.All() {
 		m.refusals.WithLabelValues(string(r.Reason))
@@ -161,6 +164,13 @@ func (m *Metrics) AuditFailed() {
 func (m *Metrics) Legacy() {
 	if m != nil {
 		m.legacy.Inc()
+	}
+}
+
+// Listed counts entries of listings.
+func (m *Metrics) Listed(what string, n int) {
+	if m != nil && n > 0 {
+		m.listed.WithLabelValues(what).Add(float64(n))
 	}
 }
 

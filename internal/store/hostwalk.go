@@ -107,9 +107,11 @@ func (tx *Tx) PauseHostWalk(id int64, until time.Time) error {
 	return tx.q.PauseHostWalk(tx.ctx, db.PauseHostWalkParams{HostID: id, Until: &at})
 }
 
-// GiveUpHostWalk ends the walks of a host for good, until it is listed or asks
-// again.
-func (tx *Tx) GiveUpHostWalk(id int64) error { return tx.q.GiveUpHostWalk(tx.ctx, id) }
+// GiveUpHostWalk ends the walks of a host that has failed so often, has never
+// answered and is listed by nobody, until it asks again.
+func (tx *Tx) GiveUpHostWalk(id int64, failures int) error {
+	return tx.q.GiveUpHostWalk(tx.ctx, db.GiveUpHostWalkParams{HostID: id, Failures: int64(failures)})
+}
 
 // FinishHostWalk ends a walk. The next one is due at next, never if that is zero,
 // and at once if it was asked for meanwhile.

@@ -1,0 +1,142 @@
+package crawl
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"railyard/internal/atproto"
+	"railyard/internal/pds"
+	"railyard/internal/refusal"
+	"railyard/internal/store"
+)
+
+const (
+	// hostsMost bounds the hosts that are walked: the directory names about 16,000,
+	// relays follow less than 3,000.
+	hostsMost = 50_000
+	// hostPagesMost bounds the pages of one listHosts.
+	hostPagesMost = 1000
+	// hostsRest is the least time between two askings of a relay for its hosts.
+	hostsRest = time.Hour
+)
+
+// followHosts asks a relay for its hosts once its socket is open, and now and
+// then.
+func (c *Crawler) followHosts(ctx context.Context, id int64) error {
+	var again <-chan time.Time
+	var last time.Time
+	failures := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again:
+		case <-c.wakeList[id]:
+			if !last.IsZero() && time.Since(last) < hostsRest {
+				continue
+			}
+		}
+		up, err := c.upstream(ctx, id)
+		if err != nil {
+			return err
+		}
+		if up.Kind != store.KindRelay {
+			continue
+		}
+		cause, err := c.listHosts(ctx, up)
+		switch {
+		case err != nil:
+			return err
+		case cause != nil:
+			c.cfg.Log.Warn("list hosts", "upstream", up.URL, "err", cause)
+			again = time.After(backoff(retryFirst, retryMost, failures))
+			failures++
+		default:
+			last, failures, again = time.Now(), 0, nil
+			if c.cfg.SweepEvery > 0 {
+				again = time.After(c.cfg.SweepEvery + jitter(c.cfg.SweepEvery))
+			}
+		}
+	}
+}
+
+// listHosts takes all pages of a relay's listHosts. cause is the relay's failure,
+// err the file's.
+func (c *Crawler) listHosts(ctx context.Context, up store.Upstream) (cause, err error) {
+	var met ring
+	cursor := ""
+	for range hostPagesMost {
+		page, err := c.cfg.Lister.ListHosts(ctx, up.URL, cursor, pageSize)
+		if err != nil {
+			return err, c.badHosts(ctx, up, err)
+		}
+		more, err := c.takeHosts(ctx, up, page)
+		if err != nil {
+			return nil, err
+		}
+		poke(c.nudge)
+		switch {
+		case page.Cursor == "" || !more:
+			return nil, nil
+		case page.Cursor == cursor || met.closes(page.Cursor) || len(page.Hosts) == 0:
+			return nil, c.refuseNow(ctx, up, refusal.AnswerLoop, "listHosts: a cursor leads nowhere")
+		}
+		cursor = page.Cursor
+	}
+	return nil, c.refuseNow(ctx, up, refusal.AnswerLoop, "listHosts: no end")
+}
+
+// badHosts counts an answer that is not what its lexicon promises.
+func (c *Crawler) badHosts(ctx context.Context, up store.Upstream, cause error) error {
+	e, ok := errors.AsType[*refusal.Error](cause)
+	if !ok || ctx.Err() != nil {
+		return nil
+	}
+	return c.refuseNow(ctx, up, e.Reason, e.Detail)
+}
+
+func (c *Crawler) refuseNow(ctx context.Context, up store.Upstream, reason refusal.Reason, detail string) error {
+	return c.cfg.Store.Update(ctx, "refuse an answer", func(tx *store.Tx) error {
+		return c.refuse(tx, sourceOf(up.URL), reason, detail, 1)
+	})
+}
+
+// takeHosts stores one page of hosts. more is false when there are enough.
+func (c *Crawler) takeHosts(ctx context.Context, up store.Upstream, page pds.HostsPage) (more bool, err error) {
+	err = c.cfg.Store.Update(ctx, "a page of hosts", func(tx *store.Tx) error {
+		walked, err := tx.WalkedHosts()
+		if err != nil {
+			return err
+		}
+		bad := page.Invalid
+		for _, h := range page.Hosts {
+			name, err := c.cfg.Hosts.Name(h.Hostname)
+			if err != nil {
+				bad++
+				continue
+			}
+			if _, is, _, err := tx.HostWalked(name); err != nil {
+				return err
+			} else if !is {
+				walked++
+			}
+			if walked > hostsMost {
+				break
+			}
+			if err := tx.ListHost(name, c.insecure(name), h.Status); err != nil {
+				return err
+			}
+		}
+		more = walked <= hostsMost
+		return c.refuse(tx, sourceOf(up.URL), refusal.ForbiddenAddress, "an entry of listHosts that names no host", bad)
+	})
+	return more, err
+}
+
+// insecure tells whether a host that nobody has told the scheme of is asked over
+// http: one whose name is no public one, which only development allows.
+func (c *Crawler) insecure(name string) bool {
+	_, err := atproto.Hosts{}.Name(name)
+	return err != nil
+}

@@ -1,0 +1,98 @@
+package crawl
+
+import (
+	"container/heap"
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"railyard/internal/store"
+)
+
+const (
+	// unlistedMost bounds the repos that one sweep asks about. Those that were not
+	// asked about for longest come first, so that the next sweeps take the rest.
+	unlistedMost = 10_000
+	// unlistedPause is the time between two of these questions.
+	unlistedPause = 200 * time.Millisecond
+	unlistedAtOne = 500 // in one transaction
+)
+
+// sweep asks about the repos in service that a whole walk has left out: those of
+// the server that were known before it began, and of which nothing was heard since.
+func (c *Crawler) sweep(ctx context.Context, w *walk) error {
+	var oldest oldestFirst
+	for after, more := int64(0), w.last > 0; more; more = after != 0 {
+		var held []store.Held
+		err := c.cfg.Store.OwnView(ctx, func(rx *store.Rx) (err error) {
+			held, after, err = rx.Held(w.from.Host, after, w.last)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, h := range held {
+			if !w.seen.has(h.ID) && h.Sure.Before(w.began) {
+				oldest.add(h, unlistedMost)
+			}
+		}
+	}
+	if len(oldest) == 0 {
+		return nil
+	}
+	c.cfg.Metrics.Listed("unlisted", len(oldest))
+	c.log(w, slog.LevelInfo, "repos are not listed any more", "repos", len(oldest))
+	return c.ask(ctx, oldest)
+}
+
+// ask queues the questions, one by one.
+func (c *Crawler) ask(ctx context.Context, about oldestFirst) error {
+	slices.SortFunc(about, func(a, b store.Held) int { return a.Sure.Compare(b.Sure) })
+	asked := time.Duration(0)
+	for some := range slices.Chunk(about, unlistedAtOne) {
+		err := c.cfg.Store.Update(ctx, "ask about unlisted repos", func(tx *store.Tx) error {
+			for i, h := range some {
+				if err := tx.EnqueueUnlisted(h.ID, tx.Now().Add((asked+time.Duration(i))*unlistedPause)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		asked += time.Duration(len(some))
+	}
+	return nil
+}
+
+// oldestFirst is a heap with the latest on top, so that it can be dropped for an
+// older one.
+type oldestFirst []store.Held
+
+func (o oldestFirst) Len() int           { return len(o) }
+func (o oldestFirst) Less(i, j int) bool { return o[i].Sure.After(o[j].Sure) }
+func (o oldestFirst) Swap(i, j int)      { o[i], o[j] = o[j], o[i] }
+
+// Push and Pop are for package heap.
+func (o *oldestFirst) Push(x any) { *o = append(*o, x.(store.Held)) }
+
+// Pop removes the last one.
+func (o *oldestFirst) Pop() any {
+	last := len(*o) - 1
+	x := (*o)[last]
+	*o = (*o)[:last]
+	return x
+}
+
+// add keeps the oldest few.
+func (o *oldestFirst) add(h store.Held, most int) {
+	switch {
+	case len(*o) < most:
+		heap.Push(o, h)
+	case h.Sure.Before((*o)[0].Sure):
+		(*o)[0] = h
+		heap.Fix(o, 0)
+	}
+}
