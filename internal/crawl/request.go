@@ -19,16 +19,16 @@ const (
 // Request asks for a walk of a host that a stranger has named (requestCrawl). name
 // is canonical. accepted is false when too many unknown hosts were named today.
 func (c *Crawler) Request(ctx context.Context, name string) (accepted bool, err error) {
-	var known, walked bool
+	var known bool
 	var ended time.Time
 	err = c.cfg.Store.OwnView(ctx, func(rx *store.Rx) error {
-		known, walked, ended, err = rx.HostWalked(name)
+		known, _, ended, err = rx.HostWalked(name)
 		return err
 	})
 	if err != nil {
 		return false, err
 	}
-	if since := c.cfg.Now().Sub(ended); walked && since >= 0 && since < requestRest {
+	if since := c.cfg.Now().Sub(ended); since >= 0 && since < requestRest {
 		return true, nil
 	}
 	if !known && !c.requests.Allow() {

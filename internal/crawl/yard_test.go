@@ -47,12 +47,12 @@ func inYard(t *testing.T, test func(y *yard)) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		y := &yard{T: t, path: path, store: st, metrics: metrics.New(), shift: shift}
 		defer func() {
-			if err := st.Close(); err != nil {
+			if err := y.store.Close(); err != nil {
 				t.Error(err)
 			}
 		}()
-		y := &yard{T: t, path: path, store: st, metrics: metrics.New(), shift: shift}
 		y.update(func(tx *store.Tx) error {
 			up, err := tx.AddUpstream(base)
 			y.up = up.ID
