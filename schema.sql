@@ -173,6 +173,17 @@ CREATE TABLE upstream (
                     -- 1 = no walk has begun since one was asked for last. Times do not tell: clocks are set
 ) STRICT;
 
+CREATE TABLE plc_log (
+  -- At most one row: how far the log of the PLC directory was read (--plc-export).
+  one      INTEGER PRIMARY KEY CHECK (one = 1),
+  url      TEXT    NOT NULL, -- of the server
+  after_at INTEGER NOT NULL, -- operations made up to then are in this file; 0 = none
+  seen     TEXT    NOT NULL, -- JSON object: later ones that are in this file too, by CID, and when they were made
+  done     INTEGER NOT NULL CHECK (done IN (0, 1))
+           -- 1 = its end was reached once. Until then backfill of a did:plc whose document was never looked
+           -- at is held back, not before the year 9999; what its identity says meanwhile is stale
+) STRICT;
+
 CREATE TABLE resync_queue (
   -- One row for each repo that somebody must look at. What is done follows from the repo's own state:
   -- resolve the identity if it is missing or stale, ask for the status if the account is inactive or a
@@ -186,6 +197,7 @@ CREATE TABLE resync_queue (
               -- 9 backfill: found by a crawl                           10 not-found: a second look
               -- 11 sweep: there is a newer rev than ours               12 prove: a claim waits for proof
               -- 13 operator: asked for                               14 audit: a commit shows that a row is wrong
+              -- 15 refresh: the DID document was last looked at long ago
               -- The reason is for people and gives the priority; what must not be lost has columns of its
               -- own: identity.stale, ask_status, want_rev, missing_since.
   priority    INTEGER NOT NULL, -- lower first: 1 live discontinuity, 2 sync and checks, 3 first sight,
@@ -387,7 +399,7 @@ CREATE VIEW resync_backlog AS
          CASE q.reason WHEN 1 THEN 'discontinuity' WHEN 2 THEN 'unprovable' WHEN 3 THEN 'rotated' WHEN 4 THEN 'sync'
                        WHEN 5 THEN 'reactivated' WHEN 6 THEN 'identity' WHEN 7 THEN 'status' WHEN 8 THEN 'first-sight'
                        WHEN 9 THEN 'backfill' WHEN 10 THEN 'not-found' WHEN 11 THEN 'sweep' WHEN 12 THEN 'prove'
-                       WHEN 13 THEN 'operator' ELSE 'audit' END AS reason,
+                       WHEN 13 THEN 'operator' WHEN 14 THEN 'audit' ELSE 'refresh' END AS reason,
          datetime(q.not_before / 1000000, 'unixepoch') AS due,
          q.claim IS NOT NULL AS claimed,
          o.hostname AS host, r.error

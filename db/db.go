@@ -105,6 +105,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.checkHeadsStmt, err = db.PrepareContext(ctx, checkHeads); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckHeads: %w", err)
 	}
+	if q.checkHeldStmt, err = db.PrepareContext(ctx, checkHeld); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckHeld: %w", err)
+	}
 	if q.checkHostWalksStmt, err = db.PrepareContext(ctx, checkHostWalks); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckHostWalks: %w", err)
 	}
@@ -137,6 +140,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.checkOrphansStmt, err = db.PrepareContext(ctx, checkOrphans); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckOrphans: %w", err)
+	}
+	if q.checkPLCLogStmt, err = db.PrepareContext(ctx, checkPLCLog); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckPLCLog: %w", err)
 	}
 	if q.checkProofTimesStmt, err = db.PrepareContext(ctx, checkProofTimes); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckProofTimes: %w", err)
@@ -252,6 +258,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.deleteHeadStmt, err = db.PrepareContext(ctx, deleteHead); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteHead: %w", err)
 	}
+	if q.deletePLCLogStmt, err = db.PrepareContext(ctx, deletePLCLog); err != nil {
+		return nil, fmt.Errorf("error preparing query DeletePLCLog: %w", err)
+	}
 	if q.deleteQueueRowStmt, err = db.PrepareContext(ctx, deleteQueueRow); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteQueueRow: %w", err)
 	}
@@ -303,6 +312,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.hideStmt, err = db.PrepareContext(ctx, hide); err != nil {
 		return nil, fmt.Errorf("error preparing query Hide: %w", err)
 	}
+	if q.holdRowsStmt, err = db.PrepareContext(ctx, holdRows); err != nil {
+		return nil, fmt.Errorf("error preparing query HoldRows: %w", err)
+	}
 	if q.hostAnsweredStmt, err = db.PrepareContext(ctx, hostAnswered); err != nil {
 		return nil, fmt.Errorf("error preparing query HostAnswered: %w", err)
 	}
@@ -314,6 +326,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.hostWalkStmt, err = db.PrepareContext(ctx, hostWalk); err != nil {
 		return nil, fmt.Errorf("error preparing query HostWalk: %w", err)
+	}
+	if q.knownDIDStmt, err = db.PrepareContext(ctx, knownDID); err != nil {
+		return nil, fmt.Errorf("error preparing query KnownDID: %w", err)
 	}
 	if q.laneRowsStmt, err = db.PrepareContext(ctx, laneRows); err != nil {
 		return nil, fmt.Errorf("error preparing query LaneRows: %w", err)
@@ -348,6 +363,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.openedByStmt, err = db.PrepareContext(ctx, openedBy); err != nil {
 		return nil, fmt.Errorf("error preparing query OpenedBy: %w", err)
 	}
+	if q.pLCLogStmt, err = db.PrepareContext(ctx, pLCLog); err != nil {
+		return nil, fmt.Errorf("error preparing query PLCLog: %w", err)
+	}
 	if q.pageOfCollectionStmt, err = db.PrepareContext(ctx, pageOfCollection); err != nil {
 		return nil, fmt.Errorf("error preparing query PageOfCollection: %w", err)
 	}
@@ -369,8 +387,14 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.putIdentityStmt, err = db.PrepareContext(ctx, putIdentity); err != nil {
 		return nil, fmt.Errorf("error preparing query PutIdentity: %w", err)
 	}
+	if q.putPLCLogStmt, err = db.PrepareContext(ctx, putPLCLog); err != nil {
+		return nil, fmt.Errorf("error preparing query PutPLCLog: %w", err)
+	}
 	if q.putRepoStatusStmt, err = db.PrepareContext(ctx, putRepoStatus); err != nil {
 		return nil, fmt.Errorf("error preparing query PutRepoStatus: %w", err)
+	}
+	if q.queuePieceStmt, err = db.PrepareContext(ctx, queuePiece); err != nil {
+		return nil, fmt.Errorf("error preparing query QueuePiece: %w", err)
 	}
 	if q.queueRowStmt, err = db.PrepareContext(ctx, queueRow); err != nil {
 		return nil, fmt.Errorf("error preparing query QueueRow: %w", err)
@@ -386,6 +410,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.refusalSampleStmt, err = db.PrepareContext(ctx, refusalSample); err != nil {
 		return nil, fmt.Errorf("error preparing query RefusalSample: %w", err)
+	}
+	if q.releaseRowsStmt, err = db.PrepareContext(ctx, releaseRows); err != nil {
+		return nil, fmt.Errorf("error preparing query ReleaseRows: %w", err)
 	}
 	if q.repoByDIDStmt, err = db.PrepareContext(ctx, repoByDID); err != nil {
 		return nil, fmt.Errorf("error preparing query RepoByDID: %w", err)
@@ -488,6 +515,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.touchedHostsStmt, err = db.PrepareContext(ctx, touchedHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query TouchedHosts: %w", err)
+	}
+	if q.trustHeldIdentitiesStmt, err = db.PrepareContext(ctx, trustHeldIdentities); err != nil {
+		return nil, fmt.Errorf("error preparing query TrustHeldIdentities: %w", err)
 	}
 	if q.upstreamByIDStmt, err = db.PrepareContext(ctx, upstreamByID); err != nil {
 		return nil, fmt.Errorf("error preparing query UpstreamByID: %w", err)
@@ -656,6 +686,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing checkHeadsStmt: %w", cerr)
 		}
 	}
+	if q.checkHeldStmt != nil {
+		if cerr := q.checkHeldStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkHeldStmt: %w", cerr)
+		}
+	}
 	if q.checkHostWalksStmt != nil {
 		if cerr := q.checkHostWalksStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkHostWalksStmt: %w", cerr)
@@ -709,6 +744,11 @@ func (q *Queries) Close() error {
 	if q.checkOrphansStmt != nil {
 		if cerr := q.checkOrphansStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkOrphansStmt: %w", cerr)
+		}
+	}
+	if q.checkPLCLogStmt != nil {
+		if cerr := q.checkPLCLogStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkPLCLogStmt: %w", cerr)
 		}
 	}
 	if q.checkProofTimesStmt != nil {
@@ -901,6 +941,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing deleteHeadStmt: %w", cerr)
 		}
 	}
+	if q.deletePLCLogStmt != nil {
+		if cerr := q.deletePLCLogStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deletePLCLogStmt: %w", cerr)
+		}
+	}
 	if q.deleteQueueRowStmt != nil {
 		if cerr := q.deleteQueueRowStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing deleteQueueRowStmt: %w", cerr)
@@ -986,6 +1031,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing hideStmt: %w", cerr)
 		}
 	}
+	if q.holdRowsStmt != nil {
+		if cerr := q.holdRowsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing holdRowsStmt: %w", cerr)
+		}
+	}
 	if q.hostAnsweredStmt != nil {
 		if cerr := q.hostAnsweredStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing hostAnsweredStmt: %w", cerr)
@@ -1004,6 +1054,11 @@ func (q *Queries) Close() error {
 	if q.hostWalkStmt != nil {
 		if cerr := q.hostWalkStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing hostWalkStmt: %w", cerr)
+		}
+	}
+	if q.knownDIDStmt != nil {
+		if cerr := q.knownDIDStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing knownDIDStmt: %w", cerr)
 		}
 	}
 	if q.laneRowsStmt != nil {
@@ -1061,6 +1116,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing openedByStmt: %w", cerr)
 		}
 	}
+	if q.pLCLogStmt != nil {
+		if cerr := q.pLCLogStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing pLCLogStmt: %w", cerr)
+		}
+	}
 	if q.pageOfCollectionStmt != nil {
 		if cerr := q.pageOfCollectionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing pageOfCollectionStmt: %w", cerr)
@@ -1096,9 +1156,19 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing putIdentityStmt: %w", cerr)
 		}
 	}
+	if q.putPLCLogStmt != nil {
+		if cerr := q.putPLCLogStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing putPLCLogStmt: %w", cerr)
+		}
+	}
 	if q.putRepoStatusStmt != nil {
 		if cerr := q.putRepoStatusStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing putRepoStatusStmt: %w", cerr)
+		}
+	}
+	if q.queuePieceStmt != nil {
+		if cerr := q.queuePieceStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing queuePieceStmt: %w", cerr)
 		}
 	}
 	if q.queueRowStmt != nil {
@@ -1124,6 +1194,11 @@ func (q *Queries) Close() error {
 	if q.refusalSampleStmt != nil {
 		if cerr := q.refusalSampleStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing refusalSampleStmt: %w", cerr)
+		}
+	}
+	if q.releaseRowsStmt != nil {
+		if cerr := q.releaseRowsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing releaseRowsStmt: %w", cerr)
 		}
 	}
 	if q.repoByDIDStmt != nil {
@@ -1296,6 +1371,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing touchedHostsStmt: %w", cerr)
 		}
 	}
+	if q.trustHeldIdentitiesStmt != nil {
+		if cerr := q.trustHeldIdentitiesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing trustHeldIdentitiesStmt: %w", cerr)
+		}
+	}
 	if q.upstreamByIDStmt != nil {
 		if cerr := q.upstreamByIDStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing upstreamByIDStmt: %w", cerr)
@@ -1407,6 +1487,7 @@ type Queries struct {
 	checkFlagsStmt            *sql.Stmt
 	checkFoundStmt            *sql.Stmt
 	checkHeadsStmt            *sql.Stmt
+	checkHeldStmt             *sql.Stmt
 	checkHostWalksStmt        *sql.Stmt
 	checkHostsStmt            *sql.Stmt
 	checkIdentitiesStmt       *sql.Stmt
@@ -1418,6 +1499,7 @@ type Queries struct {
 	checkNSIDsStmt            *sql.Stmt
 	checkNumbersBelowNextStmt *sql.Stmt
 	checkOrphansStmt          *sql.Stmt
+	checkPLCLogStmt           *sql.Stmt
 	checkProofTimesStmt       *sql.Stmt
 	checkQueueRowsStmt        *sql.Stmt
 	checkQueueTallyStmt       *sql.Stmt
@@ -1456,6 +1538,7 @@ type Queries struct {
 	deferRowStmt              *sql.Stmt
 	deleteBareRepoStmt        *sql.Stmt
 	deleteHeadStmt            *sql.Stmt
+	deletePLCLogStmt          *sql.Stmt
 	deleteQueueRowStmt        *sql.Stmt
 	deleteRepoStatusStmt      *sql.Stmt
 	deleteRepoStatusesStmt    *sql.Stmt
@@ -1473,10 +1556,12 @@ type Queries struct {
 	heldReposOfHostStmt       *sql.Stmt
 	hiddenStmt                *sql.Stmt
 	hideStmt                  *sql.Stmt
+	holdRowsStmt              *sql.Stmt
 	hostAnsweredStmt          *sql.Stmt
 	hostFailedStmt            *sql.Stmt
 	hostRoomStmt              *sql.Stmt
 	hostWalkStmt              *sql.Stmt
+	knownDIDStmt              *sql.Stmt
 	laneRowsStmt              *sql.Stmt
 	largestCollectionsStmt    *sql.Stmt
 	lastRepoStmt              *sql.Stmt
@@ -1488,6 +1573,7 @@ type Queries struct {
 	nextDueHostStmt           *sql.Stmt
 	nextLaneHeadStmt          *sql.Stmt
 	openedByStmt              *sql.Stmt
+	pLCLogStmt                *sql.Stmt
 	pageOfCollectionStmt      *sql.Stmt
 	pageOfCollectionsStmt     *sql.Stmt
 	pageOfReposStmt           *sql.Stmt
@@ -1495,12 +1581,15 @@ type Queries struct {
 	pruneChangesStmt          *sql.Stmt
 	putHeadStmt               *sql.Stmt
 	putIdentityStmt           *sql.Stmt
+	putPLCLogStmt             *sql.Stmt
 	putRepoStatusStmt         *sql.Stmt
+	queuePieceStmt            *sql.Stmt
 	queueRowStmt              *sql.Stmt
 	queueTallyStmt            *sql.Stmt
 	raiseSeenRevStmt          *sql.Stmt
 	refusalCountsStmt         *sql.Stmt
 	refusalSampleStmt         *sql.Stmt
+	releaseRowsStmt           *sql.Stmt
 	repoByDIDStmt             *sql.Stmt
 	repoByIDStmt              *sql.Stmt
 	repoTallyStmt             *sql.Stmt
@@ -1535,6 +1624,7 @@ type Queries struct {
 	tickSeqClockStmt          *sql.Stmt
 	touchedHeadsStmt          *sql.Stmt
 	touchedHostsStmt          *sql.Stmt
+	trustHeldIdentitiesStmt   *sql.Stmt
 	upstreamByIDStmt          *sql.Stmt
 	upstreamsStmt             *sql.Stmt
 	visibleRowsStmt           *sql.Stmt
@@ -1577,6 +1667,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		checkFlagsStmt:            q.checkFlagsStmt,
 		checkFoundStmt:            q.checkFoundStmt,
 		checkHeadsStmt:            q.checkHeadsStmt,
+		checkHeldStmt:             q.checkHeldStmt,
 		checkHostWalksStmt:        q.checkHostWalksStmt,
 		checkHostsStmt:            q.checkHostsStmt,
 		checkIdentitiesStmt:       q.checkIdentitiesStmt,
@@ -1588,6 +1679,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		checkNSIDsStmt:            q.checkNSIDsStmt,
 		checkNumbersBelowNextStmt: q.checkNumbersBelowNextStmt,
 		checkOrphansStmt:          q.checkOrphansStmt,
+		checkPLCLogStmt:           q.checkPLCLogStmt,
 		checkProofTimesStmt:       q.checkProofTimesStmt,
 		checkQueueRowsStmt:        q.checkQueueRowsStmt,
 		checkQueueTallyStmt:       q.checkQueueTallyStmt,
@@ -1626,6 +1718,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		deferRowStmt:              q.deferRowStmt,
 		deleteBareRepoStmt:        q.deleteBareRepoStmt,
 		deleteHeadStmt:            q.deleteHeadStmt,
+		deletePLCLogStmt:          q.deletePLCLogStmt,
 		deleteQueueRowStmt:        q.deleteQueueRowStmt,
 		deleteRepoStatusStmt:      q.deleteRepoStatusStmt,
 		deleteRepoStatusesStmt:    q.deleteRepoStatusesStmt,
@@ -1643,10 +1736,12 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		heldReposOfHostStmt:       q.heldReposOfHostStmt,
 		hiddenStmt:                q.hiddenStmt,
 		hideStmt:                  q.hideStmt,
+		holdRowsStmt:              q.holdRowsStmt,
 		hostAnsweredStmt:          q.hostAnsweredStmt,
 		hostFailedStmt:            q.hostFailedStmt,
 		hostRoomStmt:              q.hostRoomStmt,
 		hostWalkStmt:              q.hostWalkStmt,
+		knownDIDStmt:              q.knownDIDStmt,
 		laneRowsStmt:              q.laneRowsStmt,
 		largestCollectionsStmt:    q.largestCollectionsStmt,
 		lastRepoStmt:              q.lastRepoStmt,
@@ -1658,6 +1753,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		nextDueHostStmt:           q.nextDueHostStmt,
 		nextLaneHeadStmt:          q.nextLaneHeadStmt,
 		openedByStmt:              q.openedByStmt,
+		pLCLogStmt:                q.pLCLogStmt,
 		pageOfCollectionStmt:      q.pageOfCollectionStmt,
 		pageOfCollectionsStmt:     q.pageOfCollectionsStmt,
 		pageOfReposStmt:           q.pageOfReposStmt,
@@ -1665,12 +1761,15 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		pruneChangesStmt:          q.pruneChangesStmt,
 		putHeadStmt:               q.putHeadStmt,
 		putIdentityStmt:           q.putIdentityStmt,
+		putPLCLogStmt:             q.putPLCLogStmt,
 		putRepoStatusStmt:         q.putRepoStatusStmt,
+		queuePieceStmt:            q.queuePieceStmt,
 		queueRowStmt:              q.queueRowStmt,
 		queueTallyStmt:            q.queueTallyStmt,
 		raiseSeenRevStmt:          q.raiseSeenRevStmt,
 		refusalCountsStmt:         q.refusalCountsStmt,
 		refusalSampleStmt:         q.refusalSampleStmt,
+		releaseRowsStmt:           q.releaseRowsStmt,
 		repoByDIDStmt:             q.repoByDIDStmt,
 		repoByIDStmt:              q.repoByIDStmt,
 		repoTallyStmt:             q.repoTallyStmt,
@@ -1705,6 +1804,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		tickSeqClockStmt:          q.tickSeqClockStmt,
 		touchedHeadsStmt:          q.touchedHeadsStmt,
 		touchedHostsStmt:          q.touchedHostsStmt,
+		trustHeldIdentitiesStmt:   q.trustHeldIdentitiesStmt,
 		upstreamByIDStmt:          q.upstreamByIDStmt,
 		upstreamsStmt:             q.upstreamsStmt,
 		visibleRowsStmt:           q.visibleRowsStmt,

@@ -107,6 +107,14 @@ type Meta struct {
 	OpenedBy  string
 }
 
+type PlcLog struct {
+	One     int64
+	URL     string
+	AfterAt int64
+	Seen    string
+	Done    int64
+}
+
 type QueueTally struct {
 	Background int64
 	Waiting    int64

@@ -154,7 +154,7 @@ SELECT CAST(coalesce(r.did, 'repo ' || q.repo_id) || ': reason ' || q.reason || 
             || ', claim ' || coalesce(q.claim, 'none') AS TEXT) AS what,
        count(*) OVER () AS total
 FROM resync_queue q LEFT JOIN repo r ON r.id = q.repo_id
-WHERE q.reason NOT BETWEEN 1 AND 14 OR q.priority NOT BETWEEN 1 AND 6 OR (q.background = 1) <> (q.priority = 6)
+WHERE q.reason NOT BETWEEN 1 AND 15 OR q.priority NOT BETWEEN 1 AND 6 OR (q.background = 1) <> (q.priority = 6)
    OR q.attempts < 0 OR q.generation < 0 OR q.claim NOT BETWEEN 0 AND q.generation LIMIT 20;
 
 -- name: CheckLanes :many
@@ -162,6 +162,30 @@ SELECT CAST(r.did || ': lane ' || q.lane || ', but lane ' || l.lane || ' is aske
        count(*) OVER () AS total
 FROM resync_queue q CROSS JOIN repo r CROSS JOIN repo_lane l
 WHERE r.id = q.repo_id AND l.repo_id = q.repo_id AND q.lane <> l.lane LIMIT 20;
+
+-- name: CheckHeld :many
+SELECT CAST(coalesce(r.did, 'repo ' || q.repo_id) || ': held back, but '
+            || CASE WHEN NOT EXISTS (SELECT 1 FROM plc_log l WHERE l.done = 0) THEN 'no log is being read'
+                    WHEN q.priority <> 4 THEN 'priority ' || q.priority
+                    WHEN q.claim IS NOT NULL THEN 'claimed'
+                    ELSE 'its identity is not stale' END AS TEXT) AS what,
+       count(*) OVER () AS total
+FROM resync_queue q LEFT JOIN repo r ON r.id = q.repo_id
+WHERE q.not_before >= CAST(sqlc.arg(held) AS INTEGER)
+  AND (q.priority <> 4 OR q.claim IS NOT NULL
+       OR NOT EXISTS (SELECT 1 FROM plc_log m WHERE m.done = 0)
+       OR EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = q.repo_id AND i.stale = 0)) LIMIT 20;
+
+-- name: CheckPLCLog :many
+SELECT CAST('plc_log: ' || t.fault AS TEXT) AS what, count(*) OVER () AS total
+FROM (SELECT 'seen is no object' AS fault FROM plc_log a
+      WHERE CASE WHEN json_valid(a.seen) THEN json_type(a.seen) ELSE '' END <> 'object'
+      UNION ALL
+      SELECT 'it has seen ' || e.key || ' of ' || coalesce(e.value, 'no time') FROM plc_log b, json_each(b.seen) e
+      WHERE json_valid(b.seen) AND (e.type <> 'integer' OR e.value <= b.after_at)
+      UNION ALL
+      SELECT 'done ' || c.done || ', after ' || c.after_at FROM plc_log c WHERE c.done NOT IN (0, 1) OR c.after_at < 0) t
+LIMIT 20;
 
 -- name: CheckBuffer :many
 SELECT CAST(coalesce(r.did, 'repo ' || b.repo_id) || ': rev ' || b.rev || ', ' || b.fault AS TEXT) AS what,

@@ -30,7 +30,7 @@ CREATE VIEW resync_backlog AS
          CASE q.reason WHEN 1 THEN 'discontinuity' WHEN 2 THEN 'unprovable' WHEN 3 THEN 'rotated' WHEN 4 THEN 'sync'
                        WHEN 5 THEN 'reactivated' WHEN 6 THEN 'identity' WHEN 7 THEN 'status' WHEN 8 THEN 'first-sight'
                        WHEN 9 THEN 'backfill' WHEN 10 THEN 'not-found' WHEN 11 THEN 'sweep' WHEN 12 THEN 'prove'
-                       WHEN 13 THEN 'operator' ELSE 'audit' END AS reason,
+                       WHEN 13 THEN 'operator' WHEN 14 THEN 'audit' ELSE 'refresh' END AS reason,
          datetime(q.not_before / 1000000, 'unixepoch') AS due,
          q.claim IS NOT NULL AS claimed,
          o.hostname AS host, r.error
@@ -115,3 +115,13 @@ CREATE VIEW host_crawls AS
          datetime(nullif(crawl_due_at, 0) / 1000000, 'unixepoch') AS due, crawl_cursor AS cursor, crawl_failures AS failures,
          datetime(crawled_at / 1000000, 'unixepoch') AS crawled, candidates, proven, misled, room
   FROM host;
+CREATE TABLE plc_log (
+  -- At most one row: how far the log of the PLC directory was read (--plc-export).
+  one      INTEGER PRIMARY KEY CHECK (one = 1),
+  url      TEXT    NOT NULL, -- of the server
+  after_at INTEGER NOT NULL, -- operations made up to then are in this file; 0 = none
+  seen     TEXT    NOT NULL, -- JSON object: later ones that are in this file too, by CID, and when they were made
+  done     INTEGER NOT NULL CHECK (done IN (0, 1))
+           -- 1 = its end was reached once. Until then backfill of a did:plc whose document was never looked
+           -- at is held back, not before the year 9999; what its identity says meanwhile is stale
+) STRICT;

@@ -57,16 +57,7 @@ func (rs *Resyncer) judgeDirectory(tx *store.Tx, t *store.Task, err error) {
 func (rs *Resyncer) moved(tx *store.Tx, r *store.Repo) error {
 	did := r.DID
 	tx.AfterCommit(func() { rs.cfg.KeyChanged(did) })
-	err := tx.StartAnew(r)
-	if err != nil {
-		return err
-	}
-	if r.Active {
-		err = tx.Desynchronize(r, store.Rotated)
-	} else {
-		err = tx.Enqueue(r, store.StatusCheck, tx.Now())
-	}
-	if err != nil {
+	if err := tx.Moved(r); err != nil {
 		return err
 	}
 	return tx.Release(r, tx.Now())

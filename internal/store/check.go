@@ -165,6 +165,12 @@ func invariants() []invariant {
 			bySQL((*db.Queries).CheckQueueRows)},
 		{"lanes", "a row of the queue is in the lane of whoever is asked next",
 			bySQL((*db.Queries).CheckLanes)},
+		{"held back", "what is held back is backfill that waits for the PLC directory's log, and its identity is not trusted",
+			func(rx *Rx) (offenders, error) {
+				return offendersOf(rx.q.CheckHeld(rx.ctx, heldUntil.UnixMicro()))
+			}},
+		{"plc log", "what was seen of the PLC directory's log lies behind the time up to which it was read",
+			bySQL((*db.Queries).CheckPLCLog)},
 		{"buffer", "buffered commits belong to resyncing repos, are whole and not too many",
 			func(rx *Rx) (offenders, error) { return offendersOf(rx.q.CheckBuffer(rx.ctx, maxBuffered)) }},
 		{"orphans", "every row belongs to a repo, a collection or a host that is there",

@@ -105,6 +105,7 @@ func filled(t *testing.T) string {
 	step(0, func(tx *Tx, r *Repo) error {
 		up, err := tx.AddUpstream("wss://relay.example.com")
 		return errors.Join(err, tx.SetCursor(up.ID, 12), tx.WantCrawl(up.ID), tx.StartCrawl(up.ID), tx.SetCrawlCursor(up.ID, "c"),
+			tx.PutPLCLog(PLCLog{URL: "https://plc.example.com", After: time.UnixMicro(1), Seen: map[string]time.Time{"bafyb": time.UnixMicro(3)}}),
 			tx.AddRefusals([]Refused{{Reason: "bad-car", Source: "relay.example.com", Detail: "d", At: tx.now}}))
 	})
 	if err := s.Close(); err != nil {
@@ -152,6 +153,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 	row := func(n int, nsid string) string {
 		return fmt.Sprintf("repo_id = %s AND collection_id = (SELECT id FROM collection WHERE nsid = '%s')", repo(n), nsid)
 	}
+	held := fmt.Sprintf("UPDATE resync_queue SET not_before = %d", heldUntil.UnixMicro())
 	named := make(map[string]bool)
 	for _, c := range []struct {
 		script string
@@ -197,9 +199,18 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"DELETE FROM resync_queue WHERE repo_id = " + repo(2), []string{"queued", "resyncing"}, "not in the queue"},
 		{"UPDATE resync_queue SET claim = generation + 1 WHERE repo_id = " + repo(2), []string{"queue rows"}, "claim"},
 		{"UPDATE resync_queue SET priority = 6 WHERE repo_id = " + repo(3), []string{"queue rows"}, "priority 6, background 0"},
-		{"UPDATE resync_queue SET reason = 15 WHERE repo_id = " + repo(3), []string{"queue rows"}, "reason 15"},
+		{"UPDATE resync_queue SET reason = 16 WHERE repo_id = " + repo(3), []string{"queue rows"}, "reason 16"},
 		{"UPDATE repo SET proof = 4 WHERE id = " + repo(0), []string{"claims"}, did(0) + ": proof 4"},
 		{"UPDATE resync_queue SET lane = 0 WHERE repo_id = " + repo(3), []string{"lanes"}, did(3) + ": lane 0, but lane 1"},
+		{held + " WHERE repo_id = " + repo(7), []string{"held back"}, did(7) + ": held back, but its identity is not stale"},
+		{held + " WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; UPDATE plc_log SET done = 1", []string{"held back"}, "no log is being read"},
+		{held + " WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; DELETE FROM plc_log", []string{"held back"}, "no log is being read"},
+		{held + ", priority = 3 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"held back"}, "priority 3"},
+		{held + ", claim = generation WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"held back"}, "claimed"},
+		{"UPDATE plc_log SET seen = '[]'", []string{"plc log"}, "seen is no object"},
+		{"UPDATE plc_log SET after_at = 3", []string{"plc log"}, "it has seen bafyb of 3"},
+		{"UPDATE plc_log SET seen = json_object('bafyc', 'x')", []string{"plc log"}, "bafyc of x"},
+		{"UPDATE plc_log SET done = 2", []string{"plc log"}, "done 2"},
 		{"UPDATE resync_buffer SET repo_id = " + repo(0), []string{"buffer"}, did(0) + ": rev 7, the repo is not resyncing"},
 		{"UPDATE resync_buffer SET cid = x'01'", []string{"buffer"}, "not 32 bytes"},
 		{"UPDATE resync_buffer SET present = '[', died = '{}'", []string{"buffer"}, "is no list"},

@@ -69,6 +69,7 @@ type Store struct {
 	seq    int64            // next birth number
 	minute int64            // of the last row of seq_clock
 	reload bool             // a transaction failed: read seq again
+	holds  bool             // backfill waits for the PLC directory's log (log.go)
 	nsids  map[string]int64 // ids of collections, committed ones only
 	names  map[int64]string // the same, the other way round
 
@@ -219,6 +220,9 @@ func (s *Store) begin(ctx context.Context, version string) error {
 		return err
 	}
 	if s.minute, err = s.wq.LastSeqClock(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if s.holds, err = logUnread(ctx, s.wq); err != nil {
 		return err
 	}
 	return s.releaseClaims(ctx)

@@ -29,11 +29,13 @@ const (
 	Prove
 	_ // operator
 	Audit
+	Refresh
 )
 
 func (r Reason) String() string {
 	names := [...]string{"none", "discontinuity", "unprovable", "rotated", "sync", "reactivated", "identity",
-		"status", "first-sight", "backfill", "not-found", "sweep", "prove", "operator", "audit"}
+		"status", "first-sight", "backfill", "not-found", "sweep", "prove", "operator", "audit",
+		"refresh"}
 	if int(r) < len(names) {
 		return names[r]
 	}
@@ -102,22 +104,25 @@ func (tx *Tx) EnqueueSweep(r *Repo, notBefore time.Time, rev atproto.TID) error 
 func (tx *Tx) enqueue(r *Repo, why Reason, notBefore time.Time, wantRev *int64) error {
 	tx.touch(r)
 	looks := int64(0)
-	if why == IdentityCheck {
+	switch {
+	case why == IdentityCheck:
 		looks = identityLooks
+	case why == Backfill && tx.holds(r):
+		notBefore = heldUntil
 	}
 	return tx.q.Enqueue(tx.ctx, db.EnqueueParams{
 		RepoID: r.ID, Reason: int64(why), Priority: why.priority(), Background: flag(why.priority() == prioBackground),
 		NotBefore: notBefore.UnixMicro(), WantRev: wantRev, AskStatus: flag(why == StatusCheck), Looks: looks, Now: tx.micros(),
-		Voids: flag(why != IdentityCheck && why != Sweep && why != Prove),
+		Voids: flag(why != IdentityCheck && why != Sweep && why != Prove && why != Refresh),
 	})
 }
 
 // Queued tells whether the repo waits in the queue, and whether it does so only
-// for a second look or a sweep.
+// for a second look, for a sweep or for the log of the PLC directory.
 func (tx *Tx) Queued(r *Repo) (queued, later bool, err error) {
 	row, err := tx.q.QueueRow(tx.ctx, r.ID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, false, nil
 	}
-	return err == nil, row.Background == 1, err
+	return err == nil, row.Background == 1 || row.NotBefore == heldUntil.UnixMicro(), err
 }

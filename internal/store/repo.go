@@ -388,12 +388,17 @@ func (tx *Tx) ClearError(r *Repo) error { return tx.q.ClearRepoError(tx.ctx, r.I
 // another look. changed tells whether the key or
 // the host differs from what was known; it is false for a first resolution.
 func (tx *Tx) PutIdentity(r *Repo, key, host string, insecure bool) (changed bool, err error) {
+	return tx.putIdentity(r, key, host, insecure, tx.now)
+}
+
+// putIdentity stores what was so at a time.
+func (tx *Tx) putIdentity(r *Repo, key, host string, insecure bool, at time.Time) (changed bool, err error) {
 	row, err := tx.q.AddHost(tx.ctx, db.AddHostParams{Hostname: host, Insecure: flag(insecure)})
 	if err != nil {
 		return false, err
 	}
 	fresh := Identity{
-		Key: key, HostID: row.ID, Host: host, Insecure: insecure, FetchedAt: tx.now,
+		Key: key, HostID: row.ID, Host: host, Insecure: insecure, FetchedAt: at,
 		Sync11: deref(row.Sync11) == 1, DescribeTrusted: trusted(row.DescribeTrust),
 	}
 	if old := r.Identity; old != nil {
@@ -403,8 +408,20 @@ func (tx *Tx) PutIdentity(r *Repo, key, host string, insecure bool) (changed boo
 	r.Identity = &fresh
 	tx.touch(r) // it may be another host's now
 	return changed, tx.q.PutIdentity(tx.ctx, db.PutIdentityParams{
-		RepoID: r.ID, SigningKey: []byte(key), HostID: row.ID, Now: tx.micros(),
+		RepoID: r.ID, SigningKey: []byte(key), HostID: row.ID, Now: at.UnixMicro(),
 	})
+}
+
+// Moved takes the repo out of service, because its signing key or host are others
+// now, until it was fetched from there. What failed before does not count.
+func (tx *Tx) Moved(r *Repo) error {
+	if err := tx.StartAnew(r); err != nil {
+		return err
+	}
+	if r.Active {
+		return tx.Desynchronize(r, Rotated)
+	}
+	return tx.Enqueue(r, StatusCheck, tx.now)
 }
 
 // MarkStale asks for a new look at the DID document.

@@ -1,0 +1,166 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"railyard/db"
+)
+
+// heldUntil is the not_before of rows that are held back: backfill of a did:plc
+// whose document was never looked at, while the log of the directory is read for
+// the first time. Whatever else asks for a look makes them due.
+var heldUntil = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
+// heldPiece is how many rows of the queue are held back or released at once.
+const heldPiece = 5000
+
+// PLCLog is how far the log of the PLC directory was read.
+type PLCLog struct {
+	URL   string
+	After time.Time            // operations made up to then are in the file; zero = none
+	Seen  map[string]time.Time // later ones that are in it too: CID, and when it was made
+	Done  bool                 // the end was reached once
+}
+
+// PLCLog gives how far the log was read; the zero value if it never was.
+func (rx *Rx) PLCLog() (PLCLog, error) {
+	row, err := rx.q.PLCLog(rx.ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return PLCLog{}, nil
+	}
+	if err != nil {
+		return PLCLog{}, err
+	}
+	l := PLCLog{URL: row.URL, Done: row.Done == 1}
+	if row.AfterAt != 0 {
+		l.After = time.UnixMicro(row.AfterAt).UTC()
+	}
+	var seen map[string]int64
+	if err := json.Unmarshal([]byte(row.Seen), &seen); err != nil {
+		return PLCLog{}, fmt.Errorf("plc_log.seen: %w", err)
+	}
+	l.Seen = make(map[string]time.Time, len(seen))
+	for cid, at := range seen {
+		l.Seen[cid] = time.UnixMicro(at).UTC()
+	}
+	return l, nil
+}
+
+// PutPLCLog stores how far the log was read. It belongs into the transaction of
+// what was read. As long as it is not done, backfill is held back.
+func (tx *Tx) PutPLCLog(l PLCLog) error {
+	seen := make(map[string]int64, len(l.Seen))
+	for cid, at := range l.Seen {
+		seen[cid] = at.UnixMicro()
+	}
+	text, err := json.Marshal(seen)
+	if err != nil {
+		return err
+	}
+	after := int64(0)
+	if !l.After.IsZero() {
+		after = l.After.UnixMicro()
+	}
+	tx.AfterCommit(func() { tx.s.holds = !l.Done })
+	return tx.q.PutPLCLog(tx.ctx, db.PutPLCLogParams{URL: l.URL, AfterAt: after, Seen: string(text), Done: flag(l.Done)})
+}
+
+func logUnread(ctx context.Context, q *db.Queries) (bool, error) {
+	row, err := q.PLCLog(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return row.Done == 0, err
+}
+
+// holds tells whether backfill of the repo waits for the log.
+func (tx *Tx) holds(r *Repo) bool {
+	return tx.s.holds && r.Identity == nil && strings.HasPrefix(r.DID, "did:plc:")
+}
+
+// HoldBackfill holds back what was queued before the log was to be read. It does
+// so piece by piece, to let other writers in.
+func (s *Store) HoldBackfill(ctx context.Context) error {
+	return s.queuePieces(ctx, "hold back backfill", func(tx *Tx, after, last int64) error {
+		return tx.q.HoldRows(tx.ctx, db.HoldRowsParams{
+			Held: heldUntil.UnixMicro(), After: after, Upto: last, Priority: Backfill.priority(),
+		})
+	})
+}
+
+// FinishPLCLog ends the first reading of the log: the identities of held rows are
+// what the directory says now, and the rows become due. It may be called again
+// after a failure in the middle.
+func (s *Store) FinishPLCLog(ctx context.Context) error {
+	return s.endHold(ctx, true, func(tx *Tx) error {
+		l, err := tx.PLCLog()
+		if err != nil {
+			return err
+		}
+		l.Done = true
+		return tx.PutPLCLog(l)
+	})
+}
+
+// DropPLCLog gives up a first reading that has not come to its end: what was held
+// back becomes due, and each identity is looked up. A log that was read to its end
+// is kept, to be gone on with some day.
+func (s *Store) DropPLCLog(ctx context.Context) error {
+	unread := false
+	if err := s.Update(ctx, "look for a log", func(tx *Tx) (err error) {
+		unread, err = logUnread(tx.ctx, tx.q)
+		return err
+	}); err != nil || !unread {
+		return err
+	}
+	return s.endHold(ctx, false, func(tx *Tx) error { return tx.q.DeletePLCLog(tx.ctx) })
+}
+
+// endHold releases what is held back, holding no more from its first transaction
+// on. finish belongs into the last one.
+func (s *Store) endHold(ctx context.Context, trust bool, finish func(*Tx) error) error {
+	if err := s.Update(ctx, "hold no more", func(tx *Tx) error {
+		tx.AfterCommit(func() { s.holds = false })
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := s.queuePieces(ctx, "release backfill", func(tx *Tx, after, last int64) error {
+		held := heldUntil.UnixMicro()
+		if trust {
+			err := tx.q.TrustHeldIdentities(tx.ctx, db.TrustHeldIdentitiesParams{After: after, Upto: last, Held: held})
+			if err != nil {
+				return err
+			}
+		}
+		tx.wake = true
+		return tx.q.ReleaseRows(tx.ctx, db.ReleaseRowsParams{Now: tx.micros(), After: after, Upto: last, Held: held})
+	}); err != nil {
+		return err
+	}
+	return s.Update(ctx, "end a log", finish)
+}
+
+// queuePieces calls fn for one range of repo ids after the other, until all rows
+// of the queue were in one.
+func (s *Store) queuePieces(ctx context.Context, why string, fn func(tx *Tx, after, last int64) error) error {
+	for after := int64(0); ; {
+		var last int64
+		if err := s.Update(ctx, why, func(tx *Tx) (err error) {
+			last, err = tx.q.QueuePiece(tx.ctx, db.QueuePieceParams{After: after, MaxRows: heldPiece})
+			if err != nil || last == 0 {
+				return err
+			}
+			return fn(tx, after, last)
+		}); err != nil || last == 0 {
+			return err
+		}
+		after = last
+	}
+}

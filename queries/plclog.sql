@@ -1,0 +1,32 @@
+-- name: PLCLog :one
+SELECT url, after_at, seen, done FROM plc_log WHERE one = 1;
+
+-- name: PutPLCLog :exec
+INSERT INTO plc_log (one, url, after_at, seen, done)
+VALUES (1, sqlc.arg(url), sqlc.arg(after_at), sqlc.arg(seen), sqlc.arg(done))
+ON CONFLICT (one) DO UPDATE SET url = excluded.url, after_at = excluded.after_at, seen = excluded.seen, done = excluded.done;
+
+-- name: DeletePLCLog :exec
+DELETE FROM plc_log WHERE one = 1;
+
+-- name: KnownDID :one
+SELECT id FROM repo WHERE did = sqlc.arg(did);
+
+-- name: QueuePiece :one
+SELECT CAST(coalesce(max(p.repo_id), 0) AS INTEGER) AS upto
+FROM (SELECT q.repo_id FROM resync_queue q WHERE q.repo_id > sqlc.arg(after) ORDER BY q.repo_id LIMIT sqlc.arg(max_rows)) p;
+
+-- name: HoldRows :exec
+UPDATE resync_queue SET not_before = sqlc.arg(held)
+WHERE resync_queue.repo_id > sqlc.arg(after) AND resync_queue.repo_id <= sqlc.arg(upto) AND priority = sqlc.arg(priority) AND claim IS NULL
+  AND NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = resync_queue.repo_id)
+  AND EXISTS (SELECT 1 FROM repo r WHERE r.id = resync_queue.repo_id AND substr(r.did, 1, 8) = 'did:plc:');
+
+-- name: TrustHeldIdentities :exec
+UPDATE identity SET stale = 0
+WHERE identity.repo_id > sqlc.arg(after) AND identity.repo_id <= sqlc.arg(upto) AND stale = 1
+  AND EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = identity.repo_id AND q.not_before = sqlc.arg(held));
+
+-- name: ReleaseRows :exec
+UPDATE resync_queue SET not_before = sqlc.arg(now)
+WHERE repo_id > sqlc.arg(after) AND repo_id <= sqlc.arg(upto) AND not_before = sqlc.arg(held);
