@@ -21,7 +21,7 @@ var floors = [][]string{
 	0: {".", "internal/atproto", "internal/refusal", "internal/fixtures"},
 	1: {"db", "internal/dagcbor", "internal/metrics", "internal/outbound"},
 	2: {"internal/event", "internal/identity", "internal/mst", "internal/mst/msttest", "internal/pds", "internal/simnet", "internal/store"},
-	3: {"internal/firehose", "internal/repo"},
+	3: {"internal/firehose", "internal/plc", "internal/repo"},
 	4: {"internal/probe", "internal/verify"},
 	5: {"internal/api", "internal/crawl", "internal/ingest", "internal/inspect", "internal/resync"},
 	6: {"internal/tail"},

@@ -31,6 +31,7 @@ type Metrics struct {
 	audits   prometheus.Counter
 	legacy   prometheus.Counter
 	listed   *prometheus.CounterVec
+	logged   *prometheus.CounterVec
 }
 
 // New makes the metrics in a registry of their own.
@@ -54,6 +55,8 @@ func New() *Metrics {
 			Name: "railyard_batch_events", Help: "Events in one write transaction of the firehose path.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 11),
 		}),
+		logged: counter("plc_operations_total", "Operations read from the log of the PLC directory (--plc-export), by what became "+
+			"of them. Malformed ones are skipped and deserve a look.", "result"),
 		requests: counter("http_requests_total", "Requests answered, by route and status.", "route", "status"),
 		foreign: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "railyard_foreign_cursors_total", Help: "Listings that were restarted because their cursor was of another index.",
@@ -68,7 +71,7 @@ func New() *Metrics {
 		listed: counter("listed_total", "Entries of listings, by what they were: found (unknown until then), known, "+
 			"foreign (of an account whose document names another host), unlisted (in service, and left out by a whole walk).", "what"),
 	}
-	m.registry.MustRegister(m.listed, m.audits, m.legacy, m.events, m.verdicts, m.refusals, m.resyncs, m.births, m.deaths, m.batches, m.sizes, m.requests, m.foreign,
+	m.registry.MustRegister(m.listed, m.audits, m.legacy, m.events, m.verdicts, m.refusals, m.resyncs, m.births, m.deaths, m.logged, m.batches, m.sizes, m.requests, m.foreign,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range refusal.All() {
 		m.refusals.WithLabelValues(string(r.Reason))
@@ -128,6 +131,13 @@ func (m *Metrics) Changed(source string, births, deaths int) {
 	if m != nil {
 		m.births.WithLabelValues(source).Add(float64(births))
 		m.deaths.WithLabelValues(source).Add(float64(deaths))
+	}
+}
+
+// Logged counts operations of the PLC directory's log.
+func (m *Metrics) Logged(result string, n int) {
+	if m != nil && n > 0 {
+		m.logged.WithLabelValues(result).Add(float64(n))
 	}
 }
 

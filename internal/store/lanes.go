@@ -72,7 +72,7 @@ func manners(cooldown, failures, answers int64, rate *float64) Manners {
 type News struct {
 	Heads []LaneHead        // rows that became due, perhaps earlier than any known one
 	Hosts map[int64]Manners // of the hosts of these lanes, and of those that changed
-	// Lost: there was more than is kept. The heads must be read again.
+	// Lost: there was more than is kept, or counted. The heads must be read again.
 	Lost bool
 }
 
@@ -96,12 +96,13 @@ func (s *Store) News() News {
 type laneKey struct{ lane, priority int64 }
 
 // tell keeps the news of a commit until they are asked for.
-func (s *Store) tell(heads []LaneHead, hosts map[int64]Manners) {
-	if len(heads) == 0 && len(hosts) == 0 {
+func (s *Store) tell(heads []LaneHead, hosts map[int64]Manners, uncounted bool) {
+	if len(heads) == 0 && len(hosts) == 0 && !uncounted {
 		return
 	}
 	s.newsMu.Lock()
 	defer s.newsMu.Unlock()
+	s.newsLost = s.newsLost || uncounted
 	if s.newHeads == nil {
 		s.newHeads, s.newHosts = make(map[laneKey]LaneHead), make(map[int64]Manners)
 	}
@@ -131,6 +132,9 @@ func (s *Store) tell(heads []LaneHead, hosts map[int64]Manners) {
 
 // touch notes that the queue row of a repo may have changed its place.
 func (tx *Tx) touch(r *Repo) { tx.touched = append(tx.touched, r.ID) }
+
+// touchMany notes that rows have changed their places of which nobody kept count.
+func (tx *Tx) touchMany() { tx.uncounted = true }
 
 // touchHost notes that the manners of a host may have changed.
 func (tx *Tx) touchHost(id int64) { tx.hosts = append(tx.hosts, id) }

@@ -268,12 +268,12 @@ func TestNewsStayWithinBounds(t *testing.T) {
 	for i := range heads {
 		heads[i] = LaneHead{Lane: int64(i) + 1, Priority: prioBackfill}
 	}
-	s.tell(heads, nil)
+	s.tell(heads, nil, false)
 	if n := s.News(); n.Lost || len(n.Heads) != maxNews {
 		t.Errorf("lost %t, %d heads", n.Lost, len(n.Heads))
 	}
-	s.tell(heads, nil)
-	s.tell([]LaneHead{{Lane: maxNews + 1, Priority: prioBackfill}}, map[int64]Manners{maxNews + 2: {}})
+	s.tell(heads, nil, false)
+	s.tell([]LaneHead{{Lane: maxNews + 1, Priority: prioBackfill}}, map[int64]Manners{maxNews + 2: {}}, false)
 	if n := s.News(); !n.Lost || len(n.Heads) != maxNews || len(n.Hosts) != maxNews {
 		t.Errorf("lost %t, %d heads, %d hosts", n.Lost, len(n.Heads), len(n.Hosts))
 	}

@@ -35,13 +35,13 @@ const (
 // identity by less, and says otherwise, is asked about.
 const clockSkew = 10 * time.Minute
 
-// RepoID gives the id of a repo; ok is false if the DID was never seen.
-func (rx *Rx) RepoID(did string) (id int64, ok bool, err error) {
-	id, err = rx.q.KnownDID(rx.ctx, did)
+// Knows tells whether a DID has a repo in the file.
+func (rx *Rx) Knows(did string) (bool, error) {
+	_, err := rx.q.KnownDID(rx.ctx, did)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, nil
+		return false, nil
 	}
-	return id, err == nil, err
+	return err == nil, err
 }
 
 // Learn takes an operation of the PLC directory's log for what it is: the answer

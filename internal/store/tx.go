@@ -22,16 +22,17 @@ type Rx struct {
 // Tx writes inside the one write transaction.
 type Tx struct {
 	Rx
-	s       *Store
-	now     time.Time
-	seq     int64            // next birth number
-	members map[int64]int64  // change of the visible members of a collection
-	nsids   map[string]int64 // collections added here
-	after   []func()
-	touched []int64           // repos whose queue rows may have changed their place
-	hosts   []int64           // whose manners may have changed
-	heads   []LaneHead        // what became of the touched rows
-	manners map[int64]Manners // what became of the hosts
+	s         *Store
+	now       time.Time
+	seq       int64            // next birth number
+	members   map[int64]int64  // change of the visible members of a collection
+	nsids     map[string]int64 // collections added here
+	after     []func()
+	touched   []int64           // repos whose queue rows may have changed their place
+	uncounted bool              // rows were touched that are not among them
+	hosts     []int64           // whose manners may have changed
+	heads     []LaneHead        // what became of the touched rows
+	manners   map[int64]Manners // what became of the hosts
 }
 
 // Update runs fn in the write transaction and commits what it did. An error or
@@ -121,8 +122,8 @@ func (s *Store) committed(tx *Tx) {
 	for _, fn := range tx.after {
 		fn()
 	}
-	s.tell(tx.heads, tx.manners)
-	if len(tx.heads) > 0 || len(tx.manners) > 0 {
+	s.tell(tx.heads, tx.manners, tx.uncounted)
+	if len(tx.heads) > 0 || len(tx.manners) > 0 || tx.uncounted {
 		select {
 		case s.wakeup <- struct{}{}:
 		default:

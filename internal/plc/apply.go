@@ -1,0 +1,167 @@
+package plc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"railyard/internal/refusal"
+	"railyard/internal/store"
+)
+
+// pieceLines is how many operations of known DIDs one transaction applies.
+const pieceLines = 200
+
+// news gives the lines that were not applied yet.
+func news(pos position, lines []line) (fresh []line) {
+	for _, l := range lines {
+		if !pos.has(l) {
+			fresh = append(fresh, l)
+		}
+	}
+	return fresh
+}
+
+// apply stores what the lines say together with the position behind them, in
+// pieces. Of a DID only the last line of the page counts. asOf is when the page
+// was asked for, if it reaches to the end of the log.
+func (f *Follower) apply(ctx context.Context, lines []line, asOf time.Time) error {
+	known, err := f.known(ctx, lines)
+	if err != nil {
+		return err
+	}
+	for from := 0; from < len(lines); {
+		upto, n := from, 0
+		for ; upto < len(lines) && n < pieceLines; upto++ {
+			if known[upto] {
+				n++
+			}
+		}
+		if err := f.piece(ctx, lines[from:upto], known[from:upto], asOf); err != nil {
+			return err
+		}
+		from = upto
+	}
+	return nil
+}
+
+// known tells which lines are the last ones of DIDs that have a repo.
+func (f *Follower) known(ctx context.Context, lines []line) ([]bool, error) {
+	last := make(map[string]int, len(lines))
+	for i, l := range lines {
+		last[l.did] = i
+	}
+	known := make([]bool, len(lines))
+	err := f.cfg.Store.OwnView(ctx, func(rx *store.Rx) (err error) {
+		for did, i := range last {
+			if did == "" {
+				continue
+			}
+			if known[i], err = rx.Knows(did); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return known, err
+}
+
+// piece is one transaction.
+func (f *Follower) piece(ctx context.Context, lines []line, known []bool, asOf time.Time) error {
+	counts := make(map[string]int)
+	pos := f.pos.next(lines, f.cfg.Now())
+	err := f.cfg.Store.Update(ctx, "read the PLC log", func(tx *store.Tx) error {
+		var broken []error
+		for i, l := range lines {
+			result := passed
+			switch {
+			case l.err != nil:
+				result, broken = malformed, append(broken, l.err)
+			case known[i]:
+				learned, err := f.learn(tx, l, asOf)
+				if err != nil {
+					return err
+				}
+				result = learned
+			}
+			counts[result]++
+		}
+		if err := f.refuse(tx, broken); err != nil {
+			return err
+		}
+		return tx.PutPLCLog(store.PLCLog{URL: f.cfg.URL, After: pos.after, Seen: pos.seen, Done: f.done})
+	})
+	if err != nil {
+		return err
+	}
+	f.pos = pos
+	f.count(len(lines), counts)
+	return nil
+}
+
+// learn applies one line.
+func (f *Follower) learn(tx *store.Tx, l line, asOf time.Time) (string, error) {
+	r, err := tx.RepoByDID(l.did)
+	if err != nil {
+		return "", err
+	}
+	if r == nil {
+		return passed, nil
+	}
+	op := store.Logged{At: l.at, AsOf: asOf}
+	if l.usable {
+		op.Key, op.Host, op.Insecure = string(l.identity.Key), l.identity.Host, l.identity.Insecure
+	}
+	learned, err := tx.Learn(r, op)
+	if learned == store.LearnedMove || learned == store.LearnedIdentity {
+		tx.AfterCommit(func() { f.cfg.KeyChanged(l.did) })
+	}
+	return string(learned), err
+}
+
+// refuse counts malformed lines, and keeps a sample of them.
+func (f *Follower) refuse(tx *store.Tx, broken []error) error {
+	var refused []store.Refused
+	for _, err := range broken {
+		detail := err.Error()
+		if e, ok := errors.AsType[*refusal.Error](err); ok {
+			detail = e.Detail
+		}
+		refused = append(refused, store.Refused{
+			Reason: refusal.IdentityInvalid, Source: f.host, Detail: detail, At: tx.Now().UTC(),
+		})
+	}
+	tx.AfterCommit(func() {
+		for range refused {
+			f.cfg.Metrics.Refused(refusal.IdentityInvalid)
+		}
+	})
+	return tx.AddRefusals(refused)
+}
+
+// refuseUntimed counts the lines that no position can tell from others: once, as
+// long as the page brings something new.
+func (f *Follower) refuseUntimed(ctx context.Context, p page) error {
+	if len(p.invalid) == 0 {
+		return nil
+	}
+	f.cfg.Metrics.Logged(malformed, len(p.invalid))
+	return f.cfg.Store.Update(ctx, "malformed lines of the PLC log", func(tx *store.Tx) error { return f.refuse(tx, p.invalid) })
+}
+
+// What becomes of a line, beside the results of store.Learned.
+const (
+	passed    = "passed"    // the DID has no repo in the file, or the page has a later line of it
+	malformed = "malformed" // it could not be read
+)
+
+// count tells people how far the log is.
+func (f *Follower) count(lines int, counts map[string]int) {
+	for result, n := range counts {
+		f.cfg.Metrics.Logged(result, n)
+	}
+	before := f.read / reportEvery
+	if f.read += lines; f.read/reportEvery > before {
+		f.cfg.Log.Info("read the PLC log", "operations", f.read, "up to", f.pos.after)
+	}
+}

@@ -1,0 +1,294 @@
+package plc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"railyard/internal/atproto"
+	"railyard/internal/metrics"
+	"railyard/internal/outbound"
+	"railyard/internal/simnet"
+	"railyard/internal/store"
+)
+
+const (
+	key1 = "zQ3shXjHeiBuRCKmM36cuYnm7YEMzhGnCmCyW92sRJ9pribSF"
+	key2 = "zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"
+)
+
+// export is a server of the log: it answers as the directory does.
+type export struct {
+	mu    sync.Mutex
+	log   []record
+	most  int                                           // lines of a page; 0 = 1000
+	fault func(http.ResponseWriter, *http.Request) bool // answers instead, if it is true
+	asked []time.Time
+	after []string
+}
+
+type record struct {
+	at   time.Time
+	text string
+}
+
+// add appends an operation of a DID that names a key and a host.
+func (x *export) add(at time.Time, did, key, host string) {
+	x.addOp(at, did, operation(key, host), false)
+}
+
+func operation(key, host string) string {
+	return fmt.Sprintf(`{"type":"plc_operation","verificationMethods":{"atproto":"did:key:%s"},`+
+		`"services":{"atproto_pds":{"type":"AtprotoPersonalDataServer","endpoint":"https://%s"}}}`, key, host)
+}
+
+const tombstone = `{"type":"plc_tombstone"}`
+
+func (x *export) addOp(at time.Time, did, op string, nullified bool) {
+	x.mu.Lock()
+	n := len(x.log)
+	x.mu.Unlock()
+	x.addText(at, fmt.Sprintf(`{"did":%q,"operation":%s,"cid":"bafy%06d","nullified":%t,"createdAt":%q}`,
+		did, op, n, nullified, at.UTC().Format(timeForm)))
+}
+
+func (x *export) addText(at time.Time, text string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.log = append(x.log, record{at.Truncate(instant), text})
+	slices.SortStableFunc(x.log, func(a, b record) int { return a.at.Compare(b.at) })
+}
+
+func (x *export) requests() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.asked)
+}
+
+// during answers all requests with fault until it is undone.
+func (x *export) during(fault func(http.ResponseWriter, *http.Request) bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.fault = fault
+}
+
+func (x *export) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.asked, x.after = append(x.asked, time.Now()), append(x.after, r.URL.Query().Get("after"))
+	if x.fault != nil && x.fault(w, r) {
+		return
+	}
+	var after time.Time
+	if text := r.URL.Query().Get("after"); text != "" {
+		var err error
+		if after, err = time.Parse(timeForm, text); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+	}
+	most := pageLines
+	if x.most > 0 {
+		most = x.most
+	}
+	var lines []string
+	for _, o := range x.log {
+		if o.at.After(after) && len(lines) < most {
+			lines = append(lines, o.text)
+		}
+	}
+	_, _ = w.Write([]byte(strings.Join(lines, "\n")))
+}
+
+// yard is a file and a log, inside a bubble of fake time.
+type yard struct {
+	*testing.T
+	path     string
+	export   *export
+	store    *store.Store
+	client   *outbound.Client
+	metrics  *metrics.Metrics
+	follower *Follower
+	ready    bool
+	forgot   map[string]int // keys that the prover must forget
+	mu       sync.Mutex
+}
+
+func inYard(t *testing.T, test func(y *yard)) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "index.db")
+	synctest.Test(t, func(t *testing.T) {
+		y := &yard{T: t, path: path, export: &export{}, metrics: metrics.New(), ready: true, forgot: make(map[string]int)}
+		pipes := simnet.NewPipes()
+		l, err := pipes.Listen("plc")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: y.export}
+		go func() { _ = server.Serve(l) }()
+		defer func() { _ = server.Close() }()
+		y.client = outbound.New(outbound.Config{AllowPrivate: true, Dial: pipes.Dial, Lookup: pipes.Lookup})
+		defer y.client.Close()
+		y.open()
+		defer func() {
+			if _, broken, err := y.store.Check(context.WithoutCancel(t.Context())); err != nil || len(broken) > 0 {
+				t.Errorf("the file breaks its rules: %+v, %v", broken, err)
+			}
+			_ = y.store.Close()
+		}()
+		test(y)
+	})
+}
+
+func (y *yard) open() {
+	y.Helper()
+	var err error
+	if y.store, err = store.Open(y.Context(), store.Config{Path: y.path, Version: "test"}); err != nil {
+		y.Fatal(err)
+	}
+	y.follower = y.newFollower("http://plc.sim.test")
+}
+
+func (y *yard) newFollower(url string) *Follower {
+	return New(Config{
+		Store: y.store, Client: y.client, URL: url, Pace: func(context.Context) error { return nil },
+		Hosts: atproto.Hosts{}, Log: slog.New(slog.NewTextHandler(y.Output(), nil)), Metrics: y.metrics,
+		Ready: func(context.Context) (bool, error) { y.mu.Lock(); defer y.mu.Unlock(); return y.ready, nil },
+		KeyChanged: func(did string) {
+			y.mu.Lock()
+			defer y.mu.Unlock()
+			y.forgot[did]++
+		},
+	})
+}
+
+// follow runs the follower for a while; stop ends it and gives its error.
+func (y *yard) follow() (stop func()) {
+	y.Helper()
+	ctx, cancel := context.WithCancel(y.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- y.follower.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			y.Errorf("the follower failed: %v", err)
+		}
+	}
+}
+
+// run follows the log for a time.
+func (y *yard) run(d time.Duration) {
+	y.Helper()
+	stop := y.follow()
+	time.Sleep(d)
+	stop()
+}
+
+func (y *yard) update(fn func(tx *store.Tx) error) {
+	y.Helper()
+	if err := y.store.Update(context.WithoutCancel(y.Context()), "test", fn); err != nil {
+		y.Fatal(err)
+	}
+}
+
+// find makes a repo that a crawl found.
+func (y *yard) find(dids ...string) {
+	y.Helper()
+	var listed []store.Listed
+	for _, did := range dids {
+		listed = append(listed, store.Listed{DID: did, Active: true})
+	}
+	y.update(func(tx *store.Tx) error { _, err := tx.AddListed(listed); return err })
+}
+
+// serve makes a repo that is in service, with an identity of now.
+func (y *yard) serve(did, host string) {
+	y.Helper()
+	y.find(did)
+	y.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(did)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.PutIdentity(r, keyOf(y, key1), host, false); err != nil {
+			return err
+		}
+		if _, _, err := tx.Establish(r, store.Head{Rev: 5}, []string{"com.example.a"}, store.ProofTree); err != nil {
+			return err
+		}
+		return tx.Done(r)
+	})
+}
+
+func keyOf(y *yard, multibase string) string {
+	y.Helper()
+	l := (&Follower{}).lineOf(mustParse(y, fmt.Sprintf(`{"did":%q,"operation":%s,"cid":"c","createdAt":%q}`,
+		did(0), operation(multibase, "pds.example.com"), day.Format(timeForm))), day)
+	if !l.usable {
+		y.Fatalf("key %s", multibase)
+	}
+	return string(l.identity.Key)
+}
+
+func (y *yard) repo(did string) (r *store.Repo) {
+	y.Helper()
+	if err := y.store.View(context.WithoutCancel(y.Context()), func(rx *store.Rx) (err error) {
+		r, err = rx.RepoByDID(did)
+		return err
+	}); err != nil {
+		y.Fatal(err)
+	}
+	return r
+}
+
+// names checks what is known of an account.
+func (y *yard) names(did, key, host string) {
+	y.Helper()
+	r := y.repo(did)
+	if r == nil || r.Identity == nil || r.Identity.Key != keyOf(y, key) || r.Identity.Host != host {
+		y.Errorf("%s: repo %+v", did, r)
+		if r != nil {
+			y.Errorf("identity %+v", r.Identity)
+		}
+	}
+}
+
+// due gives the number of rows that a worker could claim.
+func (y *yard) due() (n int) {
+	y.Helper()
+	_ = y.store.Update(context.WithoutCancel(y.Context()), "test", func(tx *store.Tx) error {
+		heads, err := tx.LaneHeads(store.BeforeLanes(), 1000)
+		for _, h := range heads {
+			var tasks []*store.Task
+			tasks, _, err = tx.Claim(store.Wanted{Lane: h.Lane, Priority: h.Priority, Rows: 10_000},
+				func(*store.Task) store.Step { return store.Nothing })
+			n += len(tasks)
+		}
+		if err != nil {
+			y.Error(err)
+		}
+		return fmt.Errorf("undone")
+	})
+	return n
+}
+
+func (y *yard) counted(result string) int {
+	return int(y.metrics.Sum("plc_operations_total", "result", result))
+}
+
+func did(n int) string {
+	const letters = "abcdefghijklmnopqrstuvwxyz234567"
+	text := []byte(strings.Repeat("a", 24))
+	for i := len(text) - 1; n > 0; i-- {
+		text[i], n = letters[n%32], n/32
+	}
+	return "did:plc:" + string(text)
+}
