@@ -54,6 +54,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.advanceHeadSinceStmt, err = db.PrepareContext(ctx, advanceHeadSince); err != nil {
 		return nil, fmt.Errorf("error preparing query AdvanceHeadSince: %w", err)
 	}
+	if q.agedIdentitiesStmt, err = db.PrepareContext(ctx, agedIdentities); err != nil {
+		return nil, fmt.Errorf("error preparing query AgedIdentities: %w", err)
+	}
 	if q.birthStmt, err = db.PrepareContext(ctx, birth); err != nil {
 		return nil, fmt.Errorf("error preparing query Birth: %w", err)
 	}
@@ -327,6 +330,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.hostWalkStmt, err = db.PrepareContext(ctx, hostWalk); err != nil {
 		return nil, fmt.Errorf("error preparing query HostWalk: %w", err)
 	}
+	if q.identityPieceStmt, err = db.PrepareContext(ctx, identityPiece); err != nil {
+		return nil, fmt.Errorf("error preparing query IdentityPiece: %w", err)
+	}
 	if q.knownDIDStmt, err = db.PrepareContext(ctx, knownDID); err != nil {
 		return nil, fmt.Errorf("error preparing query KnownDID: %w", err)
 	}
@@ -599,6 +605,11 @@ func (q *Queries) Close() error {
 	if q.advanceHeadSinceStmt != nil {
 		if cerr := q.advanceHeadSinceStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing advanceHeadSinceStmt: %w", cerr)
+		}
+	}
+	if q.agedIdentitiesStmt != nil {
+		if cerr := q.agedIdentitiesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing agedIdentitiesStmt: %w", cerr)
 		}
 	}
 	if q.birthStmt != nil {
@@ -1056,6 +1067,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing hostWalkStmt: %w", cerr)
 		}
 	}
+	if q.identityPieceStmt != nil {
+		if cerr := q.identityPieceStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing identityPieceStmt: %w", cerr)
+		}
+	}
 	if q.knownDIDStmt != nil {
 		if cerr := q.knownDIDStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing knownDIDStmt: %w", cerr)
@@ -1470,6 +1486,7 @@ type Queries struct {
 	addUpstreamStmt           *sql.Stmt
 	advanceHeadStmt           *sql.Stmt
 	advanceHeadSinceStmt      *sql.Stmt
+	agedIdentitiesStmt        *sql.Stmt
 	birthStmt                 *sql.Stmt
 	birthsOfStmt              *sql.Stmt
 	bufferCommitStmt          *sql.Stmt
@@ -1561,6 +1578,7 @@ type Queries struct {
 	hostFailedStmt            *sql.Stmt
 	hostRoomStmt              *sql.Stmt
 	hostWalkStmt              *sql.Stmt
+	identityPieceStmt         *sql.Stmt
 	knownDIDStmt              *sql.Stmt
 	laneRowsStmt              *sql.Stmt
 	largestCollectionsStmt    *sql.Stmt
@@ -1650,6 +1668,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		addUpstreamStmt:           q.addUpstreamStmt,
 		advanceHeadStmt:           q.advanceHeadStmt,
 		advanceHeadSinceStmt:      q.advanceHeadSinceStmt,
+		agedIdentitiesStmt:        q.agedIdentitiesStmt,
 		birthStmt:                 q.birthStmt,
 		birthsOfStmt:              q.birthsOfStmt,
 		bufferCommitStmt:          q.bufferCommitStmt,
@@ -1741,6 +1760,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		hostFailedStmt:            q.hostFailedStmt,
 		hostRoomStmt:              q.hostRoomStmt,
 		hostWalkStmt:              q.hostWalkStmt,
+		identityPieceStmt:         q.identityPieceStmt,
 		knownDIDStmt:              q.knownDIDStmt,
 		laneRowsStmt:              q.laneRowsStmt,
 		largestCollectionsStmt:    q.largestCollectionsStmt,

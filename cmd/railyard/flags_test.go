@@ -37,15 +37,15 @@ func TestDefaultsStandWhereNothingIsGiven(t *testing.T) {
 func TestEveryFlagHasATwinInTheEnvironment(t *testing.T) {
 	cfg, unknown := read(t, nil,
 		"RAILYARD_DB=env.db", "RAILYARD_LISTEN=:1", "RAILYARD_METRICS_LISTEN=", "RAILYARD_UPSTREAM=wss://a.example.com,wss://b.example.com",
-		"RAILYARD_PLC_URL=http://plc", "RAILYARD_PLC_QPS=1.5", "RAILYARD_CRAWL=off", "RAILYARD_CRAWL_QPS=2",
+		"RAILYARD_PLC_URL=http://plc", "RAILYARD_PLC_EXPORT=http://log", "RAILYARD_PLC_QPS=1.5", "RAILYARD_CRAWL=off", "RAILYARD_CRAWL_QPS=2",
 		"RAILYARD_RESYNC_WORKERS=3", "RAILYARD_REPO_TIMEOUT=4s", "RAILYARD_ALLOW_PRIVATE_HOSTS=true",
 		"RAILYARD_LOG_FORMAT=json", "RAILYARD_LOG_LEVEL=warn")
 	want := serveConfig{
-		db: "env.db", listen: ":1", metricsListen: "", plcURL: "http://plc", plcQPS: 1.5, crawlQPS: 2, resyncWorkers: 3,
+		db: "env.db", listen: ":1", metricsListen: "", plcURL: "http://plc", plcExport: "http://log", plcQPS: 1.5, crawlQPS: 2, resyncWorkers: 3,
 		repoTimeout: 4 * time.Second, allowPrivate: true,
 	}
 	if cfg.db != want.db || cfg.listen != want.listen || cfg.metricsListen != want.metricsListen || cfg.plcURL != want.plcURL ||
-		cfg.plcQPS != want.plcQPS || cfg.crawlQPS != want.crawlQPS || cfg.resyncWorkers != want.resyncWorkers ||
+		cfg.plcExport != want.plcExport || cfg.plcQPS != want.plcQPS || cfg.crawlQPS != want.crawlQPS || cfg.resyncWorkers != want.resyncWorkers ||
 		cfg.repoTimeout != want.repoTimeout || cfg.allowPrivate != want.allowPrivate ||
 		cfg.crawl.value != "off" || cfg.logFormat.value != "json" || cfg.logLevel.value != "warn" {
 		t.Errorf("read %+v, want %+v", cfg, want)

@@ -82,6 +82,8 @@ func TestMistakesOnTheCommandLineEndWithTwoAndOneLine(t *testing.T) {
 		{serve("--upstream", "wss://a.example.com,wss://A.example.com/"), []string{"A.example.com", "twice"}},
 		{serve("--plc-url", "https://plc.directory#x"), []string{"--plc-url", "nothing else"}},
 		{serve("--plc-url", "plc.directory"), []string{"--plc-url", `"plc.directory"`}},
+		{serve("--plc-export", "https://plc.directory/export"), []string{"--plc-export", "nothing else"}},
+		{serve("--plc-export", "plc.directory"), []string{"--plc-export", `"plc.directory"`}},
 		{serve("--plc-url", "wss://plc.directory"), []string{"--plc-url", "http or https"}},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
@@ -94,7 +96,7 @@ func TestMistakesOnTheCommandLineEndWithTwoAndOneLine(t *testing.T) {
 func TestWhatHasNotLandedDoesNotExist(t *testing.T) {
 	for _, args := range [][]string{
 		{"demo"}, {"status"}, {"check"}, {"repo"}, {"firehose"}, {"resync"}, {"crawl"}, {"snapshot"}, {"import"}, {"bench"},
-		{"serve", "--plc-export", "x"}, {"serve", "--describe-timeout", "1s"}, {"serve", "--verify", "all"},
+		{"serve", "--describe-timeout", "1s"}, {"serve", "--verify", "all"},
 		{"serve", "--sync11", "auto"}, {"serve", "--admin-password", "x"}, {"serve", "--read-only"}, {"serve", "--memory-limit", "1"},
 	} {
 		if known := args[0] == "serve" && lookupFlag(args[1]) || args[0] != "serve" && lookupCommand(args[0]); known {

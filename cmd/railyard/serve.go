@@ -23,6 +23,7 @@ import (
 	"railyard/internal/metrics"
 	"railyard/internal/outbound"
 	"railyard/internal/pds"
+	"railyard/internal/plc"
 	"railyard/internal/resync"
 	"railyard/internal/store"
 )
@@ -34,6 +35,7 @@ type serveConfig struct {
 	metricsListen string
 	upstreams     list
 	plcURL        string
+	plcExport     string
 	plcQPS        float64
 	verify        choice
 	sync11        choice
@@ -65,7 +67,8 @@ func serveFlags() (*flag.FlagSet, *serveConfig) {
 	fs.StringVar(&c.metricsListen, "metrics-listen", "127.0.0.1:2527", "address of /metrics; empty for none")
 	fs.Var(&c.upstreams, "upstream", "relay or PDS to follow (ws, wss, http, https); may be repeated")
 	fs.StringVar(&c.plcURL, "plc-url", "https://plc.directory", "the PLC directory")
-	fs.Float64Var(&c.plcQPS, "plc-qps", 30, "requests per second to the PLC directory")
+	fs.StringVar(&c.plcExport, "plc-export", "", "server whose /export gives identities in bulk and changes of them, https://plc.directory; empty for none")
+	fs.Float64Var(&c.plcQPS, "plc-qps", 30, "requests per second to the PLC directory, its export included")
 	fs.Var(&c.verify, "verify", "signatures that are checked: all, or changes (of the commits that change a set of collections, and a sample)")
 	fs.Var(&c.sync11, "sync11", "commits without prevData: auto (accepted from hosts that never sent better), strict, lenient")
 	fs.Var(&c.crawl, "crawl", "where to look for repos: relay (listRepos of the upstreams), off")
@@ -93,10 +96,13 @@ func (c *serveConfig) validate() error {
 	case c.repoTimeout < time.Second || c.repoTimeout > 24*time.Hour:
 		return usagef("serve: --repo-timeout %s: not between 1s and 24h", c.repoTimeout)
 	}
-	if base, err := serverURL(c.plcURL); err != nil {
-		return usagef("serve: --plc-url %q: %v", c.plcURL, err)
-	} else if base != strings.TrimSuffix(c.plcURL, "/") {
-		return usagef("serve: --plc-url %q: wants http or https, a host and nothing else", c.plcURL)
+	if err := directoryURL("--plc-url", c.plcURL); err != nil {
+		return err
+	}
+	if c.plcExport != "" {
+		if err := directoryURL("--plc-export", c.plcExport); err != nil {
+			return err
+		}
 	}
 	given := make(map[string]bool)
 	for _, raw := range c.upstreams.values {
@@ -109,6 +115,18 @@ func (c *serveConfig) validate() error {
 			return usagef("serve: --upstream %q: given twice", raw)
 		}
 		given[name] = true
+	}
+	return nil
+}
+
+// directoryURL checks the URL of a PLC directory.
+func directoryURL(flag, raw string) error {
+	base, err := serverURL(raw)
+	if err != nil {
+		return usagef("serve: %s %q: %v", flag, raw, err)
+	}
+	if base != strings.TrimSuffix(raw, "/") {
+		return usagef("serve: %s %q: wants http or https, a host and nothing else", flag, raw)
 	}
 	return nil
 }
@@ -165,6 +183,7 @@ type service struct {
 	ingest   *ingest.Ingest
 	resync   *resync.Resyncer
 	crawl    *crawl.Crawler
+	plc      *plc.Follower // nil without --plc-export
 }
 
 // runService takes the ports, so that a taken one is known before anything is
@@ -221,7 +240,11 @@ func newService(ctx context.Context, cfg *serveConfig, st *store.Store, log *slo
 	agent := "railyard/" + versionText()
 	hosts := atproto.Hosts{AllowPrivate: cfg.allowPrivate}
 	var exempt []string
-	for _, raw := range append([]string{cfg.plcURL}, cfg.upstreams.values...) {
+	directories := []string{cfg.plcURL}
+	if cfg.plcExport != "" {
+		directories = append(directories, cfg.plcExport)
+	}
+	for _, raw := range append(directories, cfg.upstreams.values...) {
 		hostPort, err := outbound.HostPort(raw)
 		if err != nil {
 			return nil, err
@@ -244,12 +267,18 @@ func newService(ctx context.Context, cfg *serveConfig, st *store.Store, log *slo
 		return nil, err
 	}
 	s.crawl = crawl.New(crawl.Config{Store: st, Lister: s.pds, QPS: cfg.crawlQPS, Log: log, Metrics: s.metrics}, s.ingest.Upstreams())
+	resolver := identity.NewResolver(identity.Config{
+		Client: s.outbound, PLCURL: cfg.plcURL, QPS: cfg.plcQPS, Hosts: hosts, Log: log,
+	})
+	if cfg.plcExport != "" {
+		s.plc = plc.New(plc.Config{
+			Store: st, Client: s.outbound, URL: strings.TrimSuffix(cfg.plcExport, "/"), Pace: resolver.Pace, Hosts: hosts,
+			Ready: s.listed, KeyChanged: s.ingest.ForgetKey, Log: log, Metrics: s.metrics,
+		})
+	}
 	s.resync = resync.New(resync.Config{
 		Store: st, Hosts: s.pds, Workers: cfg.resyncWorkers, HostQPS: cfg.crawlQPS, Log: log, Metrics: s.metrics,
-		Resolver: identity.NewResolver(identity.Config{
-			Client: s.outbound, PLCURL: cfg.plcURL, QPS: cfg.plcQPS, Hosts: hosts, Log: log,
-		}),
-		KeyChanged: s.ingest.ForgetKey,
+		Resolver: resolver, KeyChanged: s.ingest.ForgetKey, LogCurrent: s.logCurrent,
 	})
 	s.metrics.Gauge("in_flight", "Frames received and not committed, looks at repos and wanted walks of listings.", nil,
 		func() float64 { return float64(s.live().InFlight) })
@@ -266,6 +295,48 @@ func operatorHost(base string) (string, error) {
 func (s *service) kind(ctx context.Context, base string) (store.Kind, error) {
 	k, err := s.pds.UpstreamKind(ctx, base)
 	return store.Kind(k), err
+}
+
+// listed tells whether a first walk of each upstream's listing has ended.
+func (s *service) listed(ctx context.Context) (bool, error) {
+	if s.cfg.crawl.value == "off" {
+		return true, nil
+	}
+	followed, listed := s.ingest.Upstreams(), 0
+	err := s.store.OwnView(ctx, func(rx *store.Rx) error {
+		for _, id := range followed {
+			up, err := rx.Upstream(id)
+			if err != nil {
+				return err
+			}
+			if !up.CrawlFinished.IsZero() {
+				listed++
+			}
+		}
+		return nil
+	})
+	return listed == len(followed), err
+}
+
+// logCurrent tells up to when the PLC directory's log is in the file.
+func (s *service) logCurrent() (at time.Time) {
+	if s.plc != nil {
+		at = s.plc.Current()
+	}
+	return at
+}
+
+// followLog reads the PLC directory's log. Without it, what a former process held
+// back for it is released.
+func (s *service) followLog(ctx context.Context) error {
+	if s.plc != nil {
+		return s.plc.Run(ctx)
+	}
+	if err := s.store.DropPLCLog(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
 }
 
 func (s *service) live() api.Live {
@@ -308,6 +379,8 @@ func (s *service) run(ctx context.Context, public, private net.Listener) error {
 	}
 	work("ingest", s.ingest.Run)
 	work("resync", s.resync.Run)
+	work("refresh", s.resync.Refresh)
+	work("plc", s.followLog)
 	if s.cfg.crawl.value != "off" {
 		work("crawl", s.crawl.Run)
 	}

@@ -120,7 +120,7 @@ func (rs *Resyncer) supersede(tx *store.Tx, t *store.Task, r *store.Repo) error 
 // fresh tells whether the host was surely the one that the DID document named when
 // it was asked. If not, the document is looked at before the host is asked again.
 func (rs *Resyncer) fresh(tx *store.Tx, t *store.Task, r *store.Repo) (bool, error) {
-	if t.ClaimedAt.Sub(r.Identity.FetchedAt) <= identityFresh {
+	if t.ClaimedAt.Sub(rs.asOf(r)) <= identityFresh {
 		return true, nil
 	}
 	if err := tx.MarkStale(r); err != nil {

@@ -46,6 +46,9 @@ type Config struct {
 	HostQPS float64
 	// KeyChanged is called after the commit of a changed signing key.
 	KeyChanged func(did string)
+	// LogCurrent tells up to when the changes of every did:plc are in the file
+	// without being looked up, zero if they are not; nil means never.
+	LogCurrent func() time.Time
 	Now        func() time.Time
 	Log        *slog.Logger
 	Metrics    *metrics.Metrics

@@ -1,0 +1,51 @@
+package store
+
+import (
+	"time"
+
+	"railyard/db"
+)
+
+// agedPiece is how many identities are looked through at once.
+const agedPiece = 20_000
+
+// Aged gives up to n repos in service behind the id after, in the order of their
+// ids, whose identity is of before a time and that nobody looks at: onlyWeb leaves
+// out those of the PLC directory. next is where to go on; 0 = from the beginning.
+//
+// Who walks on from there again and again meets the oldest identities first,
+// because they were refreshed in this order the last time.
+func (rx *Rx) Aged(after int64, before time.Time, onlyWeb bool, n int) (repos []int64, next int64, err error) {
+	upto, err := rx.q.IdentityPiece(rx.ctx, db.IdentityPieceParams{After: after, MaxRows: agedPiece})
+	if err != nil || upto == 0 {
+		return nil, 0, err
+	}
+	repos, err = rx.q.AgedIdentities(rx.ctx, db.AgedIdentitiesParams{
+		After: after, Upto: upto, Before: before.UnixMicro(), OnlyWeb: flag(onlyWeb), MaxRows: int64(n),
+	})
+	if len(repos) == n {
+		upto = repos[n-1]
+	}
+	return repos, upto, err
+}
+
+// Backlog tells whether rows that are no mere background work were due before a
+// time and nobody has taken them.
+func (rx *Rx) Backlog(before time.Time) (bool, error) {
+	for p := int64(prioLive); p < prioBackground; p++ {
+		at, err := rx.q.NextDue(rx.ctx, p)
+		if err != nil || at < before.UnixMicro() {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// Refresh asks for a look at a DID document in the background; the repo stays in
+// service.
+func (tx *Tx) Refresh(r *Repo, at time.Time) error {
+	if err := tx.MarkStale(r); err != nil {
+		return err
+	}
+	return tx.Enqueue(r, Refresh, at)
+}
