@@ -76,8 +76,7 @@ func (c *court) firstSight(s *slot, r *store.Repo) (verdict, error) {
 		}
 		return waits, c.tx.Enqueue(r, store.FirstSight, c.tx.Now())
 	}
-	queued, later, err := c.tx.Queued(r)
-	if err != nil || (queued && !later) {
+	if asked, err := c.asked(r); err != nil || asked {
 		return waits, err
 	}
 	if r.Identity == nil { // the directory did not have it a moment ago
@@ -89,6 +88,17 @@ func (c *court) firstSight(s *slot, r *store.Repo) (verdict, error) {
 		}
 	}
 	return waits, c.tx.Enqueue(r, store.FirstSight, c.tx.Now())
+}
+
+// asked tells whether a look at the repo is due already, or backs off. A second
+// look that waits is not meant, unless it is at a DID that does not exist: its
+// account may go on speaking for long.
+func (c *court) asked(r *store.Repo) (bool, error) {
+	queued, later, err := c.tx.Queued(r)
+	if err != nil || (queued && !later) {
+		return queued, err
+	}
+	return c.tx.Unresolvable(r)
 }
 
 // otherKey handles an event for which the prover had another key than the file
@@ -158,8 +168,7 @@ func (c *court) doubtIdentity(s *slot, r *store.Repo, rest time.Duration) error 
 	at := c.tx.Now()
 	if r.Identity != nil {
 		if r.Identity.Stale {
-			// A second look that waits is not this one: the repo may be wrong now.
-			if _, later, err := c.tx.Queued(r); err != nil || (!later && rest != announcedRest) {
+			if asked, err := c.asked(r); err != nil || (asked && rest != announcedRest) {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -568,6 +569,52 @@ func TestAnIdentityEventBringsARetryForward(t *testing.T) {
 	})
 	s.tell(&slot{kind: identityEvent})
 	s.claim(store.Resolve)
+}
+
+// The directory has said that a DID does not exist, and is asked once more ten
+// minutes later. Whatever the account sends meanwhile is no reason to ask sooner,
+// but for an #identity.
+func TestADIDThatDoesNotResolveIsNotAskedForByEachEvent(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.tell(commit(12, 7, 8, nil, nil)) // does not follow
+	s.claim(store.Resolve)
+	s.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(alice)
+		if err != nil {
+			return err
+		}
+		return errors.Join(tx.MarkStale(r), tx.Unresolved(r, tx.Now()),
+			tx.Retry(r, store.NotFoundAgain, tx.Now().Add(10*time.Minute), true, true))
+	})
+	s.now = s.now.Add(time.Minute)
+	for rev := range int64(5) {
+		s.want(s.tell(commit(13+rev, 8, 9, nil, nil)), waits)
+		s.want(s.tell(refusedWith(commit(13+rev, 8, 9, nil, nil), refusal.BadSignature)), rejected)
+	}
+	if n := s.due(); n != 0 {
+		t.Errorf("%d looks are due after an event", n)
+	}
+	s.tell(&slot{kind: identityEvent})
+	if n := s.due(); n != 1 {
+		t.Errorf("%d looks are due after an #identity", n)
+	}
+	s.claim(store.Resolve)
+}
+
+// due gives the number of rows that could be claimed.
+func (s *story) due() (n int) {
+	s.t.Helper()
+	undone := errors.New("undone")
+	err := s.st.Update(s.t.Context(), "test", func(tx *store.Tx) error {
+		tasks, err := tx.Claim(10, func(*store.Task) store.Step { return store.Nothing }, idle)
+		n = len(tasks)
+		return errors.Join(err, undone)
+	})
+	if !errors.Is(err, undone) {
+		s.t.Fatal(err)
+	}
+	return n
 }
 
 func TestTheLimitOfAHostDelaysAndLosesNothing(t *testing.T) {

@@ -126,3 +126,13 @@ func (tx *Tx) Queued(r *Repo) (queued, later bool, err error) {
 	}
 	return err == nil, row.Background == 1 || row.NotBefore == heldUntil.UnixMicro(), err
 }
+
+// Unresolvable tells whether the directory said a moment ago that there is no such
+// DID, and is to be asked once more. Until then nobody else's question helps.
+func (tx *Tx) Unresolvable(r *Repo) (bool, error) {
+	row, err := tx.q.QueueRow(tx.ctx, r.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return row.UnresolvedSince != nil && row.NotBefore > tx.micros(), err
+}

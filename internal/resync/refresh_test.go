@@ -1,0 +1,165 @@
+package resync
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"railyard/internal/simnet"
+	"railyard/internal/store"
+)
+
+// lookUps counts the requests to the directory from now on.
+func (w *world) lookUps() *int {
+	n := new(int)
+	w.net.SetFault("plc", simnet.Fault{HTTP: func(http.ResponseWriter, *http.Request) bool { *n++; return false }})
+	return n
+}
+
+// walk has old identities refreshed, from the beginning to the end.
+func (w *world) walk() {
+	w.t.Helper()
+	for after := int64(0); ; {
+		next, err := w.rs.refresh(w.t.Context(), after)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if next == 0 {
+			return
+		}
+		if next <= after {
+			w.t.Fatalf("the walk goes from %d to %d", after, next)
+		}
+		after = next
+	}
+}
+
+// A key was rotated, and its #identity was lost: a week later it is found.
+func TestAnOldIdentityIsLookedAtAgain(t *testing.T) {
+	w := newWorld(t, 5)
+	for _, did := range w.net.DIDs() {
+		w.enqueue(did, store.Backfill)
+	}
+	w.work()
+	did := w.net.DIDs()[2]
+	if err := w.net.RotateKey(did); err != nil {
+		t.Fatal(err)
+	}
+	asked := w.lookUps()
+	w.now = w.now.Add(identityAge - time.Second)
+	w.walk()
+	w.later(time.Minute)
+	if *asked != 0 {
+		t.Errorf("%d looks before the time", *asked)
+	}
+	w.walk()
+	if st := w.stats(); st.Waiting != 0 || st.WaitingLater != 5 {
+		t.Errorf("%d and %d rows wait: it is no more than a suspicion", st.Waiting, st.WaitingLater)
+	}
+	for _, did := range w.net.DIDs() {
+		w.same(did, true)
+	}
+	w.later(time.Minute)
+	if *asked != 5 {
+		t.Errorf("%d looks", *asked)
+	}
+	w.settled(did)
+	w.walk()
+	w.later(time.Minute)
+	if *asked != 5 {
+		t.Errorf("%d looks, and one was enough", *asked)
+	}
+}
+
+// Whom nobody lists, and whom somebody looks at anyway, is left alone. So is
+// everybody while there is other work.
+func TestWhoIsNotRefreshed(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(w *world, did string)
+		later  time.Duration
+		queued int64
+	}{
+		"inactive": {func(w *world, did string) {
+			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.SetInactive(r, "deactivated") })
+		}, 0, 0},
+		"out of service": {func(w *world, did string) {
+			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+		}, 0, 1},
+		"queued": {func(w *world, did string) {
+			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Enqueue(r, store.Prove, tx.Now()) })
+		}, 0, 1},
+		"while other work waits": {func(w *world, _ string) { w.enqueue("did:web:other.example.com", store.FirstSight) }, refreshIdle + time.Second, 1},
+		"the log tells":          {func(w *world, _ string) { w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-time.Minute) } }, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, did := filled(t)
+			w.now = w.now.Add(2 * identityAge)
+			c.change(w, did)
+			w.now = w.now.Add(c.later)
+			if _, err := w.rs.refresh(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			if r := w.repo(did); r.Identity.Stale {
+				t.Error("it is refreshed")
+			}
+			if st := w.stats(); st.Waiting+st.WaitingLater != c.queued {
+				t.Errorf("%d and %d rows wait", st.Waiting, st.WaitingLater)
+			}
+		})
+	}
+}
+
+// While the log stands still, it tells nothing of anybody.
+func TestALogThatStandsStillTellsNothing(t *testing.T) {
+	w, did := filled(t)
+	w.now = w.now.Add(2 * identityAge)
+	w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-identityFresh - time.Second) }
+	w.walk()
+	if !w.repo(did).Identity.Stale {
+		t.Error("it is not refreshed")
+	}
+}
+
+// A directory that fails leaves the repo in service, and the look in the
+// background.
+func TestARefreshThatFails(t *testing.T) {
+	w, did := filled(t)
+	w.now = w.now.Add(2 * identityAge)
+	w.net.SetDown("plc", true)
+	w.walk()
+	w.later(time.Minute)
+	w.same(did, true)
+	if st := w.stats(); st.Waiting != 0 || st.WaitingLater != 1 || w.repo(did).State != store.Synchronized {
+		t.Errorf("%d and %d rows wait, state %s", st.Waiting, st.WaitingLater, w.repo(did).State)
+	}
+	w.net.SetDown("plc", false)
+	w.later(2 * time.Minute)
+	w.settled(did)
+}
+
+// The host speaks of an ending. It is believed if it was surely the one that the
+// document named: by a look of this moment, or by the log.
+func TestTheLogSparesTheLookBeforeAnEnding(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		age   time.Duration // of the log; 0 = there is none
+		looks int
+	}{{"without a log", 0, 1}, {"with the log", time.Minute, 0}, {"with a log that stands still", time.Hour, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			w, did := filled(t)
+			w.now = w.now.Add(2 * time.Hour)
+			if c.age > 0 {
+				w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-c.age) }
+			}
+			if err := w.net.Deactivate(did); err != nil {
+				t.Fatal(err)
+			}
+			asked := w.lookUps()
+			w.enqueue(did, store.StatusCheck)
+			w.work()
+			if r := w.repo(did); r.Active || *asked != c.looks {
+				t.Errorf("active %t, %d looks", r.Active, *asked)
+			}
+		})
+	}
+}
