@@ -30,14 +30,20 @@ func (f *Follower) apply(ctx context.Context, lines []line, asOf time.Time) erro
 	if err != nil {
 		return err
 	}
+	said := make([]*store.Logged, len(lines)) // nil where it does not matter
+	for i, l := range lines {
+		if known[i] {
+			said[i] = f.operation(l, asOf)
+		}
+	}
 	for from := 0; from < len(lines); {
 		upto, n := from, 0
 		for ; upto < len(lines) && n < pieceLines; upto++ {
-			if known[upto] {
+			if said[upto] != nil {
 				n++
 			}
 		}
-		if err := f.piece(ctx, lines[from:upto], known[from:upto], asOf); err != nil {
+		if err := f.piece(ctx, lines[from:upto], said[from:upto]); err != nil {
 			return err
 		}
 		from = upto
@@ -67,7 +73,7 @@ func (f *Follower) known(ctx context.Context, lines []line) ([]bool, error) {
 }
 
 // piece is one transaction.
-func (f *Follower) piece(ctx context.Context, lines []line, known []bool, asOf time.Time) error {
+func (f *Follower) piece(ctx context.Context, lines []line, said []*store.Logged) error {
 	counts := make(map[string]int)
 	pos := f.pos.next(lines, f.cfg.Now())
 	err := f.cfg.Store.Update(ctx, "read the PLC log", func(tx *store.Tx) error {
@@ -77,8 +83,8 @@ func (f *Follower) piece(ctx context.Context, lines []line, known []bool, asOf t
 			switch {
 			case l.err != nil:
 				result, broken = malformed, append(broken, l.err)
-			case known[i]:
-				learned, err := f.learn(tx, l, asOf)
+			case said[i] != nil:
+				learned, err := f.learn(tx, l.did, *said[i])
 				if err != nil {
 					return err
 				}
@@ -100,23 +106,32 @@ func (f *Follower) piece(ctx context.Context, lines []line, known []bool, asOf t
 }
 
 // learn applies one line.
-func (f *Follower) learn(tx *store.Tx, l line, asOf time.Time) (string, error) {
-	r, err := tx.RepoByDID(l.did)
+func (f *Follower) learn(tx *store.Tx, did string, op store.Logged) (string, error) {
+	r, err := tx.RepoByDID(did)
 	if err != nil {
 		return "", err
 	}
 	if r == nil {
 		return passed, nil
 	}
-	op := store.Logged{At: l.at, AsOf: asOf}
-	if l.usable {
-		op.Key, op.Host, op.Insecure = string(l.identity.Key), l.identity.Host, l.identity.Insecure
-	}
 	learned, err := tx.Learn(r, op)
 	if learned == store.LearnedMove || learned == store.LearnedIdentity {
-		tx.AfterCommit(func() { f.cfg.KeyChanged(l.did) })
+		tx.AfterCommit(func() { f.cfg.KeyChanged(did) })
 	}
 	return string(learned), err
+}
+
+// operation gives what the line says: no identity if it is not in force, or has
+// none that is usable.
+func (f *Follower) operation(l line, asOf time.Time) *store.Logged {
+	op := &store.Logged{At: l.at, AsOf: asOf}
+	if l.entry.Nullified {
+		return op
+	}
+	if id, err := l.entry.Identity(f.cfg.Hosts); err == nil {
+		op.Key, op.Host, op.Insecure = string(id.Key), id.Host, id.Insecure
+	}
+	return op
 }
 
 // refuse counts malformed lines, and keeps a sample of them.

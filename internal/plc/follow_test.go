@@ -322,7 +322,7 @@ func TestAServerThatFails(t *testing.T) {
 		}, 144, 320},
 		"full pages of nothing": {func(w http.ResponseWriter, _ *http.Request) bool { _, _ = w.Write([]byte(page)); return true }, 144, 320},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, "http://10.0.0.1/", 302)
+			http.Redirect(w, r, "http://10.0.0.1/", http.StatusFound)
 			return true
 		}, 144, 320},
 	} {

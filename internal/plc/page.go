@@ -34,12 +34,11 @@ const (
 
 // line is one line of the export.
 type line struct {
-	id       string // CID, or what stands for it in a malformed line
-	at       time.Time
-	did      string // empty = malformed
-	identity identity.Identity
-	usable   bool  // the operation is in force and gives an identity
-	err      error // what is wrong with a malformed line
+	id    string // CID, or what stands for it in a malformed line
+	at    time.Time
+	did   string // empty = malformed
+	entry identity.LogEntry
+	err   error // what is wrong with a malformed line
 }
 
 // page is one answer, or what came of it before it broke off.
@@ -149,17 +148,6 @@ func (f *Follower) add(p *page, text []byte, broken error) {
 		sum := sha256.Sum256(text)
 		p.lines = append(p.lines, line{id: "sha256-" + hex.EncodeToString(sum[:16]), at: at, err: err})
 	default:
-		p.lines = append(p.lines, f.lineOf(e, at))
+		p.lines = append(p.lines, line{id: e.CID, at: at, did: e.DID, entry: e})
 	}
-}
-
-func (f *Follower) lineOf(e identity.LogEntry, at time.Time) line {
-	l := line{id: e.CID, at: at, did: e.DID}
-	if e.Nullified {
-		return l
-	}
-	if id, err := e.Identity(f.cfg.Hosts); err == nil {
-		l.identity, l.usable = id, true
-	}
-	return l
 }

@@ -230,12 +230,12 @@ func (y *yard) serve(did, host string) {
 
 func keyOf(y *yard, multibase string) string {
 	y.Helper()
-	l := (&Follower{}).lineOf(mustParse(y, fmt.Sprintf(`{"did":%q,"operation":%s,"cid":"c","createdAt":%q}`,
-		did(0), operation(multibase, "pds.example.com"), day.Format(timeForm))), day)
-	if !l.usable {
-		y.Fatalf("key %s", multibase)
+	id, err := mustParse(y, fmt.Sprintf(`{"did":%q,"operation":%s,"cid":"c","createdAt":%q}`,
+		did(0), operation(multibase, "pds.example.com"), day.Format(timeForm))).Identity(atproto.Hosts{})
+	if err != nil {
+		y.Fatal(err)
 	}
-	return string(l.identity.Key)
+	return string(id.Key)
 }
 
 func (y *yard) repo(did string) (r *store.Repo) {

@@ -317,6 +317,14 @@ func TestBackfillIsHeldBackWhileTheLogIsReadForTheFirstTime(t *testing.T) {
 	if got := f.claimable(); !slices.Equal(got, free) {
 		t.Errorf("due after an event: %q", got)
 	}
+	// Another listing says nothing that the look will not find out.
+	f.update(func(tx *Tx) error {
+		_, err := tx.AddListed([]Listed{{DID: did(2)}, {DID: did(3), Active: true}})
+		return err
+	})
+	if got := f.claimable(); !slices.Equal(got, free) {
+		t.Errorf("due after another listing: %q", got)
+	}
 	// A restart in the middle changes nothing.
 	f.restart()
 	sound(t, f.Reader)

@@ -110,6 +110,8 @@ func (tx *Tx) addFound(from Lister, did string) (int64, error) {
 
 func (tx *Tx) compare(r *Repo, l Listed) error {
 	switch {
+	case r.State == Candidate && r.Active && (r.Identity == nil || r.Identity.Stale):
+		return nil // its first look is to come, perhaps not before the PLC directory's log was read
 	case r.State == NotFound && l.Active:
 		return tx.Enqueue(r, Backfill, tx.now)
 	case r.State == NotFound:

@@ -18,7 +18,7 @@ import (
 var heldUntil = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // heldPiece is how many rows of the queue are held back or released at once.
-const heldPiece = 5000
+const heldPiece = 2000
 
 // PLCLog is how far the log of the PLC directory was read.
 type PLCLog struct {

@@ -1,0 +1,62 @@
+package plc
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"railyard/internal/store"
+)
+
+// A page of the first reading: read, and applied to a file that knows none or all
+// of its DIDs.
+func BenchmarkPage(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		known bool
+	}{{"strangers", false}, {"known", true}} {
+		b.Run(c.name, func(b *testing.B) {
+			st, err := store.Open(b.Context(), store.Config{Path: filepath.Join(b.TempDir(), "index.db"), Version: "bench"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = st.Close() }()
+			f := New(Config{
+				Store: st, URL: "http://plc.example.com", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+				Ready: func(context.Context) (bool, error) { return true, nil }, KeyChanged: func(string) {},
+			})
+			if err := f.begin(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			var lines []string
+			var listed []store.Listed
+			for i := range pageLines {
+				lines = append(lines, fmt.Sprintf(`{"did":%q,"operation":%s,"cid":"bafy%06d","nullified":false,"createdAt":%q}`,
+					did(i), operation(key1, "pds.example.com"), i, day.Add(time.Duration(i)*time.Millisecond).Format(timeForm)))
+				listed = append(listed, store.Listed{DID: did(i), Active: true})
+			}
+			if c.known {
+				if err := st.Update(b.Context(), "bench", func(tx *store.Tx) error { _, err := tx.AddListed(listed); return err }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			text := strings.Join(lines, "\n")
+			for b.Loop() {
+				var p page
+				if err := f.take(strings.NewReader(text), &p); err != nil || len(p.lines) != pageLines {
+					b.Fatal(len(p.lines), err)
+				}
+				f.pos = position{}
+				if err := f.apply(b.Context(), p.lines, time.Time{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*pageLines)/b.Elapsed().Seconds(), "lines/s")
+		})
+	}
+}
