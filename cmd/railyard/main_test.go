@@ -82,7 +82,7 @@ func TestMistakesOnTheCommandLineEndWithTwoAndOneLine(t *testing.T) {
 		{serve("--upstream", "wss://a.example.com,wss://A.example.com/"), []string{"A.example.com", "twice"}},
 		{serve("--plc-url", "https://plc.directory#x"), []string{"--plc-url", "nothing else"}},
 		{serve("--plc-url", "plc.directory"), []string{"--plc-url", `"plc.directory"`}},
-		{serve("--plc-export", "https://plc.directory/export"), []string{"--plc-export", "nothing else"}},
+		{serve("--plc-export", "https://plc.directory/export"), []string{"--plc-export", "nothing after it"}},
 		{serve("--plc-export", "plc.directory"), []string{"--plc-export", `"plc.directory"`}},
 		{serve("--plc-url", "wss://plc.directory"), []string{"--plc-url", "http or https"}},
 	} {

@@ -319,7 +319,7 @@ func TestBackfillIsHeldBackWhileTheLogIsReadForTheFirstTime(t *testing.T) {
 	}
 	// Another listing says nothing that the look will not find out.
 	f.update(func(tx *Tx) error {
-		_, err := tx.AddListed([]Listed{{DID: did(2)}, {DID: did(3), Active: true}})
+		_, err := tx.AddListed([]Listed{{DID: did(2)}, {DID: did(3)}})
 		return err
 	})
 	if got := f.claimable(); !slices.Equal(got, free) {
