@@ -336,6 +336,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.knownDIDStmt, err = db.PrepareContext(ctx, knownDID); err != nil {
 		return nil, fmt.Errorf("error preparing query KnownDID: %w", err)
 	}
+	if q.laneDueStmt, err = db.PrepareContext(ctx, laneDue); err != nil {
+		return nil, fmt.Errorf("error preparing query LaneDue: %w", err)
+	}
 	if q.laneRowsStmt, err = db.PrepareContext(ctx, laneRows); err != nil {
 		return nil, fmt.Errorf("error preparing query LaneRows: %w", err)
 	}
@@ -1077,6 +1080,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing knownDIDStmt: %w", cerr)
 		}
 	}
+	if q.laneDueStmt != nil {
+		if cerr := q.laneDueStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing laneDueStmt: %w", cerr)
+		}
+	}
 	if q.laneRowsStmt != nil {
 		if cerr := q.laneRowsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing laneRowsStmt: %w", cerr)
@@ -1580,6 +1588,7 @@ type Queries struct {
 	hostWalkStmt              *sql.Stmt
 	identityPieceStmt         *sql.Stmt
 	knownDIDStmt              *sql.Stmt
+	laneDueStmt               *sql.Stmt
 	laneRowsStmt              *sql.Stmt
 	largestCollectionsStmt    *sql.Stmt
 	lastRepoStmt              *sql.Stmt
@@ -1762,6 +1771,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		hostWalkStmt:              q.hostWalkStmt,
 		identityPieceStmt:         q.identityPieceStmt,
 		knownDIDStmt:              q.knownDIDStmt,
+		laneDueStmt:               q.laneDueStmt,
 		laneRowsStmt:              q.laneRowsStmt,
 		largestCollectionsStmt:    q.largestCollectionsStmt,
 		lastRepoStmt:              q.lastRepoStmt,

@@ -71,3 +71,20 @@ func (q *Queries) IdentityPiece(ctx context.Context, arg IdentityPieceParams) (i
 	err := row.Scan(&upto)
 	return upto, err
 }
+
+const laneDue = `-- name: LaneDue :one
+SELECT CAST(coalesce(min(not_before), 9223372036854775807) AS INTEGER) AS not_before
+FROM resync_queue WHERE claim IS NULL AND lane = ?1 AND priority = ?2
+`
+
+type LaneDueParams struct {
+	Lane     int64
+	Priority int64
+}
+
+func (q *Queries) LaneDue(ctx context.Context, arg LaneDueParams) (int64, error) {
+	row := q.queryRow(ctx, q.laneDueStmt, laneDue, arg.Lane, arg.Priority)
+	var not_before int64
+	err := row.Scan(&not_before)
+	return not_before, err
+}

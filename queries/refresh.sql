@@ -9,3 +9,7 @@ WHERE i.repo_id > sqlc.arg(after) AND i.repo_id <= sqlc.arg(upto) AND i.fetched_
   AND (CAST(sqlc.arg(only_web) AS INTEGER) = 0 OR substr(r.did, 1, 8) <> 'did:plc:')
   AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = i.repo_id)
 ORDER BY i.repo_id LIMIT sqlc.arg(max_rows);
+
+-- name: LaneDue :one
+SELECT CAST(coalesce(min(not_before), 9223372036854775807) AS INTEGER) AS not_before
+FROM resync_queue WHERE claim IS NULL AND lane = sqlc.arg(lane) AND priority = sqlc.arg(priority);

@@ -35,7 +35,7 @@ func logged(s *sim) *plcLog {
 	for _, did := range s.net.DIDs() {
 		l.add(did, time.Now().Add(-time.Hour))
 	}
-	s.net.SetFault("plc", simnet.Fault{HTTP: l.answer})
+	s.net.SetHook("plc", simnet.Hook{HTTP: l.answer})
 	s.plcExport = s.net.PLC()
 	return l
 }
@@ -116,7 +116,7 @@ func TestTheLogOfTheDirectoryReplacesLookUps(t *testing.T) {
 		}
 
 		did := s.net.DIDs()[4]
-		s.net.SetFault("relay", simnet.Fault{Frame: func([]byte) [][]byte { return nil }})
+		s.net.SetHook("relay", simnet.Hook{Frame: func([]byte) [][]byte { return nil }})
 		if err := s.net.RotateKey(did); err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +124,7 @@ func TestTheLogOfTheDirectoryReplacesLookUps(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		s.net.SetFault("relay", simnet.Fault{})
+		s.net.SetHook("relay", simnet.Hook{})
 		l.add(did, time.Now())
 		time.Sleep(time.Minute)
 		r.same()

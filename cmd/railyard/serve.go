@@ -270,12 +270,7 @@ func newService(ctx context.Context, cfg *serveConfig, st *store.Store, log *slo
 	resolver := identity.NewResolver(identity.Config{
 		Client: s.outbound, PLCURL: cfg.plcURL, QPS: cfg.plcQPS, Hosts: hosts, Log: log,
 	})
-	if cfg.plcExport != "" {
-		s.plc = plc.New(plc.Config{
-			Store: st, Client: s.outbound, URL: strings.TrimSuffix(cfg.plcExport, "/"), Pace: resolver.Pace, Hosts: hosts,
-			Ready: s.listed, KeyChanged: s.ingest.ForgetKey, Log: log, Metrics: s.metrics,
-		})
-	}
+	s.plc = s.newFollower(resolver, hosts)
 	s.resync = resync.New(resync.Config{
 		Store: st, Hosts: s.pds, Workers: cfg.resyncWorkers, HostQPS: cfg.crawlQPS, Log: log, Metrics: s.metrics,
 		Resolver: resolver, KeyChanged: s.ingest.ForgetKey, LogCurrent: s.logCurrent,
@@ -295,48 +290,6 @@ func operatorHost(base string) (string, error) {
 func (s *service) kind(ctx context.Context, base string) (store.Kind, error) {
 	k, err := s.pds.UpstreamKind(ctx, base)
 	return store.Kind(k), err
-}
-
-// listed tells whether a first walk of each upstream's listing has ended.
-func (s *service) listed(ctx context.Context) (bool, error) {
-	if s.cfg.crawl.value == "off" {
-		return true, nil
-	}
-	followed, listed := s.ingest.Upstreams(), 0
-	err := s.store.OwnView(ctx, func(rx *store.Rx) error {
-		for _, id := range followed {
-			up, err := rx.Upstream(id)
-			if err != nil {
-				return err
-			}
-			if !up.CrawlFinished.IsZero() {
-				listed++
-			}
-		}
-		return nil
-	})
-	return listed == len(followed), err
-}
-
-// logCurrent tells up to when the PLC directory's log is in the file.
-func (s *service) logCurrent() (at time.Time) {
-	if s.plc != nil {
-		at = s.plc.Current()
-	}
-	return at
-}
-
-// followLog reads the PLC directory's log. Without it, what a former process held
-// back for it is released.
-func (s *service) followLog(ctx context.Context) error {
-	if s.plc != nil {
-		return s.plc.Run(ctx)
-	}
-	if err := s.store.DropPLCLog(ctx); err != nil && ctx.Err() == nil {
-		return err
-	}
-	<-ctx.Done()
-	return nil
 }
 
 func (s *service) live() api.Live {

@@ -607,7 +607,7 @@ func (s *story) due() (n int) {
 	s.t.Helper()
 	undone := errors.New("undone")
 	err := s.st.Update(s.t.Context(), "test", func(tx *store.Tx) error {
-		tasks, err := tx.Claim(10, func(*store.Task) store.Step { return store.Nothing }, idle)
+		tasks, err := claimDue(tx, store.Nothing)
 		n = len(tasks)
 		return errors.Join(err, undone)
 	})

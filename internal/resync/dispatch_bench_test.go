@@ -117,7 +117,7 @@ func BenchmarkReload(b *testing.B) {
 	defer func() { _ = st.Close() }()
 	for b.Loop() {
 		rs := New(Config{Store: st, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-		if err := rs.refresh(b.Context()); err != nil || len(rs.lanes.byID) != 1000 {
+		if err := rs.catchUp(b.Context()); err != nil || len(rs.lanes.byID) != 1000 {
 			b.Fatal(len(rs.lanes.byID), err)
 		}
 	}

@@ -18,6 +18,9 @@
 // requests at once; hosts that are not known to answer share a part of the
 // workers. What it must remember of a host is in the host's row.
 //
+// Nothing tells of an #identity that was lost. Documents that were looked at long
+// ago are looked at again in the background, unless the PLC directory's log tells.
+//
 // Every ending is one of a closed list of outcomes. A crash loses what was
 // fetched and nothing else: the claims are released at the next start.
 package resync

@@ -427,7 +427,7 @@ func TestAFetchHeedsTheHeaders(t *testing.T) {
 	w.work()
 	w.settled(did)
 	w.enqueue(did, store.Backfill) // a lane again
-	if err := w.rs.refresh(t.Context()); err != nil {
+	if err := w.rs.catchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if l := w.rs.lanes.byID[w.repo(did).Identity.HostID]; l == nil || l.manners.Rate != 5 {

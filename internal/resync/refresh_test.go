@@ -12,7 +12,7 @@ import (
 // lookUps counts the requests to the directory from now on.
 func (w *world) lookUps() *int {
 	n := new(int)
-	w.net.SetFault("plc", simnet.Fault{HTTP: func(http.ResponseWriter, *http.Request) bool { *n++; return false }})
+	w.net.SetHook("plc", simnet.Hook{HTTP: func(http.ResponseWriter, *http.Request) bool { *n++; return false }})
 	return n
 }
 

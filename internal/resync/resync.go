@@ -137,7 +137,7 @@ func nudge(c chan struct{}) {
 
 // claim takes rows that are due for the free workers, in one transaction.
 func (rs *Resyncer) claim(ctx context.Context) ([]*visit, error) {
-	if err := rs.refresh(ctx); err != nil {
+	if err := rs.catchUp(ctx); err != nil {
 		return nil, err
 	}
 	for {

@@ -24,9 +24,9 @@ type scan struct {
 	loaded bool // a first one has ended
 }
 
-// refresh takes what has changed in the file. The first reading is done as a
+// catchUp takes what has changed in the file. The first reading is done as a
 // whole, later ones by a piece with each call.
-func (rs *Resyncer) refresh(ctx context.Context) error {
+func (rs *Resyncer) catchUp(ctx context.Context) error {
 	news := rs.cfg.Store.News()
 	rs.lanes.learn(news, rs.cfg.Now())
 	s := &rs.scan

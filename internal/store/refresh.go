@@ -29,13 +29,15 @@ func (rx *Rx) Aged(after int64, before time.Time, onlyWeb bool, n int) (repos []
 	return repos, upto, err
 }
 
-// Backlog tells whether rows that are no mere background work were due before a
-// time and nobody has taken them.
+// Backlog tells whether rows that are no mere background work were due at the
+// directory, or at a host of did:web, before a time, and nobody has taken them.
 func (rx *Rx) Backlog(before time.Time) (bool, error) {
-	for p := int64(prioLive); p < prioBackground; p++ {
-		at, err := rx.q.NextDue(rx.ctx, p)
-		if err != nil || at < before.UnixMicro() {
-			return err == nil, err
+	for _, lane := range []int64{WebLane, DirectoryLane} {
+		for p := int64(prioLive); p < prioBackground; p++ {
+			at, err := rx.q.LaneDue(rx.ctx, db.LaneDueParams{Lane: lane, Priority: p})
+			if err != nil || at < before.UnixMicro() {
+				return err == nil, err
+			}
 		}
 	}
 	return false, nil
