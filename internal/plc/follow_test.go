@@ -381,6 +381,37 @@ func TestAPageThatBreaksOff(t *testing.T) {
 	})
 }
 
+// A page that breaks off is not the end of the log: a later operation of the same
+// DID may have been in the rest.
+func TestWhatComesBeforeABreakIsNotTheLastWord(t *testing.T) {
+	inYard(t, func(y *yard) {
+		stop := y.follow()
+		defer stop()
+		time.Sleep(time.Minute)
+		y.find(did(0))
+		y.serve(did(1), "pds.example.com")
+		time.Sleep(time.Hour)
+		changed := time.Now()
+		y.export.add(changed, did(0), key1, "pds.example.com")
+		y.export.add(changed, did(1), key1, "new.example.com")
+		broken := 0
+		y.export.during(func(w http.ResponseWriter, _ *http.Request) bool {
+			broken++
+			w.Header().Set("Content-Length", "5000")
+			_, _ = w.Write([]byte(y.export.log[0].text + "\n" + y.export.log[1].text + "\n"))
+			return true
+		})
+		time.Sleep(time.Minute)
+		if r := y.repo(did(0)); broken == 0 || r.Identity != nil {
+			y.Errorf("%d broken pages; repo %+v", broken, r)
+		}
+		y.names(did(1), key1, "new.example.com")
+		if at := y.repo(did(1)).Identity.FetchedAt; !at.Equal(changed.Truncate(instant)) {
+			y.Errorf("the identity is of %s after the operation", at.Sub(changed))
+		}
+	})
+}
+
 // A server that gives fewer lines than were asked for has not come to its end.
 func TestAServerOfShortPages(t *testing.T) {
 	inYard(t, func(y *yard) {
