@@ -28,7 +28,7 @@ func TestDefaultsStandWhereNothingIsGiven(t *testing.T) {
 		t.Error(err)
 	}
 	if cfg.db != "railyard.db" || cfg.listen != "127.0.0.1:2526" || cfg.metricsListen != "127.0.0.1:2527" ||
-		cfg.plcURL != "https://plc.directory" || cfg.plcQPS != 30 || cfg.crawlQPS != 8 || cfg.crawl.value != "relay" ||
+		cfg.plcURL != "https://plc.directory" || cfg.plcQPS != 30 || cfg.crawlQPS != 8 || cfg.crawl.value != "relay" || cfg.sweepEvery != 24*time.Hour ||
 		!slices.Equal(cfg.upstreams.values, []string{"wss://bsky.network"}) || cfg.allowPrivate || len(unknown) != 0 {
 		t.Errorf("defaults %+v, unknown %q", cfg, unknown)
 	}
@@ -37,16 +37,16 @@ func TestDefaultsStandWhereNothingIsGiven(t *testing.T) {
 func TestEveryFlagHasATwinInTheEnvironment(t *testing.T) {
 	cfg, unknown := read(t, nil,
 		"RAILYARD_DB=env.db", "RAILYARD_LISTEN=:1", "RAILYARD_METRICS_LISTEN=", "RAILYARD_UPSTREAM=wss://a.example.com,wss://b.example.com",
-		"RAILYARD_PLC_URL=http://plc", "RAILYARD_PLC_EXPORT=http://log", "RAILYARD_PLC_QPS=1.5", "RAILYARD_CRAWL=off", "RAILYARD_CRAWL_QPS=2",
+		"RAILYARD_PLC_URL=http://plc", "RAILYARD_PLC_EXPORT=http://log", "RAILYARD_PLC_QPS=1.5", "RAILYARD_CRAWL=off", "RAILYARD_CRAWL_QPS=2", "RAILYARD_SWEEP_EVERY=6h",
 		"RAILYARD_RESYNC_WORKERS=3", "RAILYARD_REPO_TIMEOUT=4s", "RAILYARD_ALLOW_PRIVATE_HOSTS=true",
 		"RAILYARD_LOG_FORMAT=json", "RAILYARD_LOG_LEVEL=warn")
 	want := serveConfig{
 		db: "env.db", listen: ":1", metricsListen: "", plcURL: "http://plc", plcExport: "http://log", plcQPS: 1.5, crawlQPS: 2, resyncWorkers: 3,
-		repoTimeout: 4 * time.Second, allowPrivate: true,
+		repoTimeout: 4 * time.Second, sweepEvery: 6 * time.Hour, allowPrivate: true,
 	}
 	if cfg.db != want.db || cfg.listen != want.listen || cfg.metricsListen != want.metricsListen || cfg.plcURL != want.plcURL ||
 		cfg.plcExport != want.plcExport || cfg.plcQPS != want.plcQPS || cfg.crawlQPS != want.crawlQPS || cfg.resyncWorkers != want.resyncWorkers ||
-		cfg.repoTimeout != want.repoTimeout || cfg.allowPrivate != want.allowPrivate ||
+		cfg.repoTimeout != want.repoTimeout || cfg.sweepEvery != want.sweepEvery || cfg.allowPrivate != want.allowPrivate ||
 		cfg.crawl.value != "off" || cfg.logFormat.value != "json" || cfg.logLevel.value != "warn" {
 		t.Errorf("read %+v, want %+v", cfg, want)
 	}
@@ -86,7 +86,7 @@ func TestListsAreSeparatedByCommasAndReplaceTheDefault(t *testing.T) {
 
 func TestABadVariableIsAUsageErrorThatNamesIt(t *testing.T) {
 	for variable, says := range map[string]string{
-		"RAILYARD_CRAWL=deep":                "want one of relay, off",
+		"RAILYARD_CRAWL=deeper":              "want one of relay, deep, off",
 		"RAILYARD_PLC_QPS=fast":              `"fast"`,
 		"RAILYARD_RESYNC_WORKERS=":           `""`,
 		"RAILYARD_REPO_TIMEOUT=5":            `"5"`,

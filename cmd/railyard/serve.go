@@ -41,6 +41,7 @@ type serveConfig struct {
 	sync11        choice
 	crawl         choice
 	crawlQPS      float64
+	sweepEvery    time.Duration
 	resyncWorkers int
 	repoTimeout   time.Duration
 	allowPrivate  bool
@@ -57,7 +58,7 @@ func serveFlags() (*flag.FlagSet, *serveConfig) {
 		upstreams: list{values: []string{"wss://bsky.network"}},
 		verify:    choice{"all", []string{"all", "changes"}},
 		sync11:    choice{"auto", []string{"auto", "strict", "lenient"}},
-		crawl:     choice{"relay", []string{"relay", "off"}},
+		crawl:     choice{"relay", []string{"relay", "deep", "off"}},
 		logFormat: choice{"text", []string{"text", "json"}},
 		logLevel:  choice{"info", []string{"debug", "info", "warn", "error"}},
 	}
@@ -71,8 +72,9 @@ func serveFlags() (*flag.FlagSet, *serveConfig) {
 	fs.Float64Var(&c.plcQPS, "plc-qps", 30, "requests per second to the PLC directory, its export included")
 	fs.Var(&c.verify, "verify", "signatures that are checked: all, or changes (of the commits that change a set of collections, and a sample)")
 	fs.Var(&c.sync11, "sync11", "commits without prevData: auto (accepted from hosts that never sent better), strict, lenient")
-	fs.Var(&c.crawl, "crawl", "where to look for repos: relay (listRepos of the upstreams), off")
+	fs.Var(&c.crawl, "crawl", "where to look for repos: relay (listRepos of the upstreams), deep (and of each host that the relays follow), off")
 	fs.Float64Var(&c.crawlQPS, "crawl-qps", 8, "requests per second to one host; hosts whose answers ask for less get less")
+	fs.DurationVar(&c.sweepEvery, "sweep-every", 24*time.Hour, "time between two walks of a listing; 0 for one walk only")
 	fs.IntVar(&c.resyncWorkers, "resync-workers", 128, "repos that are looked at at once, at most 4 at one host")
 	fs.DurationVar(&c.repoTimeout, "repo-timeout", 5*time.Minute, "time for one getRepo")
 	fs.BoolVar(&c.allowPrivate, "allow-private-hosts", false, "development: allow http, private addresses and any port")
@@ -91,6 +93,8 @@ func (c *serveConfig) validate() error {
 		return usagef("serve: --plc-qps %g: not above 0 and at most 10000", c.plcQPS)
 	case !(c.crawlQPS > 0 && c.crawlQPS <= 10_000):
 		return usagef("serve: --crawl-qps %g: not above 0 and at most 10000", c.crawlQPS)
+	case c.sweepEvery != 0 && (c.sweepEvery < time.Minute || c.sweepEvery > 365*24*time.Hour):
+		return usagef("serve: --sweep-every %s: not 0, nor between 1m and 8760h", c.sweepEvery)
 	case c.resyncWorkers < 1 || c.resyncWorkers > 4096:
 		return usagef("serve: --resync-workers %d: not between 1 and 4096", c.resyncWorkers)
 	case c.repoTimeout < time.Second || c.repoTimeout > 24*time.Hour:
@@ -266,7 +270,11 @@ func newService(ctx context.Context, cfg *serveConfig, st *store.Store, log *slo
 	if err != nil {
 		return nil, err
 	}
-	s.crawl = crawl.New(crawl.Config{Store: st, Lister: s.pds, QPS: cfg.crawlQPS, Log: log, Metrics: s.metrics}, s.ingest.Upstreams())
+	s.crawl = crawl.New(crawl.Config{
+		Store: st, Lister: s.pds, Deep: cfg.crawl.value == "deep", Hosts: hosts, HostName: operatorHost, QPS: cfg.crawlQPS,
+		Pace:       func(ctx context.Context, host int64) error { return s.resync.Pace(ctx, host) },
+		SweepEvery: cfg.sweepEvery, Log: log, Metrics: s.metrics,
+	}, s.ingest.Upstreams())
 	resolver := identity.NewResolver(identity.Config{
 		Client: s.outbound, PLCURL: cfg.plcURL, QPS: cfg.plcQPS, Hosts: hosts, Log: log,
 	})
@@ -300,6 +308,7 @@ func (s *service) live() api.Live {
 			l.InFlight++
 		}
 	}
+	l.InFlight += int64(s.crawl.Walking())
 	return l
 }
 
@@ -337,9 +346,14 @@ func (s *service) run(ctx context.Context, public, private net.Listener) error {
 	if s.cfg.crawl.value != "off" {
 		work("crawl", s.crawl.Run)
 	}
-	serve(public, api.Handler(api.Config{
-		Store: s.store, Version: versionText(), Live: s.live, Log: s.log.With("component", "api"), Metrics: s.metrics,
-	}))
+	routes := api.Config{
+		Store: s.store, Version: versionText(), Live: s.live, Hosts: atproto.Hosts{AllowPrivate: s.cfg.allowPrivate},
+		Log: s.log.With("component", "api"), Metrics: s.metrics,
+	}
+	if s.cfg.crawl.value == "deep" {
+		routes.RequestCrawl = s.crawl.Request
+	}
+	serve(public, api.Handler(routes))
 	if private != nil {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", s.metrics.Handler())

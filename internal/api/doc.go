@@ -3,5 +3,7 @@
 //
 // A handler returns a value or an error; one wrapper writes the answer, the
 // error's name and status, and the metric; the page for people is the exception,
-// it writes HTML. Every answer comes from short read transactions. Nothing here makes a request to the network or writes to the file.
+// it writes HTML. Every answer comes from short read transactions. Nothing here
+// makes a request to the network or writes to the file; a wish for a crawl goes to
+// whoever crawls, if anybody does.
 package api

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/metrics"
 	"railyard/internal/store"
 )
@@ -21,7 +22,13 @@ type Config struct {
 	Version string
 	// Live gives the figures that only the running process knows; nil means
 	// none.
-	Live    func() Live
+	Live func() Live
+	// RequestCrawl takes a stranger's wish for a walk of a host, by its canonical
+	// name, and tells whether it was accepted. nil means that no hosts are walked:
+	// requestCrawl is then a method that this service does not have.
+	RequestCrawl func(ctx context.Context, host string) (accepted bool, err error)
+	// Hosts says which names of hosts may be used.
+	Hosts   atproto.Hosts
 	Log     *slog.Logger
 	Metrics *metrics.Metrics
 }
@@ -51,6 +58,9 @@ func Handler(cfg Config) http.Handler {
 	query(s, mux, "/v1/stats", s.stats)
 	query(s, mux, "/xrpc/_health", s.health)
 	query(s, mux, "/_health", s.health)
+	if s.RequestCrawl != nil {
+		procedure(s, mux, "/xrpc/com.atproto.sync.requestCrawl", newCrawlRequests(s).answer)
+	}
 	mux.Handle("/{$}", newFrontPage(s))
 	route(s, mux, "/xrpc/", "other", func(*http.Request) (any, error) {
 		return nil, fail(http.StatusNotImplemented, "MethodNotImplemented", "this service does not have that method")
@@ -66,6 +76,7 @@ type Error struct {
 	Status  int
 	Name    string
 	Message string
+	allow   string // the methods of the route; empty means those of a query
 }
 
 func (e *Error) Error() string { return e.Name + ": " + e.Message }
@@ -88,19 +99,34 @@ func query(s *server, mux *http.ServeMux, path string, handle func(*http.Request
 	})
 }
 
+// procedure registers a route for POST alone.
+func procedure(s *server, mux *http.ServeMux, path string, handle func(*http.Request) (any, error)) {
+	route(s, mux, path, path, func(r *http.Request) (any, error) {
+		if r.Method != http.MethodPost {
+			err := fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected POST", r.Method)
+			err.allow = http.MethodPost
+			return nil, err
+		}
+		return handle(r)
+	})
+}
+
 // route is the one place where values and errors become answers.
 func route(s *server, mux *http.ServeMux, path, label string, handle func(*http.Request) (any, error)) {
 	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 		defer cancel()
 		value, err := handle(r.WithContext(ctx))
-		status := http.StatusOK
+		status, allow := http.StatusOK, "GET, HEAD"
 		if err != nil {
 			e, ok := errors.AsType[*Error](err)
 			if !ok {
 				e = s.internal(r, err)
 			}
 			status = e.Status
+			if e.allow != "" {
+				allow = e.allow
+			}
 			value = map[string]string{"error": e.Name, "message": e.Message}
 		}
 		s.Metrics.Request(label, strconv.Itoa(status))
@@ -111,7 +137,7 @@ func route(s *server, mux *http.ServeMux, path, label string, handle func(*http.
 		}
 		h := w.Header()
 		if status == http.StatusMethodNotAllowed {
-			h.Set("Allow", "GET, HEAD")
+			h.Set("Allow", allow)
 		}
 		h.Set("Content-Type", "application/json")
 		h.Set("Content-Length", strconv.Itoa(len(body)))

@@ -305,6 +305,28 @@ func (ls *lanes) again(l *lane, at time.Time) (wait time.Duration, ok bool) {
 	return wait, true
 }
 
+// spend counts a request of somebody else to a host and tells how long it must
+// wait. A host that nobody waits for has a lane until it may be asked again.
+func (ls *lanes) spend(id int64, at time.Time) time.Duration {
+	now := at.UnixMicro()
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.byID[id]
+	if l == nil {
+		l = newLane(id)
+		if len(ls.byID) < ls.most {
+			ls.byID[id] = l
+		}
+	}
+	p := paceOf(l, ls.qps)
+	pause := time.Duration(l.allowed(p, now)-now) * time.Microsecond
+	l.take(p, now)
+	if ls.byID[id] == l {
+		ls.place(l, now)
+	}
+	return pause
+}
+
 // rate gives what the host of a lane is known to allow.
 func (ls *lanes) rate(l *lane) float64 {
 	ls.mu.Lock()

@@ -53,21 +53,11 @@ func (rs *Resyncer) pace(ctx context.Context, _ int64) error {
 		v.paid = false
 		return nil
 	}
-	wait, ok := rs.lanes.again(v.lane, rs.cfg.Now())
-	switch {
-	case !ok:
+	pause, ok := rs.lanes.again(v.lane, rs.cfg.Now())
+	if !ok {
 		return errCooling
-	case wait <= 0:
-		return nil
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return wait(ctx, pause)
 }
 
 // littleLeft is the part of a host's window that is left to others.

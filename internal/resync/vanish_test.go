@@ -1,0 +1,213 @@
+package resync
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"testing"
+	"time"
+
+	"railyard/internal/atproto"
+	"railyard/internal/identity"
+	"railyard/internal/refusal"
+	"railyard/internal/store"
+)
+
+const invented = "did:plc:inventedinventedinvented"
+
+func (w *world) known(did string) bool {
+	w.t.Helper()
+	var r *store.Repo
+	w.update(func(tx *store.Tx) (err error) {
+		r, err = tx.RepoByDID(did)
+		return err
+	})
+	return r != nil
+}
+
+// A DID that nobody has ever made comes by the firehose, or by a listing. The
+// directory says that it does not exist, and says it again ten minutes later,
+// since replicas lag. Then nothing is left of it, and nobody is asked again.
+func TestADIDThatNeverWasLeavesNoRow(t *testing.T) {
+	w := newWorld(t, 1)
+	w.enqueue(invented, store.FirstSight)
+	w.work()
+	w.later(notFoundSecond - time.Second)
+	if !w.known(invented) {
+		t.Fatal("one answer was believed")
+	}
+	w.later(2 * time.Second)
+	if w.known(invented) {
+		t.Error("it is still there")
+	}
+	if st := w.stats(); st.Waiting+st.WaitingLater != 0 || st.Repos[store.Candidate] != 0 {
+		t.Errorf("left: %+v", st)
+	}
+	w.enqueue(invented, store.FirstSight)
+	w.later(notFoundSecond)
+	if !w.known(invented) {
+		t.Error("the answers to its former row count for the new one")
+	}
+	w.sound()
+}
+
+// The directory is a little behind: it does not know an account that was made a
+// moment ago. The second answer is the document, and the repo is fetched.
+func TestAYoungDIDSurvivesADirectoryThatLags(t *testing.T) {
+	w := newWorld(t, 1)
+	did := w.net.DIDs()[0]
+	slow := &lagging{Resolver: w.rs.cfg.Resolver}
+	w.rs.cfg.Resolver = slow
+	w.enqueue(did, store.FirstSight)
+	w.work()
+	if slow.asked != 1 {
+		t.Fatalf("asked %d times", slow.asked)
+	}
+	w.later(notFoundSecond)
+	w.settled(did)
+	w.sound()
+}
+
+// lagging knows no DID when it is asked for the first time.
+type lagging struct {
+	Resolver
+	asked int
+}
+
+func (l *lagging) Resolve(ctx context.Context, did string) (identity.Identity, error) {
+	if l.asked++; l.asked == 1 {
+		return identity.Identity{}, refusal.New(refusal.IdentityUnresolved, "%w", identity.ErrNoDocument)
+	}
+	return l.Resolver.Resolve(ctx, did)
+}
+
+// A host lists DIDs whose documents are none of an account. Each counts against it
+// once, however often it is looked at; a fault of ours or of the network does not.
+func TestADocumentWithoutAccountCountsAgainstItsFinder(t *testing.T) {
+	w := newWorld(t, 1)
+	for name, c := range map[string]struct {
+		err  error
+		cost int64
+	}{
+		"no account": {refusal.New(refusal.IdentityInvalid, "no PDS"), 1},
+		"our fault":  {refusal.New(refusal.Internal, "a panic"), 0},
+		"no network": {&identity.Unavailable{Err: errors.New("no route")}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			good := w.rs.cfg.Resolver
+			defer func() { w.rs.cfg.Resolver = good }()
+			w.rs.cfg.Resolver = broken{c.err}
+			host := name[len(name)-2:] + ".example.com"
+			w.update(func(tx *store.Tx) error { return tx.ListHost(host, false, "active") })
+			w.update(func(tx *store.Tx) error {
+				hosts, err := tx.DueHosts(tx.Now(), 10)
+				if err != nil {
+					return err
+				}
+				for _, h := range hosts {
+					if h.Hostname == host {
+						did := "did:plc:" + name[len(name)-2:] + "aaaaaaaaaaaaaaaaaaaaaa"
+						_, err = tx.TakeListed(store.Lister{Host: h.ID, Capped: true}, []store.Listed{{DID: did, Active: true}})
+					}
+				}
+				return err
+			})
+			for range 3 {
+				w.later(25 * time.Hour)
+			}
+			w.update(func(tx *store.Tx) error {
+				hosts, err := tx.DueHosts(tx.Now(), 10)
+				for _, h := range hosts {
+					if h.Hostname == host && h.Room != 99 { // a candidate, or a miss
+						t.Errorf("room %d", h.Room)
+					}
+				}
+				return err
+			})
+			if got := w.misled(host); got != c.cost {
+				t.Errorf("%d misses, want %d", got, c.cost)
+			}
+		})
+	}
+	w.sound()
+}
+
+type broken struct{ err error }
+
+func (b broken) Resolve(context.Context, string) (identity.Identity, error) {
+	return identity.Identity{}, b.err
+}
+
+// A listing shows a rev that the host does not have, today, tomorrow and the day
+// after. It costs one fetch. A rev that differs is a reason again.
+func TestAWrongRevThatIsListedForEverCostsOneFetch(t *testing.T) {
+	w, did := filled(t)
+	state, _ := w.net.Repo(did)
+	list := func(rev atproto.TID) {
+		w.update(func(tx *store.Tx) error {
+			_, err := tx.AddListed([]store.Listed{{DID: did, Rev: rev, Active: true}})
+			return err
+		})
+		w.later(store.SweepGrace)
+	}
+	lie := atproto.TIDAt(w.now.Add(-2 * time.Hour))
+	if lie <= state.Rev {
+		lie = atproto.TIDAt(w.now.Add(48 * time.Hour))
+	}
+	for day := range 5 {
+		list(lie)
+		w.later(24 * time.Hour)
+		if n := w.count("getRepo"); n != 1 {
+			t.Fatalf("%d fetches after %d days", n, day+1)
+		}
+	}
+	list(lie + 1) // twice, because the document that names the host is old by now
+	if n := w.count("getRepo"); n != 3 {
+		t.Errorf("%d fetches after another rev", n)
+	}
+	w.settled(did)
+	w.sound()
+}
+
+// The rev of a commit that was made this minute, and whose event was lost, is listed.
+// The host's replica has not got it yet. That does not make the rev harmless: the
+// next sweep looks again.
+func TestAYoungRevIsNotTakenForHarmless(t *testing.T) {
+	w, did := filled(t)
+	rev := atproto.TIDAt(w.now.Add(-time.Minute))
+	state, _ := w.net.Repo(did)
+	if rev <= state.Rev {
+		rev = state.Rev + 1000
+	}
+	for range 2 {
+		w.update(func(tx *store.Tx) error {
+			_, err := tx.AddListed([]store.Listed{{DID: did, Rev: rev, Active: true}})
+			return err
+		})
+		w.later(store.SweepGrace)
+	}
+	if n := w.count("getRepo"); n != 2 {
+		t.Errorf("%d fetches, want one a sweep", n)
+	}
+}
+
+func (w *world) sound() {
+	w.t.Helper()
+	_, broken, err := w.st.Check(w.t.Context())
+	if err != nil || len(broken) > 0 {
+		w.t.Errorf("the file's rules: %+v, %v", broken, err)
+	}
+}
+
+func (w *world) misled(host string) (n int64) {
+	w.t.Helper()
+	d, err := sql.Open("sqlite", w.path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.QueryRowContext(w.t.Context(), "SELECT misled FROM host WHERE hostname = ?", host).Scan(&n); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
