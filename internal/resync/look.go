@@ -156,8 +156,13 @@ func (rs *Resyncer) failed(tx *store.Tx, t *store.Task, r *store.Repo, err error
 		return transient, rs.hostFailed(tx, t, r, err)
 	}
 	outcome := invalid
-	if e.Reason == refusal.Internal {
+	switch e.Reason {
+	case refusal.Internal:
 		outcome = internal
+	case refusal.ForbiddenAddress: // of the host, and so of all its accounts
+		if err := rs.failHost(tx, r, err); err != nil {
+			return "", err
+		}
 	}
 	if e.Reason == refusal.BadSignature {
 		return outcome, rs.wrongKey(tx, t, r, err)
@@ -238,26 +243,34 @@ func (rs *Resyncer) cool(tx *store.Tx, r *store.Repo, e *pds.Error) error {
 
 // hostFailed backs off from a repo, and from a host that goes on failing.
 func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause error) error {
+	if err := rs.failHost(tx, r, cause); err != nil {
+		return err
+	}
+	return rs.again(tx, t, r, cause, backoff(retryFirst, retryMost, t.Attempts))
+}
+
+// failHost counts a failure of a host, and leaves it alone if it goes on failing.
+func (rs *Resyncer) failHost(tx *store.Tx, r *store.Repo, cause error) error {
 	failures, cooling, err := tx.HostFailed(r.Identity.HostID, cause.Error())
 	if err != nil {
 		return err
 	}
-	if pause := hostPause(failures, cause); pause > 0 && !cooling.After(tx.Now()) {
-		if err := tx.CoolHost(r.Identity.HostID, tx.Now().Add(pause)); err != nil {
-			return err
-		}
+	pause := hostPause(failures, cause)
+	if pause <= 0 || cooling.After(tx.Now()) {
+		return nil
 	}
-	return rs.again(tx, t, r, cause, backoff(retryFirst, retryMost, t.Attempts))
+	return tx.CoolHost(r.Identity.HostID, tx.Now().Add(pause))
 }
 
 // hostPause is how long a host is left alone that failed so often in a row: as it
 // asks for, and longer if it does not answer at all.
 func hostPause(failures int, cause error) time.Duration {
-	e, ok := errors.AsType[*pds.Error](cause)
+	e, answered := errors.AsType[*pds.Error](cause)
+	answered = answered && e.Status != 0
 	switch {
-	case ok && e.RetryAfter > 0:
+	case answered && e.RetryAfter > 0:
 		return min(e.RetryAfter, cooldownMost)
-	case ok && e.Status == 0 && failures >= unreachablePatience:
+	case !answered && failures >= unreachablePatience:
 		return backoff(unreachableFirst, unreachableMost, failures-unreachablePatience)
 	case failures >= hostPatience:
 		return backoff(cooldownFirst, cooldownMost, failures-hostPatience)

@@ -15,6 +15,7 @@ import (
 	"railyard/internal/identity"
 	"railyard/internal/outbound"
 	"railyard/internal/pds"
+	"railyard/internal/refusal"
 	"railyard/internal/simnet"
 	"railyard/internal/store"
 )
@@ -879,6 +880,42 @@ func TestAFailingHostIsTriedLessAndLess(t *testing.T) {
 	}
 	w.fault = nil
 	for range 20 {
+		w.later(time.Hour)
+	}
+	for _, did := range w.net.DIDs() {
+		w.settled(did)
+	}
+}
+
+// forbidden is an outbound client that refuses an address.
+type forbidden struct{ asked *int }
+
+func (f forbidden) GetRepo(context.Context, string, string) (io.ReadCloser, error) {
+	*f.asked++
+	return nil, refusal.New(refusal.ForbiddenAddress, "a private one")
+}
+
+func (f forbidden) GetRepoStatus(context.Context, string, string) (pds.AccountStatus, error) {
+	panic("nobody asks")
+}
+
+// A host's name leads to an address that must not be asked: that is so for all its
+// accounts, and is tried less and less.
+func TestAForbiddenHostIsTriedLessAndLess(t *testing.T) {
+	w := newWorld(t, 30)
+	for _, did := range w.net.DIDs() {
+		w.enqueue(did, store.Backfill)
+	}
+	good, asked := w.rs.cfg.Hosts, 0
+	w.rs.cfg.Hosts = forbidden{&asked}
+	for range 240 {
+		w.later(15 * time.Second) // an hour
+	}
+	if asked < 3 || asked > 12 {
+		t.Errorf("tried %d times in an hour, for 30 repos", asked)
+	}
+	w.rs.cfg.Hosts = good
+	for range 50 {
 		w.later(time.Hour)
 	}
 	for _, did := range w.net.DIDs() {
