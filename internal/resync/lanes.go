@@ -100,18 +100,22 @@ func (ls *lanes) learn(news store.News, at time.Time) {
 	}
 }
 
-// admit makes a lane. Where there is no room, one whose rows are due takes the
-// place of one that has nothing to do for a while; if there is none it gives nil.
+// admit makes a lane, behind all others in the order of turns. Where there is no
+// room, one whose rows are due takes the place of one that has nothing to do for a
+// while, and a host that is known to answer that of one on probation; if there is
+// none it gives nil.
 func (ls *lanes) admit(h store.LaneHead, now int64) *lane {
-	if len(ls.byID) >= ls.most {
-		idle := h.NotBefore.UnixMicro() > now || h.Manners.Cooling.UnixMicro() > now
-		if idle || !ls.forgetOne(now) {
+	l := newLane(h.Lane)
+	l.learn(h.Manners, now)
+	if l.id > 0 && len(ls.byID) >= ls.most {
+		idle := h.NotBefore.UnixMicro() > now || l.cooling > now
+		if idle || !(ls.forgetIdle(now) || (!l.onProbation() && ls.forgetOne(ls.trial, func(*lane) bool { return true }))) {
 			return nil
 		}
 	}
-	l := newLane(h.Lane)
-	l.learn(h.Manners, now)
-	ls.byID[h.Lane] = l
+	ls.turn++
+	l.served = ls.turn
+	ls.byID[l.id] = l
 	return l
 }
 
@@ -126,14 +130,21 @@ func (ls *lanes) roomAgain() bool {
 	return again
 }
 
-// forgetOne forgets a lane that has nothing to do for a while. It looks at a few
-// of the last leaves of the heap, which are late ones.
-func (ls *lanes) forgetOne(now int64) bool {
-	last, before := len(ls.timers.lanes)-1, now+spareTime.Microseconds()
-	for at := last; at >= 0 && at > last-8; at-- {
-		l := ls.timers.lanes[at]
-		if l.id > 0 && l.running == 0 && l.spaced <= now && l.wake > before && l.atReady < 0 && l.atTrial < 0 {
-			ls.timers.remove(l)
+// forgetIdle forgets a lane that has nothing to do for a while.
+func (ls *lanes) forgetIdle(now int64) bool {
+	before := now + spareTime.Microseconds()
+	return ls.forgetOne(ls.timers, func(l *lane) bool {
+		return l.wake > before && l.spaced <= now && l.atReady < 0 && l.atTrial < 0
+	})
+}
+
+// forgetOne forgets a lane of a queue that may be forgotten. It looks at a few of
+// the last leaves of the heap, which are late ones.
+func (ls *lanes) forgetOne(q *queue, may func(*lane) bool) bool {
+	for at := len(q.lanes) - 1; at >= max(0, len(q.lanes)-8); at-- {
+		if l := q.lanes[at]; l.id > 0 && l.running == 0 && may(l) {
+			l.wake = never
+			ls.move(l, nil)
 			delete(ls.byID, l.id)
 			return true
 		}

@@ -404,6 +404,70 @@ func TestWhatWasNotAskedCostsNothing(t *testing.T) {
 	}
 }
 
+// headOf is a due row of a host.
+func headOf(id int64, m store.Manners) store.LaneHead {
+	return store.LaneHead{Lane: id, Priority: 4, NotBefore: time.UnixMicro(1), Manners: m}
+}
+
+// Strangers invent as many hosts as there is room for, all with rows that are due.
+// The directory and hosts that are known to answer find room all the same, and
+// there are never more lanes than that.
+func TestInventedHostsDoNotFillTheMemory(t *testing.T) {
+	now := time.Now()
+	ls := newLanes(8, 8)
+	ls.most = 50
+	tell := func(h store.LaneHead) bool {
+		ls.learn(store.News{Heads: []store.LaneHead{h}}, now)
+		return ls.byID[h.Lane] != nil
+	}
+	for id := int64(1); id <= 200; id++ {
+		if tell(headOf(id, store.Manners{})) != (id <= 50) {
+			t.Fatalf("invented host %d", id)
+		}
+	}
+	if !ls.missed {
+		t.Error("nobody knows of those that found no room")
+	}
+	for id := int64(1001); id <= 1040; id++ {
+		if !tell(headOf(id, store.Manners{Answered: true})) {
+			t.Errorf("no room for host %d, which answers", id)
+		}
+	}
+	if !tell(headOf(store.DirectoryLane, store.Manners{})) || !tell(headOf(store.WebLane, store.Manners{})) {
+		t.Error("no room for documents")
+	}
+	if n := len(ls.byID); n != 52 {
+		t.Errorf("%d lanes", n)
+	}
+	for id := int64(1001); id <= 1040; id++ {
+		if ls.byID[id] == nil {
+			t.Errorf("host %d was forgotten", id)
+		}
+	}
+	if got := len(ls.ready.lanes) + len(ls.trial.lanes); got != 52 {
+		t.Errorf("%d lanes may be served, want 52", got)
+	}
+}
+
+// Hosts that nobody has seen before come all the time. They queue behind the others.
+func TestNewHostsDoNotGoBeforeOldOnes(t *testing.T) {
+	now := time.Now()
+	ls := newLanes(1, 0)
+	m := store.Manners{Answered: true}
+	ls.learn(store.News{Heads: []store.LaneHead{headOf(1, m), headOf(2, m), headOf(3, m)}}, now)
+	served := map[int64]int{}
+	for id := int64(10); id < 40; id++ {
+		ls.learn(store.News{Heads: []store.LaneHead{headOf(id, m)}}, now)
+		p := ls.choose(now)[0]
+		served[p.Lane]++
+		ls.claimed(p, p.Rows, time.UnixMicro(1), now)
+		ls.done(p.lane, p.trial, false, now)
+	}
+	if served[1] < 2 || served[2] < 2 || served[3] < 2 {
+		t.Errorf("turns of the old ones: %d, %d, %d of 30", served[1], served[2], served[3])
+	}
+}
+
 // A host that says nothing but nonsense about its rate is asked at the least once a
 // minute.
 func TestTheSlowestRate(t *testing.T) {
