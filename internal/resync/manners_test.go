@@ -449,6 +449,38 @@ func TestInventedHostsDoNotFillTheMemory(t *testing.T) {
 	}
 }
 
+// A host with a look under way, or that was asked a moment ago, is not forgotten for
+// another one's sake: its share and its pace would be forgotten with it.
+func TestAHostIsNotForgottenTooEarly(t *testing.T) {
+	now := time.Now()
+	slow := store.Manners{Answered: true, Rate: slowestRate}
+	for name, c := range map[string]struct {
+		manners store.Manners
+		done    bool
+		later   time.Duration
+		forgets bool
+	}{
+		"asked a moment ago":       {slow, true, 0, false},
+		"asked a minute ago":       {slow, true, time.Minute, true},
+		"being asked":              {slow, false, time.Minute, false},
+		"of any pace, being asked": {store.Manners{Answered: true}, false, 0, false},
+		"of any pace":              {store.Manners{Answered: true}, true, 0, true},
+	} {
+		ls := newLanes(8, 0)
+		ls.most = 1
+		ls.learn(store.News{Heads: []store.LaneHead{headOf(1, c.manners)}}, now)
+		p := ls.choose(now)[0]
+		ls.claimed(p, 1, now.Add(time.Hour), now)
+		if c.done {
+			ls.done(p.lane, p.trial, false, now)
+		}
+		ls.learn(store.News{Heads: []store.LaneHead{headOf(2, store.Manners{Answered: true})}}, now.Add(c.later))
+		if forgotten := ls.byID[1] == nil; forgotten != c.forgets || (ls.byID[2] != nil) != c.forgets {
+			t.Errorf("%s: forgotten: %t", name, forgotten)
+		}
+	}
+}
+
 // Hosts that nobody has seen before come all the time. They queue behind the others.
 func TestNewHostsDoNotGoBeforeOldOnes(t *testing.T) {
 	now := time.Now()

@@ -42,8 +42,8 @@ var (
 	errGiant   = &putOff{"another giant repo is being fetched", giantPause}
 )
 
-// pace waits until the host of a visit may be asked. The first request was counted
-// when the row was claimed.
+// pace waits until the host of a visit may be asked; ctx is that of the step. The
+// first request was counted when the row was claimed.
 func (rs *Resyncer) pace(ctx context.Context, _ int64) error {
 	v, ok := ctx.Value(visitKey{}).(*visit)
 	if !ok {
