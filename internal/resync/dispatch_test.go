@@ -401,6 +401,50 @@ func TestLanesBeyondTheCapAreServedInTime(t *testing.T) {
 	})
 }
 
+// Lanes that found no room are looked for as soon as there is some, and not only
+// at the next reading.
+func TestRoomThatIsFreeAgainIsUsed(t *testing.T) {
+	inTown(t, Config{}, func(w *town) {
+		for id := 1; id <= 40; id++ {
+			w.host(id, true, nil)
+			w.accounts(id, 5, 4)
+		}
+		w.tune = func(rs *Resyncer) { rs.lanes.most = 8 }
+		w.run()
+		time.Sleep(reloadEvery / 2)
+		if n := w.number("SELECT count(*) FROM resync_queue"); n != 0 {
+			t.Errorf("%d rows wait", n)
+		}
+	})
+}
+
+// There was more news than is kept: the heads are read at once.
+func TestLostNewsAreMadeUpFor(t *testing.T) {
+	inTown(t, Config{}, func(w *town) {
+		w.host(1, true, nil)
+		w.run()
+		time.Sleep(time.Second)
+		w.accounts(1, 3, 4)
+		w.write()
+		script(w, w.path, `INSERT INTO host (id, hostname) WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
+			SELECT i, 'x' || i || '.example.com' FROM n`)
+		if err := w.st.Update(w.Context(), "test", func(tx *store.Tx) error {
+			for id := int64(2); id <= 40_000; id++ {
+				if err := tx.CoolHost(id, tx.Now()); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if n := w.waiting(1); n != 0 {
+			t.Errorf("%d rows wait", n)
+		}
+	})
+}
+
 // A stop cancels what is under way, gives the claims back, and counts no failure.
 func TestAStopDrains(t *testing.T) {
 	inTown(t, Config{Workers: 40}, func(w *town) {
