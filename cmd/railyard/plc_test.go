@@ -36,7 +36,7 @@ func logged(s *sim) *plcLog {
 		l.add(did, time.Now().Add(-time.Hour))
 	}
 	s.net.SetHook("plc", simnet.Hook{HTTP: l.answer})
-	s.plcExport = s.net.PLC()
+	s.configure = func(c *serveConfig) { c.plcExport = s.net.PLC() }
 	return l
 }
 
@@ -163,7 +163,7 @@ func TestAStartWithoutTheLogReleasesWhatWaitedForIt(t *testing.T) {
 		r.sound()
 		r.end()
 
-		s.plcExport = ""
+		s.configure = nil
 		r = s.start("index.db", s.upstreams(0)...)
 		r.settle("relay")
 		r.same()

@@ -30,8 +30,6 @@ type sim struct {
 	starts int
 	// configure changes the flags of the runs that start from now on, if set.
 	configure func(*serveConfig)
-
-	plcExport string // --plc-export of the next start
 }
 
 func newSim(t *testing.T, cfg simnet.Config) *sim {
@@ -84,7 +82,7 @@ func (s *sim) start(file string, upstreams ...string) *running {
 	_, cfg := serveFlags()
 	cfg.db = filepath.Join(s.dir, file)
 	cfg.upstreams = list{values: upstreams}
-	cfg.plcURL, cfg.plcExport = s.net.PLC(), s.plcExport
+	cfg.plcURL = s.net.PLC()
 	cfg.plcQPS, cfg.crawlQPS = 1000, 1000
 	cfg.allowPrivate = true
 	cfg.dial, cfg.lookup = s.pipes.Dial, s.pipes.Lookup
