@@ -108,8 +108,9 @@ func (f *Follower) take(body io.Reader, p *page) error {
 
 var errLong = errors.New("a line that is too long")
 
-// readLine gives a line without its end. The last one may have none. What is too
-// long is read to its end and dropped.
+// readLine gives a line without its end. The last one, with io.EOF, may have none;
+// with any other error it is a part of a line. What is too long is read to its end
+// and dropped.
 func readLine(in *bufio.Reader) ([]byte, error) {
 	text, err := in.ReadSlice('\n')
 	if err == bufio.ErrBufferFull {
@@ -120,9 +121,6 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 			err = errLong
 		}
 		return nil, err
-	}
-	if err != nil && err != io.EOF {
-		return nil, err // a part of a line
 	}
 	for len(text) > 0 && (text[len(text)-1] == '\n' || text[len(text)-1] == '\r') {
 		text = text[:len(text)-1]

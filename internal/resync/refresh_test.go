@@ -163,3 +163,28 @@ func TestTheLogSparesTheLookBeforeAnEnding(t *testing.T) {
 		})
 	}
 }
+
+func TestWhenAnIdentityWasSurelySo(t *testing.T) {
+	looked, current := time.Unix(1_000_000, 0), time.Unix(2_000_000, 0)
+	const plc = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+	for name, c := range map[string]struct {
+		did    string
+		stale  bool
+		looked time.Time
+		log    func() time.Time
+		want   time.Time
+	}{
+		"by the log":                {plc, false, looked, func() time.Time { return current }, current},
+		"without one":               {plc, false, looked, nil, looked},
+		"by one not read to an end": {plc, false, looked, func() time.Time { return time.Time{} }, looked},
+		"by a later look":           {plc, false, current.Add(time.Hour), func() time.Time { return current }, current.Add(time.Hour)},
+		"in doubt":                  {plc, true, looked, func() time.Time { return current }, looked},
+		"of the web":                {"did:web:example.com", false, looked, func() time.Time { return current }, looked},
+	} {
+		rs := &Resyncer{cfg: Config{LogCurrent: c.log}}
+		r := &store.Repo{DID: c.did, Identity: &store.Identity{FetchedAt: c.looked, Stale: c.stale}}
+		if got := rs.asOf(r); !got.Equal(c.want) {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}

@@ -281,13 +281,15 @@ func TestBackfillIsHeldBackWhileTheLogIsReadForTheFirstTime(t *testing.T) {
 	f.log(PLCLog{URL: "https://plc.example.com"})
 	f.find(did(3))
 	f.find(did(4))
+	f.inService(did(5)) // its identity is known
+	f.with(did(5), func(tx *Tx, r *Repo) error { return tx.Enqueue(r, Backfill, tx.now) })
 	f.find("did:web:other.example.com")
 	f.with(sight, func(tx *Tx, r *Repo) error { return tx.Enqueue(r, FirstSight, tx.now) })
 	f.with(known, func(tx *Tx, r *Repo) error { return tx.Desynchronize(r, Discontinuity) })
 	if err := f.HoldBackfill(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	free := []string{sight + " 1", known + " 0", "did:web:other.example.com 1", web + " 1"}
+	free := []string{sight + " 1", known + " 0", did(5) + " 0", "did:web:other.example.com 1", web + " 1"}
 	if got := f.claimable(); !slices.Equal(got, free) {
 		t.Errorf("due: %q", got)
 	}
@@ -340,8 +342,8 @@ func TestBackfillIsHeldBackWhileTheLogIsReadForTheFirstTime(t *testing.T) {
 	if got := f.claimable(); !slices.Equal(got, want) {
 		t.Errorf("due at the end: %q", got)
 	}
-	f.find(did(5))
-	if got := f.claimable(); !slices.Contains(got, did(5)+" 1") {
+	f.find(did(7))
+	if got := f.claimable(); !slices.Contains(got, did(7)+" 1") {
 		t.Errorf("held back after the end: %q", got)
 	}
 	if r := f.repo(did(3)); r.Identity.Key != otherKey || r.Identity.Host != "b.example.com" || r.Identity.Stale {
