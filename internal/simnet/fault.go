@@ -45,7 +45,8 @@ func Faults() []Fault {
 // Rule switches a fault on; where it says no more, everywhere and always.
 type Rule struct {
 	Fault FaultName
-	// Host is the only one where it acts, by name: relay, plc, pds1 and on.
+	// Host is the only one where it acts, by name: relay, plc, pds1 and on. What a PDS
+	// says wrongly the relay does not repeat: its faults are its own.
 	Host string
 	// DID is the only account about which it acts.
 	DID string

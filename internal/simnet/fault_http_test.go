@@ -245,6 +245,12 @@ func TestRulesOfHTTPKeepToTheirHostAccountAndQuery(t *testing.T) {
 			t.Errorf("PDS %d, %s: %d, want %d", row.pds, row.query, got, row.want)
 		}
 	}
+	do(t, p.Switch(Rule{Fault: CursorLoop}))
+	var page repoPage
+	p.get(t, p.PDS(0), "/xrpc/com.atproto.sync.listRepos?limit=1").json(t, &page)
+	if page.Cursor == "" || p.Fired(CursorLoop) != 0 {
+		t.Error("the first page, which was asked for without a cursor, loops")
+	}
 	p.SwitchOff()
 	if got := p.get(t, p.PDS(0), "/xrpc/com.atproto.sync.getRepo?did="+mine).status; got != http.StatusOK {
 		t.Errorf("%d after all rules are gone", got)

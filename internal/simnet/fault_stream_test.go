@@ -422,6 +422,49 @@ func TestOneFaultDoesNotShiftAnother(t *testing.T) {
 	}
 }
 
+func TestALieOfOneHostIsNotThatOfAnother(t *testing.T) {
+	n := quiet(t, Config{Seed: 4, Relay: true})
+	did := n.mustCreate(t, 0)
+	do(t, n.Create(did, "net.rails.yard/a"), n.Create(did, "net.rails.yard/b"))
+	do(t, n.Switch(Rule{Fault: OmittedOp, Host: "pds1"}, Rule{Fault: NoOpPrev, Host: "pds1"}, Rule{Fault: NoPrevData, Host: "relay"}))
+	do(t, n.Apply(did, Write{Action: Delete, Path: "net.rails.yard/a"}, Write{Action: Update, Path: "net.rails.yard/b"}, Write{Action: Create, Path: "net.rails.yard/c"}))
+	near, far := commitsOf(t, n.pdses[0], n.LastSeq("pds1")-1)[0], commitsOf(t, n.relay, n.LastSeq("relay")-1)[0]
+	with := 0
+	for _, o := range far["ops"].([]any) {
+		if o.(map[string]any)["prev"] != nil {
+			with++
+		}
+	}
+	if len(near["ops"].([]any)) != 2 || near["prevData"] == nil || len(far["ops"].([]any)) != 3 || far["prevData"] != nil || with != 2 {
+		t.Errorf("the PDS says %v, the relay %v", near, far)
+	}
+}
+
+func TestDiceDependOnSeedFaultHostAndOccasion(t *testing.T) {
+	n := &Network{cfg: Config{Seed: 1}}
+	draw := func(n *Network, fault FaultName, host string, occasion uint64) float64 {
+		return n.dice(fault, host, occasion).Float64()
+	}
+	first := draw(n, Drop, "pds1", 1)
+	for what, other := range map[string]float64{
+		"seed": draw(&Network{cfg: Config{Seed: 2}}, Drop, "pds1", 1), "fault": draw(n, Repeat, "pds1", 1),
+		"host": draw(n, Drop, "pds2", 1), "occasion": draw(n, Drop, "pds1", 2),
+	} {
+		if other == first {
+			t.Errorf("the draw does not depend on the %s", what)
+		}
+	}
+	low := 0
+	for i := range uint64(10_000) {
+		if draw(n, Drop, "pds1", i) < 0.1 {
+			low++
+		}
+	}
+	if low < 850 || low > 1150 || draw(n, Drop, "pds1", 1) != first {
+		t.Errorf("%d of 10000 draws are below 0.1", low)
+	}
+}
+
 func TestThereIsOneRowForEachFault(t *testing.T) {
 	names := map[FaultName]bool{}
 	for _, f := range Faults() {
