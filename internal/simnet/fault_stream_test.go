@@ -316,7 +316,6 @@ func TestReorderSwapsEventsOfTwoHostsAndKeepsTheOrderOfEach(t *testing.T) {
 		}
 		write(s.did, "1", "2")
 		write(s.other, "3")
-		write(s.did, "4")
 		told := func() string {
 			got, _ := look()
 			var text string
@@ -326,6 +325,10 @@ func TestReorderSwapsEventsOfTwoHostsAndKeepsTheOrderOfEach(t *testing.T) {
 			}
 			return text
 		}
+		if got := told(); got != "132" {
+			t.Errorf("order %s, want 132: the second after the next event of another PDS", got)
+		}
+		write(s.did, "4")
 		if got := told(); got != "132" {
 			t.Errorf("order %s, want 132 and the last one held back", got)
 		}
@@ -437,6 +440,15 @@ func TestALieOfOneHostIsNotThatOfAnother(t *testing.T) {
 	}
 	if len(near["ops"].([]any)) != 2 || near["prevData"] == nil || len(far["ops"].([]any)) != 3 || far["prevData"] != nil || with != 2 {
 		t.Errorf("the PDS says %v, the relay %v", near, far)
+	}
+}
+
+func TestAFaultThatFindsNothingToDoLeavesTheEventAlone(t *testing.T) {
+	n := quiet(t, Config{Seed: 4, Relay: true})
+	do(t, n.Switch(Rule{Fault: NoPrevData, Also: true}, Rule{Fault: NoOpPrev, Also: true}, Rule{Fault: OldRev, Also: true}))
+	n.mustCreate(t, 0)
+	if n.LastSeq("pds1") != 4 || n.LastSeq("relay") != 4 || len(n.FiredAll()) != 0 {
+		t.Errorf("%d events of a new account, fired %v", n.LastSeq("pds1"), n.FiredAll())
 	}
 }
 

@@ -145,6 +145,12 @@ func TestAnOldHostSpeaksForAnAccountThatLeftIt(t *testing.T) {
 	if got := p.get(t, p.PDS(1), "/xrpc/com.atproto.sync.getRepo?did="+did).words(); !strings.HasPrefix(got, "400 RepoDeactivated ") {
 		t.Errorf("the second PDS: %s", got)
 	}
+	do(t, p.Migrate(did, Migration{To: 1}), p.Create(did, "net.rails.yard/d"))
+	var page repoPage
+	p.get(t, p.PDS(1), "/xrpc/com.atproto.sync.listRepos").json(t, &page)
+	if car := p.get(t, p.PDS(1), "/xrpc/com.atproto.sync.getRepo?did="+did).car(t); car.root != p.byDID[did].repo.cid || len(page.Repos) != 1 || !page.Repos[0].Active {
+		t.Errorf("back on the second PDS: %+v", page)
+	}
 }
 
 func TestADeletedAccountReturnsEmptyAndChainsAnew(t *testing.T) {
@@ -169,7 +175,14 @@ func TestADeletedAccountReturnsEmptyAndChainsAnew(t *testing.T) {
 	if d := p.document(t, did); d.Services[0].Endpoint != p.PDS(1) || signer(t, p.byDID[did]).public.Multibase() != d.Methods[0].Key {
 		t.Errorf("document %+v", d)
 	}
-	do(t, p.Create(did, "net.rails.yard/b"), p.DeleteAccount(did), p.Return(did, 0), p.Create(other, "net.rails.yard/a"))
+	do(t, p.Migrate(did, Migration{To: 0}), p.Create(did, "net.rails.yard/b"), p.DeleteAccount(did))
+	do(t, p.Return(did, 1)) // where it was left deactivated
+	var page repoPage
+	p.get(t, p.PDS(1), "/xrpc/com.atproto.sync.listRepos").json(t, &page)
+	if len(page.Repos) != 1 || !page.Repos[0].Active || page.Repos[0].Head != p.byDID[did].repo.cid.String() {
+		t.Errorf("back where it had left: %+v", page)
+	}
+	do(t, p.DeleteAccount(did), p.Return(did, 0), p.Create(other, "net.rails.yard/a"))
 	if got := p.get(t, p.PDS(0), "/xrpc/com.atproto.sync.getRepo?did="+did).car(t); len(got.order) != 2 {
 		t.Errorf("%d blocks", len(got.order))
 	}

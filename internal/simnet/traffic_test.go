@@ -54,6 +54,17 @@ func reset(r reply) int64 {
 	return at
 }
 
+func TestRequestsAWindowApartAreNotInOne(t *testing.T) {
+	var p peak
+	for range 5 {
+		p.add(time.Unix(0, 0), time.Second)
+	}
+	p.add(time.Unix(1, 0), time.Second)
+	if p.most != 5 || len(p.times) != 1 {
+		t.Errorf("%d at most, %d now", p.most, len(p.times))
+	}
+}
+
 func TestTrafficIsCountedByQueryAndItsPeaksAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := plug(t, Config{Seed: 1, Accounts: 2, Records: 8})
