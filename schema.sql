@@ -78,9 +78,22 @@ CREATE TABLE identity (
   host_id     INTEGER NOT NULL, -- the PDS that the document names
   fetched_at  INTEGER NOT NULL,
   stale       INTEGER NOT NULL DEFAULT 0 CHECK (stale IN (0, 1)), -- 1 = something may have changed: look again
-  checked_at  INTEGER           -- when the PDS was last asked for the account's status because events disagreed
+  checked_at  INTEGER,          -- when the PDS was last asked for the account's status because events disagreed
+  earlier_rev INTEGER           -- what was seen of the repo up to this rev, and nothing beyond, may be signed by an
+                                -- earlier key of the DID: the key has changed since, or the head is of an account
+                                -- that moved and has not written yet. NULL = nothing was
 ) STRICT;
 CREATE INDEX identity_by_host ON identity (host_id);
+
+-- Whoever stores another key: what was seen until then was signed by the one before.
+CREATE TRIGGER identity_rekeyed AFTER UPDATE OF signing_key ON identity
+WHEN old.signing_key <> new.signing_key BEGIN
+  UPDATE identity SET earlier_rev = (
+    SELECT nullif(max(coalesce(r.seen_rev, 0), coalesce(
+      (SELECT h.rev FROM repo_head h WHERE h.repo_id = r.id AND h.unchecked = 0), 0)), 0)
+    FROM repo r WHERE r.id = new.repo_id)
+  WHERE repo_id = new.repo_id;
+END;
 
 CREATE TABLE host (
   -- One row for each PDS that a DID document has named, a relay has listed, or that has asked to be crawled.

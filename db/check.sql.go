@@ -289,6 +289,42 @@ func (q *Queries) CheckDigests(ctx context.Context) ([]CheckDigestsRow, error) {
 	return items, nil
 }
 
+const checkEarlierKeys = `-- name: CheckEarlierKeys :many
+SELECT CAST(r.did || ': proof ' || coalesce(r.proof, 'none') || ', earlier keys up to rev ' || coalesce(i.earlier_rev, 'none')
+            AS TEXT) AS what,
+       count(*) OVER () AS total
+FROM repo r JOIN identity i ON i.repo_id = r.id
+WHERE i.earlier_rev <= 0 OR (r.proof = 3 AND i.earlier_rev IS NULL) LIMIT 20
+`
+
+type CheckEarlierKeysRow struct {
+	What  string
+	Total int64
+}
+
+func (q *Queries) CheckEarlierKeys(ctx context.Context) ([]CheckEarlierKeysRow, error) {
+	rows, err := q.query(ctx, q.checkEarlierKeysStmt, checkEarlierKeys)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CheckEarlierKeysRow
+	for rows.Next() {
+		var i CheckEarlierKeysRow
+		if err := rows.Scan(&i.What, &i.Total); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const checkFlags = `-- name: CheckFlags :many
 SELECT CAST(f.what AS TEXT) AS what, count(*) OVER () AS total
 FROM (SELECT r.did || ': active ' || r.active || ', state ' || r.state || ', proof ' || coalesce(r.proof, 'none')

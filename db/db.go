@@ -99,6 +99,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.checkDigestsStmt, err = db.PrepareContext(ctx, checkDigests); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckDigests: %w", err)
 	}
+	if q.checkEarlierKeysStmt, err = db.PrepareContext(ctx, checkEarlierKeys); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckEarlierKeys: %w", err)
+	}
 	if q.checkFlagsStmt, err = db.PrepareContext(ctx, checkFlags); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckFlags: %w", err)
 	}
@@ -435,11 +438,17 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.retryRowStmt, err = db.PrepareContext(ctx, retryRow); err != nil {
 		return nil, fmt.Errorf("error preparing query RetryRow: %w", err)
 	}
+	if q.setAbsentProofsStmt, err = db.PrepareContext(ctx, setAbsentProofs); err != nil {
+		return nil, fmt.Errorf("error preparing query SetAbsentProofs: %w", err)
+	}
 	if q.setAskedStmt, err = db.PrepareContext(ctx, setAsked); err != nil {
 		return nil, fmt.Errorf("error preparing query SetAsked: %w", err)
 	}
 	if q.setCrawlCursorStmt, err = db.PrepareContext(ctx, setCrawlCursor); err != nil {
 		return nil, fmt.Errorf("error preparing query SetCrawlCursor: %w", err)
+	}
+	if q.setEarlierRevStmt, err = db.PrepareContext(ctx, setEarlierRev); err != nil {
+		return nil, fmt.Errorf("error preparing query SetEarlierRev: %w", err)
 	}
 	if q.setHarmlessRevStmt, err = db.PrepareContext(ctx, setHarmlessRev); err != nil {
 		return nil, fmt.Errorf("error preparing query SetHarmlessRev: %w", err)
@@ -683,6 +692,11 @@ func (q *Queries) Close() error {
 	if q.checkDigestsStmt != nil {
 		if cerr := q.checkDigestsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkDigestsStmt: %w", cerr)
+		}
+	}
+	if q.checkEarlierKeysStmt != nil {
+		if cerr := q.checkEarlierKeysStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkEarlierKeysStmt: %w", cerr)
 		}
 	}
 	if q.checkFlagsStmt != nil {
@@ -1245,6 +1259,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing retryRowStmt: %w", cerr)
 		}
 	}
+	if q.setAbsentProofsStmt != nil {
+		if cerr := q.setAbsentProofsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setAbsentProofsStmt: %w", cerr)
+		}
+	}
 	if q.setAskedStmt != nil {
 		if cerr := q.setAskedStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setAskedStmt: %w", cerr)
@@ -1253,6 +1272,11 @@ func (q *Queries) Close() error {
 	if q.setCrawlCursorStmt != nil {
 		if cerr := q.setCrawlCursorStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setCrawlCursorStmt: %w", cerr)
+		}
+	}
+	if q.setEarlierRevStmt != nil {
+		if cerr := q.setEarlierRevStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setEarlierRevStmt: %w", cerr)
 		}
 	}
 	if q.setHarmlessRevStmt != nil {
@@ -1509,6 +1533,7 @@ type Queries struct {
 	checkCollectionTallyStmt  *sql.Stmt
 	checkDIDsStmt             *sql.Stmt
 	checkDigestsStmt          *sql.Stmt
+	checkEarlierKeysStmt      *sql.Stmt
 	checkFlagsStmt            *sql.Stmt
 	checkFoundStmt            *sql.Stmt
 	checkHeadsStmt            *sql.Stmt
@@ -1621,8 +1646,10 @@ type Queries struct {
 	repoByIDStmt              *sql.Stmt
 	repoTallyStmt             *sql.Stmt
 	retryRowStmt              *sql.Stmt
+	setAbsentProofsStmt       *sql.Stmt
 	setAskedStmt              *sql.Stmt
 	setCrawlCursorStmt        *sql.Stmt
+	setEarlierRevStmt         *sql.Stmt
 	setHarmlessRevStmt        *sql.Stmt
 	setHostCursorStmt         *sql.Stmt
 	setHostRateStmt           *sql.Stmt
@@ -1692,6 +1719,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		checkCollectionTallyStmt:  q.checkCollectionTallyStmt,
 		checkDIDsStmt:             q.checkDIDsStmt,
 		checkDigestsStmt:          q.checkDigestsStmt,
+		checkEarlierKeysStmt:      q.checkEarlierKeysStmt,
 		checkFlagsStmt:            q.checkFlagsStmt,
 		checkFoundStmt:            q.checkFoundStmt,
 		checkHeadsStmt:            q.checkHeadsStmt,
@@ -1804,8 +1832,10 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		repoByIDStmt:              q.repoByIDStmt,
 		repoTallyStmt:             q.repoTallyStmt,
 		retryRowStmt:              q.retryRowStmt,
+		setAbsentProofsStmt:       q.setAbsentProofsStmt,
 		setAskedStmt:              q.setAskedStmt,
 		setCrawlCursorStmt:        q.setCrawlCursorStmt,
+		setEarlierRevStmt:         q.setEarlierRevStmt,
 		setHarmlessRevStmt:        q.setHarmlessRevStmt,
 		setHostCursorStmt:         q.setHostCursorStmt,
 		setHostRateStmt:           q.setHostRateStmt,

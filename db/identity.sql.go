@@ -11,7 +11,7 @@ import (
 
 const addHost = `-- name: AddHost :one
 INSERT INTO host (hostname, insecure) VALUES (?1, ?2)
-ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, sync11, describe_trust
+ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, sync11, describe_trust, absent_proofs
 `
 
 type AddHostParams struct {
@@ -23,12 +23,18 @@ type AddHostRow struct {
 	ID            int64
 	Sync11        *int64
 	DescribeTrust *int64
+	AbsentProofs  *int64
 }
 
 func (q *Queries) AddHost(ctx context.Context, arg AddHostParams) (AddHostRow, error) {
 	row := q.queryRow(ctx, q.addHostStmt, addHost, arg.Hostname, arg.Insecure)
 	var i AddHostRow
-	err := row.Scan(&i.ID, &i.Sync11, &i.DescribeTrust)
+	err := row.Scan(
+		&i.ID,
+		&i.Sync11,
+		&i.DescribeTrust,
+		&i.AbsentProofs,
+	)
 	return i, err
 }
 

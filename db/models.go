@@ -80,6 +80,7 @@ type Identity struct {
 	FetchedAt  int64
 	Stale      int64
 	CheckedAt  *int64
+	EarlierRev *int64
 }
 
 type Membership struct {

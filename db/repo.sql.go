@@ -185,8 +185,8 @@ func (q *Queries) RaiseSeenRev(ctx context.Context, arg RaiseSeenRevParams) erro
 const repoByDID = `-- name: RepoByDID :one
 SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
        h.rev, h.data, h.cid, h.unchecked,
-       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
-       o.hostname, o.insecure, o.sync11, o.describe_trust
+       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
+       o.hostname, o.insecure, o.sync11, o.describe_trust, o.absent_proofs
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -213,10 +213,12 @@ type RepoByDIDRow struct {
 	FetchedAt     *int64
 	Stale         *int64
 	CheckedAt     *int64
+	EarlierRev    *int64
 	Hostname      *string
 	Insecure      *int64
 	Sync11        *int64
 	DescribeTrust *int64
+	AbsentProofs  *int64
 }
 
 func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, error) {
@@ -241,10 +243,12 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 		&i.FetchedAt,
 		&i.Stale,
 		&i.CheckedAt,
+		&i.EarlierRev,
 		&i.Hostname,
 		&i.Insecure,
 		&i.Sync11,
 		&i.DescribeTrust,
+		&i.AbsentProofs,
 	)
 	return i, err
 }
@@ -252,8 +256,8 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 const repoByID = `-- name: RepoByID :one
 SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
        h.rev, h.data, h.cid, h.unchecked,
-       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
-       o.hostname, o.insecure, o.sync11, o.describe_trust
+       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
+       o.hostname, o.insecure, o.sync11, o.describe_trust, o.absent_proofs
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -280,10 +284,12 @@ type RepoByIDRow struct {
 	FetchedAt     *int64
 	Stale         *int64
 	CheckedAt     *int64
+	EarlierRev    *int64
 	Hostname      *string
 	Insecure      *int64
 	Sync11        *int64
 	DescribeTrust *int64
+	AbsentProofs  *int64
 }
 
 func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
@@ -308,10 +314,12 @@ func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
 		&i.FetchedAt,
 		&i.Stale,
 		&i.CheckedAt,
+		&i.EarlierRev,
 		&i.Hostname,
 		&i.Insecure,
 		&i.Sync11,
 		&i.DescribeTrust,
+		&i.AbsentProofs,
 	)
 	return i, err
 }

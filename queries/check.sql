@@ -103,6 +103,13 @@ SELECT CAST(r.did || ': rev ' || coalesce(h.rev, 'none') || ', seen ' || coalesc
 FROM repo r LEFT JOIN repo_head h ON h.repo_id = r.id
 WHERE h.rev < 0 OR r.seen_rev < 0 LIMIT 20;
 
+-- name: CheckEarlierKeys :many
+SELECT CAST(r.did || ': proof ' || coalesce(r.proof, 'none') || ', earlier keys up to rev ' || coalesce(i.earlier_rev, 'none')
+            AS TEXT) AS what,
+       count(*) OVER () AS total
+FROM repo r JOIN identity i ON i.repo_id = r.id
+WHERE i.earlier_rev <= 0 OR (r.proof = 3 AND i.earlier_rev IS NULL) LIMIT 20;
+
 -- name: CheckAccounts :many
 SELECT CAST(r.did || ': ' || CASE WHEN r.active = 1 THEN 'active, but ' || r.status
                                   ELSE 'inactive, but ' || CASE r.state WHEN 2 THEN 'resyncing' ELSE 'synchronized' END

@@ -16,7 +16,7 @@ UPDATE identity SET checked_at = sqlc.arg(now) WHERE repo_id = sqlc.arg(repo_id)
 
 -- name: AddHost :one
 INSERT INTO host (hostname, insecure) VALUES (sqlc.arg(hostname), sqlc.arg(insecure))
-ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, sync11, describe_trust;
+ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, sync11, describe_trust, absent_proofs;
 
 -- name: HostAnswered :exec
 UPDATE host SET answers = answers + 1, failures = 0, status = NULL, error = NULL, error_at = NULL

@@ -1,8 +1,8 @@
 -- name: RepoByDID :one
 SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
        h.rev, h.data, h.cid, h.unchecked,
-       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
-       o.hostname, o.insecure, o.sync11, o.describe_trust
+       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
+       o.hostname, o.insecure, o.sync11, o.describe_trust, o.absent_proofs
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -12,8 +12,8 @@ WHERE r.did = sqlc.arg(did);
 -- name: RepoByID :one
 SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
        h.rev, h.data, h.cid, h.unchecked,
-       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at,
-       o.hostname, o.insecure, o.sync11, o.describe_trust
+       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
+       o.hostname, o.insecure, o.sync11, o.describe_trust, o.absent_proofs
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id

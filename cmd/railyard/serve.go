@@ -30,23 +30,25 @@ import (
 
 // serveConfig is what the flags of serve say.
 type serveConfig struct {
-	db            string
-	listen        string
-	metricsListen string
-	upstreams     list
-	plcURL        string
-	plcExport     string
-	plcQPS        float64
-	verify        choice
-	sync11        choice
-	crawl         choice
-	crawlQPS      float64
-	sweepEvery    time.Duration
-	resyncWorkers int
-	repoTimeout   time.Duration
-	allowPrivate  bool
-	logFormat     choice
-	logLevel      choice
+	db              string
+	listen          string
+	metricsListen   string
+	upstreams       list
+	plcURL          string
+	plcExport       string
+	plcQPS          float64
+	verify          choice
+	sync11          choice
+	crawl           choice
+	crawlQPS        float64
+	sweepEvery      time.Duration
+	resyncWorkers   int
+	resyncMethod    choice
+	describeTimeout time.Duration
+	repoTimeout     time.Duration
+	allowPrivate    bool
+	logFormat       choice
+	logLevel        choice
 
 	// What the process touches; nil means the real thing.
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -55,12 +57,13 @@ type serveConfig struct {
 
 func serveFlags() (*flag.FlagSet, *serveConfig) {
 	c := &serveConfig{
-		upstreams: list{values: []string{"wss://bsky.network"}},
-		verify:    choice{"all", []string{"all", "changes"}},
-		sync11:    choice{"auto", []string{"auto", "strict", "lenient"}},
-		crawl:     choice{"relay", []string{"relay", "deep", "off"}},
-		logFormat: choice{"text", []string{"text", "json"}},
-		logLevel:  choice{"info", []string{"debug", "info", "warn", "error"}},
+		upstreams:    list{values: []string{"wss://bsky.network"}},
+		verify:       choice{"all", []string{"all", "changes"}},
+		sync11:       choice{"auto", []string{"auto", "strict", "lenient"}},
+		crawl:        choice{"relay", []string{"relay", "deep", "off"}},
+		resyncMethod: choice{string(resync.Auto), resync.Methods()},
+		logFormat:    choice{"text", []string{"text", "json"}},
+		logLevel:     choice{"info", []string{"debug", "info", "warn", "error"}},
 	}
 	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
 	fs.StringVar(&c.db, "db", "railyard.db", "the index file; made if it does not exist")
@@ -76,6 +79,8 @@ func serveFlags() (*flag.FlagSet, *serveConfig) {
 	fs.Float64Var(&c.crawlQPS, "crawl-qps", 8, "requests per second to one host; hosts whose answers ask for less get less")
 	fs.DurationVar(&c.sweepEvery, "sweep-every", 24*time.Hour, "time between two walks of a listing; 0 for one walk only")
 	fs.IntVar(&c.resyncWorkers, "resync-workers", 128, "repos that are looked at at once, at most 4 at one host")
+	fs.Var(&c.resyncMethod, "resync-method", "how repos are established: auto, describe (claims, proven later), probe (getRecord), repo (getRepo)")
+	fs.DurationVar(&c.describeTimeout, "describe-timeout", 30*time.Second, "time for one describeRepo")
 	fs.DurationVar(&c.repoTimeout, "repo-timeout", 5*time.Minute, "time for one getRepo")
 	fs.BoolVar(&c.allowPrivate, "allow-private-hosts", false, "development: allow http, private addresses and any port")
 	fs.Var(&c.logFormat, "log-format", "text or json")
@@ -97,6 +102,8 @@ func (c *serveConfig) validate() error {
 		return usagef("serve: --sweep-every %s: not 0, nor between 1m and 8760h", c.sweepEvery)
 	case c.resyncWorkers < 1 || c.resyncWorkers > 4096:
 		return usagef("serve: --resync-workers %d: not between 1 and 4096", c.resyncWorkers)
+	case c.describeTimeout < time.Second || c.describeTimeout > time.Hour:
+		return usagef("serve: --describe-timeout %s: not between 1s and 1h", c.describeTimeout)
 	case c.repoTimeout < time.Second || c.repoTimeout > 24*time.Hour:
 		return usagef("serve: --repo-timeout %s: not between 1s and 24h", c.repoTimeout)
 	}
@@ -259,7 +266,7 @@ func newService(ctx context.Context, cfg *serveConfig, st *store.Store, log *slo
 		AllowPrivate: cfg.allowPrivate, Exempt: exempt, UserAgent: agent, Dial: cfg.dial, Lookup: cfg.lookup, Log: log,
 	})
 	s.pds = pds.New(s.outbound)
-	s.pds.RepoTimeout = cfg.repoTimeout
+	s.pds.RepoTimeout, s.pds.DescribeTimeout = cfg.repoTimeout, cfg.describeTimeout
 
 	var err error
 	s.ingest, err = ingest.New(ctx, ingest.Config{
@@ -281,7 +288,7 @@ func newService(ctx context.Context, cfg *serveConfig, st *store.Store, log *slo
 	s.plc = s.newFollower(resolver, hosts)
 	s.resync = resync.New(resync.Config{
 		Store: st, Hosts: s.pds, Workers: cfg.resyncWorkers, HostQPS: cfg.crawlQPS, Log: log, Metrics: s.metrics,
-		Resolver: resolver, KeyChanged: s.ingest.ForgetKey, LogCurrent: s.logCurrent,
+		Resolver: resolver, KeyChanged: s.ingest.ForgetKey, LogCurrent: s.logCurrent, Method: resync.Method(cfg.resyncMethod.value),
 	})
 	s.metrics.Gauge("in_flight", "Frames received and not committed, looks at repos and wanted walks of listings.", nil,
 		func() float64 { return float64(s.live().InFlight) })

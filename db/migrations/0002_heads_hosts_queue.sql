@@ -125,3 +125,12 @@ CREATE TABLE plc_log (
            -- 1 = its end was reached once. Until then backfill of a did:plc whose document was never looked
            -- at is held back, not before the year 9999; what its identity says meanwhile is stale
 ) STRICT;
+ALTER TABLE identity ADD COLUMN earlier_rev INTEGER;
+CREATE TRIGGER identity_rekeyed AFTER UPDATE OF signing_key ON identity
+WHEN old.signing_key <> new.signing_key BEGIN
+  UPDATE identity SET earlier_rev = (
+    SELECT nullif(max(coalesce(r.seen_rev, 0), coalesce(
+      (SELECT h.rev FROM repo_head h WHERE h.repo_id = r.id AND h.unchecked = 0), 0)), 0)
+    FROM repo r WHERE r.id = new.repo_id)
+  WHERE repo_id = new.repo_id;
+END;

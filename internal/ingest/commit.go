@@ -127,6 +127,9 @@ func (c *court) refusedEvent(s *slot, r *store.Repo) (verdict, error) {
 		if err := c.watch(r); err != nil {
 			return rejected, err
 		}
+		if err := c.suspectEarlierKey(s, r); err != nil {
+			return rejected, err
+		}
 		return rejected, c.doubtIdentity(s, r, identityRest)
 	case reason == refusal.Internal:
 		return rejected, c.suspect(r, s.rev)
@@ -157,6 +160,15 @@ func (c *court) suspect(r *store.Repo, rev atproto.TID) error {
 		return nil // the fetch that is due will see it
 	}
 	return c.tx.EnqueueSweep(r, c.tx.Now().Add(store.SweepGrace), rev)
+}
+
+// suspectEarlierKey: a host may go on signing with an earlier key of the DID. Such
+// commits are not taken from a stream, but the named host is asked for its head.
+func (c *court) suspectEarlierKey(s *slot, r *store.Repo) error {
+	if !r.OldKeysCount() || !c.in.limits.allowDesync(r.Identity.HostID, c.tx.Now()) {
+		return nil
+	}
+	return c.suspect(r, s.rev)
 }
 
 // doubtIdentity asks for a look at the DID document, when the one that we have is

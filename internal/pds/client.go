@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	defaultTimeout = 30 * time.Second // whole exchange, all endpoints but getRepo
+	defaultTimeout = 30 * time.Second // whole exchange, of all endpoints unless it is set otherwise
 	minRate        = 1 << 10          // bytes per second
 	smallAnswer    = 64 << 10
 	listAnswer     = 4 << 20
@@ -30,6 +30,9 @@ const (
 type Client struct {
 	// RepoTimeout bounds a whole getRepo; 0 means five minutes.
 	RepoTimeout time.Duration
+
+	// DescribeTimeout bounds a whole describeRepo; 0 means 30 seconds.
+	DescribeTimeout time.Duration
 
 	// RepoMaxBytes bounds the bytes of one getRepo; 0 means 4 GiB.
 	RepoMaxBytes int64
@@ -86,7 +89,9 @@ func (c *Client) open(ctx context.Context, q call) (*outbound.Response, error) {
 // query sends the query and decodes its JSON.
 func (c *Client) query(ctx context.Context, q call, into any) error {
 	q.accept = "application/json"
-	q.bounds.Timeout = defaultTimeout
+	if q.bounds.Timeout <= 0 {
+		q.bounds.Timeout = defaultTimeout
+	}
 	if q.bounds.MaxBytes == 0 {
 		q.bounds.MaxBytes = smallAnswer
 	}

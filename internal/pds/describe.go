@@ -26,7 +26,7 @@ type RepoDescription struct {
 // entries are refused as AnswerTooBig.
 func (c *Client) DescribeRepo(ctx context.Context, base, did string) (RepoDescription, error) {
 	q := call{method: "com.atproto.repo.describeRepo", base: base, params: url.Values{"repo": {did}}}
-	q.bounds.MaxBytes = listAnswer
+	q.bounds.MaxBytes, q.bounds.Timeout = listAnswer, c.DescribeTimeout
 	var answer struct {
 		DID         string          `json:"did"`
 		Collections json.RawMessage `json:"collections"`

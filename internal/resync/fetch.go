@@ -5,30 +5,25 @@ import (
 	"fmt"
 
 	"railyard/internal/atproto"
-	"railyard/internal/identity"
 	"railyard/internal/refusal"
 	"railyard/internal/repo"
 	"railyard/internal/store"
-	"railyard/internal/verify"
 )
 
 // maxCollections bounds those of one repo; the largest seen have about a thousand.
 const maxCollections = 10_000
 
-// fetched is a repo as its host has served it: walked whole, signed by the key
-// of the DID document.
+// fetched is a repo as its host has served it, signed by the account.
 type fetched struct {
 	head        store.Head
 	collections []string
+	proof       store.Proof
+	oldKey      bool // an earlier key of the DID has signed the head
 }
 
 // fetch asks the host for the repo and walks its tree.
-func (rs *Resyncer) fetch(ctx context.Context, t *store.Task) (*fetched, error) {
+func (rs *Resyncer) fetch(ctx context.Context, t *store.Task, s *signer) (*fetched, error) {
 	r := t.Repo
-	key, err := identity.Key(r.Identity.Key).Public()
-	if err != nil {
-		return nil, fmt.Errorf("stored key: %w", err)
-	}
 	snap, err := rs.tree(ctx, r)
 	if err != nil {
 		return nil, err
@@ -40,13 +35,10 @@ func (rs *Resyncer) fetch(ctx context.Context, t *store.Task) (*fetched, error) 
 	if c.DID != r.DID {
 		return nil, refusal.New(refusal.AnswerWrongDID, "a repo of %s", c.DID)
 	}
-	if c.Rev > atproto.TIDAt(rs.cfg.Now().Add(verify.Tolerance)) {
-		return nil, refusal.New(refusal.FutureRev, "rev %s", c.Rev)
-	}
-	if err := c.Verify(key); err != nil {
+	if err := s.verify(ctx, c); err != nil {
 		return nil, err
 	}
-	return &fetched{head: store.Head{Rev: c.Rev, Data: c.Data, CID: c.CID}, collections: snap.Collections}, nil
+	return s.fetched(c, snap.Collections, store.ProofTree)
 }
 
 // snapshot fetches a repo and walks its tree, within bounds.
@@ -85,6 +77,9 @@ func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 		return superseded, tx.Retry(r, store.Discontinuity, tx.Now().Add(backoff(staleRetry, staleMost, t.Attempts)), true, false)
 	}
 	newest := r.Floor()
+	if f.overtaken(r, checked) {
+		return staleAnswer, rs.notYet(tx, t, r, f, newest)
+	}
 	if checked < newest {
 		believed, err := rs.believeStale(tx, t, r, f, newest)
 		if err != nil || !believed {
@@ -123,7 +118,7 @@ func chain(head store.Head, waiting []store.Commit) (checked atproto.TID, replay
 // believed: three equal ones over an hour, of the host that the document names
 // now, are a restored backup. If not, the row is put back.
 func (rs *Resyncer) believeStale(tx *store.Tx, t *store.Task, r *store.Repo, f *fetched, newest atproto.TID) (bool, error) {
-	e := refusal.New(refusal.AnswerStale, "its host serves rev %s, and %s was seen", f.head.Rev, newest)
+	e := staleAt(f.head.Rev, newest)
 	if err := rs.refused(tx, r, e); err != nil {
 		return false, err
 	}
@@ -137,9 +132,33 @@ func (rs *Resyncer) believeStale(tx *store.Tx, t *store.Task, r *store.Repo, f *
 	return rs.fresh(tx, t, r)
 }
 
+func staleAt(rev, newest atproto.TID) *refusal.Error {
+	return refusal.New(refusal.AnswerStale, "its host serves rev %s, and %s was seen", rev, newest)
+}
+
+// notYet puts the row back after an answer of before a change of keys.
+func (rs *Resyncer) notYet(tx *store.Tx, t *store.Task, r *store.Repo, f *fetched, newest atproto.TID) error {
+	e := staleAt(f.head.Rev, newest)
+	if err := rs.refused(tx, r, e); err != nil {
+		return err
+	}
+	return rs.again(tx, t, r, e, backoff(staleRetry, staleMost, t.Attempts))
+}
+
+// establish stores what was found, with the commits that follow it. A claim that
+// its own tree disproves is the last one that is taken of its host.
 func (rs *Resyncer) establish(tx *store.Tx, r *store.Repo, f *fetched, replay []store.Commit) error {
-	births, deaths, err := tx.Establish(r, f.head, f.collections, store.ProofTree)
+	wasClaim := r.Proof == store.ProofClaim && r.Head != nil && *r.Head == f.head
+	births, deaths, err := tx.Establish(r, f.head, f.collections, f.proof)
 	if err != nil {
+		return err
+	}
+	if wasClaim && f.proof != store.ProofClaim && births+deaths > 0 {
+		if err := rs.distrust(tx, r); err != nil {
+			return err
+		}
+	}
+	if err := tx.SetEarlierRev(r, f.earlierRev()); err != nil {
 		return err
 	}
 	tx.AfterCommit(func() { rs.cfg.Metrics.Changed(store.SourceResync.String(), births, deaths) })

@@ -23,6 +23,7 @@ const (
 	reactivated    Outcome = "reactivated"     // the account is active; a fetch follows
 	gone           Outcome = "gone"            // takendown, suspended, deactivated, deleted: hidden
 	notFound       Outcome = "not-found"       // the host has no such repo
+	tooYoung       Outcome = "too-young"       // the host does not serve the new repo yet
 	rateLimited    Outcome = "rate-limited"    // the host cools down
 	transient      Outcome = "transient"       // network, timeout, 5xx
 	invalid        Outcome = "invalid"         // an answer that no retry will mend soon
@@ -38,6 +39,7 @@ type ending struct {
 	identity *identity.Identity
 	status   *pds.AccountStatus
 	fetched  *fetched
+	learned  learned // beside that, and beside an error
 	err      error
 	fault    bool // err is ours: what the step has found could not be stored
 }
@@ -62,8 +64,8 @@ func (rs *Resyncer) step(ctx context.Context, v *visit) (end ending) {
 		st, err := rs.cfg.Hosts.GetRepoStatus(ctx, t.Repo.Identity.URL(), t.Repo.DID)
 		return ending{status: &st, err: err}
 	case store.Fetch:
-		f, err := rs.fetch(ctx, t)
-		return ending{fetched: f, err: err}
+		f, l, err := rs.find(ctx, t)
+		return ending{fetched: f, learned: l, err: err}
 	}
 	return ending{}
 }
@@ -82,6 +84,9 @@ func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, end ending) (Outcome, er
 	t.Doubted = r.Identity != nil && r.Identity.Stale
 	if t.Step == store.Resolve {
 		return rs.endResolve(tx, t, r, end, current)
+	}
+	if err := rs.learn(tx, t, r, end.learned); err != nil {
+		return "", err
 	}
 	if errors.Is(end.err, context.Canceled) {
 		return cancelled, tx.Release(r, tx.Now())
@@ -216,6 +221,9 @@ func (rs *Resyncer) hostRefused(tx *store.Tx, t *store.Task, r *store.Repo, e *p
 		return notFound, rs.endNotFound(tx, t, r)
 	case e.Outcome == pds.RateLimited:
 		return rateLimited, rs.cool(tx, r, e)
+	case e.Name == "NotImplemented" && t.Step == store.Fetch:
+		// Some hosts do not serve repos in their first hours. That is no failure.
+		return tooYoung, rs.again(tx, t, r, e, backoff(youngFirst, youngMost, t.Attempts))
 	}
 	return transient, rs.hostFailed(tx, t, r, e)
 }
@@ -308,9 +316,18 @@ func (rs *Resyncer) done(tx *store.Tx, t *store.Task, r *store.Repo) error {
 		return tx.Retry(r, store.Sweep, tx.Now().Add(backoff(2*store.SweepGrace, brokenMost, t.Attempts)), false, true)
 	}
 	if r.Proof == store.ProofClaim {
-		return tx.Retry(r, store.Prove, tx.Now().Add(claimRest), false, true)
+		return tx.Retry(r, store.Prove, tx.Now().Add(rest(t)), false, true)
 	}
 	return tx.Done(r)
+}
+
+// rest is how long a claim waits for its proof: those of a backfill longer, and not
+// all at once.
+func rest(t *store.Task) time.Duration {
+	if bulk(t.Reason) {
+		return backoff(bulkRest, bulkRest, 0)
+	}
+	return claimRest
 }
 
 // endNotFound: the host knows no such repo. A replica may lag, so it is asked

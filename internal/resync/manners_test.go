@@ -50,6 +50,11 @@ func (h *hanging) Resolve(ctx context.Context, did string) (identity.Identity, e
 	return identity.Identity{}, ctx.Err()
 }
 
+func (h *hanging) EarlierKeys(ctx context.Context, _ string) ([]identity.EarlierKey, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
 // The directory hangs, the hosts of ten thousand did:web hang, and so do hosts that
 // nobody knows: each kind has its part, and the workers that are left do the rest.
 func TestHangingDirectoriesHoldTheirPart(t *testing.T) {

@@ -66,6 +66,11 @@ const (
 	inFlightTries = 3
 	// claimRest is how long a claim rests before the next try to prove it.
 	claimRest = 10 * time.Minute
+	// bulkRest is the same, at most, for those of a backfill.
+	bulkRest = time.Hour
+	// A new repo that its host does not serve yet. Bridges take half a day.
+	youngFirst = 30 * time.Minute
+	youngMost  = 6 * time.Hour
 	// A giant repo waits so long when another one is being fetched.
 	giantPause = time.Minute
 	// roomPause is how long a repo waits for which there is no memory now.

@@ -26,12 +26,15 @@ const (
 // Resolver finds DID documents.
 type Resolver interface {
 	Resolve(ctx context.Context, did string) (identity.Identity, error)
+	EarlierKeys(ctx context.Context, did string) ([]identity.EarlierKey, error)
 }
 
 // Hosts asks PDSes.
 type Hosts interface {
 	GetRepoStatus(ctx context.Context, base, did string) (pds.AccountStatus, error)
 	GetRepo(ctx context.Context, base, did string) (io.ReadCloser, error)
+	GetRecord(ctx context.Context, base, did, collection, rkey string) ([]byte, error)
+	DescribeRepo(ctx context.Context, base, did string) (pds.RepoDescription, error)
 }
 
 // Config of the workers.
@@ -41,6 +44,8 @@ type Config struct {
 	Hosts    Hosts
 	// Workers bounds the looks that run at once; 0 means 128.
 	Workers int
+	// Method is how repos are established; empty means Auto.
+	Method Method
 	// HostQPS bounds the requests per second to one host, which may ask for less;
 	// 0 means no bound of ours.
 	HostQPS float64
@@ -69,6 +74,9 @@ type Resyncer struct {
 func New(cfg Config) *Resyncer {
 	if cfg.Workers == 0 {
 		cfg.Workers = defaultWorkers
+	}
+	if cfg.Method == "" {
+		cfg.Method = Auto
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -59,7 +59,7 @@ func newWorld(t *testing.T, accounts int) *world {
 	w.rs = New(Config{
 		Store: w.st, Workers: 200, Hosts: hooked{pds.New(out), w}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Resolver:   identity.NewResolver(identity.Config{Client: out, PLCURL: w.net.PLC(), Hosts: atproto.Hosts{AllowPrivate: true}}),
-		KeyChanged: func(string) {}, Now: func() time.Time { return w.now },
+		KeyChanged: func(string) {}, Now: func() time.Time { return w.now }, Method: WholeRepo, // one request, one fetch
 	})
 	return w
 }
@@ -890,9 +890,21 @@ func TestAFailingHostIsTriedLessAndLess(t *testing.T) {
 // forbidden is an outbound client that refuses an address.
 type forbidden struct{ asked *int }
 
-func (f forbidden) GetRepo(context.Context, string, string) (io.ReadCloser, error) {
+func (f forbidden) refuse() error {
 	*f.asked++
-	return nil, refusal.New(refusal.ForbiddenAddress, "a private one")
+	return refusal.New(refusal.ForbiddenAddress, "a private one")
+}
+
+func (f forbidden) GetRepo(context.Context, string, string) (io.ReadCloser, error) {
+	return nil, f.refuse()
+}
+
+func (f forbidden) GetRecord(context.Context, string, string, string, string) ([]byte, error) {
+	return nil, f.refuse()
+}
+
+func (f forbidden) DescribeRepo(context.Context, string, string) (pds.RepoDescription, error) {
+	return pds.RepoDescription{}, f.refuse()
 }
 
 func (f forbidden) GetRepoStatus(context.Context, string, string) (pds.AccountStatus, error) {

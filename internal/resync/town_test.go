@@ -266,3 +266,7 @@ type noDirectory struct{}
 func (noDirectory) Resolve(context.Context, string) (identity.Identity, error) {
 	return identity.Identity{}, &identity.Unavailable{Status: http.StatusBadGateway}
 }
+
+func (noDirectory) EarlierKeys(context.Context, string) ([]identity.EarlierKey, error) {
+	return nil, &identity.Unavailable{Status: http.StatusBadGateway}
+}

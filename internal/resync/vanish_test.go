@@ -134,6 +134,8 @@ func TestADocumentWithoutAccountCountsAgainstItsFinder(t *testing.T) {
 
 type broken struct{ err error }
 
+func (b broken) EarlierKeys(context.Context, string) ([]identity.EarlierKey, error) { return nil, b.err }
+
 func (b broken) Resolve(context.Context, string) (identity.Identity, error) {
 	return identity.Identity{}, b.err
 }

@@ -147,6 +147,8 @@ func invariants() []invariant {
 			bySQL((*db.Queries).CheckHeads)},
 		{"revs", "revs are TIDs, which are not negative",
 			bySQL((*db.Queries).CheckRevs)},
+		{"earlier keys", "a set that an earlier key has signed has the rev up to which such keys count",
+			bySQL((*db.Queries).CheckEarlierKeys)},
 		{"accounts", "an active account has no status word, an inactive one is neither fetched nor followed",
 			bySQL((*db.Queries).CheckAccounts)},
 		{"proof times", "a proof has its time",

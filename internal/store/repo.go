@@ -55,6 +55,11 @@ type Identity struct {
 	Sync11    bool      // the host has sent complete Sync 1.1 commits
 	// DescribeTrusted: the host's describeRepo was never caught with a wrong list.
 	DescribeTrusted bool
+	// AbsentProofs: whether the host's getRecord proves the absence of keys.
+	AbsentProofs Ability
+	// EarlierRev is the rev up to which what was seen of the repo may be signed by
+	// an earlier key of the DID; 0 = nothing was.
+	EarlierRev atproto.TID
 }
 
 // URL is the base of requests to the host.
@@ -131,6 +136,7 @@ func repoOf(row db.RepoByIDRow) *Repo {
 			Key: string(row.SigningKey), HostID: *row.HostID, Host: deref(row.Hostname),
 			Insecure: deref(row.Insecure) == 1, FetchedAt: time.UnixMicro(deref(row.FetchedAt)), Stale: deref(row.Stale) == 1,
 			Sync11: deref(row.Sync11) == 1, DescribeTrusted: trusted(row.DescribeTrust),
+			AbsentProofs: ability(row.AbsentProofs), EarlierRev: atproto.TID(deref(row.EarlierRev)),
 		}
 		if row.CheckedAt != nil {
 			r.Identity.CheckedAt = time.UnixMicro(*row.CheckedAt)
@@ -247,6 +253,10 @@ func (r *Repo) Floor() atproto.TID {
 	}
 	return max(r.SeenRev, r.Head.Rev)
 }
+
+// OldKeysCount tells whether a head that an earlier key of the DID has signed may
+// be the repo's: nothing was seen that the present key has signed.
+func (r *Repo) OldKeysCount() bool { return r.Floor() <= r.Identity.EarlierRev }
 
 // Saw remembers the rev of a commit whose signature verified and which was not
 // applied: a later answer of the host that is older is stale.
@@ -400,10 +410,14 @@ func (tx *Tx) putIdentity(r *Repo, key, host string, insecure bool, at time.Time
 	fresh := Identity{
 		Key: key, HostID: row.ID, Host: host, Insecure: insecure, FetchedAt: at,
 		Sync11: deref(row.Sync11) == 1, DescribeTrusted: trusted(row.DescribeTrust),
+		AbsentProofs: ability(row.AbsentProofs),
 	}
 	if old := r.Identity; old != nil {
 		changed = old.Key != key || old.HostID != row.ID
-		fresh.Stale, fresh.CheckedAt = old.Stale, old.CheckedAt
+		fresh.Stale, fresh.CheckedAt, fresh.EarlierRev = old.Stale, old.CheckedAt, old.EarlierRev
+		if old.Key != key {
+			fresh.EarlierRev = r.Floor() // as the trigger has it
+		}
 	}
 	r.Identity = &fresh
 	tx.touch(r) // it may be another host's now
