@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -34,18 +35,22 @@ type world struct {
 	fault func(*http.Request) (int, bool) // answers a request to a PDS with a status
 }
 
-func newWorld(t *testing.T, accounts int) *world {
+func newWorld(t *testing.T, accounts int) *world { return newWorldOf(t, 1, accounts) }
+
+func newWorldOf(t *testing.T, pdses, accounts int) *world {
 	w := &world{t: t, now: time.Now()}
 	pipes := simnet.NewPipes()
 	var err error
 	w.net, err = simnet.New(simnet.Config{
-		Seed: 5, PDS: 1, Accounts: accounts, Records: 20, Listen: pipes.Listen, Start: w.now.Add(-time.Hour),
+		Seed: 5, PDS: pdses, Accounts: accounts, Records: 20, Listen: pipes.Listen, Start: w.now.Add(-time.Hour),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.net.Close() })
-	w.net.SetHook("pds1", simnet.Hook{HTTP: w.answer})
+	for n := range pdses {
+		w.net.SetHook(fmt.Sprintf("pds%d", n+1), simnet.Hook{HTTP: w.answer})
+	}
 	w.path = filepath.Join(t.TempDir(), "index.db")
 	w.st, err = store.Open(t.Context(), store.Config{
 		Path: w.path, Version: "test", Now: func() time.Time { return w.now },

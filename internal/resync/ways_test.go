@@ -1,0 +1,400 @@
+package resync
+
+import (
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"railyard/internal/simnet"
+	"railyard/internal/store"
+)
+
+// How large the repos of these tests are: one answer of getRecord shows all of a
+// tiny one; fetching a small one costs less than proofs; a large one is to be
+// proven.
+const (
+	tiny  = 2
+	small = 60
+	large = 2000
+)
+
+var kinds = []string{"com.example.a", "com.example.b", "com.example.b.c", "com.example.bc", "net.example.a", "net.example.z"}
+
+// grown has one account, not yet known to the index, whose repo has so many records.
+func grown(t *testing.T, m Method, records int) (*world, string) {
+	t.Helper()
+	w := newWorld(t, 0)
+	w.rs.cfg.Method = m
+	did, err := w.net.CreateAccount(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.grow(did, records)
+	return w, did
+}
+
+// grow adds records, spread over a few collections.
+func (w *world) grow(did string, records int) {
+	w.t.Helper()
+	var writes []simnet.Write
+	for n := range records {
+		writes = append(writes, simnet.Write{Action: simnet.Create, Path: fmt.Sprintf("%s/r%d", kinds[n%len(kinds)], n)})
+	}
+	for some := range slices.Chunk(writes, 200) {
+		if err := w.net.Apply(did, some...); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// endpoints are what the PDS was asked, in order, repetitions as one with a plus.
+func (w *world) endpoints() string {
+	var out []string
+	for _, asked := range w.asked {
+		name := path.Base(strings.ReplaceAll(asked, ".", "/"))
+		if last := len(out) - 1; last >= 0 && strings.TrimSuffix(out[last], "+") == name {
+			out[last] = name + "+"
+		} else {
+			out = append(out, name)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// proven: the repo is in service, as its host has it, with this proof.
+func (w *world) proven(did string, want store.Proof) {
+	w.t.Helper()
+	state, err := w.net.Repo(did)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r := w.repo(did)
+	if r.State != store.Synchronized || r.Head == nil || r.Head.CID != state.Commit || r.Proof != want {
+		w.t.Errorf("state %s, head %+v, proof %d, want proof %d at rev %s", r.State, r.Head, r.Proof, want, state.Rev)
+	}
+	w.same(did, true)
+}
+
+// What is asked of a host, and how good the answer is, for each method, kind of
+// host, size of repo and reason.
+func TestWhatIsAskedOfAHost(t *testing.T) {
+	bridge := simnet.Abilities{NoAbsentProofs: true}
+	liar := simnet.Abilities{Collections: []string{"com.example.invented"}}
+	silent := simnet.Abilities{Collections: []string{}}
+	const tree, probes, claim = store.ProofTree, store.ProofProbe, store.ProofClaim
+	for _, tc := range []struct {
+		name      string
+		method    Method
+		abilities simnet.Abilities
+		records   int
+		reason    store.Reason
+		asked     string
+		proof     store.Proof
+	}{
+		{"auto, tiny, new", Auto, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
+		{"auto, tiny, live", Auto, simnet.Abilities{}, tiny, store.Discontinuity, "getRecord", tree},
+		{"auto, empty", Auto, simnet.Abilities{}, 0, store.Backfill, "getRecord", tree},
+		{"auto, small, new", Auto, simnet.Abilities{}, small, store.Backfill, "getRecord getRepo", tree},
+		{"auto, small, live", Auto, simnet.Abilities{}, small, store.SyncEvent, "getRecord getRepo", tree},
+		{"auto, large, new", Auto, simnet.Abilities{}, large, store.Backfill, "getRecord describeRepo getRecord", claim},
+		{"auto, large, first sight", Auto, simnet.Abilities{}, large, store.FirstSight, "getRecord describeRepo getRecord", claim},
+		{"auto, large, live", Auto, simnet.Abilities{}, large, store.Discontinuity, "getRecord+", probes},
+		{"auto, large, audit", Auto, simnet.Abilities{}, large, store.Audit, "getRecord+", probes},
+		{"auto, large, rotated", Auto, simnet.Abilities{}, large, store.Rotated, "getRecord+", probes},
+		{"auto, large, reactivated", Auto, simnet.Abilities{}, large, store.Reactivated, "getRecord+", probes},
+		{"auto, large, new, bridge", Auto, bridge, large, store.Backfill, "getRecord getRepo", tree},
+		{"auto, tiny, live, bridge", Auto, bridge, tiny, store.Unprovable, "getRecord getRepo", tree},
+		{"auto, large, new, wrong list", Auto, liar, large, store.Backfill, "getRecord describeRepo getRecord getRepo", tree},
+		{"auto, large, new, empty list", Auto, silent, large, store.Backfill, "getRecord describeRepo getRecord getRepo", tree},
+		{"auto, tiny, new, wrong list", Auto, liar, tiny, store.Backfill, "getRecord", tree},
+		{"probe, tiny", Probe, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
+		{"probe, small", Probe, simnet.Abilities{}, small, store.Backfill, "getRecord+", probes},
+		{"probe, large", Probe, simnet.Abilities{}, large, store.Backfill, "getRecord+", probes},
+		{"probe, large, bridge", Probe, bridge, large, store.Backfill, "getRecord getRepo", tree},
+		{"describe, tiny", Describe, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
+		{"describe, small", Describe, simnet.Abilities{}, small, store.Backfill, "getRecord describeRepo getRecord", claim},
+		{"describe, large, live", Describe, simnet.Abilities{}, large, store.Discontinuity, "getRecord describeRepo getRecord", claim},
+		{"describe, large, audit", Describe, simnet.Abilities{}, large, store.Audit, "getRecord+", probes},
+		{"describe, large, bridge", Describe, bridge, large, store.Backfill, "getRecord getRepo", tree},
+		{"repo, tiny", WholeRepo, simnet.Abilities{}, tiny, store.Backfill, "getRepo", tree},
+		{"repo, large", WholeRepo, simnet.Abilities{}, large, store.Discontinuity, "getRepo", tree},
+		{"repo, large, bridge", WholeRepo, bridge, large, store.Backfill, "getRepo", tree},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w, did := grown(t, tc.method, tc.records)
+			w.net.SetAbilities("pds1", tc.abilities)
+			w.enqueue(did, tc.reason)
+			w.work()
+			w.proven(did, tc.proof)
+			if got := w.endpoints(); got != tc.asked {
+				t.Errorf("asked %s, want %s", got, tc.asked)
+			}
+			if n := w.count("getRecord"); n > len(kinds)+1 {
+				t.Errorf("%d probes for %d collections", n, len(kinds))
+			}
+			id := w.repo(did).Identity
+			if want := tc.abilities.Collections == nil || tc.records == tiny; id.DescribeTrusted != want {
+				t.Errorf("describeRepo is believed: %t", id.DescribeTrusted)
+			}
+			able := store.Able
+			switch {
+			case tc.method == WholeRepo:
+				able = store.Unknown
+			case tc.abilities.NoAbsentProofs:
+				able = store.Unable
+			case strings.HasSuffix(tc.asked, "getRepo"):
+				able = store.Unknown
+			}
+			if id.AbsentProofs != able {
+				t.Errorf("ability %d, want %d", id.AbsentProofs, able)
+			}
+			st := w.stats()
+			if want := int64(0); tc.proof == claim && st.WaitingLater != 1 || tc.proof != claim && st.WaitingLater != want || st.Waiting != 0 {
+				t.Errorf("%d and %d rows wait", st.Waiting, st.WaitingLater)
+			}
+			w.later(bulkRest)
+			w.settled(did)
+			if r := w.repo(did); r.Proof == claim {
+				t.Error("the claim was not proven")
+			}
+		})
+	}
+}
+
+// What was learned of a host holds for its other repos.
+func TestAHostIsRemembered(t *testing.T) {
+	for name, tc := range map[string]struct {
+		abilities     simnet.Abilities
+		first, second string
+	}{
+		"that proves no absence":     {simnet.Abilities{NoAbsentProofs: true}, "getRecord getRepo", "getRepo"},
+		"that describes wrong":       {simnet.Abilities{Collections: []string{"com.example.a"}}, "getRecord describeRepo getRecord getRepo", "getRecord+"},
+		"that does all as it should": {simnet.Abilities{}, "getRecord describeRepo getRecord", "getRecord describeRepo getRecord"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, did := grown(t, Auto, large)
+			w.net.SetAbilities("pds1", tc.abilities)
+			other, err := w.net.CreateAccount(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.grow(other, large)
+			for i, did := range []string{did, other} {
+				w.asked = nil
+				w.enqueue(did, store.Backfill)
+				w.work()
+				if got := w.endpoints(); got != []string{tc.first, tc.second}[i] {
+					t.Errorf("repo %d: asked %s", i, got)
+				}
+				w.same(did, true)
+			}
+		})
+	}
+}
+
+// Whatever a host says in its description, the rows are right once the claim was
+// looked into, and a host that was wrong is not believed again.
+func TestEachLieOfADescriptionEndsInTheRightRows(t *testing.T) {
+	for _, fault := range []simnet.FaultName{simnet.DescribesLess, simnet.DescribesMore} {
+		for _, m := range []Method{Auto, Describe} {
+			t.Run(fmt.Sprintf("%s, %s", fault, m), func(t *testing.T) {
+				w, did := grown(t, m, large)
+				if err := w.net.Switch(simnet.Rule{Fault: fault, Times: 1}); err != nil {
+					t.Fatal(err)
+				}
+				w.enqueue(did, store.Backfill)
+				w.work()
+				if w.net.Fired(fault) != 1 {
+					t.Fatal("nobody was asked")
+				}
+				w.later(bulkRest)
+				w.settled(did)
+				r := w.repo(did)
+				if r.Proof == store.ProofClaim || r.Identity.DescribeTrusted {
+					t.Errorf("proof %d, believed again: %t", r.Proof, r.Identity.DescribeTrusted)
+				}
+			})
+		}
+	}
+}
+
+// A claim is wrong in a way that the two answers around it do not show: the proof of
+// an hour later finds it.
+func TestTheProofOfAWrongClaimEndsTheTrust(t *testing.T) {
+	for name, list := range map[string][]string{
+		"with one more": append([]string{"com.example.abc"}, kinds...),
+		"with one less": slices.DeleteFunc(slices.Clone(kinds), func(k string) bool { return k == "com.example.bc" }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, did := grown(t, Auto, large)
+			w.enqueue(did, store.Backfill)
+			w.work()
+			w.with(did, func(tx *store.Tx, r *store.Repo) error {
+				if _, _, err := tx.Establish(r, *r.Head, list, store.ProofClaim); err != nil {
+					return err
+				}
+				return tx.Enqueue(r, store.Prove, tx.Now())
+			})
+			w.work()
+			w.proven(did, store.ProofProbe)
+			if w.repo(did).Identity.DescribeTrusted {
+				t.Error("describeRepo is still believed")
+			}
+		})
+	}
+}
+
+// Claims that a commit has overtaken say nothing about describeRepo.
+func TestARightClaimKeepsTheTrust(t *testing.T) {
+	w, did := grown(t, Auto, large)
+	w.enqueue(did, store.Backfill)
+	w.work()
+	w.proven(did, store.ProofClaim)
+	if err := w.net.Create(did, "com.example.lost/a"); err != nil {
+		t.Fatal(err)
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	w.proven(did, store.ProofProbe)
+	if !w.repo(did).Identity.DescribeTrusted {
+		t.Error("describeRepo is not believed any more")
+	}
+}
+
+// refuse answers one endpoint as a host that does not want to.
+func (w *world) refuse(endpoint string, status int, name string) {
+	w.net.SetHook("pds1", simnet.Hook{HTTP: func(rw http.ResponseWriter, r *http.Request) bool {
+		w.asked = append(w.asked, strings.TrimPrefix(r.URL.Path, "/xrpc/com.atproto.sync."))
+		if !strings.HasSuffix(r.URL.Path, "."+endpoint) {
+			return false
+		}
+		if status == http.StatusTooManyRequests {
+			rw.Header().Set("Retry-After", "40")
+		}
+		rw.WriteHeader(status)
+		_, _ = fmt.Fprintf(rw, `{"error":%q,"message":"said the test"}`, name)
+		return true
+	}})
+}
+
+// A refusal by rate, or a word about the account, ends the look: it never leads to a
+// heavier request.
+func TestARefusalIsNotAnsweredWithAHeavierRequest(t *testing.T) {
+	for _, tc := range []struct {
+		endpoint, name string
+		status         int
+		asked          string
+	}{
+		{"getRecord", "RateLimitExceeded", 429, "getRecord"},
+		{"getRecord", "RepoTakendown", 400, "getRecord"},
+		{"getRecord", "RepoDeactivated", 400, "getRecord"},
+		{"getRecord", "RepoNotFound", 400, "getRecord"},
+		{"getRecord", "", 502, "getRecord"},
+		{"describeRepo", "RateLimitExceeded", 429, "getRecord describeRepo"},
+		{"describeRepo", "", 429, "getRecord describeRepo"},
+		{"describeRepo", "RepoTakendown", 400, "getRecord describeRepo"},
+		{"describeRepo", "RepoNotFound", 400, "getRecord describeRepo"},
+		{"describeRepo", "InternalServerError", 500, "getRecord describeRepo"},
+		{"describeRepo", "MethodNotImplemented", 501, "getRecord describeRepo getRepo"},
+		{"getRecord", "MethodNotImplemented", 501, "getRecord getRepo"},
+	} {
+		t.Run(fmt.Sprintf("%s %d %s", tc.endpoint, tc.status, tc.name), func(t *testing.T) {
+			w, did := grown(t, Auto, large)
+			w.refuse(tc.endpoint, tc.status, tc.name)
+			w.enqueue(did, store.Backfill)
+			w.work()
+			if got := w.endpoints(); got != tc.asked {
+				t.Errorf("asked %s, want %s", got, tc.asked)
+			}
+			w.net.SetHook("pds1", simnet.Hook{HTTP: w.answer})
+			w.enqueue(did, store.StatusCheck)
+			for range 5 {
+				w.later(notFoundSecond)
+			}
+			w.later(bulkRest)
+			w.settled(did)
+		})
+	}
+}
+
+// An endpoint that fails again and again is at last not asked any more.
+func TestAnEndpointThatAlwaysFailsIsGivenUp(t *testing.T) {
+	for _, tc := range []struct {
+		endpoint string
+		proof    store.Proof
+	}{{"describeRepo", store.ProofProbe}, {"getRecord", store.ProofTree}} {
+		t.Run(tc.endpoint, func(t *testing.T) {
+			w, did := grown(t, Auto, large)
+			w.refuse(tc.endpoint, http.StatusInternalServerError, "InternalServerError")
+			w.enqueue(did, store.Backfill)
+			w.work()
+			for range 8 {
+				w.later(time.Hour)
+			}
+			w.proven(did, tc.proof)
+		})
+	}
+}
+
+// A bridge does not serve repos in their first hours: that is no failure of the host,
+// no claim is taken instead, and the host is not pressed.
+func TestAYoungRepoIsWaitedFor(t *testing.T) {
+	for _, m := range Methods() {
+		t.Run(m, func(t *testing.T) {
+			w, did := grown(t, Method(m), large)
+			w.net.SetAbilities("pds1", simnet.BridgyAbilities())
+			w.refuse("getRepo", http.StatusNotImplemented, "NotImplemented")
+			old, err := w.net.CreateAccount(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.enqueue(did, store.Backfill)
+			for range 11 {
+				w.later(time.Hour)
+			}
+			r := w.repo(did)
+			if r.State != store.Candidate || r.Visible() {
+				t.Errorf("state %s, visible %t", r.State, r.Visible())
+			}
+			if n := w.count("getRepo"); n < 2 || n > 8 {
+				t.Errorf("asked %d times in half a day", n)
+			}
+			w.net.SetHook("pds1", simnet.Hook{HTTP: w.answer})
+			w.net.SetAbilities("pds1", simnet.Abilities{NoAbsentProofs: true})
+			w.enqueue(old, store.Backfill)
+			w.work()
+			w.proven(old, store.ProofTree) // the host does not cool down
+			w.later(youngMost)
+			w.settled(did)
+		})
+	}
+}
+
+// A truncated or corrupt proof, or that of another account, is not believed; the repo
+// is fetched.
+func TestAnOddProofLeadsToTheRepo(t *testing.T) {
+	for _, fault := range []simnet.FaultName{simnet.ShortArchive, simnet.CorruptArchive, simnet.HTMLPage, simnet.EmptyBody} {
+		for _, m := range []Method{Auto, Probe, Describe} {
+			t.Run(fmt.Sprintf("%s, %s", fault, m), func(t *testing.T) {
+				w, did := grown(t, m, large)
+				if err := w.net.Switch(simnet.Rule{Fault: fault, On: "getRecord", Times: 1}); err != nil {
+					t.Fatal(err)
+				}
+				w.enqueue(did, store.Backfill)
+				w.work()
+				if w.net.Fired(fault) == 0 {
+					t.Fatal("the fault did not act")
+				}
+				if w.repo(did).Identity.AbsentProofs == store.Unable {
+					t.Error("the host is taken for one that proves no absence")
+				}
+				w.later(bulkRest)
+				w.settled(did)
+			})
+		}
+	}
+}
