@@ -17,7 +17,7 @@ func TestServeEqualsTheLedgerOverOldHosts(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, seed %d", mode, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newSim(t, simnet.Config{Seed: seed, PDS: 4, Accounts: 30, Records: 30, Relay: true, Start: time.Now()})
-					s.configure = func(c *serveConfig) { c.sync11.value = mode }
+					s.configure = func(c *serveConfig) { c.sync11.value, c.resyncMethod.value = mode, "repo" }
 					s.net.SetAbilities("pds1", simnet.LegacyAbilities())
 					sometimes := simnet.LegacyAbilities()
 					sometimes.Sometimes = true
@@ -47,19 +47,21 @@ func TestServeEqualsTheLedgerOverOldHosts(t *testing.T) {
 	}
 }
 
-// claims counts the repos whose set is a claim.
-func (r *running) claims() (n int) {
+// claims counts the repos of active accounts whose set is a claim.
+func (r *running) claims() int { return r.proofs()["claim"] }
+
+// proofs counts the repos of active accounts by the proof of their set.
+func (r *running) proofs() map[string]int {
 	r.t.Helper()
-	for _, did := range r.net.DIDs() {
+	count := make(map[string]int)
+	for did := range r.net.Truth() {
 		var repo struct {
 			Proof string `json:"proof"`
 		}
 		r.get("/v1/repo?did="+did, &repo)
-		if repo.Proof == "claim" {
-			n++
-		}
+		count[repo.Proof]++
 	}
-	return n
+	return count
 }
 
 // Somebody forges commits that leave the set of collections as it was, ahead of the
