@@ -354,6 +354,9 @@ func TestARowThatNobodyToldOfIsFound(t *testing.T) {
 		for id := 1; id <= 300; id++ { // more than one piece
 			w.host(id, true, nil)
 		}
+		w.accounts(1, 1, 4) // something that is due much later
+		w.write()
+		script(w, w.path, fmt.Sprintf("UPDATE resync_queue SET not_before = %d", w.start.Add(time.Hour).UnixMicro()))
 		w.run()
 		time.Sleep(10 * time.Second)
 		for id := 1; id <= 300; id++ {
@@ -365,8 +368,8 @@ func TestARowThatNobodyToldOfIsFound(t *testing.T) {
 			t.Fatal("somebody told")
 		}
 		time.Sleep(reloadEvery)
-		if n := w.number("SELECT count(*) FROM resync_queue"); n != 0 {
-			t.Errorf("%d rows wait", n)
+		if n := w.number("SELECT count(*) FROM resync_queue"); n != 1 {
+			t.Errorf("%d rows wait, want the one that is due later", n)
 		}
 	})
 }
@@ -441,6 +444,22 @@ func TestLostNewsAreMadeUpFor(t *testing.T) {
 		time.Sleep(time.Second)
 		if n := w.waiting(1); n != 0 {
 			t.Errorf("%d rows wait", n)
+		}
+	})
+}
+
+// Rows that need no request, because what was heard of has arrived, do not wait for
+// the host's pace.
+func TestALookWithoutARequestIsNotPaced(t *testing.T) {
+	inTown(t, Config{HostQPS: 1}, func(w *town) {
+		name := w.host(1, true, nil)
+		w.accounts(1, 100, 6)
+		w.write()
+		script(w, w.path, "UPDATE resync_queue SET ask_status = 0")
+		w.run()
+		time.Sleep(5 * time.Second)
+		if n := w.waiting(1); n != 0 || len(w.times(name)) != 0 {
+			t.Errorf("%d rows wait after %d requests", n, len(w.times(name)))
 		}
 	})
 }
