@@ -249,7 +249,7 @@ func (n *Network) delete(a *account) {
 func (n *Network) ChangeHandle(did, handle string) error {
 	return n.with(did, func(a *account) error {
 		a.handle = handle
-		n.publish(a, a.key, 0)
+		n.publish(a, a.inDocument(), 0)
 		n.identityChanged(a)
 		return nil
 	})

@@ -96,7 +96,7 @@ func (n *Network) upheaval() error {
 		n.emit(a, identityMessage(a.did, a.handle, n.tick().Time()))
 	default:
 		a.handle = "renamed-" + a.handle[strings.LastIndex(a.handle, "account"):]
-		n.publish(a, a.key, 0)
+		n.publish(a, a.inDocument(), 0)
 		n.emit(a, identityMessage(a.did, a.handle, n.tick().Time()))
 	}
 	return nil

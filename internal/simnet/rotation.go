@@ -43,6 +43,14 @@ func (n *Network) nextKey(a *account) (*signingKey, error) {
 	return newKey(n.cfg.Seed, a.number, len(a.keys))
 }
 
+// inDocument is the key that the account's document names.
+func (a *account) inDocument() *signingKey {
+	if a.announced != nil {
+		return a.announced
+	}
+	return a.key
+}
+
 // adopt makes a key the account's own.
 func (a *account) adopt(key *signingKey) {
 	a.key, a.keys, a.announced = key, append(a.keys, key), nil
