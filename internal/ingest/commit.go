@@ -263,7 +263,10 @@ func (c *court) follow(s *slot, r *store.Repo) (verdict, error) {
 	if s.kind == syncEvent || p.Data == r.Head.Data {
 		prev = p.Data // nothing but the rev changes
 	}
-	moved, err := c.tx.Advance(r, prev, head, p.Unchecked)
+	moved, err := false, error(nil)
+	if !p.Unchecked || r.SeenRev <= r.Head.Rev { // a real commit that we lack is not passed over
+		moved, err = c.tx.Advance(r, prev, head, p.Unchecked)
+	}
 	if err != nil {
 		return rejected, err
 	}

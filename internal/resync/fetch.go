@@ -196,14 +196,23 @@ func (rs *Resyncer) endAudit(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 	}
 	reached := r.Reached(t.WantRev) && r.Head.Rev >= r.SeenRev
 	switch {
-	case f.head == *r.Head:
+	case f.head == *r.Head && f.head.Rev >= r.SeenRev:
 		return rs.endEqual(tx, t, r, f, known, reached)
-	case f.head.Rev < r.Head.Rev && !(r.Unchecked && f.head.Rev >= r.Floor()):
+	case t.Repo.Head != nil && f.head == *t.Repo.Head && f.head != *r.Head:
+		if reached && r.Proof != store.ProofClaim {
+			return confirmed, rs.done(tx, t, r) // it was where we were, and a commit has come since
+		}
+		return superseded, rs.again(tx, t, r, fmt.Errorf("a commit came while rev %s was fetched", f.head.Rev),
+			backoff(staleRetry, staleMost, t.Attempts))
+	case f.head.Rev < r.Floor():
 		if reached && r.Proof != store.ProofClaim {
 			return confirmed, rs.done(tx, t, r) // the commit has arrived
 		}
-		return staleAnswer, rs.again(tx, t, r, fmt.Errorf("its host serves rev %s, older than what was seen", f.head.Rev),
-			backoff(staleRetry, staleMost, t.Attempts))
+		believed, err := rs.believeStale(tx, t, r, f, r.Floor())
+		if err != nil || !believed {
+			return staleAnswer, err
+		}
+		return rs.endEqual(tx, t, r, f, known, reached)
 	case reached && f.head.Rev > r.Head.Rev && t.Attempts < inFlightTries:
 		// Its commit may be on its way. If not, the wish for it brings us back.
 		if err := tx.EnqueueSweep(r, tx.Now(), f.head.Rev); err != nil {

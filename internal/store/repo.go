@@ -238,12 +238,16 @@ func (tx *Tx) AdvanceSince(r *Repo, since atproto.TID, head Head) (bool, error) 
 }
 
 // Reached tells whether the head is where a rev that was heard of is, or beyond.
-// Of an unchecked head only its own rev is known to be in it.
+// Of an unchecked head only its own rev is known to be in it, and what lies below
+// the last one that was checked. A rev that was seen and not applied is not reached.
 func (r *Repo) Reached(rev atproto.TID) bool {
-	if r.Head == nil {
-		return rev <= r.SeenRev
+	switch {
+	case r.Head == nil:
+		return rev == 0
+	case r.Unchecked:
+		return rev == r.Head.Rev || rev <= min(r.SeenRev, r.Head.Rev)
 	}
-	return rev <= r.Floor() || rev == r.Head.Rev
+	return rev <= r.Head.Rev
 }
 
 // Floor is the rev below which an answer of the host is older than what was seen.

@@ -1,0 +1,112 @@
+package resync
+
+import (
+	"testing"
+	"time"
+
+	"railyard/internal/atproto"
+	"railyard/internal/store"
+)
+
+// A real commit could not be followed, and its host had used up its limit: the
+// repo stays in service, and is looked at after a while.
+func TestASuspectedCommitIsFetched(t *testing.T) {
+	w, did := filled(t)
+	if err := w.net.Create(did, "com.example.missed/a"); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := w.net.Repo(did)
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { // what the judge does
+		if err := tx.Saw(r, after.Rev); err != nil {
+			return err
+		}
+		return tx.EnqueueSweep(r, tx.Now().Add(store.SweepGrace), after.Rev)
+	})
+	w.later(store.SweepGrace)
+	w.later(time.Hour)
+	w.settled(did)
+	if w.count("getRepo") == 0 {
+		t.Error("never fetched")
+	}
+	// nor does a listing help
+	w.update(func(tx *store.Tx) error {
+		_, err := tx.AddListed([]store.Listed{{DID: did, Rev: after.Rev, Active: true}})
+		return err
+	})
+	w.later(store.SweepGrace)
+	w.settled(did)
+}
+
+// A replica that lags serves our head, and a signed commit beyond it was seen.
+func TestAnAnswerOfOurHeadBelowWhatWasSeenIsStale(t *testing.T) {
+	w, did := filled(t)
+	state, _ := w.net.Repo(did)
+	seen := state.Rev + 1<<20
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if err := tx.Saw(r, seen); err != nil {
+			return err
+		}
+		return tx.EnqueueSweep(r, tx.Now(), seen)
+	})
+	w.later(time.Second)
+	if r := w.repo(did); r.SeenRev != seen {
+		t.Errorf("seen rev %d is forgotten", r.SeenRev)
+	}
+	for range 300 {
+		w.later(time.Minute)
+	}
+	w.settled(did) // believed after an hour
+	if n := w.count("getRepo"); n < staleTimes || n > 40 {
+		t.Errorf("%d fetches", n)
+	}
+}
+
+// A repo in service whose host was restored from a backup: the third equal answer
+// over an hour is believed, and the questions end.
+func TestABackupUnderAClaimEnds(t *testing.T) {
+	w, did := filled(t)
+	truth, _ := w.net.Repo(did)
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { // a commit that the host has lost
+		moved, err := tx.AdvanceSince(r, truth.Rev, store.Head{Rev: truth.Rev + 1<<20, Data: atproto.Digest{7}, CID: atproto.Digest{77}})
+		if err != nil || !moved {
+			t.Fatal(moved, err)
+		}
+		return tx.Enqueue(r, store.Prove, tx.Now())
+	})
+	for range 600 {
+		w.later(5 * time.Minute)
+	}
+	t.Logf("%d fetches in 50 hours", w.count("getRepo"))
+	w.settled(did)
+}
+
+// A proof that races with an unchecked commit leaves the repo in service.
+func TestAnUncheckedCommitDuringAProof(t *testing.T) {
+	w, did := filled(t)
+	before, _ := w.net.Repo(did)
+	w.claimed(did, before.Collections)
+	state := store.Synchronized
+	w.hook = func(string, string) {
+		if err := w.net.Create(did, w.net.Paths(did)[0]+"x"); err != nil {
+			t.Error(err)
+		}
+		after, _ := w.net.Repo(did)
+		w.with(did, func(tx *store.Tx, r *store.Repo) error {
+			moved, err := tx.Advance(r, before.Data, store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}, true)
+			if !moved {
+				t.Error("not moved")
+			}
+			return err
+		})
+		w.hook = func(string, string) { state = w.repo(did).State }
+	}
+	w.work()
+	for range 30 {
+		w.later(time.Minute)
+	}
+	w.settled(did)
+	if state != store.Synchronized {
+		t.Errorf("fetched again in state %s", state)
+	}
+	t.Logf("%d fetches", w.count("getRepo"))
+}
