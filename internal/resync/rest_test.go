@@ -1,0 +1,32 @@
+package resync
+
+import (
+	"testing"
+	"time"
+
+	"railyard/internal/store"
+)
+
+// An account whose set was a claim is deactivated: that ends the row.
+func TestAClaimOfAnInactiveAccountIsAtRest(t *testing.T) {
+	w, did := filled(t)
+	truth, _ := w.net.Repo(did)
+	w.claimed(did, truth.Collections)
+	if err := w.net.Deactivate(did); err != nil {
+		t.Fatal(err)
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if err := tx.SetInactive(r, "deactivated"); err != nil {
+			return err
+		}
+		return tx.Enqueue(r, store.StatusCheck, tx.Now())
+	})
+	w.work()
+	w.asked = nil
+	for range 144 {
+		w.later(10 * time.Minute)
+	}
+	if n := len(w.asked); n > 1 {
+		t.Errorf("its host was asked %d times in a day", n)
+	}
+}
