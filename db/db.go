@@ -564,6 +564,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.watchedHostsStmt, err = db.PrepareContext(ctx, watchedHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query WatchedHosts: %w", err)
 	}
+	if q.wishStmt, err = db.PrepareContext(ctx, wish); err != nil {
+		return nil, fmt.Errorf("error preparing query Wish: %w", err)
+	}
 	return &q, nil
 }
 
@@ -1469,6 +1472,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing watchedHostsStmt: %w", cerr)
 		}
 	}
+	if q.wishStmt != nil {
+		if cerr := q.wishStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing wishStmt: %w", cerr)
+		}
+	}
 	return err
 }
 
@@ -1688,6 +1696,7 @@ type Queries struct {
 	wantHostWalkStmt          *sql.Stmt
 	watchHostStmt             *sql.Stmt
 	watchedHostsStmt          *sql.Stmt
+	wishStmt                  *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
@@ -1874,5 +1883,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		wantHostWalkStmt:          q.wantHostWalkStmt,
 		watchHostStmt:             q.watchHostStmt,
 		watchedHostsStmt:          q.watchedHostsStmt,
+		wishStmt:                  q.wishStmt,
 	}
 }

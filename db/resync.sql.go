@@ -386,3 +386,17 @@ func (q *Queries) StartAnew(ctx context.Context, repoID int64) error {
 	_, err := q.exec(ctx, q.startAnewStmt, startAnew, repoID)
 	return err
 }
+
+const wish = `-- name: Wish :exec
+UPDATE resync_queue SET want_rev = max(coalesce(want_rev, 0), CAST(?1 AS INTEGER)) WHERE repo_id = ?2
+`
+
+type WishParams struct {
+	Rev    int64
+	RepoID int64
+}
+
+func (q *Queries) Wish(ctx context.Context, arg WishParams) error {
+	_, err := q.exec(ctx, q.wishStmt, wish, arg.Rev, arg.RepoID)
+	return err
+}

@@ -42,6 +42,9 @@ UPDATE resync_queue SET ask_status = 0 WHERE repo_id = sqlc.arg(repo_id);
 -- name: SetLooks :exec
 UPDATE resync_queue SET looks = sqlc.arg(looks) WHERE repo_id = sqlc.arg(repo_id);
 
+-- name: Wish :exec
+UPDATE resync_queue SET want_rev = max(coalesce(want_rev, 0), CAST(sqlc.arg(rev) AS INTEGER)) WHERE repo_id = sqlc.arg(repo_id);
+
 -- name: DropWish :exec
 UPDATE resync_queue SET want_rev = NULL WHERE repo_id = sqlc.arg(repo_id) AND want_rev <= sqlc.arg(rev);
 

@@ -239,6 +239,9 @@ func (c *court) keep(s *slot, r *store.Repo) (verdict, error) {
 	if !ok {
 		return desynchronized, c.tx.Desynchronize(r, store.Discontinuity)
 	}
+	if s.proof.Unchecked {
+		c.remember(s) // a copy may come when it has been replayed
+	}
 	return buffered, nil
 }
 
@@ -276,27 +279,29 @@ func (c *court) follow(s *slot, r *store.Repo) (verdict, error) {
 	if p.Rev == r.Head.Rev && p.Commit == r.Head.CID {
 		return stale, nil
 	}
-	if err := c.saw(s, r); err != nil {
-		return rejected, err
-	}
 	if r.Unchecked && !p.Unchecked && p.Rev <= r.Head.Rev {
 		if err := c.watch(r); err != nil { // somebody made a head that the account did not
 			return rejected, err
 		}
 	}
+	if p.Unchecked && !c.in.limits.allowDesync(r.Identity.HostID, c.tx.Now()) {
+		return waits, c.suspect(r, p.Rev) // nobody may have signed it
+	}
 	why := store.Discontinuity
 	if s.kind == syncEvent {
 		why = store.SyncEvent
 	}
-	return desynchronized, c.tx.Desynchronize(r, why)
+	if err := c.tx.Desynchronize(r, why); err != nil {
+		return rejected, err
+	}
+	return desynchronized, c.saw(s, r)
 }
 
 // apply writes what a commit that moved the head has changed. An unchecked one has
 // changed nothing.
 func (c *court) apply(s *slot, r *store.Repo) error {
 	if s.proof.Unchecked {
-		cid := s.proof.Commit
-		c.tx.AfterCommit(func() { c.in.unchecked.applied.Add(cid, struct{}{}) })
+		c.remember(s)
 		return nil
 	}
 	births, err := c.tx.Bear(r, s.proof.Present, store.SourceCommit)

@@ -89,17 +89,32 @@ func (c *court) repeats(s *slot, r *store.Repo) bool {
 		return false
 	case !r.Unchecked:
 		return s.rev < r.Head.Rev
-	case s.rev < r.SeenRev: // below the last head that was checked
+	case s.rev <= r.SeenRev && s.rev < r.Head.Rev: // the last head that was checked, or below it
 		return true
 	}
-	return s.kind == commitEvent && c.in.unchecked.applied.Contains(s.cid)
+	cid := s.cid
+	if s.kind == syncEvent {
+		cid = s.proof.Commit // zero if it was refused
+	}
+	return c.applied[cid] || c.in.unchecked.applied.Contains(cid)
+}
+
+// remember keeps the CID of an unchecked commit that is applied, or will be at the
+// end of a fetch.
+func (c *court) remember(s *slot) {
+	if c.applied == nil {
+		c.applied = make(map[atproto.Digest]bool)
+	}
+	cid := s.proof.Commit
+	c.applied[cid] = true
+	c.tx.AfterCommit(func() { c.in.unchecked.applied.Add(cid, struct{}{}) })
 }
 
 // saw remembers the rev of a signed event that is not applied. That of an
-// unchecked one is a hint only.
+// unchecked one is a hint for the look that waits, and no reason for an earlier one.
 func (c *court) saw(s *slot, r *store.Repo) error {
 	if s.proof.Unchecked {
-		return c.tx.EnqueueSweep(r, c.tx.Now().Add(store.SweepGrace), s.proof.Rev)
+		return c.tx.Wish(r, s.proof.Rev)
 	}
 	return c.tx.Saw(r, s.proof.Rev)
 }

@@ -198,6 +198,12 @@ func (tx *Tx) SetLooks(r *Repo, n int) error {
 	return tx.q.SetLooks(tx.ctx, db.SetLooksParams{RepoID: r.ID, Looks: int64(n)})
 }
 
+// Wish remembers a rev that was heard of, in the row that waits. It does not make
+// it due, and makes none.
+func (tx *Tx) Wish(r *Repo, rev atproto.TID) error {
+	return tx.q.Wish(tx.ctx, db.WishParams{RepoID: r.ID, Rev: int64(rev)})
+}
+
 // DropWish ends the wish for a rev that the host itself does not have. A wish
 // for a newer one, heard of meanwhile, stays.
 func (tx *Tx) DropWish(t *Task, r *Repo, rev atproto.TID) error {
