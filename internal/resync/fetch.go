@@ -71,7 +71,7 @@ func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 	if err != nil {
 		return "", err
 	}
-	checked, replay, linked := chain(f.head, waiting)
+	checked, hint, replay, linked := chain(f.head, waiting)
 	if !linked {
 		// What was fetched and what was seen do not meet: fetch once more.
 		return superseded, tx.Retry(r, store.Discontinuity, tx.Now().Add(backoff(staleRetry, staleMost, t.Attempts)), true, false)
@@ -81,6 +81,9 @@ func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 		return staleAnswer, rs.notYet(tx, t, r, f, newest)
 	}
 	if checked < newest {
+		if checked >= t.Repo.Floor() {
+			return staleAnswer, rs.bringForward(tx, t, r, f, replay, newest)
+		}
 		believed, err := rs.believeStale(tx, t, r, f, newest)
 		if err != nil || !believed {
 			return staleAnswer, err
@@ -89,13 +92,37 @@ func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 	if err := rs.establish(tx, r, f, replay); err != nil {
 		return "", err
 	}
+	if hint > r.Head.Rev {
+		if err := tx.Wish(r, hint); err != nil {
+			return "", err
+		}
+		t.WantRev = max(t.WantRev, hint)
+	}
 	return synchronized, rs.done(tx, t, r)
 }
 
+// bringForward takes an answer that is as new as what was seen when it was asked for,
+// and older than a commit that came since and could not be buffered. It is the
+// truth of a moment ago, so the rows become equal to it; the repo stays out of
+// service until an answer has that commit too.
+func (rs *Resyncer) bringForward(tx *store.Tx, t *store.Task, r *store.Repo, f *fetched, replay []store.Commit, newest atproto.TID) error {
+	if err := rs.establish(tx, r, f, replay); err != nil {
+		return err
+	}
+	if err := tx.Saw(r, newest); err != nil {
+		return err
+	}
+	if err := tx.Desynchronize(r, store.Discontinuity); err != nil {
+		return err
+	}
+	return tx.Retry(r, store.Discontinuity, tx.Now().Add(backoff(staleRetry, staleMost, t.Attempts)), true, false)
+}
+
 // chain finds the commits that lead on from a fetched head. Older ones are in
-// it already; linked is false if a newer one does not follow. checked is the
-// newest rev of which the account has signed.
-func chain(head store.Head, waiting []store.Commit) (checked atproto.TID, replay []store.Commit, linked bool) {
+// it already; linked is false if a newer one does not follow, unless nobody looked
+// at its signature: its rev is then no more than a hint. checked is the newest rev
+// that the account has signed.
+func chain(head store.Head, waiting []store.Commit) (checked, hint atproto.TID, replay []store.Commit, linked bool) {
 	last, checked := head, head.Rev
 	for _, c := range waiting {
 		switch {
@@ -104,14 +131,18 @@ func chain(head store.Head, waiting []store.Commit) (checked atproto.TID, replay
 		case c.Head.Rev == last.Rev && c.Head.CID == last.CID:
 			continue
 		case c.Head.Rev == last.Rev, c.Prev != last.Data && c.Head.Data != last.Data:
-			return checked, nil, false
+			if !c.Unchecked {
+				return checked, 0, nil, false
+			}
+			hint = c.Head.Rev
+			continue
 		}
 		last, replay = c.Head, append(replay, c)
 		if !c.Unchecked {
 			checked = c.Head.Rev
 		}
 	}
-	return checked, replay, true
+	return checked, hint, replay, true
 }
 
 // believeStale tells whether an answer older than what was seen is to be
