@@ -93,3 +93,14 @@ func TestAWrongClaimCostsTheHostItsTrust(t *testing.T) {
 		t.Error("its word is still taken")
 	}
 }
+
+// What a commit of Sync 1.0 claims is not what describeRepo said.
+func TestAWrongCommitOfSyncOneZeroCostsNoTrust(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.tell(showing(t, old(commit(11, 0, 2, nil, nil), 10), posts+"/1", likes+"/1"))
+	s.wantState(store.Desynchronized, 11)
+	if !s.repo().Identity.DescribeTrusted {
+		t.Error("describeRepo is not trusted though it was never asked")
+	}
+}
