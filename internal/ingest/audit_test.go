@@ -104,3 +104,12 @@ func TestAWrongCommitOfSyncOneZeroCostsNoTrust(t *testing.T) {
 		t.Error("describeRepo is not trusted though it was never asked")
 	}
 }
+
+// Whoever made an unchecked commit, its tree has the collections of the one that we
+// hold: what it shows is an audit too.
+func TestAnUncheckedCommitIsAnAudit(t *testing.T) {
+	s := sparing(t)
+	s.known(posts)
+	s.want(s.tell(showing(t, spared(commit(11, 1, 2, nil, nil)), posts+"/1", likes+"/1")), applied)
+	s.wantState(store.Desynchronized, 11)
+}

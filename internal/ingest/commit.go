@@ -302,7 +302,7 @@ func (c *court) follow(s *slot, r *store.Repo) (verdict, error) {
 func (c *court) apply(s *slot, r *store.Repo) error {
 	if s.proof.Unchecked {
 		c.remember(s)
-		return nil
+		return c.audit(s, r) // whoever made it, it has the collections of the tree that we hold
 	}
 	births, err := c.tx.Bear(r, s.proof.Present, store.SourceCommit)
 	if err != nil {
