@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/simnet"
 	"railyard/internal/store"
 )
@@ -230,27 +231,30 @@ func TestTheFirstCommitOfThePresentKeyDuringTheFetch(t *testing.T) {
 }
 
 // The same, but what was seen does not lead on from the answer: it is of before, and
-// not taken for a restored backup either.
+// not taken for a restored backup either. Nor is a newer head of the earlier key,
+// which somebody else can have made.
 func TestAnAnswerOfBeforeTheChangeOfKeys(t *testing.T) {
-	w, did := settler(t, WholeRepo, small)
-	w.move(did, simnet.Migration{To: 1})
-	w.enqueue(did, store.Backfill)
-	state, _ := w.net.Repo(did)
-	w.hook = func(string, string) {
-		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Saw(r, state.Rev+5) })
+	for _, seen := range []int{5, 0, -5} {
+		w, did := settler(t, WholeRepo, small)
+		w.move(did, simnet.Migration{To: 1})
+		w.enqueue(did, store.Backfill)
+		state, _ := w.net.Repo(did)
+		w.hook = func(string, string) {
+			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Saw(r, state.Rev+atproto.TID(seen)) })
+		}
+		w.work()
+		for range 10 {
+			w.later(time.Hour)
+		}
+		if r := w.repo(did); r.State == store.Synchronized || r.Visible() {
+			t.Errorf("seen %d later: state %s, visible %t", seen, r.State, r.Visible())
+		}
+		if err := w.net.Create(did, "com.example.written/a"); err != nil {
+			t.Fatal(err)
+		}
+		w.later(brokenMost)
+		w.settled(did)
 	}
-	w.work()
-	for range 10 {
-		w.later(time.Hour)
-	}
-	if r := w.repo(did); r.State == store.Synchronized || r.Visible() {
-		t.Errorf("state %s, visible %t", r.State, r.Visible())
-	}
-	if err := w.net.Create(did, "com.example.written/a"); err != nil {
-		t.Fatal(err)
-	}
-	w.later(brokenMost)
-	w.settled(did)
 }
 
 // A directory whose log fails costs nothing but time, and the log is not asked for at

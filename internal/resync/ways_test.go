@@ -156,6 +156,10 @@ func TestWhatIsAskedOfAHost(t *testing.T) {
 			if want := int64(0); tc.proof == claim && st.WaitingLater != 1 || tc.proof != claim && st.WaitingLater != want || st.Waiting != 0 {
 				t.Errorf("%d and %d rows wait", st.Waiting, st.WaitingLater)
 			}
+			if bulk(tc.reason) { // proofs do not compete with a backfill
+				w.later(claimRest)
+				w.proven(did, tc.proof)
+			}
 			w.later(bulkRest)
 			w.settled(did)
 			if r := w.repo(did); r.Proof == claim {

@@ -1,0 +1,66 @@
+package ingest
+
+import (
+	"testing"
+	"time"
+
+	"railyard/internal/atproto"
+	"railyard/internal/refusal"
+	"railyard/internal/store"
+)
+
+// A host that goes on signing with an earlier key: such commits are never taken from
+// a stream, but the host is asked for its head. It is not, where the present key has
+// signed already.
+func TestACommitOfAnEarlierKeyMakesUsAskItsHost(t *testing.T) {
+	for name, tc := range map[string]struct {
+		earlier atproto.TID
+		asks    bool
+	}{
+		"the head is by an earlier key":  {10, true},
+		"the head is by the present key": {0, false},
+		"the key changed before it":      {9, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStory(t, store.KindRelay)
+			s.known(posts)
+			s.update(func(tx *store.Tx) error {
+				r, err := tx.RepoByDID(alice)
+				if err != nil {
+					return err
+				}
+				return tx.SetEarlierRev(r, tc.earlier)
+			})
+			s.want(s.tell(refusedWith(commit(11, 1, 2, []string{likes}, nil), refusal.BadSignature)), rejected)
+			s.wantState(store.Synchronized, 10)
+			if s.listed(likes) {
+				t.Error("the commit was taken")
+			}
+			s.now = s.now.Add(store.SweepGrace)
+			if got := s.claim(store.Fetch); (got.WantRev == 11) != tc.asks {
+				t.Errorf("wanted: rev %d", got.WantRev)
+			}
+		})
+	}
+}
+
+// A stranger who makes up such commits causes no more looks than the host's share.
+func TestForgedCommitsOfAnEarlierKeyAreLimited(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(alice)
+		if err != nil {
+			return err
+		}
+		for range 2 * hostDesyncsBurst {
+			s.in.limits.allowDesync(r.Identity.HostID, s.now)
+		}
+		return tx.SetEarlierRev(r, 10)
+	})
+	s.tell(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature))
+	s.now = s.now.Add(time.Minute)
+	if got := s.claim(store.Fetch); got.WantRev != 0 {
+		t.Errorf("wanted: rev %d", got.WantRev)
+	}
+}

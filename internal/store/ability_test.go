@@ -1,0 +1,105 @@
+package store
+
+import (
+	"path/filepath"
+	"testing"
+
+	"railyard/internal/atproto"
+)
+
+// A changed key dates what was seen until then, in the row and in the value alike; a
+// changed host does not.
+func TestAChangedKeyDatesWhatWasSeen(t *testing.T) {
+	const other = "\x80\x24\x03aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	for _, tc := range []struct {
+		name      string
+		head      atproto.TID
+		unchecked bool
+		seen      atproto.TID
+		key       string
+		want      atproto.TID
+	}{
+		{"nothing seen", 0, false, 0, other, 0},
+		{"a head", 5, false, 0, other, 5},
+		{"a head and more", 5, false, 9, other, 9},
+		{"no head", 0, false, 9, other, 9},
+		{"a head that nobody checked", 5, true, 0, other, 5},
+		{"the same key", 5, false, 9, testKey, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := open(t, filepath.Join(t.TempDir(), "index.db"))
+			err := s.Update(t.Context(), "test", func(tx *Tx) error {
+				r, err := tx.AddRepo("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+				if err != nil {
+					return err
+				}
+				if err := tx.Enqueue(r, FirstSight, tx.now); err != nil {
+					return err
+				}
+				if _, err := tx.PutIdentity(r, testKey, "pds.example.com", false); err != nil {
+					return err
+				}
+				if tc.head != 0 {
+					if _, _, err := tx.Establish(r, Head{Rev: tc.head, Data: atproto.Digest{1}}, nil, ProofTree); err != nil {
+						return err
+					}
+				}
+				if tc.unchecked {
+					if _, err := tx.Advance(r, atproto.Digest{1}, Head{Rev: tc.head + 100, Data: atproto.Digest{2}}, true); err != nil {
+						return err
+					}
+				}
+				if err := tx.Saw(r, tc.seen); err != nil {
+					return err
+				}
+				if _, err := tx.PutIdentity(r, tc.key, "new.example.com", false); err != nil {
+					return err
+				}
+				again, err := tx.RepoByID(r.ID)
+				if err != nil {
+					return err
+				}
+				if r.Identity.EarlierRev != tc.want || again.Identity.EarlierRev != tc.want {
+					t.Errorf("earlier keys count up to %d, in the row %d, want %d", r.Identity.EarlierRev, again.Identity.EarlierRev, tc.want)
+				}
+				if again.OldKeysCount() != (tc.key == other || tc.head+tc.seen == 0) {
+					t.Errorf("they count now: %t", again.OldKeysCount())
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sound(t, s.Reader)
+		})
+	}
+}
+
+func TestAHostsAbilityIsKept(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "index.db"))
+	for _, can := range []Ability{Unknown, Able, Unable, Able, Unknown} {
+		err := s.Update(t.Context(), "test", func(tx *Tx) error {
+			r, err := tx.RepoByDID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+			if err == nil && r == nil {
+				r, err = tx.AddRepo("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+			}
+			if err != nil {
+				return err
+			}
+			if _, err := tx.PutIdentity(r, testKey, "pds.example.com", false); err != nil {
+				return err
+			}
+			if err := tx.SetAbsentProofs(r.Identity.HostID, can); err != nil {
+				return err
+			}
+			again, err := tx.RepoByID(r.ID)
+			if err == nil && again.Identity.AbsentProofs != can {
+				t.Errorf("ability %d, want %d", again.Identity.AbsentProofs, can)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
