@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"railyard/internal/atproto"
 	"railyard/internal/refusal"
@@ -236,4 +237,14 @@ func FuzzDescription(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestADescriptionThatTakesTooLongIsTransient(t *testing.T) {
+	c, base := host(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	c.DescribeTimeout = 100 * time.Millisecond
+	_, err := c.DescribeRepo(t.Context(), base, did1)
+	wantOutcome(t, err, Transient)
+	if !strings.Contains(err.Error(), "100ms") {
+		t.Errorf("another bound ended it: %v", err)
+	}
 }

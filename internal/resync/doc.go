@@ -4,13 +4,21 @@
 // Backfill, #sync, a broken chain, a changed key, an account that came back: each
 // is a row of the queue. What is done follows from the repo's own state, one
 // step at a time, and after each step the row goes back into the queue or out of
-// it: resolve the identity, ask the host for the account's status, fetch the
-// repo and walk its whole tree.
+// it: resolve the identity, ask the host for the account's status, establish the
+// set of collections.
+//
+// A set is established in the cheapest way that is good enough (Method): one answer
+// of getRecord that shows the whole tree, proofs of absence beside each collection,
+// the host's word, which is proven later, or the repo. Whatever is odd leads to the
+// repo; a refusal never leads to a heavier request. What a host cannot do, or said
+// wrong, is remembered in its row.
 //
 // It believes nobody but the host that the DID document names, and nothing about
-// a head but a signed commit. What a fetch brings is void when something
-// happened meanwhile that is not a buffered commit (the row's generation tells),
-// and it is refused when it is older than a commit that was seen.
+// a head but a signed commit, by the present key of the DID; by an earlier one only
+// where the account moved and nothing of the present key was seen yet. What a fetch
+// brings is void when something happened meanwhile that is not a buffered commit
+// (the row's generation tells), and it is refused when it is older than a commit
+// that was seen.
 //
 // Rows wait in lanes, by whoever is asked next: a host, the PLC directory, the
 // hosts of did:web. The dispatcher serves the lanes in turns, the most urgent rows
