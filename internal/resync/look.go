@@ -249,10 +249,17 @@ func (rs *Resyncer) cool(tx *store.Tx, r *store.Repo, e *pds.Error) error {
 	return tx.Release(r, tx.Now()) // when the host is asked again
 }
 
-// hostFailed backs off from a repo, and from a host that goes on failing.
+// hostFailed backs off from a repo, and from a host that goes on failing. The
+// account may live elsewhere by now, or never have lived there: its document is
+// looked at before the host is asked again, unless it is of this moment.
 func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause error) error {
 	if err := rs.failHost(tx, r, cause); err != nil {
 		return err
+	}
+	if t.ClaimedAt.Sub(rs.asOf(r)) > identityFresh {
+		if err := tx.MarkStale(r); err != nil {
+			return err
+		}
 	}
 	return rs.again(tx, t, r, cause, backoff(retryFirst, retryMost, t.Attempts))
 }

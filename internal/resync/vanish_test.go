@@ -10,6 +10,7 @@ import (
 	"railyard/internal/atproto"
 	"railyard/internal/identity"
 	"railyard/internal/refusal"
+	"railyard/internal/simnet"
 	"railyard/internal/store"
 )
 
@@ -134,7 +135,9 @@ func TestADocumentWithoutAccountCountsAgainstItsFinder(t *testing.T) {
 
 type broken struct{ err error }
 
-func (b broken) EarlierKeys(context.Context, string) ([]identity.EarlierKey, error) { return nil, b.err }
+func (b broken) EarlierKeys(context.Context, string) ([]identity.EarlierKey, error) {
+	return nil, b.err
+}
 
 func (b broken) Resolve(context.Context, string) (identity.Identity, error) {
 	return identity.Identity{}, b.err
@@ -212,4 +215,24 @@ func (w *world) misled(host string) (n int64) {
 		w.t.Fatal(err)
 	}
 	return n
+}
+
+// The directory names a wrong host, once: a replica that lags, or a mistake that is
+// mended a minute later without an #identity. The host does not answer, and the
+// document is looked at again before it is asked for the third time.
+func TestAHostThatDoesNotAnswerMayBeTheWrongOne(t *testing.T) {
+	w := newWorld(t, 2)
+	did := w.net.DIDs()[0]
+	if err := w.net.Switch(simnet.Rule{Fault: simnet.NamesOther, DID: did, Times: 1}); err != nil {
+		t.Fatal(err)
+	}
+	w.enqueue(did, store.Backfill)
+	w.work()
+	if n := w.net.Fired(simnet.NamesOther); n != 1 || w.repo(did).Visible() {
+		t.Fatalf("lied %d times, visible %t", n, w.repo(did).Visible())
+	}
+	for range 20 {
+		w.later(time.Minute)
+	}
+	w.settled(did)
 }
