@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"railyard/internal/simnet"
+)
+
+// Everything goes wrong at once for a while: streams that drop, repeat, reorder and
+// lie, hosts that fail, stall and lie, a directory that lags and lies, accounts that
+// move and return. Once it is over, sweeps and retries find what was lost, and the
+// rows are those of the truth.
+func TestTheIndexHealsFromFaults(t *testing.T) {
+	for _, pds := range []int{0, 3} {
+		for seed := range seeds(t) {
+			name := "through a relay"
+			if pds > 0 {
+				name = "from the PDSes"
+			}
+			t.Run(fmt.Sprintf("%s, seed %d", name, seed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { heals(t, seed, pds) })
+			})
+		}
+	}
+}
+
+func heals(t *testing.T, seed uint64, pds int) {
+	dice := rand.New(rand.NewPCG(seed, 77))
+	s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Unrest: true, Start: time.Now()})
+	names := []string{"relay"}
+	if pds > 0 {
+		names = []string{"pds1", "pds2", "pds3"}
+	}
+	one := func(c choice) string { return c.allowed[dice.IntN(len(c.allowed))] }
+	s.configure = func(c *serveConfig) {
+		c.sweepEvery = time.Hour
+		c.resyncMethod.value, c.verify.value, c.sync11.value = one(c.resyncMethod), one(c.verify), one(c.sync11)
+		if dice.IntN(2) == 0 {
+			c.plcExport = s.net.PLC()
+		}
+		t.Logf("--resync-method %s --verify %s --sync11 %s --plc-export %q", c.resyncMethod.value, c.verify.value, c.sync11.value, c.plcExport)
+	}
+	r := s.start("index.db", s.upstreams(pds)...)
+	if err := s.net.Switch(simnet.Mixture(seed, 0.05, simnet.OnStream, simnet.OnHTTP, simnet.OnDirectory)...); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		s.live(100)
+		time.Sleep(time.Duration(dice.IntN(600)) * time.Second)
+		if dice.IntN(3) == 0 {
+			r.end()
+			s.live(50)
+			r = s.start("index.db", s.upstreams(pds)...)
+		}
+	}
+	fired := int64(0)
+	for _, n := range s.net.FiredAll() {
+		fired += n
+	}
+	if fired < 100 {
+		t.Errorf("faults acted %d times", fired)
+	}
+	s.net.SwitchOff()
+	s.live(50)
+	time.Sleep(8 * time.Hour)
+	r.settle(names...)
+	r.same()
+	r.end()
+}
