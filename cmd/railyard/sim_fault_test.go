@@ -42,7 +42,10 @@ func heals(t *testing.T, seed uint64, pds int) {
 		if dice.IntN(2) == 0 {
 			c.plcExport = s.net.PLC()
 		}
-		t.Logf("--resync-method %s --verify %s --sync11 %s --plc-export %q", c.resyncMethod.value, c.verify.value, c.sync11.value, c.plcExport)
+		if pds == 0 && dice.IntN(2) == 0 {
+			c.crawl.value = "deep"
+		}
+		t.Logf("--resync-method %s --verify %s --sync11 %s --crawl %s --plc-export %q", c.resyncMethod.value, c.verify.value, c.sync11.value, c.crawl.value, c.plcExport)
 	}
 	r := s.start("index.db", s.upstreams(pds)...)
 	if err := s.net.Switch(simnet.Mixture(seed, 0.05, simnet.OnStream, simnet.OnHTTP, simnet.OnDirectory)...); err != nil {
@@ -65,6 +68,7 @@ func heals(t *testing.T, seed uint64, pds int) {
 		t.Errorf("faults acted %d times", fired)
 	}
 	s.net.SwitchOff()
+	time.Sleep(time.Minute) // connections are opened again
 	s.live(50)
 	time.Sleep(8 * time.Hour)
 	r.settle(names...)

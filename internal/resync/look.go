@@ -124,8 +124,10 @@ func (rs *Resyncer) supersede(tx *store.Tx, t *store.Task, r *store.Repo) error 
 
 // fresh tells whether the host was surely the one that the DID document named when
 // it was asked. If not, the document is looked at before the host is asked again.
+// The log of the directory is no substitute: a look-up can have brought an older
+// document than what the log has told before, and then the log is silent.
 func (rs *Resyncer) fresh(tx *store.Tx, t *store.Task, r *store.Repo) (bool, error) {
-	if t.ClaimedAt.Sub(rs.asOf(r)) <= identityFresh {
+	if t.ClaimedAt.Sub(r.Identity.FetchedAt) <= identityFresh {
 		return true, nil
 	}
 	if err := tx.MarkStale(r); err != nil {
@@ -256,7 +258,7 @@ func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause
 	if err := rs.failHost(tx, r, cause); err != nil {
 		return err
 	}
-	if t.ClaimedAt.Sub(rs.asOf(r)) > identityFresh {
+	if t.ClaimedAt.Sub(r.Identity.FetchedAt) > identityFresh {
 		if err := tx.MarkStale(r); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package resync
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"railyard/internal/store"
@@ -83,16 +82,4 @@ func (rs *Resyncer) logCurrent() time.Time {
 		return time.Time{}
 	}
 	return rs.cfg.LogCurrent()
-}
-
-// asOf is when the identity of a repo was surely what is known of it.
-func (rs *Resyncer) asOf(r *store.Repo) time.Time {
-	at := r.Identity.FetchedAt
-	if !strings.HasPrefix(r.DID, "did:plc:") || r.Identity.Stale {
-		return at
-	}
-	if current := rs.logCurrent(); current.After(at) {
-		return current
-	}
-	return at
 }
