@@ -31,6 +31,7 @@ type Taken struct {
 	Known   []int64 // repos that the server may speak for
 	Foreign int     // repos whose document names another host
 	Full    bool    // more were unknown than the host has room for: the page must come again
+	moved   int     // looks at documents that the page has caused
 }
 
 // SweepGrace is how long a listed rev may be ahead of our head before it counts
@@ -85,11 +86,31 @@ func (tx *Tx) takeKnown(from Lister, r *Repo, l Listed, t *Taken) error {
 			return err
 		}
 	case from.Host != 0 && r.Identity.HostID != from.Host:
-		t.Foreign++
-		return nil
+		return tx.takeForeign(r, l, t)
 	}
 	t.Known = append(t.Known, r.ID)
 	return tx.compare(r, l)
+}
+
+const (
+	// movedAge is how old a document must be for the listing of a host that it does
+	// not name to be a reason to look at it again, and maxMoved how many such looks
+	// one page is worth.
+	movedAge = time.Hour
+	maxMoved = 20
+)
+
+// takeForeign: a host lists a repo that is another host's by the document that we
+// have. It has no say in it; but if it lists as active what is inactive here, or a rev
+// that is not held, the account may have moved there and its #identity was lost.
+func (tx *Tx) takeForeign(r *Repo, l Listed, t *Taken) error {
+	t.Foreign++
+	ahead := l.Active && (!r.Active || r.State == NotFound || !r.Reached(l.Rev))
+	if !ahead || t.moved >= maxMoved || r.Identity.Stale || tx.now.Sub(r.Identity.FetchedAt) < movedAge {
+		return nil
+	}
+	t.moved++
+	return tx.Refresh(r, tx.now)
 }
 
 // addFound makes the row of an unknown repo and queues it.

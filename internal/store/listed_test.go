@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"railyard/db"
 )
 
 // yard is a file with two hosts and a clock of the test.
@@ -205,6 +207,30 @@ func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
 	if got := take(y.a); got.Foreign != 100 || len(got.Known) != 0 || y.count("SELECT count(*) FROM resync_queue") != 0 {
 		t.Errorf("a stranger's listing: %+v, %d rows queued", got, y.count("SELECT count(*) FROM resync_queue"))
 	}
+	// Two hours later an #identity may have been lost: a few documents are looked at
+	// again, those of accounts that are listed as active, in the background.
+	y.now = y.now.Add(2 * time.Hour)
+	if got := take(y.a); got.Foreign != 100 || y.count("SELECT count(*) FROM resync_queue WHERE reason = ? AND background = 1", int64(Refresh)) != maxMoved {
+		t.Errorf("a stranger's listing: %d foreign, %d rows queued", got.Foreign, y.count("SELECT count(*) FROM resync_queue"))
+	}
+	if n := y.count("SELECT count(*) FROM repo WHERE state <> 3"); n != 0 {
+		t.Errorf("%d repos are out of service", n)
+	}
+	y.do(func(tx *Tx) error {
+		for n := range 100 {
+			r, err := tx.RepoByDID(numbered(n))
+			if err == nil {
+				_, err = tx.PutIdentity(r, testKey, "b.example.com", false)
+			}
+			if err == nil {
+				err = tx.q.SetIdentityStale(tx.ctx, db.SetIdentityStaleParams{RepoID: r.ID})
+			}
+			if err = errors.Join(err, tx.Done(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if got := take(y.b); got.Foreign != 0 || len(got.Known) != 100 || y.count("SELECT count(*) FROM resync_queue") != 100 {
 		t.Errorf("the named host's listing: %d foreign, %d known, %d rows queued", got.Foreign, len(got.Known), y.count("SELECT count(*) FROM resync_queue"))
 	}
