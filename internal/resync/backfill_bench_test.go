@@ -1,0 +1,81 @@
+package resync_test
+
+import (
+	"os"
+	"strconv"
+	"testing"
+
+	"railyard/internal/resync"
+	"railyard/internal/store"
+)
+
+// backfillSize gives the repos and hosts of the benchmarks: RAILYARD_BACKFILL of
+// the former, 20,000 if it is not set, at a thousand hosts.
+func backfillSize(b *testing.B) (repos, hosts int) {
+	b.Helper()
+	repos, hosts = 20_000, 1000
+	if text := os.Getenv("RAILYARD_BACKFILL"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 5_000_000 {
+			b.Fatalf("RAILYARD_BACKFILL=%q: no number of repos", text)
+		}
+		repos = n
+	}
+	return repos, min(hosts, repos)
+}
+
+// BenchmarkBackfill makes an index of new repos, whose identities are known, at
+// hosts that answer at once: over real connections, with the file, the dispatcher
+// and the proofs of the service. The hosts are a process of their own on the same
+// machine. At the end the file has to equal what they hold.
+func BenchmarkBackfill(b *testing.B) {
+	repos, hosts := backfillSize(b)
+	for _, method := range []resync.Method{resync.Describe, resync.WholeRepo, resync.Auto} {
+		b.Run(string(method), func(b *testing.B) {
+			for b.Loop() {
+				run(b, scene{method: method, hosts: hosts, repos: repos}).report(b)
+			}
+		})
+	}
+}
+
+// A small backfill by each method comes to what the hosts hold, also beside hosts
+// that misbehave.
+func TestBackfillEqualsTheFarm(t *testing.T) {
+	for _, name := range resync.Methods() {
+		t.Run(name, func(t *testing.T) {
+			r := run(t, scene{method: resync.Method(name), hosts: 20, repos: 300, attackers: 8})
+			if n := r.proofs[store.ProofTree] + r.proofs[store.ProofProbe] + r.proofs[store.ProofClaim]; n != r.repos {
+				t.Errorf("%d of %d repos are proven or claimed: %v", n, r.repos, r.proofs)
+			}
+		})
+	}
+}
+
+// BenchmarkBackfillManners makes an index at the pace that hosts are owed. No host
+// may see more requests in any second than the rate, the quarter of a second that
+// may be made up for, and one that the network has delayed until it met the next.
+func BenchmarkBackfillManners(b *testing.B) {
+	const rate = 8
+	for b.Loop() {
+		r := run(b, scene{method: resync.Describe, hosts: 50, repos: 1000, rate: rate})
+		r.report(b)
+		b.ReportMetric(float64(r.farm.Busiest), "most-requests-in-a-second")
+		if most := rate + rate/4 + 1; r.farm.Busiest > most {
+			b.Errorf("a host had %d requests in a second, and %d are its rate", r.farm.Busiest, most)
+		}
+	}
+}
+
+// BenchmarkBackfillAttacked makes the same index alone and beside a hundred hosts
+// that do what they can to keep others waiting, and compares.
+func BenchmarkBackfillAttacked(b *testing.B) {
+	repos, hosts := backfillSize(b)
+	for b.Loop() {
+		alone := run(b, scene{method: resync.Auto, hosts: hosts, repos: repos})
+		attacked := run(b, scene{method: resync.Auto, hosts: hosts, repos: repos, attackers: 100})
+		attacked.report(b)
+		b.ReportMetric(attacked.perSecond()/alone.perSecond(), "of-the-healthy-speed")
+		b.ReportMetric(alone.perSecond(), "resyncs/s-alone")
+	}
+}
