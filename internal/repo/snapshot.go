@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"railyard/internal/atproto"
 	"railyard/internal/mst"
@@ -43,6 +44,9 @@ type Snapshot struct {
 	OddKeys     int64 // keys without a valid collection
 }
 
+// buffers are those of the streams: most repos are smaller than theirs.
+var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 64<<10) }}
+
 // ReadSnapshot reads a getRepo CAR in any order, checks every block's hash and
 // walks the whole tree from the commit. The answer may lack records, because
 // the tree alone proves the keys.
@@ -57,7 +61,13 @@ func ReadSnapshot(r io.Reader, lim SnapshotLimits) (snap *Snapshot, err error) {
 	}()
 	lim = lim.withDefaults()
 	source := &cappedReader{r: r, left: lim.Bytes}
-	store, err := readStream(bufio.NewReaderSize(source, 64<<10), lim)
+	in := buffers.Get().(*bufio.Reader)
+	in.Reset(source)
+	defer func() {
+		in.Reset(nil)
+		buffers.Put(in)
+	}()
+	store, err := readStream(in, lim)
 	if source.err != nil {
 		return nil, source.err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -231,6 +232,24 @@ func TestANodeThatComesOftenIsKeptOnce(t *testing.T) {
 	s, err := ReadSnapshot(bytes.NewReader(car), SnapshotLimits{NodeBytes: 1000})
 	if err != nil || s.Records != 2 {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// Nearly all repos are small, and many are read at once.
+func TestASmallRepoTakesLittleMemory(t *testing.T) {
+	const runs, most = 100, 40 << 10
+	root, blocks := msttest.Build(map[string][]byte{"com.example.a/1": leaf(), "com.example.b/1": leaf()})
+	car := carOf(t, root, blocks)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		if s, err := read(car); err != nil || s.Records != 2 {
+			t.Fatal(s, err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / runs; each > most {
+		t.Errorf("%d bytes for a repo of %d", each, len(car))
 	}
 }
 

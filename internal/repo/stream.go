@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	firstChunk   = 4 << 10 // each is twice as large as the one before: most repos are small
 	chunkSize    = 256 << 10
 	nodeOverhead = 112 // bytes that finding a node costs beside its block, at most
 )
@@ -116,7 +117,8 @@ func (s *nodeStore) keep(b Block, lim SnapshotLimits) error {
 func (s *nodeStore) copy(data []byte) place {
 	last := len(s.chunks) - 1
 	if last < 0 || cap(s.chunks[last])-len(s.chunks[last]) < len(data) {
-		s.chunks = append(s.chunks, make([]byte, 0, max(chunkSize, len(data))))
+		size := min(firstChunk<<min(len(s.chunks), 16), chunkSize)
+		s.chunks = append(s.chunks, make([]byte, 0, max(size, len(data))))
 		last++
 	}
 	at := place{uint32(last), uint32(len(s.chunks[last])), uint32(len(data))}
