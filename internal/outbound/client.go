@@ -22,9 +22,13 @@ const (
 	// never so many that it looks like an attack.
 	maxConnsPerHost = 32
 	maxIdlePerHost  = 8
-	maxIdle         = 512
-	idleTimeout     = 30 * time.Second
-	tlsTimeout      = 10 * time.Second
+	// A backfill asks its hosts in turns: where they are more than this, each
+	// request begins with a handshake, which costs more than all the rest of it. An
+	// idle connection holds some tens of kilobytes.
+	maxIdle = 1024
+
+	idleTimeout = 30 * time.Second
+	tlsTimeout  = 10 * time.Second
 )
 
 // Config says what the guard lets through and how requests introduce themselves.

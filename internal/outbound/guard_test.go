@@ -257,6 +257,24 @@ func TestCookiesAreNotKept(t *testing.T) {
 	}
 }
 
+// Backfill asks about a thousand hosts in turns.
+func TestAThousandHostsKeepTheirConnections(t *testing.T) {
+	n := newNetwork(t, func(http.ResponseWriter, *http.Request) {})
+	c := n.client(t, Config{AllowPrivate: true})
+	for range 2 {
+		for i := range 1000 {
+			name := fmt.Sprintf("h%d.example.com", i)
+			n.at(name, []string{"8.8.8.8"})
+			if _, _, err := get(t, c, Request{URL: "http://" + name}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if dials := len(n.dials()); dials != 1000 {
+		t.Errorf("%d connections for a thousand hosts", dials)
+	}
+}
+
 func TestAURLGivesItsHostAndPort(t *testing.T) {
 	for url, want := range map[string]string{
 		"https://plc.directory":     "plc.directory:443",
