@@ -51,6 +51,7 @@ type result struct {
 	cpu    time.Duration // of our process
 	farm   account
 	memory int64 // the most bytes that our process had in memory
+	heap   int64 // those that Go holds of them at the end; most of the rest is SQLite's cache
 	proofs map[store.Proof]int
 }
 
@@ -68,6 +69,7 @@ func (r *result) report(b *testing.B) {
 	b.ReportMetric(each(r.cpu), "cpu-µs/resync")
 	b.ReportMetric(each(r.farm.CPU), "farm-µs/resync")
 	b.ReportMetric(float64(r.memory)/(1<<20), "peak-MiB")
+	b.ReportMetric(float64(r.heap)/(1<<20), "go-MiB")
 	b.ReportMetric(float64(r.proofs[store.ProofTree]), "trees")
 	b.ReportMetric(float64(r.proofs[store.ProofProbe]), "probes")
 	b.ReportMetric(float64(r.proofs[store.ProofClaim]), "claims")
@@ -88,7 +90,7 @@ func run(tb testing.TB, s scene) *result {
 	tb.Helper()
 	farm := startFarm(tb)
 	path := filepath.Join(tb.TempDir(), "index.db")
-	e := newEstate()
+	e := newEstate().slim()
 	s.fill(tb, path, e)
 	forgetPeak(tb)
 	log := slog.New(slog.DiscardHandler)
@@ -112,6 +114,7 @@ func run(tb testing.TB, s scene) *result {
 	working.Go(func() { failures[1] = st.Maintain(ctx, log) })
 	s.await(ctx, tb, st)
 	r := &result{scene: s, spent: time.Since(start), cpu: processorTime() - used, memory: peak(tb)}
+	r.heap = held()
 	r.farm = farm.ask(tb, false)
 	r.farm.CPU -= before.CPU
 	cancel()
@@ -410,6 +413,13 @@ func forgetPeak(tb testing.TB) {
 	runtime.GC()
 	debug.FreeOSMemory()
 	must(tb, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o200))
+}
+
+// held is the memory that Go has from the system, in bytes.
+func held() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.Sys - m.HeapReleased)
 }
 
 // peak is the most memory that the process had since, in bytes.

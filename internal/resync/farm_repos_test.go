@@ -50,6 +50,15 @@ func newEstate() *estate {
 	return e
 }
 
+// slim forgets the archives, for who only compares.
+func (e *estate) slim() *estate {
+	for _, p := range e.trees {
+		p.archive = nil
+		p.root = &branch{digest: p.root.digest}
+	}
+	return e
+}
+
 func (e *estate) tree(repo int) *plot { return e.trees[uint32(repo)*2654435761%farmTrees] }
 func (e *estate) key(repo int) *seal  { return e.keys[repo%farmKeys] }
 
