@@ -14,10 +14,13 @@ type truth struct {
 	Written []string `json:"written"`
 }
 
-// account is one account. Only a public one counts for the index.
+// account is one account. Only a public one counts for the index, and one whose
+// DID is tombstoned counts neither way: its PDS serves it, and its document, by
+// which an index would find the PDS, is gone.
 type account struct {
 	DID         string   `json:"did"`
 	Public      bool     `json:"public"`
+	Tombstoned  bool     `json:"tombstoned"`
 	Refusal     string   `json:"refusal"`
 	Collections []string `json:"collections"`
 }
@@ -34,7 +37,7 @@ func (n *network) truth(t *testing.T) truth {
 func (w truth) members(collections ...string) []string {
 	var out []string
 	for _, a := range w.Accounts {
-		if a.Public && (len(collections) == 0 || slices.ContainsFunc(collections, a.has)) {
+		if a.counts() && (len(collections) == 0 || slices.ContainsFunc(collections, a.has)) {
 			out = append(out, a.DID)
 		}
 	}
@@ -46,7 +49,7 @@ func (w truth) members(collections ...string) []string {
 func (w truth) memberships() int {
 	n := 0
 	for _, a := range w.Accounts {
-		if a.Public {
+		if a.counts() {
 			n += len(a.Collections)
 		}
 	}
@@ -62,5 +65,12 @@ func (w truth) find(did string) account {
 	}
 	return account{DID: did}
 }
+
+// withoutTombstones leaves out of a walk the DIDs that count neither way.
+func (w truth) withoutTombstones(dids []string) []string {
+	return slices.DeleteFunc(dids, func(did string) bool { return w.find(did).Tombstoned })
+}
+
+func (a account) counts() bool { return a.Public && !a.Tombstoned }
 
 func (a account) has(collection string) bool { return slices.Contains(a.Collections, collection) }

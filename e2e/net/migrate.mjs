@@ -13,7 +13,7 @@ export async function migrate(account, from, to, password) {
     { aud: to.did, lxm: 'com.atproto.server.createAccount' },
     oldAuth,
   )
-  const { handle } = await query(from.url, 'com.atproto.repo.describeRepo', { repo: did })
+  const { handle } = await query(from.url, 'com.atproto.repo.describeRepo', { repo: did }, oldAuth)
   const made = await procedure(
     to.url,
     'com.atproto.server.createAccount',
@@ -21,7 +21,7 @@ export async function migrate(account, from, to, password) {
     `Bearer ${token}`,
   )
   const auth = `Bearer ${made.accessJwt}`
-  const car = await query(from.url, 'com.atproto.sync.getRepo', { did })
+  const car = await query(from.url, 'com.atproto.sync.getRepo', { did }, oldAuth)
   await procedure(to.url, 'com.atproto.repo.importRepo', car, auth)
   const wanted = await query(to.url, 'com.atproto.identity.getRecommendedDidCredentials', {}, auth)
   await from.updateDirectory(did, wanted)

@@ -1,9 +1,10 @@
 // The network and the accounts that were made on it.
 
 import path from 'node:path'
+import { Hold } from './hold.mjs'
 import { migrate } from './migrate.mjs'
 import { planAccount } from './plan.mjs'
-import { ADMIN_PASSWORD, startPds, startPlc } from './servers.mjs'
+import { ADMIN_PASSWORD, Pds, startPlc } from './servers.mjs'
 import { truthOf } from './truth.mjs'
 import { basic, procedure } from './xrpc.mjs'
 
@@ -23,7 +24,7 @@ export class Network {
     const self = new Network()
     self.plc = await startPlc()
     for (let i = 0; i < count; i++) {
-      self.hosts.push(await startPds(path.join(dir, `pds${i}`), self.plc.url, backfillMs))
+      self.hosts.push(await Pds.start(path.join(dir, `pds${i}`), self.plc.url, backfillMs))
     }
     return self
   }
@@ -39,9 +40,19 @@ export class Network {
     return account
   }
 
-  async account({ handle, pds = 0 }) {
+  host(pds) {
     const host = this.hosts[pds]
     if (!host) throw new Error(`no such pds: ${pds}`)
+    return host
+  }
+
+  hostOf(did) {
+    const { host } = this.find(did)
+    return this.hosts.find(({ url }) => url === host)
+  }
+
+  async account({ handle, pds = 0 }) {
+    const host = this.host(pds)
     const name = `${handle ?? `user${this.accounts.size}`}.test`
     const made = await procedure(host.url, 'com.atproto.server.createAccount', {
       handle: name,
@@ -125,9 +136,50 @@ export class Network {
   }
 
   async migrate({ did, pds }) {
-    const account = this.find(did)
-    const from = this.hosts.find((host) => host.url === account.host)
-    this.accounts.set(did, await migrate(account, from, this.hosts[pds], PASSWORD))
+    this.accounts.set(did, await migrate(this.find(did), this.hostOf(did), this.host(pds), PASSWORD))
+  }
+
+  // The directory has no document of the DID any more. The PDS goes on as before.
+  async tombstone({ did }) {
+    await this.hostOf(did).tombstone(did)
+    this.find(did).tombstoned = true
+  }
+
+  // ---- moments
+
+  // The seeding of this server waits, and goes on when it is started.
+  async stop({ pds }) {
+    const host = this.host(pds)
+    let start
+    host.pause = { over: new Promise((resolve) => (start = resolve)), start }
+    await Promise.allSettled(host.writing ?? [])
+    await host.stop()
+  }
+
+  async start({ pds }) {
+    const host = this.host(pds)
+    await host.start()
+    host.pause.start()
+    host.pause = undefined
+  }
+
+  hold({ pds, side }) {
+    this.host(pds).hold = new Hold(side)
+  }
+
+  held({ pds }) {
+    return this.host(pds).hold?.waiting
+  }
+
+  release({ pds }) {
+    const host = this.host(pds)
+    host.hold?.release()
+    host.hold = undefined
+  }
+
+  async replays() {
+    const all = await Promise.all(this.hosts.map((host) => host.replays()))
+    return { any: all.includes(true) }
   }
 
   // ---- seeding
@@ -146,17 +198,30 @@ export class Network {
     return { accounts: await this.seeded }
   }
 
-  #seed(accounts, seed) {
-    return inLanes(accounts, async (i) => {
-      const plan = planAccount(seed, i)
-      const { did } = await this.account({ handle: `s${seed}n${i}`, pds: i % this.hosts.length })
-      this.seeding.accounts++
-      for (const writes of plan.commits) {
-        await this.applyWrites({ did, writes })
-        this.seeding.commits++
-      }
-      return { did, collections: plan.collections }
+  // Each server has lanes of its own, so that one that is stopped does not hold up
+  // the others.
+  async #seed(accounts, seed) {
+    const out = new Array(accounts)
+    const shares = this.hosts.map((host, pds) => {
+      const share = Math.ceil((accounts - pds) / this.hosts.length)
+      return inLanes(share, LANES / this.hosts.length, async (n) => {
+        const i = n * this.hosts.length + pds
+        out[i] = await this.#seedOne(host, pds, seed, i)
+      })
     })
+    await Promise.all(shares)
+    return out
+  }
+
+  async #seedOne(host, pds, seed, i) {
+    const plan = planAccount(seed, i)
+    const { did } = await whileRunning(host, () => this.account({ handle: `s${seed}n${i}`, pds }))
+    this.seeding.accounts++
+    for (const writes of plan.commits) {
+      await whileRunning(host, () => this.applyWrites({ did, writes }))
+      this.seeding.commits++
+    }
+    return { did, collections: plan.collections }
   }
 
   // ---- truth
@@ -164,14 +229,17 @@ export class Network {
   // Fails as a whole rather than leave an account out.
   async truth() {
     const all = [...this.accounts.values()]
-    const accounts = await inLanes(all.length, (i) => truthOf(all[i].host, all[i].did))
+    const accounts = await inLanes(all.length, LANES, async (i) => {
+      const { host, did, tombstoned = false } = all[i]
+      return { ...(await truthOf(host, did)), tombstoned }
+    })
     return { accounts, written: [...this.written].sort() }
   }
 }
 
 // Runs work(0) to work(n-1), some of them at a time, and gives the results in
 // order.
-async function inLanes(n, work) {
+async function inLanes(n, lanes, work) {
   const out = new Array(n)
   let next = 0
   const lane = async () => {
@@ -180,6 +248,18 @@ async function inLanes(n, work) {
       out[i] = await work(i)
     }
   }
-  await Promise.all(Array.from({ length: Math.min(LANES, n) }, lane))
+  await Promise.all(Array.from({ length: Math.max(1, Math.min(lanes, n)) }, lane))
   return out
+}
+
+// Does a write once the server runs. A stop waits for the writes that were begun.
+async function whileRunning(host, write) {
+  await host.pause?.over
+  const result = write()
+  host.writing = (host.writing ?? new Set()).add(result)
+  try {
+    return await result
+  } finally {
+    host.writing.delete(result)
+  }
 }

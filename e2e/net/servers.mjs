@@ -62,44 +62,100 @@ function answerDocuments(db, app) {
   }
 }
 
-// The DID documents of its accounts name the IP address, as the URL does.
-export async function startPds(dir, plcUrl, backfillMs) {
-  const port = await freePort()
-  const url = `http://${LOOPBACK}:${port}`
-  mkdirSync(dir, { recursive: true })
-  const env = {
-    port,
-    hostname: 'localhost',
-    serviceDid: `did:web:localhost%3A${port}`,
-    serviceHandleDomains: ['.test'],
-    dataDirectory: dir,
-    blobstoreDiskLocation: path.join(dir, 'blobs'),
-    didPlcUrl: plcUrl,
-    plcRotationKeyK256PrivateKeyHex: randomBytes(32).toString('hex'),
-    jwtSecret: 'e2e-jwt-secret',
-    adminPassword: ADMIN_PASSWORD,
-    inviteRequired: false,
-    devMode: true,
-    disableSsrfProtection: true,
-    repoBackfillLimitMs: backfillMs,
-    crawlers: [],
+// Pds is a server that can be stopped and started again at the same address.
+export class Pds {
+  #cfg
+  #secrets
+  #pds
+  // Of what it answers, see hold.mjs.
+  hold
+
+  // The DID documents of its accounts name the IP address, as the URL does.
+  static async start(dir, plcUrl, backfillMs) {
+    const port = await freePort()
+    const self = new Pds()
+    self.url = `http://${LOOPBACK}:${port}`
+    self.did = `did:web:localhost%3A${port}`
+    self.backfillMs = backfillMs
+    mkdirSync(dir, { recursive: true })
+    const env = {
+      port,
+      hostname: 'localhost',
+      serviceDid: self.did,
+      serviceHandleDomains: ['.test'],
+      dataDirectory: dir,
+      blobstoreDiskLocation: path.join(dir, 'blobs'),
+      didPlcUrl: plcUrl,
+      plcRotationKeyK256PrivateKeyHex: randomBytes(32).toString('hex'),
+      jwtSecret: 'e2e-jwt-secret',
+      adminPassword: ADMIN_PASSWORD,
+      inviteRequired: false,
+      devMode: true,
+      disableSsrfProtection: true,
+      repoBackfillLimitMs: backfillMs,
+      crawlers: [],
+    }
+    self.#cfg = envToCfg(env)
+    self.#cfg.service.publicUrl = self.url
+    self.#secrets = envToSecrets(env)
+    await self.start()
+    return self
   }
-  const cfg = envToCfg(env)
-  cfg.service.publicUrl = url
-  const pds = await PDS.create(cfg, envToSecrets(env))
-  // The PDS listens on every interface by itself.
-  const listen = pds.app.listen
-  pds.app.listen = (at) => listen.call(pds.app, at, LOOPBACK)
-  await listening(await pds.start())
-  return {
-    url,
-    did: env.serviceDid,
-    updateDirectory(did, change) {
-      return pds.ctx.plcClient.updateData(did, pds.ctx.plcRotationKey, (last) => ({ ...last, ...change }))
-    },
-    close() {
-      pds.server?.closeAllConnections()
-      return pds.destroy()
-    },
+
+  async start() {
+    if (this.#pds) throw new Error(`${this.url} runs already`)
+    const pds = await PDS.create(this.#cfg, this.#secrets)
+    // The PDS listens on every interface by itself.
+    const listen = pds.app.listen
+    pds.app.listen = (at) => this.#guard(listen.call(pds.app, at, LOOPBACK))
+    await listening(await pds.start())
+    this.#pds = pds
+  }
+
+  // Requests go through the hold first.
+  #guard(server) {
+    const [answer] = server.listeners('request')
+    server.removeAllListeners('request').on('request', async (req, res) => {
+      try {
+        if (await this.hold?.take(this.url, req, res)) return
+        answer.call(server, req, res)
+      } catch (err) {
+        res.writeHead(500).end(String(err))
+      }
+    })
+    return server
+  }
+
+  async stop() {
+    const pds = this.#running()
+    this.#pds = undefined
+    pds.server?.closeAllConnections()
+    await pds.destroy()
+  }
+
+  async close() {
+    this.hold?.release()
+    if (this.#pds) await this.stop()
+  }
+
+  #running() {
+    if (!this.#pds) throw new Error(`${this.url} is stopped`)
+    return this.#pds
+  }
+
+  updateDirectory(did, change) {
+    const { ctx } = this.#running()
+    return ctx.plcClient.updateData(did, ctx.plcRotationKey, (last) => ({ ...last, ...change }))
+  }
+
+  tombstone(did) {
+    const { ctx } = this.#running()
+    return ctx.plcClient.tombstone(did, ctx.plcRotationKey)
+  }
+
+  // Tells whether a reader with an old cursor would still be sent an event.
+  async replays() {
+    const begin = new Date(Date.now() - this.backfillMs).toISOString()
+    return Boolean(await this.#running().ctx.sequencer.earliestAfterTime(begin))
   }
 }
