@@ -32,7 +32,7 @@ type fakeRow struct{ did, collection string }
 func fakeOf(w truth) *fakeIndex {
 	f := &fakeIndex{memberships: w.memberships()}
 	for _, a := range w.Accounts {
-		if !a.Public {
+		if !a.counts() {
 			continue
 		}
 		f.rows = append(f.rows, fakeRow{did: a.DID})
@@ -136,6 +136,25 @@ func TestComparisonNoticesEachKindOfWrongRow(t *testing.T) {
 				t.Errorf("differences %v, %v, want %q", diff, err, c.want)
 			}
 		})
+	}
+}
+
+func TestComparisonLeavesTombstonedDIDsOut(t *testing.T) {
+	w := smallTruth()
+	held := fakeOf(w)
+	for i, a := range w.Accounts {
+		w.Accounts[i].Tombstoned = a.DID == "did:plc:both" || a.DID == "did:plc:gone"
+	}
+	for name, f := range map[string]*fakeIndex{"held": held, "not held": fakeOf(w)} {
+		diff, err := differences(t.Context(), f.serve(t), w)
+		if len(diff) > 0 || err != nil {
+			t.Errorf("%s: differences %v, %v", name, diff, err)
+		}
+	}
+	held.memberships--
+	diff, err := differences(t.Context(), held.serve(t), w)
+	if want := []string{"/v1/stats counts 21 memberships, want 22"}; !slices.Equal(diff, want) || err != nil {
+		t.Errorf("a wrong count: differences %v, %v, want %v", diff, err, want)
 	}
 }
 
