@@ -119,6 +119,13 @@ func (a *audience) settled(t *testing.T, x index, want truth, back []string) {
 	if first {
 		a.askAll(t, x, want, a.sleepers)
 	}
+	a.requireNoneMissed(t, x, want)
+}
+
+// requireNoneMissed lets the eager clients ask, and checks that they were given
+// every member.
+func (a *audience) requireNoneMissed(t *testing.T, x index, want truth) {
+	t.Helper()
 	for _, e := range a.eager {
 		if err := e.ask(t.Context(), x); err != nil {
 			t.Fatal(err)

@@ -34,8 +34,9 @@ func (s *service) requireSound(t *testing.T) {
 	}
 }
 
-// newService starts a railyard on a fresh file that follows the network.
-func newService(t *testing.T, name, binary string, n *network) *service {
+// newService starts a railyard on a fresh file that follows the network, with more
+// flags of serve.
+func newService(t *testing.T, name, binary string, n *network, flags ...string) *service {
 	t.Helper()
 	db := filepath.Join(t.TempDir(), name+".db")
 	s := &service{name: name, binary: binary, db: db, stderr: tailOnFailure(t, "railyard "+name), clients: newAudience()}
@@ -44,6 +45,7 @@ func newService(t *testing.T, name, binary string, n *network) *service {
 	for _, pds := range n.PDS {
 		s.args = append(s.args, "--upstream", pds)
 	}
+	s.args = append(s.args, flags...)
 	s.start(t)
 	return s
 }
