@@ -55,6 +55,9 @@ export async function startControl(network) {
   })
   // The wait for a seeding is long.
   server.requestTimeout = 0
+  // A test pauses for seconds, and its next request must not meet a connection that
+  // is being closed for its idleness.
+  server.keepAliveTimeout = 0
   server.listen(0, LOOPBACK)
   await once(server, 'listening')
   return {
