@@ -242,8 +242,10 @@ func (c *CAR) find(d *atproto.Digest, codec byte) ([]byte, bool) {
 }
 
 func (c *CAR) search(d *atproto.Digest, codec byte) ([]byte, bool) {
-	at, found := slices.BinarySearchFunc(c.sorted, d, func(i int32, d *atproto.Digest) int {
-		return c.blocks[i].compare(d, codec)
+	// By value: a pointer that goes through a function value would put the digest of
+	// every look-up on the heap.
+	at, found := slices.BinarySearchFunc(c.sorted, *d, func(i int32, d atproto.Digest) int {
+		return c.blocks[i].compare(&d, codec)
 	})
 	if !found {
 		return nil, false
