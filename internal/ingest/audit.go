@@ -10,8 +10,8 @@ import (
 // audit compares a repo's rows with what an applied commit shows of the whole
 // tree: the nodes that it carries hold some forty keys, of other collections too.
 // A collection that is seen and has no row, or one that has a row and cannot be
-// where it would have to be, proves a row wrong; the repo is then fetched. It costs
-// nothing but the comparison, so every commit is an audit of the index.
+// where it would have to be, proves a row wrong; the repo is then fetched. It costs one
+// query of the repo's rows and no request, so every commit is an audit of the index.
 func (c *court) audit(s *slot, r *store.Repo) error {
 	set, err := c.tx.Set(r)
 	if err != nil {
