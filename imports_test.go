@@ -24,8 +24,8 @@ var floors = [][]string{
 	3: {"internal/firehose", "internal/plc", "internal/repo"},
 	4: {"internal/probe", "internal/verify"},
 	5: {"internal/api", "internal/crawl", "internal/ingest", "internal/inspect", "internal/resync"},
-	6: {"internal/tail"},
-	7: {"cmd/railyard", "e2e"},
+	6: {"internal/service", "internal/tail"},
+	7: {"cmd/railyard", "e2e", "internal/sim"},
 }
 
 // graph holds the imports of this module's packages from each other, by folder.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"railyard/internal/service"
 	"railyard/internal/simnet"
 )
 
@@ -106,7 +107,7 @@ func demo(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 type theDemo struct {
 	cfg     *demoConfig
 	net     *simnet.Network
-	service *service
+	service *service.Service
 	db      string
 	base    string // of the public service
 	from    int64  // the network's last event when the service was connected
@@ -162,10 +163,10 @@ func (d *theDemo) run(ctx context.Context, public net.Listener, log *slog.Logger
 	_, cfg := serveFlags()
 	cfg.db, cfg.upstreams, cfg.plcURL = d.db, list{values: []string{d.net.Relay()}}, d.net.PLC()
 	cfg.plcQPS, cfg.crawlQPS, cfg.allowPrivate = 10_000, 10_000, true
-	if d.service, err = openService(ctx, cfg, log); err != nil {
+	if d.service, err = service.Open(ctx, cfg.service(), log); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.service.close()) }()
+	defer func() { err = errors.Join(err, d.service.Close()) }()
 	if d.cfg.beforeRun != nil {
 		if err := d.cfg.beforeRun(d.db); err != nil {
 			return err
@@ -174,7 +175,7 @@ func (d *theDemo) run(ctx context.Context, public net.Listener, log *slog.Logger
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- d.service.run(serving, public, nil) }()
+	go func() { ended <- d.service.Run(serving, public, nil) }()
 	if _, err := fmt.Fprintf(d.stdout, "listening %s\n", d.base); err != nil {
 		stop()
 		return errors.Join(err, <-ended)

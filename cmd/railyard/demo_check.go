@@ -145,7 +145,7 @@ func truthOf(repos map[string][]string) pairs {
 // rows reads what the file lists, under every collection that it knows.
 func (d *theDemo) rows(ctx context.Context) (pairs, error) {
 	p := make(pairs)
-	err := d.service.store.View(ctx, func(rx *store.Rx) error {
+	err := d.service.Store().View(ctx, func(rx *store.Rx) error {
 		return rx.VisibleRows(p.add)
 	})
 	return p, err
@@ -228,7 +228,7 @@ func differences(truth pairs, found ...pairs) []mismatch {
 // report writes the differences and the contracted last line.
 func (d *theDemo) report(ctx context.Context, diffs []mismatch) error {
 	const shown = 20
-	_, violations, err := d.service.store.Check(ctx)
+	_, violations, err := d.service.Store().Check(ctx)
 	if err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func (d *theDemo) report(ctx context.Context, diffs []mismatch) error {
 	for _, v := range violations {
 		_, _ = fmt.Fprintf(d.stdout, "violation: %s: %s\n", v.Invariant, strings.Join(v.Rows, "; "))
 	}
-	l, m := d.net.Ledger(), d.service.metrics
+	l, m := d.net.Ledger(), d.service.Metrics()
 	_, err = fmt.Fprintf(d.stdout, "check: accounts=%d active=%d collections=%d memberships=%d commits=%d births=%d deaths=%d "+
 		"resyncs=%.0f refused=%.0f missing=%d extra=%d differences=%d\n",
 		l.Accounts, l.Active, l.Collections, l.Memberships, l.Commits, l.Births, l.Deaths,

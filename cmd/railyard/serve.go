@@ -8,24 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"railyard/internal/api"
-	"railyard/internal/atproto"
-	"railyard/internal/crawl"
-	"railyard/internal/identity"
 	"railyard/internal/ingest"
-	"railyard/internal/metrics"
-	"railyard/internal/outbound"
-	"railyard/internal/pds"
-	"railyard/internal/plc"
 	"railyard/internal/resync"
-	"railyard/internal/store"
+	"railyard/internal/service"
 )
 
 // serveConfig is what the flags of serve say.
@@ -49,10 +37,6 @@ type serveConfig struct {
 	allowPrivate    bool
 	logFormat       choice
 	logLevel        choice
-
-	// What the process touches; nil means the real thing.
-	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
-	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 func serveFlags() (*flag.FlagSet, *serveConfig) {
@@ -149,8 +133,19 @@ func serverURL(raw string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = operatorHost(base)
+	_, err = service.OperatorHost(base)
 	return base, err
+}
+
+// service is what the flags say to the service.
+func (c *serveConfig) service() service.Config {
+	return service.Config{
+		DB: c.db, Version: versionText(), Upstreams: c.upstreams.values, PLCURL: c.plcURL, PLCExport: c.plcExport, PLCQPS: c.plcQPS,
+		Changes: c.verify.value == "changes", Sync11: ingest.Sync11(c.sync11.value),
+		Crawl: service.Crawl(c.crawl.value), CrawlQPS: c.crawlQPS, SweepEvery: c.sweepEvery,
+		ResyncWorkers: c.resyncWorkers, ResyncMethod: resync.Method(c.resyncMethod.value),
+		DescribeTimeout: c.describeTimeout, RepoTimeout: c.repoTimeout, AllowPrivate: c.allowPrivate,
+	}
 }
 
 // serve is the service.
@@ -183,20 +178,6 @@ func newLogger(cfg *serveConfig, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// service is the running whole. It is the only place where its parts meet.
-type service struct {
-	cfg      *serveConfig
-	log      *slog.Logger
-	metrics  *metrics.Metrics
-	store    *store.Store
-	outbound *outbound.Client
-	pds      *pds.Client
-	ingest   *ingest.Ingest
-	resync   *resync.Resyncer
-	crawl    *crawl.Crawler
-	plc      *plc.Follower // nil without --plc-export
-}
-
 // runService takes the ports, so that a taken one is known before anything is
 // touched, and serves.
 func runService(ctx context.Context, cfg *serveConfig, stdout io.Writer, log *slog.Logger) (err error) {
@@ -212,163 +193,13 @@ func runService(ctx context.Context, cfg *serveConfig, stdout io.Writer, log *sl
 		}
 		defer func() { _ = private.Close() }()
 	}
-	return serveOn(ctx, cfg, public, private, stdout, log)
-}
-
-// serveOn is the service over given listeners; private may be nil.
-func serveOn(ctx context.Context, cfg *serveConfig, public, private net.Listener, stdout io.Writer, log *slog.Logger) (err error) {
-	s, err := openService(ctx, cfg, log)
+	s, err := service.Open(ctx, cfg.service(), log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(err, s.Close()) }()
 	if _, err := fmt.Fprintf(stdout, "listening http://%s\n", public.Addr()); err != nil {
 		return err
 	}
-	return s.run(ctx, public, private)
-}
-
-// openService opens the file and makes the service over it; close ends both.
-func openService(ctx context.Context, cfg *serveConfig, log *slog.Logger) (*service, error) {
-	st, err := store.Open(ctx, store.Config{Path: cfg.db, Version: versionText()})
-	if err != nil {
-		return nil, err
-	}
-	s, err := newService(ctx, cfg, st, log)
-	if err != nil {
-		return nil, errors.Join(err, st.Close())
-	}
-	return s, nil
-}
-
-func (s *service) close() error {
-	s.outbound.Close()
-	return s.store.Close()
-}
-
-func newService(ctx context.Context, cfg *serveConfig, st *store.Store, log *slog.Logger) (*service, error) {
-	s := &service{cfg: cfg, log: log, metrics: metrics.New(), store: st}
-	agent := "railyard/" + versionText()
-	hosts := atproto.Hosts{AllowPrivate: cfg.allowPrivate}
-	var exempt []string
-	directories := []string{cfg.plcURL}
-	if cfg.plcExport != "" {
-		directories = append(directories, cfg.plcExport)
-	}
-	for _, raw := range append(directories, cfg.upstreams.values...) {
-		hostPort, err := outbound.HostPort(raw)
-		if err != nil {
-			return nil, err
-		}
-		exempt = append(exempt, hostPort)
-	}
-	s.outbound = outbound.New(outbound.Config{
-		AllowPrivate: cfg.allowPrivate, Exempt: exempt, UserAgent: agent, Dial: cfg.dial, Lookup: cfg.lookup, Log: log,
-	})
-	s.pds = pds.New(s.outbound)
-	s.pds.RepoTimeout, s.pds.DescribeTimeout = cfg.repoTimeout, cfg.describeTimeout
-
-	var err error
-	s.ingest, err = ingest.New(ctx, ingest.Config{
-		Store: st, Upstreams: cfg.upstreams.values, UserAgent: agent, Dial: cfg.dial, Log: log, Metrics: s.metrics,
-		Kind: s.kind, HostName: operatorHost, Connected: func(id int64) { s.crawl.Wake(id) },
-		Changes: cfg.verify.value == "changes", Sync11: ingest.Sync11(cfg.sync11.value),
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.crawl = crawl.New(crawl.Config{
-		Store: st, Lister: s.pds, Deep: cfg.crawl.value == "deep", Hosts: hosts, HostName: operatorHost, QPS: cfg.crawlQPS,
-		Pace:       func(ctx context.Context, host int64) error { return s.resync.Pace(ctx, host) },
-		SweepEvery: cfg.sweepEvery, Log: log, Metrics: s.metrics,
-	}, s.ingest.Upstreams())
-	resolver := identity.NewResolver(identity.Config{
-		Client: s.outbound, PLCURL: cfg.plcURL, QPS: cfg.plcQPS, Hosts: hosts, Log: log,
-	})
-	s.plc = s.newFollower(resolver, hosts)
-	s.resync = resync.New(resync.Config{
-		Store: st, Hosts: s.pds, Workers: cfg.resyncWorkers, HostQPS: cfg.crawlQPS, Log: log, Metrics: s.metrics,
-		Resolver: resolver, KeyChanged: s.ingest.ForgetKey, LogCurrent: s.logCurrent, Method: resync.Method(cfg.resyncMethod.value),
-	})
-	s.metrics.Gauge("in_flight", "Frames received and not committed, looks at repos and wanted walks of listings.", nil,
-		func() float64 { return float64(s.live().InFlight) })
-	return s, nil
-}
-
-// operatorHost gives the name of an upstream, which the operator may put
-// anywhere.
-func operatorHost(base string) (string, error) {
-	host, _, err := atproto.Hosts{AllowPrivate: true}.Endpoint(base)
-	return host, err
-}
-
-func (s *service) kind(ctx context.Context, base string) (store.Kind, error) {
-	k, err := s.pds.UpstreamKind(ctx, base)
-	return store.Kind(k), err
-}
-
-func (s *service) live() api.Live {
-	l := api.Live{InFlight: s.ingest.InFlight() + s.resync.Running(), Connected: make(map[int64]bool)}
-	for _, id := range s.ingest.Upstreams() {
-		l.Connected[id] = s.ingest.Connected(id)
-		if s.cfg.crawl.value != "off" && s.crawl.Busy(id) {
-			l.InFlight++
-		}
-	}
-	l.InFlight += int64(s.crawl.Walking())
-	return l
-}
-
-// run works until ctx ends or a part fails. It stops in the order of need: first
-// the intake, then what reads, and its caller closes the file last.
-func (s *service) run(ctx context.Context, public, private net.Listener) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// The queries go on while the intake drains, and the upkeep of the file
-	// after everything else has ended.
-	queries, closeQueries := context.WithCancel(context.WithoutCancel(ctx))
-	defer closeQueries()
-
-	var intake, rest errgroup.Group
-	work := func(name string, run func(context.Context) error) {
-		intake.Go(func() error {
-			defer cancel() // one part ends, all end
-			if err := run(ctx); err != nil {
-				s.store.Stop(err)
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			return nil
-		})
-	}
-	serve := func(l net.Listener, h http.Handler) {
-		rest.Go(func() error {
-			defer cancel()
-			return api.Serve(queries, l, h, s.log)
-		})
-	}
-	work("ingest", s.ingest.Run)
-	work("resync", s.resync.Run)
-	work("refresh", s.resync.Refresh)
-	work("plc", s.followLog)
-	if s.cfg.crawl.value != "off" {
-		work("crawl", s.crawl.Run)
-	}
-	routes := api.Config{
-		Store: s.store, Version: versionText(), Live: s.live, Hosts: atproto.Hosts{AllowPrivate: s.cfg.allowPrivate},
-		Log: s.log.With("component", "api"), Metrics: s.metrics,
-	}
-	if s.cfg.crawl.value == "deep" {
-		routes.RequestCrawl = s.crawl.Request
-	}
-	serve(public, api.Handler(routes))
-	if private != nil {
-		mux := http.NewServeMux()
-		mux.Handle("GET /metrics", s.metrics.Handler())
-		serve(private, mux)
-	}
-	rest.Go(func() error { return s.store.Maintain(queries, s.log) })
-
-	err := intake.Wait() // 1. no new events; what was received is committed
-	closeQueries()       // 2. requests under way are answered, the upkeep ends
-	return errors.Join(err, rest.Wait())
+	return s.Run(ctx, public, private)
 }

@@ -86,8 +86,10 @@ func (s *Store) checkpoint(ctx context.Context, own *sql.DB) error {
 	if info, err := os.Stat(s.path + "-wal"); err == nil && info.Size() > truncateAbove {
 		return s.truncate(ctx)
 	}
-	_, err := own.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
-	return err
+	return s.around("checkpoint", func() error {
+		_, err := own.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+		return err
+	})
 }
 
 // truncate empties the write-ahead log on the writer's own connection, between
@@ -99,7 +101,10 @@ func (s *Store) truncate(ctx context.Context) error {
 	if _, err := s.writer.ExecContext(ctx, "PRAGMA busy_timeout=50"); err != nil {
 		return err
 	}
-	_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	err := s.around("truncate", func() error {
+		_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+		return err
+	})
 	_, again := s.writer.ExecContext(ctx, "PRAGMA busy_timeout=5000")
 	return errors.Join(err, again)
 }

@@ -50,6 +50,10 @@ type Config struct {
 	Version string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Die is asked at every point where the death of the process would matter to
+	// the file; an error stops the writer there, as the death would. Only tests
+	// set it.
+	Die func(Point) error
 }
 
 // Store is an open index file.
@@ -57,6 +61,7 @@ type Store struct {
 	*Reader // of queries beside the writer
 	path    string
 	now     func() time.Time
+	die     func(Point) error
 	indexID string
 	lock    *os.File // held by flock as long as we write
 
@@ -87,6 +92,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	s := &Store{
 		path:   cfg.Path,
 		now:    cfg.Now,
+		die:    cfg.Die,
 		nsids:  make(map[string]int64),
 		names:  make(map[int64]string),
 		wakeup: make(chan struct{}, 1),
@@ -109,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		return nil, err
 	}
 	s.writer.SetMaxOpenConns(1)
-	if err := upgrade(ctx, s.writer, railyard.Migrations, railyard.Schema, schemaVersion); err != nil {
+	if err := s.upgrade(ctx, railyard.Migrations, railyard.Schema, schemaVersion); err != nil {
 		return nil, err
 	}
 	if s.wq, err = db.Prepare(ctx, s.writer); err != nil {
@@ -154,16 +160,16 @@ func (s *Store) takeLock() error {
 
 // upgrade makes the schema in an empty file and takes an older one through the
 // missing steps, each in its own transaction.
-func upgrade(ctx context.Context, w *sql.DB, steps fs.FS, schema string, want int) error {
-	file, err := versionOf(ctx, w, want)
+func (s *Store) upgrade(ctx context.Context, steps fs.FS, schema string, want int) error {
+	file, err := versionOf(ctx, s.writer, want)
 	if err != nil {
 		return err
 	}
-	if _, err := w.ExecContext(ctx, "PRAGMA journal_mode=WAL"); err != nil {
+	if _, err := s.writer.ExecContext(ctx, "PRAGMA journal_mode=WAL"); err != nil {
 		return err
 	}
 	if file.empty {
-		return step(ctx, w, schema, want)
+		return s.step(ctx, "make the schema", schema, want)
 	}
 	for v := file.schema + 1; v <= want; v++ {
 		names, err := fs.Glob(steps, fmt.Sprintf("db/migrations/%04d_*.sql", v))
@@ -174,15 +180,15 @@ func upgrade(ctx context.Context, w *sql.DB, steps fs.FS, schema string, want in
 		if err != nil {
 			return err
 		}
-		if err := step(ctx, w, string(text), v); err != nil {
+		if err := s.step(ctx, "migrate the schema", string(text), v); err != nil {
 			return fmt.Errorf("migration %s: %w", names[0], err)
 		}
 	}
 	return nil
 }
 
-func step(ctx context.Context, w *sql.DB, script string, version int) error {
-	tx, err := w.BeginTx(ctx, nil)
+func (s *Store) step(ctx context.Context, name, script string, version int) error {
+	tx, err := s.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -194,7 +200,13 @@ func step(ctx context.Context, w *sql.DB, script string, version int) error {
 	if _, err := tx.ExecContext(ctx, pragmas); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := s.pass(Point{name, false}); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	return s.pass(Point{name, true})
 }
 
 // begin gives a new file its identity, leaps the birth counter and releases the
@@ -202,7 +214,9 @@ func step(ctx context.Context, w *sql.DB, script string, version int) error {
 func (s *Store) begin(ctx context.Context, version string) error {
 	meta, err := s.wq.Meta(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = s.wq.CreateMeta(ctx, db.CreateMetaParams{IndexID: newIndexID(), Now: s.now().UnixMicro(), Version: version})
+		err = s.around("name the index", func() error {
+			return s.wq.CreateMeta(ctx, db.CreateMetaParams{IndexID: newIndexID(), Now: s.now().UnixMicro(), Version: version})
+		})
 		if err == nil {
 			meta, err = s.wq.Meta(ctx)
 		}
@@ -212,11 +226,16 @@ func (s *Store) begin(ctx context.Context, version string) error {
 	}
 	s.indexID = meta.IndexID
 	s.seq = meta.NextSeq + seqLeap
-	if err := s.wq.OpenedBy(ctx, db.OpenedByParams{Version: version, NextSeq: s.seq}); err != nil {
+	if err := s.around("leap", func() error {
+		return s.wq.OpenedBy(ctx, db.OpenedByParams{Version: version, NextSeq: s.seq})
+	}); err != nil {
 		return err
 	}
 	// The leap must be on the disk before a number of it is served.
-	if _, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(FULL)"); err != nil {
+	if err := s.around("sync the leap", func() error {
+		_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(FULL)")
+		return err
+	}); err != nil {
 		return err
 	}
 	if s.minute, err = s.wq.LastSeqClock(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {

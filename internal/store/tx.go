@@ -61,7 +61,13 @@ func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) erro
 		err = tx.flush()
 	}
 	if err == nil {
+		err = s.pass(Point{why, false})
+	}
+	if err == nil {
 		err = t.Commit()
+	}
+	if err == nil {
+		err = s.pass(Point{why, true})
 	}
 	if err != nil {
 		s.reload = true

@@ -1,4 +1,4 @@
-package main
+package sim
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"railyard/internal/ingest"
+	"railyard/internal/service"
 	"railyard/internal/simnet"
 )
 
@@ -35,17 +37,17 @@ func heals(t *testing.T, seed uint64, pds int) {
 	if pds > 0 {
 		names = []string{"pds1", "pds2", "pds3"}
 	}
-	one := func(c choice) string { return c.allowed[dice.IntN(len(c.allowed))] }
-	s.configure = func(c *serveConfig) {
-		c.sweepEvery = time.Hour
-		c.resyncMethod.value, c.verify.value, c.sync11.value = one(c.resyncMethod), one(c.verify), one(c.sync11)
+	s.configure = func(c *service.Config) {
+		c.SweepEvery = time.Hour
+		c.ResyncMethod = one(dice, everyMethod)
+		c.Changes, c.Sync11 = dice.IntN(2) == 0, one(dice, []ingest.Sync11{ingest.Auto, ingest.Strict, ingest.Lenient})
 		if dice.IntN(2) == 0 {
-			c.plcExport = s.net.PLC()
+			c.PLCExport = s.net.PLC()
 		}
 		if pds == 0 && dice.IntN(2) == 0 {
-			c.crawl.value = "deep"
+			c.Crawl = service.Deep
 		}
-		t.Logf("--resync-method %s --verify %s --sync11 %s --crawl %s --plc-export %q", c.resyncMethod.value, c.verify.value, c.sync11.value, c.crawl.value, c.plcExport)
+		t.Logf("method %s, changes %t, sync11 %s, crawl %s, PLC export %q", c.ResyncMethod, c.Changes, c.Sync11, c.Crawl, c.PLCExport)
 	}
 	r := s.start("index.db", s.upstreams(pds)...)
 	if err := s.net.Switch(simnet.Mixture(seed, 0.05, simnet.OnStream, simnet.OnHTTP, simnet.OnDirectory)...); err != nil {
@@ -75,3 +77,5 @@ func heals(t *testing.T, seed uint64, pds int) {
 	r.same()
 	r.end()
 }
+
+func one[T any](dice *rand.Rand, of []T) T { return of[dice.IntN(len(of))] }

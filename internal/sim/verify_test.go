@@ -1,4 +1,4 @@
-package main
+package sim
 
 import (
 	"fmt"
@@ -6,18 +6,21 @@ import (
 	"testing/synctest"
 	"time"
 
+	"railyard/internal/ingest"
+	"railyard/internal/resync"
+	"railyard/internal/service"
 	"railyard/internal/simnet"
 )
 
 // Hosts of Sync 1.0, of mixed habits, and of other software: the rows are those of
 // the truth, whatever is accepted of them.
 func TestServeEqualsTheLedgerOverOldHosts(t *testing.T) {
-	for _, mode := range []string{"auto", "strict", "lenient"} {
+	for _, mode := range []ingest.Sync11{ingest.Auto, ingest.Strict, ingest.Lenient} {
 		for seed := range seeds(t) {
 			t.Run(fmt.Sprintf("%s, seed %d", mode, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newSim(t, simnet.Config{Seed: seed, PDS: 4, Accounts: 30, Records: 30, Relay: true, Start: time.Now()})
-					s.configure = func(c *serveConfig) { c.sync11.value, c.resyncMethod.value = mode, "repo" }
+					s.configure = func(c *service.Config) { c.Sync11, c.ResyncMethod = mode, resync.WholeRepo }
 					s.net.SetAbilities("pds1", simnet.LegacyAbilities())
 					sometimes := simnet.LegacyAbilities()
 					sometimes.Sometimes = true
@@ -31,7 +34,7 @@ func TestServeEqualsTheLedgerOverOldHosts(t *testing.T) {
 						r.settle("relay")
 						r.same()
 					}
-					if n := r.claims(); (n > 0) != (mode != "strict") {
+					if n := r.claims(); (n > 0) != (mode != ingest.Strict) {
 						t.Errorf("%d sets are claims", n)
 					}
 					time.Sleep(time.Hour)
@@ -73,7 +76,7 @@ func TestAForgedStreamMovesNoRow(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, seed %d", mode, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newSim(t, simnet.Config{Seed: seed, PDS: 2, Accounts: 30, Records: 30, Relay: true, Start: time.Now()})
-					s.configure = func(c *serveConfig) { c.verify.value = mode }
+					s.configure = func(c *service.Config) { c.Changes = mode == "changes" }
 					r := s.start("index.db", s.net.Relay())
 					s.live(100)
 					r.settle("relay")

@@ -1,4 +1,4 @@
-package main
+package sim
 
 import (
 	"database/sql"
@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"railyard/internal/service"
 	"railyard/internal/simnet"
 )
 
@@ -24,7 +25,7 @@ func TestADeepCrawlFindsWhatTheRelayDoesNotList(t *testing.T) {
 			_, _ = io.WriteString(w, `{"repos":[]}`)
 			return true
 		}})
-		s.configure = func(c *serveConfig) { c.crawl.value = "deep" }
+		s.configure = func(c *service.Config) { c.Crawl = service.Deep }
 		r := s.start("deep.db", s.upstreams(0)...)
 		time.Sleep(time.Minute)
 		r.settle("relay")

@@ -1,11 +1,10 @@
-package main
+package sim
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -17,6 +16,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"railyard/internal/ingest"
+	"railyard/internal/resync"
+	"railyard/internal/service"
 	"railyard/internal/simnet"
 	"railyard/internal/store"
 )
@@ -29,7 +31,7 @@ type sim struct {
 	dir    string
 	starts int
 	// configure changes the flags of the runs that start from now on, if set.
-	configure func(*serveConfig)
+	configure func(*service.Config)
 }
 
 func newSim(t *testing.T, cfg simnet.Config) *sim {
@@ -63,45 +65,63 @@ func (s *sim) upstreams(pds int) []string {
 // running is one run of the service.
 type running struct {
 	*sim
-	base   string
-	file   string
-	client *http.Client
-	stop   func()
-	ended  chan error
+	base    string
+	file    string
+	client  *http.Client
+	service *service.Service // nil if the file could not be opened
+	cancel  func()
+	ended   chan error
+	death   death
 }
 
 // start runs the service on the file of a name, following upstreams.
 func (s *sim) start(file string, upstreams ...string) *running {
 	s.t.Helper()
+	return s.startDoomed(file, nil, upstreams...)
+}
+
+// startDoomed is start for a process that dies at the first point for which dies
+// says so; nil never does.
+func (s *sim) startDoomed(file string, dies func(store.Point) bool, upstreams ...string) *running {
+	s.t.Helper()
 	s.starts++
-	name := fmt.Sprintf("railyard%d", s.starts)
-	l, err := s.pipes.Listen(name)
+	l, err := s.pipes.Listen(fmt.Sprintf("railyard%d", s.starts))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	_, cfg := serveFlags()
-	cfg.db = filepath.Join(s.dir, file)
-	cfg.upstreams = list{values: upstreams}
-	cfg.plcURL = s.net.PLC()
-	cfg.plcQPS, cfg.crawlQPS = 1000, 1000
-	cfg.allowPrivate = true
-	cfg.dial, cfg.lookup = s.pipes.Dial, s.pipes.Lookup
-	if s.configure != nil {
-		s.configure(cfg)
-	}
 	ctx, cancel := context.WithCancel(s.t.Context())
 	r := &running{
-		sim: s, base: "http://" + l.Addr().String(), file: cfg.db, stop: cancel, ended: make(chan error, 1),
+		sim: s, base: "http://" + l.Addr().String(), file: filepath.Join(s.dir, file), cancel: cancel, ended: make(chan error, 1),
 		client: &http.Client{Transport: &http.Transport{DialContext: s.pipes.Dial, DisableKeepAlives: true}},
 	}
+	r.death = death{of: r, dies: dies, gone: make(chan struct{})}
+	cfg := service.Config{
+		DB: r.file, Version: "sim", Upstreams: upstreams, PLCURL: s.net.PLC(), PLCQPS: 1000,
+		Sync11: ingest.Auto, Crawl: service.Relay, CrawlQPS: 1000, SweepEvery: 24 * time.Hour, ResyncMethod: resync.Auto,
+		DescribeTimeout: 30 * time.Second, RepoTimeout: 5 * time.Minute, AllowPrivate: true,
+		Dial: s.pipes.Dial, Lookup: s.pipes.Lookup, Die: r.death.at,
+	}
+	if s.configure != nil {
+		s.configure(&cfg)
+	}
 	log := slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	go func() { r.ended <- serveOn(ctx, cfg, l, nil, io.Discard, log) }()
+	r.service, err = service.Open(ctx, cfg, log)
+	if err != nil {
+		_ = l.Close()
+		if !r.death.isDead() {
+			s.t.Fatal(err)
+		}
+		r.ended <- err
+		return r
+	}
+	go func() { r.ended <- errors.Join(r.service.Run(ctx, l, nil), r.service.Close()) }()
 	return r
 }
 
+// end stops the service as an operator does.
 func (r *running) end() {
 	r.t.Helper()
-	r.stop()
+	r.cancel()
 	if err := <-r.ended; err != nil {
 		r.t.Errorf("the service ended with: %v", err)
 	}

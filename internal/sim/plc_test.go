@@ -1,4 +1,4 @@
-package main
+package sim
 
 import (
 	"encoding/json"
@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"railyard/internal/service"
 	"railyard/internal/simnet"
 )
 
@@ -36,7 +37,7 @@ func logged(s *sim) *plcLog {
 		l.add(did, time.Now().Add(-time.Hour))
 	}
 	s.net.SetHook("plc", simnet.Hook{HTTP: l.answer})
-	s.configure = func(c *serveConfig) { c.plcExport = s.net.PLC() }
+	s.configure = func(c *service.Config) { c.PLCExport = s.net.PLC() }
 	return l
 }
 

@@ -1,4 +1,4 @@
-package main
+package sim
 
 import (
 	"fmt"
@@ -8,12 +8,16 @@ import (
 	"time"
 
 	"railyard/internal/resync"
+	"railyard/internal/service"
 	"railyard/internal/simnet"
 )
 
+// everyMethod are the ways to establish repos.
+var everyMethod = []resync.Method{resync.Auto, resync.Describe, resync.Probe, resync.WholeRepo}
+
 // methods runs a story for each way to establish repos and a few seeds.
-func methods(t *testing.T, seeds uint64, story func(t *testing.T, method string, seed uint64)) {
-	for _, method := range resync.Methods() {
+func methods(t *testing.T, seeds uint64, story func(t *testing.T, method resync.Method, seed uint64)) {
+	for _, method := range everyMethod {
 		for seed := range seeds {
 			t.Run(fmt.Sprintf("%s, seed %d", method, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { story(t, method, seed) })
@@ -35,9 +39,9 @@ func (r *running) proveClaims() {
 }
 
 func TestServeEqualsTheLedgerByEachMethod(t *testing.T) {
-	methods(t, (seeds(t)+1)/2, func(t *testing.T, method string, seed uint64) {
+	methods(t, (seeds(t)+1)/2, func(t *testing.T, method resync.Method, seed uint64) {
 		s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 30, Records: 200, Relay: true, Start: time.Now()})
-		s.configure = func(c *serveConfig) { c.resyncMethod.value = method }
+		s.configure = func(c *service.Config) { c.ResyncMethod = method }
 		odd := simnet.BridgyAbilities()
 		odd.YoungFor = 0
 		s.net.SetAbilities("pds3", odd)
@@ -47,7 +51,7 @@ func TestServeEqualsTheLedgerByEachMethod(t *testing.T) {
 		r.settle("relay")
 		r.same()
 		claims := r.claims()
-		if want := method == "describe"; claims > 0 != want && method != "auto" {
+		if want := method == resync.Describe; claims > 0 != want && method != resync.Auto {
 			t.Errorf("%d claims", claims)
 		}
 		r.end()
@@ -63,14 +67,14 @@ func TestServeEqualsTheLedgerByEachMethod(t *testing.T) {
 }
 
 // asked checks that each method has asked for what it is about.
-func (s *sim) asked(method string) {
+func (s *sim) asked(method resync.Method) {
 	s.t.Helper()
 	asked := s.net.Traffic("pds1").Requests
-	want := map[string][]string{
-		"auto": {"getRecord"}, "describe": {"getRecord", "describeRepo"}, "probe": {"getRecord"}, "repo": {"getRepo"},
+	want := map[resync.Method][]string{
+		resync.Auto: {"getRecord"}, resync.Describe: {"getRecord", "describeRepo"}, resync.Probe: {"getRecord"}, resync.WholeRepo: {"getRepo"},
 	}[method]
 	for _, endpoint := range []string{"getRecord", "describeRepo", "getRepo"} {
-		if slices.Contains(want, endpoint) != (asked[endpoint] > 0) && method != "auto" {
+		if slices.Contains(want, endpoint) != (asked[endpoint] > 0) && method != resync.Auto {
 			s.t.Errorf("%s was asked for %d times", endpoint, asked[endpoint])
 		}
 	}
@@ -82,9 +86,9 @@ func (s *sim) asked(method string) {
 // Hosts lie in their descriptions, cut their proofs off, serve old states and refuse
 // by rate: the rows are right in the end.
 func TestServeEqualsTheLedgerWhateverHostsAnswer(t *testing.T) {
-	methods(t, (seeds(t)+1)/2, func(t *testing.T, method string, seed uint64) {
+	methods(t, (seeds(t)+1)/2, func(t *testing.T, method resync.Method, seed uint64) {
 		s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 30, Records: 200, Relay: true, Start: time.Now()})
-		s.configure = func(c *serveConfig) { c.resyncMethod.value = method }
+		s.configure = func(c *service.Config) { c.ResyncMethod = method }
 		s.live(100)
 		err := s.net.Switch(
 			simnet.Rule{Fault: simnet.DescribesLess, Host: "pds1", Chance: 0.3},
@@ -117,9 +121,9 @@ func TestServeEqualsTheLedgerWhateverHostsAnswer(t *testing.T) {
 // was there before and one that begins after it end with the truth.
 func TestServeEqualsTheLedgerOverMigrations(t *testing.T) {
 	old := 0 // repos whose head an earlier key has signed
-	methods(t, (seeds(t)+1)/2, func(t *testing.T, method string, seed uint64) {
+	methods(t, (seeds(t)+1)/2, func(t *testing.T, method resync.Method, seed uint64) {
 		s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 30, Records: 60, Relay: true, Unrest: true, Start: time.Now()})
-		s.configure = func(c *serveConfig) { c.resyncMethod.value = method }
+		s.configure = func(c *service.Config) { c.ResyncMethod = method }
 		early := s.start("early.db", s.net.Relay())
 		for range 4 {
 			s.live(100)

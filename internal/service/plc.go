@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -12,20 +12,20 @@ import (
 )
 
 // newFollower makes the follower of the PLC directory's log, nil without
-// --plc-export.
-func (s *service) newFollower(resolver *identity.Resolver, hosts atproto.Hosts) *plc.Follower {
-	if s.cfg.plcExport == "" {
+// Config.PLCExport.
+func (s *Service) newFollower(resolver *identity.Resolver, hosts atproto.Hosts) *plc.Follower {
+	if s.cfg.PLCExport == "" {
 		return nil
 	}
 	return plc.New(plc.Config{
-		Store: s.store, Client: s.outbound, URL: strings.TrimSuffix(s.cfg.plcExport, "/"), Pace: resolver.Pace, Hosts: hosts,
+		Store: s.store, Client: s.outbound, URL: strings.TrimSuffix(s.cfg.PLCExport, "/"), Pace: resolver.Pace, Hosts: hosts,
 		Ready: s.listed, KeyChanged: s.ingest.ForgetKey, Log: s.log, Metrics: s.metrics,
 	})
 }
 
 // listed tells whether a first walk of each upstream's listing has ended.
-func (s *service) listed(ctx context.Context) (bool, error) {
-	if s.cfg.crawl.value == "off" {
+func (s *Service) listed(ctx context.Context) (bool, error) {
+	if s.cfg.Crawl == Off {
 		return true, nil
 	}
 	followed, listed := s.ingest.Upstreams(), 0
@@ -45,7 +45,7 @@ func (s *service) listed(ctx context.Context) (bool, error) {
 }
 
 // logCurrent tells up to when the PLC directory's log is in the file.
-func (s *service) logCurrent() (at time.Time) {
+func (s *Service) logCurrent() (at time.Time) {
 	if s.plc != nil {
 		at = s.plc.Current()
 	}
@@ -54,7 +54,7 @@ func (s *service) logCurrent() (at time.Time) {
 
 // followLog reads the PLC directory's log. Without it, what a former process held
 // back for it is released.
-func (s *service) followLog(ctx context.Context) error {
+func (s *Service) followLog(ctx context.Context) error {
 	if s.plc != nil {
 		return s.plc.Run(ctx)
 	}
