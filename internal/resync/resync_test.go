@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -641,6 +642,24 @@ func TestTheWordOfAHostIsCheckedAgainstTheDocument(t *testing.T) {
 func TestAnInactiveAnswerUnderAnOldDocumentIsAskedForAgain(t *testing.T) {
 	w, did := filled(t)
 	if err := w.net.Deactivate(did); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(24 * time.Hour)
+	w.enqueue(did, store.StatusCheck)
+	w.work()
+	w.same(did, false)
+}
+
+// The account has moved unheard, and was deactivated at its new host, which a relay
+// knows. The old host still serves it: its "active" under an old document does not
+// end the question.
+func TestAnActiveAnswerUnderAnOldDocumentIsAskedForAgain(t *testing.T) {
+	w := newWorldOf(t, 2, 1)
+	did := w.net.DIDs()[0]
+	w.enqueue(did, store.FirstSight)
+	w.work()
+	w.settled(did)
+	if err := errors.Join(w.net.Migrate(did, simnet.Migration{To: 1, OldStays: true}), w.net.Deactivate(did)); err != nil {
 		t.Fatal(err)
 	}
 	w.now = w.now.Add(24 * time.Hour)

@@ -7,7 +7,9 @@ import (
 	"railyard/internal/store"
 )
 
-// endStatus: the named host has said what the account is.
+// endStatus: the named host has said what the account is. Whoever doubted the
+// status may know of another host: an account that moved unheard lives on at the old
+// one. So the word counts only under a document of this moment, whatever it is.
 func (rs *Resyncer) endStatus(tx *store.Tx, t *store.Task, r *store.Repo, st *pds.AccountStatus) (Outcome, error) {
 	if err := tx.StatusChecked(r); err != nil {
 		return "", err
@@ -15,10 +17,8 @@ func (rs *Resyncer) endStatus(tx *store.Tx, t *store.Task, r *store.Repo, st *pd
 	if err := tx.HostAnswered(r.Identity.HostID); err != nil {
 		return "", err
 	}
-	if !st.Active {
-		if fresh, err := rs.fresh(tx, t, r); err != nil || !fresh {
-			return gone, err // the question stands
-		}
+	if fresh, err := rs.fresh(tx, t, r); err != nil || !fresh {
+		return superseded, err // the question stands
 	}
 	if err := tx.Asked(r); err != nil {
 		return "", err

@@ -143,9 +143,10 @@ func (w *town) accounts(host, n, priority int) {
 		INSERT INTO repo (id, did, state, seq, proof, proven_at) SELECT i, printf('did:plc:%%024d', i), 3, i, 1, 1 FROM n;
 		INSERT INTO repo_head (repo_id, rev, data, cid) SELECT i, 5, zeroblob(32), zeroblob(32) FROM n;
 		INSERT INTO identity (repo_id, signing_key, host_id, fetched_at)
-		SELECT i, x'e7010279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798', %[1]d, 1 FROM n;
+		SELECT i, x'e7010279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798', %[1]d, %[5]d FROM n;
 		INSERT INTO resync_queue (repo_id, reason, priority, background, ask_status, not_before, generation, queued_at)
-		SELECT i, 7, %[4]d, %[4]d = 6, 1, 1, 0, 1 FROM n;`, host, w.repos+1, w.repos+n, priority)
+		SELECT i, 7, %[4]d, %[4]d = 6, 1, 1, 0, 1 FROM n;`, host, w.repos+1, w.repos+n, priority,
+		w.start.AddDate(1, 0, 0).UnixMicro()) // documents that stay new
 	w.repos += n
 }
 
