@@ -89,6 +89,9 @@ func (tx *Tx) takeKnown(from Lister, r *Repo, l Listed, t *Taken) error {
 		return tx.takeForeign(r, l, t)
 	}
 	t.Known = append(t.Known, r.ID)
+	if from.Host == 0 && l.Active == r.Active && r.State == Synchronized && r.Identity != nil && r.Head != nil && l.Rev != 0 && l.Rev < r.Head.Rev {
+		return tx.perhapsMoved(r, laggardAge, t)
+	}
 	return tx.compare(r, l)
 }
 
@@ -98,7 +101,21 @@ const (
 	// one page is worth.
 	movedAge = time.Hour
 	maxMoved = 20
+	// laggardAge is the same for the listing of a relay that is behind our head: most
+	// often a commit came while the page was read.
+	laggardAge = 6 * time.Hour
 )
+
+// perhapsMoved looks at a document again that is older than an age. A relay that is
+// behind our head may follow the host where the account lives now, while we listen
+// to the one that it has left.
+func (tx *Tx) perhapsMoved(r *Repo, age time.Duration, t *Taken) error {
+	if t.moved >= maxMoved || r.Identity.Stale || tx.now.Sub(r.Identity.FetchedAt) < age {
+		return nil
+	}
+	t.moved++
+	return tx.Refresh(r, tx.now)
+}
 
 // takeForeign: a host lists a repo that is another host's by the document that we
 // have. It has no say in it; but if it lists as active what is inactive here, or a rev
@@ -106,11 +123,10 @@ const (
 func (tx *Tx) takeForeign(r *Repo, l Listed, t *Taken) error {
 	t.Foreign++
 	ahead := l.Active && (!r.Active || r.State == NotFound || !r.Reached(l.Rev))
-	if !ahead || t.moved >= maxMoved || r.Identity.Stale || tx.now.Sub(r.Identity.FetchedAt) < movedAge {
+	if !ahead {
 		return nil
 	}
-	t.moved++
-	return tx.Refresh(r, tx.now)
+	return tx.perhapsMoved(r, movedAge, t)
 }
 
 // addFound makes the row of an unknown repo and queues it.

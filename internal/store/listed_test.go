@@ -237,6 +237,48 @@ func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
 	sound(t, y.Reader)
 }
 
+// A relay lists a rev below the head. Mostly it is a moment behind; if the document is
+// old, the account may have moved, and the relay follows it there.
+func TestARelayThatIsBehindIsAReasonToLookAtAnOldDocument(t *testing.T) {
+	y := newYard(t)
+	y.list(y.a, 0, 30)
+	y.resolves("a.example.com", 0, 30)
+	page := make([]Listed, 30)
+	y.do(func(tx *Tx) error {
+		for n := range page {
+			page[n] = Listed{DID: numbered(n), Rev: 4, Active: true}
+			r, err := tx.RepoByDID(numbered(n))
+			if err == nil {
+				_, _, err = tx.Establish(r, Head{Rev: 5}, nil, ProofTree)
+			}
+			if err = errors.Join(err, tx.Done(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, c := range []struct {
+		name   string
+		from   Lister
+		after  time.Duration
+		queued int64
+	}{
+		{"a moment behind", Lister{}, time.Hour, 0},
+		{"the host itself, of an old document", Lister{Host: y.a}, 2 * laggardAge, 0},
+		{"a relay, and an old document", Lister{}, 0, maxMoved},
+	} {
+		y.now = y.now.Add(c.after)
+		y.do(func(tx *Tx) error { _, err := tx.TakeListed(c.from, page); return err })
+		if n := y.count("SELECT count(*) FROM resync_queue WHERE reason = ? AND background = 1", int64(Refresh)); n != c.queued {
+			t.Errorf("%s: %d documents are to be looked at, want %d", c.name, n, c.queued)
+		}
+	}
+	if n := y.count("SELECT count(*) FROM repo WHERE state <> 3"); n != 0 {
+		t.Errorf("%d repos are out of service", n)
+	}
+	sound(t, y.Reader)
+}
+
 // A candidate that the relay lists too, or whose document is none of an account,
 // is open no longer; the latter counts against the host.
 func TestCandidatesCloseByOtherWays(t *testing.T) {
