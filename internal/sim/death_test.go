@@ -57,6 +57,14 @@ func (d *death) isDead() bool {
 	return d.dead
 }
 
+// off lets a run live from now on, if it does.
+func (d *death) off() (alive bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dies = nil
+	return !d.dead
+}
+
 // copyFile copies a database with its write-ahead log, as it is on the disk. The
 // file first: what a checkpoint writes meanwhile is in the log, too.
 func copyFile(from, to string) error {
@@ -100,6 +108,20 @@ func (r *running) crash() {
 	}
 	r.death.mu.Unlock()
 	r.bury()
+}
+
+// stop ends the service as an operator does, who does not know that it may die.
+func (r *running) stop() {
+	r.t.Helper()
+	r.cancel()
+	err := <-r.ended
+	switch {
+	case r.death.isDead():
+		r.ended <- err
+		r.bury()
+	case err != nil:
+		r.t.Errorf("the service ended with: %v", err)
+	}
 }
 
 // bury waits for the end of a killed run and puts the file back that it left.

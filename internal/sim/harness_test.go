@@ -32,6 +32,7 @@ type sim struct {
 	starts int
 	// configure changes the flags of the runs that start from now on, if set.
 	configure func(*service.Config)
+	quiet     bool // nothing is logged
 }
 
 func newSim(t *testing.T, cfg simnet.Config) *sim {
@@ -104,7 +105,10 @@ func (s *sim) startDoomed(file string, dies func(store.Point) bool, upstreams ..
 	if s.configure != nil {
 		s.configure(&cfg)
 	}
-	log := slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.DiscardHandler)
+	if !s.quiet {
+		log = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	r.service, err = service.Open(ctx, cfg, log)
 	if err != nil {
 		_ = l.Close()
@@ -232,6 +236,7 @@ func (r *running) same() {
 	r.t.Helper()
 	r.sound()
 	truth := r.net.Truth()
+	wrong := make(map[string]bool)
 	want := map[string][]string{"": nil}
 	for did, collections := range truth {
 		want[""] = append(want[""], did)
@@ -249,7 +254,15 @@ func (r *running) same() {
 		slices.Sort(dids)
 		if !slices.Equal(got, dids) {
 			r.t.Errorf("collection %q: %s", c, difference(got, dids))
+			for _, did := range slices.Concat(got, dids) {
+				if slices.Contains(got, did) != slices.Contains(dids, did) {
+					wrong[did] = true
+				}
+			}
 		}
+	}
+	for did := range wrong {
+		r.explain(did)
 	}
 	var st struct {
 		Memberships int `json:"memberships"`
@@ -260,6 +273,15 @@ func (r *running) same() {
 		r.t.Errorf("stats say %d memberships in %d collections, the ledger %d in %d",
 			st.Memberships, st.Collections, l.Memberships, l.Collections)
 	}
+}
+
+// explain prints what the ledger and the index know of a repo.
+func (r *running) explain(did string) {
+	r.t.Helper()
+	truth, err := r.net.Repo(did)
+	var index any
+	r.get("/v1/repo?did="+did, &index)
+	r.t.Logf("the ledger: %+v, %v\nthe index: %v", truth, err, index)
 }
 
 func difference(got, want []string) string {

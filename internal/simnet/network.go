@@ -224,6 +224,13 @@ func (n *Network) spread(o *occasion) {
 	n.digest.Write(m.tail)
 }
 
+// Events counts the events so far, as they are without faults.
+func (n *Network) Events() int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.events
+}
+
 // Digest is a hash over every event so far, as it is without faults: equal for equal
 // histories.
 func (n *Network) Digest() [32]byte {

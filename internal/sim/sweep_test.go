@@ -1,0 +1,198 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"railyard/internal/ingest"
+	"railyard/internal/service"
+	"railyard/internal/simnet"
+	"railyard/internal/store"
+)
+
+// TestSim is the sweep: in each seed a network of fifty accounts lives through two
+// thousand events and more, while every fault of the table acts, the service is
+// stopped, killed at any point of its work and set back to older copies of its file.
+// Once the faults are over, the rows are those of the truth.
+//
+// RAILYARD_SEEDS=1000 go test -run 'TestSim$' -timeout 1h ./internal/sim -v prints how
+// often each fault acted.
+func TestSim(t *testing.T) {
+	var all tally
+	t.Run("seeds", func(t *testing.T) {
+		for seed := range seeds(t) {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				defer func() {
+					if t.Failed() {
+						t.Logf("to see it: go test -run '^TestSim$/^seeds$/^%d$' -v ./internal/sim", seed)
+					}
+				}()
+				synctest.Test(t, func(t *testing.T) { all.add(newTrial(t, seed).run()) })
+			})
+		}
+	})
+	all.print(t)
+	if n := int64(seeds(t)); n >= 1000 {
+		all.enough(t, 100)
+	}
+}
+
+// tally counts what happened over all seeds.
+type tally struct {
+	mu     sync.Mutex
+	trials int
+	events int64
+	deaths int
+	fired  map[simnet.FaultName]int64
+}
+
+func (a *tally) add(b *tally) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.trials += b.trials
+	a.events += b.events
+	a.deaths += b.deaths
+	if a.fired == nil {
+		a.fired = make(map[simnet.FaultName]int64)
+	}
+	for name, n := range b.fired {
+		a.fired[name] += n
+	}
+}
+
+func (a *tally) print(t *testing.T) {
+	t.Logf("%d seeds, %d events, %d deaths of the service", a.trials, a.events, a.deaths)
+	for _, f := range simnet.Faults() {
+		t.Logf("%8d  %s: %s", a.fired[f.Name], f.Name, f.Doc)
+	}
+}
+
+// enough demands that each fault of the table has acted so often.
+func (a *tally) enough(t *testing.T, least int64) {
+	for _, f := range simnet.Faults() {
+		if a.fired[f.Name] < least {
+			t.Errorf("%s acted %d times, want %d", f.Name, a.fired[f.Name], least)
+		}
+	}
+}
+
+// trial is the life of one index through one history.
+type trial struct {
+	*sim
+	dice   *rand.Rand
+	seed   uint64
+	ups    []string // names of the hosts that are followed
+	copies []string // of the file, oldest first
+	r      *running
+	deaths int
+}
+
+func newTrial(t *testing.T, seed uint64) *trial {
+	dice := rand.New(rand.NewPCG(seed, 77))
+	y := &trial{dice: dice, seed: seed}
+	y.sim = newSim(t, simnet.Config{
+		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Unrest: true, Start: time.Now(),
+		ReplayWindow: one(dice, []int{0, 0, 300}), RelayWindow: one(dice, []int{0, 0, 300}),
+	})
+	y.quiet = seeds(t) > 20 // there are too many to read
+	y.ups = one(dice, [][]string{{"relay"}, {"relay"}, {"pds1", "pds2", "pds3"}, {"relay", "pds2"}})
+	cfg := service.Config{
+		SweepEvery:   time.Hour,
+		ResyncMethod: one(dice, everyMethod), ResyncWorkers: one(dice, []int{1, 8, 128}),
+		Changes: dice.IntN(2) == 0, Sync11: one(dice, []ingest.Sync11{ingest.Auto, ingest.Strict, ingest.Lenient}),
+		Crawl: service.Relay, Provers: one(dice, []int{1, 2, 8}), Batch: one(dice, []int{1, 20, 1000}),
+	}
+	if dice.IntN(2) == 0 {
+		cfg.PLCExport = y.net.PLC()
+	}
+	if y.ups[0] == "relay" && dice.IntN(2) == 0 {
+		cfg.Crawl = service.Deep
+	}
+	y.configure = func(c *service.Config) {
+		c.SweepEvery, c.ResyncMethod, c.ResyncWorkers, c.PLCExport, c.Crawl = cfg.SweepEvery, cfg.ResyncMethod, cfg.ResyncWorkers, cfg.PLCExport, cfg.Crawl
+		c.Changes, c.Sync11, c.Provers, c.Batch = cfg.Changes, cfg.Sync11, cfg.Provers, cfg.Batch
+	}
+	t.Logf("seed %d follows %s: %+v", seed, strings.Join(y.ups, ", "), cfg)
+	return y
+}
+
+// begin starts the service, mostly with a point at which it will die.
+func (y *trial) begin() {
+	var urls []string
+	for _, name := range y.ups {
+		urls = append(urls, y.pipes.URL(name))
+	}
+	left := 1 + y.dice.IntN(1<<y.dice.IntN(12))
+	y.r = y.startDoomed("index.db", func(store.Point) bool { left--; return left == 0 }, urls...)
+}
+
+func (y *trial) run() *tally {
+	y.begin()
+	if err := y.net.Switch(simnet.Mixture(y.seed, 0.05, simnet.OnStream, simnet.OnHTTP, simnet.OnDirectory)...); err != nil {
+		y.t.Fatal(err)
+	}
+	for range 10 {
+		for range 4 {
+			y.live(50)
+			time.Sleep(time.Duration(y.dice.IntN(1<<y.dice.IntN(10))) * time.Second)
+			y.mourn()
+		}
+		y.fate()
+	}
+	y.net.SwitchOff()
+	y.survive()
+	time.Sleep(time.Minute) // connections are opened again
+	y.live(50)
+	time.Sleep(8 * time.Hour)
+	y.r.settle(y.ups...)
+	y.r.same()
+	y.r.end()
+	return &tally{trials: 1, events: y.net.Events(), deaths: y.deaths, fired: y.net.FiredAll()}
+}
+
+// mourn starts the service again if it has died.
+func (y *trial) mourn() {
+	for y.r.death.isDead() {
+		y.r.bury()
+		y.deaths++
+		y.begin()
+	}
+}
+
+// fate does something to the service, or nothing.
+func (y *trial) fate() {
+	switch y.dice.IntN(8) {
+	case 0: // an operator restarts it
+		y.r.stop()
+		y.begin()
+	case 1: // it is killed while it is idle
+		y.r.crash()
+		y.deaths++
+		y.begin()
+	case 2, 3:
+		y.copies = append(y.copies, fmt.Sprintf("%s.copy%d", y.r.file, len(y.copies)))
+		y.r.backup(y.copies[len(y.copies)-1])
+	case 4: // an older file comes back
+		if len(y.copies) > 0 {
+			y.r.crash()
+			y.deaths++
+			if err := y.r.restore(one(y.dice, y.copies)); err != nil {
+				y.t.Fatal(err)
+			}
+			y.begin()
+		}
+	}
+	y.mourn()
+}
+
+// survive lets the service die no more.
+func (y *trial) survive() {
+	for y.mourn(); !y.r.death.off(); y.mourn() {
+	}
+}
