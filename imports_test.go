@@ -18,7 +18,7 @@ import (
 // floors is the order of the packages: each may import only what stands on a
 // lower floor. A new package takes the lowest floor above all that it imports.
 var floors = [][]string{
-	0: {".", "internal/atproto", "internal/refusal", "internal/fixtures"},
+	0: {".", "internal/atproto", "internal/faultfile", "internal/fixtures", "internal/refusal"},
 	1: {"db", "internal/dagcbor", "internal/metrics", "internal/outbound"},
 	2: {"internal/event", "internal/identity", "internal/mst", "internal/mst/msttest", "internal/pds", "internal/simnet", "internal/store"},
 	3: {"internal/firehose", "internal/plc", "internal/repo"},
@@ -125,7 +125,7 @@ func (g graph) faults() (faults []string) {
 			}
 		}
 	}
-	for _, tool := range []string{"internal/fixtures", "internal/mst/msttest", "e2e"} {
+	for _, tool := range []string{"internal/faultfile", "internal/fixtures", "internal/mst/msttest", "e2e"} {
 		if g.reach("cmd/railyard")[tool] {
 			add("%s is for tests and gets into the binary", tool)
 		}
@@ -165,6 +165,7 @@ func TestArrowsThatBreakARuleAreSeen(t *testing.T) {
 		{"internal/api", "db", "only internal/store speaks SQL"},
 		{"internal/ingest", "internal/simnet", "internal/ingest imports internal/simnet"},
 		{"internal/verify", "internal/fixtures", "internal/fixtures is for tests"},
+		{"internal/store", "internal/faultfile", "internal/faultfile is for tests"},
 		{"internal/simnet", "internal/mst", "internal/simnet imports internal/mst"},
 		{"internal/dagcbor", "internal/repo", "internal/simnet imports internal/repo"},
 	} {
