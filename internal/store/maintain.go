@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -22,7 +21,9 @@ const (
 	// changesKept is how long the change feed reaches back.
 	changesKept = 7 * 24 * time.Hour
 	pruneRows   = 5000
-	releaseRows = 500
+	// complainEvery is how often a failure of the upkeep is logged that stays.
+	complainEvery = time.Minute
+	releaseRows   = 500
 )
 
 // releaseClaims gives back what workers of a former process held: their fetches
@@ -53,33 +54,82 @@ func (s *Store) releaseClaims(ctx context.Context) error {
 	return nil
 }
 
-// Maintain keeps the write-ahead log and the change feed short until ctx ends.
+// Maintain keeps the write-ahead log and the change feed short until ctx ends. A
+// failure is logged and counted, and tried again: the log grows meanwhile, until the
+// disk is full and an Update fails. It ends with an error once the writer has stopped.
 func (s *Store) Maintain(ctx context.Context, log *slog.Logger) error {
-	own, err := sql.Open("sqlite", dsn(s.path, "_pragma=busy_timeout(1000)", "_pragma=wal_autocheckpoint(0)"))
+	own, err := s.openUpkeep()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = own.Close() }()
-	own.SetMaxOpenConns(1)
 	tick := time.NewTicker(checkpointEvery)
 	defer tick.Stop()
 	var pruned time.Time
+	checkpoints, prunings := complaint{what: "checkpoint"}, complaint{what: "prune the change feed"}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		if err := s.checkpoint(ctx, own); err != nil && ctx.Err() == nil {
-			log.Warn("checkpoint", "err", err)
-		}
-		if now := s.now(); now.Sub(pruned) >= pruneEvery {
+		now := s.now()
+		s.upkept(ctx, log, &checkpoints, now, s.checkpoint(ctx, own))
+		if now.Sub(pruned) >= pruneEvery {
 			pruned = now
-			if err := s.prune(ctx); err != nil && ctx.Err() == nil {
-				log.Warn("prune the change feed", "err", err)
-			}
+			s.upkept(ctx, log, &prunings, now, s.prune(ctx))
+		}
+		if err := s.Err(); err != nil && ctx.Err() == nil {
+			return err
 		}
 	}
+}
+
+// upkept counts and tells how a part of the upkeep went.
+func (s *Store) upkept(ctx context.Context, log *slog.Logger, c *complaint, now time.Time, err error) {
+	if err != nil && ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		s.neglected.Add(1)
+	}
+	c.tell(log, now, err)
+}
+
+// UpkeepFailures counts the checkpoints and the prunings of the change feed that have
+// failed since Open.
+func (s *Store) UpkeepFailures() int64 { return s.neglected.Load() }
+
+// complaint tells of what fails again and again: the first time, every minute, and
+// once it is over.
+type complaint struct {
+	what   string
+	failed int // times in a row
+	told   time.Time
+}
+
+func (c *complaint) tell(log *slog.Logger, now time.Time, err error) {
+	switch {
+	case err == nil && c.failed > 0:
+		log.Info(c.what+" works again", "failed", c.failed)
+		c.failed = 0
+	case err == nil:
+	default:
+		c.failed++
+		if c.failed == 1 || now.Sub(c.told) >= complainEvery {
+			c.told = now
+			log.Warn(c.what, "err", err, "failed", c.failed)
+		}
+	}
+}
+
+// openUpkeep gives a connection beside the writer's.
+func (s *Store) openUpkeep() (*sql.DB, error) {
+	own, err := sql.Open("sqlite", dsn(s.path, through(s.vfs, "_pragma=busy_timeout(1000)", "_pragma=wal_autocheckpoint(0)")...))
+	if err == nil {
+		own.SetMaxOpenConns(1)
+	}
+	return own, err
 }
 
 func (s *Store) checkpoint(ctx context.Context, own *sql.DB) error {
@@ -88,7 +138,7 @@ func (s *Store) checkpoint(ctx context.Context, own *sql.DB) error {
 	}
 	return s.around("checkpoint", func() error {
 		_, err := own.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
-		return err
+		return s.failed("checkpoint", err)
 	})
 }
 
@@ -103,7 +153,7 @@ func (s *Store) truncate(ctx context.Context) error {
 	}
 	err := s.around("truncate", func() error {
 		_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-		return err
+		return s.failed("truncate the write-ahead log", err)
 	})
 	_, again := s.writer.ExecContext(ctx, "PRAGMA busy_timeout=5000")
 	return errors.Join(err, again)
@@ -118,7 +168,7 @@ func (s *Store) prune(ctx context.Context) error {
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("prune: %w", err)
+			return err
 		}
 	}
 	return nil

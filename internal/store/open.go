@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver
-
 	"railyard"
 	"railyard/db"
 )
@@ -54,12 +52,16 @@ type Config struct {
 	// the file; an error stops the writer there, as the death would. Only tests
 	// set it.
 	Die func(Point) error
+	// VFS is SQLite's name of what its connections reach the file through; empty
+	// means the operating system. It is for tests of a failing disk.
+	VFS string
 }
 
 // Store is an open index file.
 type Store struct {
 	*Reader // of queries beside the writer
 	path    string
+	vfs     string
 	now     func() time.Time
 	die     func(Point) error
 	indexID string
@@ -83,7 +85,8 @@ type Store struct {
 	newHosts map[int64]Manners
 	newsLost bool
 
-	stopped atomic.Pointer[error] // why the writer has stopped
+	stopped   atomic.Pointer[error] // why the writer has stopped
+	neglected atomic.Int64          // failures of the upkeep
 }
 
 // Open opens or makes the file, brings its schema up to date and releases the
@@ -91,6 +94,7 @@ type Store struct {
 func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	s := &Store{
 		path:   cfg.Path,
+		vfs:    cfg.VFS,
 		now:    cfg.Now,
 		die:    cfg.Die,
 		nsids:  make(map[string]int64),
@@ -103,15 +107,15 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	defer func() {
 		if err != nil {
 			_ = s.Close()
-			err = fmt.Errorf("database %s: %w", cfg.Path, err)
+			err = fmt.Errorf("database %s: %w", cfg.Path, explain(err))
 		}
 	}()
 	if err := s.takeLock(); err != nil {
 		return nil, err
 	}
-	if s.writer, err = sql.Open("sqlite", dsn(cfg.Path, "_txlock=immediate",
+	if s.writer, err = sql.Open("sqlite", dsn(cfg.Path, through(cfg.VFS, "_txlock=immediate",
 		"_pragma=busy_timeout(5000)", "_pragma=synchronous(NORMAL)", "_pragma=temp_store(MEMORY)",
-		"_pragma=cache_size(-131072)", "_pragma=wal_autocheckpoint(0)", "_pragma=journal_size_limit(67108864)")); err != nil {
+		"_pragma=cache_size(-131072)", "_pragma=wal_autocheckpoint(0)", "_pragma=journal_size_limit(67108864)")...)); err != nil {
 		return nil, err
 	}
 	s.writer.SetMaxOpenConns(1)
@@ -124,13 +128,21 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := s.begin(ctx, cfg.Version); err != nil {
 		return nil, err
 	}
-	if s.Reader, err = openPool(ctx, cfg.Path, "_pragma=temp_store(MEMORY)"); err != nil {
+	if s.Reader, err = openPool(ctx, cfg.Path, through(cfg.VFS, "_pragma=temp_store(MEMORY)")...); err != nil {
 		return nil, err
 	}
-	if s.own, err = openPool(ctx, cfg.Path); err != nil {
+	if s.own, err = openPool(ctx, cfg.Path, through(cfg.VFS)...); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// through adds the VFS to the parameters of a connection.
+func through(vfs string, params ...string) []string {
+	if vfs != "" {
+		params = append(params, "vfs="+vfs)
+	}
+	return params
 }
 
 func dsn(path string, params ...string) string {

@@ -38,6 +38,9 @@ type Tx struct {
 // Update runs fn in the write transaction and commits what it did. An error or
 // a panic of fn undoes all of it; the panic becomes an error. why names the
 // transaction in errors.
+//
+// A failure of the disk names the file, and stops the writer if nobody knows any
+// more what is in it.
 func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,13 +50,13 @@ func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) erro
 	if s.reload {
 		meta, err := s.wq.Meta(ctx)
 		if err != nil {
-			return fmt.Errorf("%s: %w", why, err)
+			return s.failed(why, err)
 		}
 		s.seq, s.reload = meta.NextSeq, false
 	}
 	t, err := s.writer.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("%s: begin: %w", why, err)
+		return s.failed(why+": begin", err)
 	}
 	tx := &Tx{Rx: Rx{ctx: ctx, q: s.wq.WithTx(t)}, s: s, now: s.now(), seq: s.seq}
 	err = tx.run(fn)
@@ -72,7 +75,7 @@ func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) erro
 	if err != nil {
 		s.reload = true
 		_ = t.Rollback()
-		return fmt.Errorf("%s: %w", why, err)
+		return s.failed(why, err)
 	}
 	s.committed(tx)
 	return nil

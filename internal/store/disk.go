@@ -1,0 +1,67 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"modernc.org/sqlite" // the driver
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// diskFaults says what SQLite's codes of an I/O error mean. Its own text is the same
+// for all of them.
+var diskFaults = map[int]string{
+	sqlite3.SQLITE_IOERR_READ:       "reading failed",
+	sqlite3.SQLITE_IOERR_SHORT_READ: "a part of the file is missing",
+	sqlite3.SQLITE_IOERR_WRITE:      "writing failed",
+	sqlite3.SQLITE_IOERR_FSYNC:      "it is not known what has reached the disk",
+	sqlite3.SQLITE_IOERR_DIR_FSYNC:  "it is not known what has reached the disk",
+	sqlite3.SQLITE_IOERR_TRUNCATE:   "truncating failed",
+	sqlite3.SQLITE_IOERR_FSTAT:      "its size is not to be had",
+	sqlite3.SQLITE_IOERR_DELETE:     "deleting failed",
+	sqlite3.SQLITE_IOERR_LOCK:       "locking failed",
+	sqlite3.SQLITE_IOERR_SHMMAP:     "the shared memory of the write-ahead log failed",
+	sqlite3.SQLITE_IOERR_SHMSIZE:    "the shared memory of the write-ahead log failed",
+	sqlite3.SQLITE_IOERR_SHMOPEN:    "the shared memory of the write-ahead log failed",
+}
+
+// explain adds to an error of SQLite what its code means.
+func explain(err error) error {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok || diskFaults[e.Code()] == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, diskFaults[e.Code()])
+}
+
+// failed names what was attempted, and the file if it is SQLite that failed. After a
+// failure that no retry mends the writer stops.
+func (s *Store) failed(why string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*sqlite.Error](err); !ok {
+		return fmt.Errorf("%s: %w", why, err)
+	}
+	err = fmt.Errorf("database %s: %s: %w", s.path, why, explain(err))
+	if lasting(err) {
+		s.Stop(err)
+	}
+	return err
+}
+
+// lasting tells whether going on would build on a file that may not be what we take
+// it for. After a sync that failed the next one may succeed without what the first
+// one lost. A full disk leaves the file as it was, and so does a write that failed.
+func lasting(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Code() {
+	case sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC:
+		return true
+	}
+	primary := e.Code() & 0xff
+	return primary == sqlite3.SQLITE_CORRUPT || primary == sqlite3.SQLITE_NOTADB
+}
