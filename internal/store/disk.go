@@ -25,13 +25,28 @@ var diskFaults = map[int]string{
 	sqlite3.SQLITE_IOERR_SHMOPEN:    "the shared memory of the write-ahead log failed",
 }
 
-// explain adds to an error of SQLite what its code means.
-func explain(err error) error {
-	e, ok := errors.AsType[*sqlite.Error](err)
-	if !ok || diskFaults[e.Code()] == "" {
+// fileError is a failure that names the file.
+type fileError struct {
+	path string
+	err  error
+}
+
+func (e *fileError) Error() string {
+	text := "database " + e.path + ": " + e.err.Error()
+	if cause, ok := errors.AsType[*sqlite.Error](e.err); ok && diskFaults[cause.Code()] != "" {
+		text += ": " + diskFaults[cause.Code()]
+	}
+	return text
+}
+
+func (e *fileError) Unwrap() error { return e.err }
+
+// onFile names the file in an error, once.
+func onFile(path string, err error) error {
+	if _, named := errors.AsType[*fileError](err); named {
 		return err
 	}
-	return fmt.Errorf("%w: %s", err, diskFaults[e.Code()])
+	return &fileError{path, err}
 }
 
 // failed names what was attempted, and the file if it is SQLite that failed. After a
@@ -40,10 +55,11 @@ func (s *Store) failed(why string, err error) error {
 	if err == nil {
 		return nil
 	}
+	err = fmt.Errorf("%s: %w", why, err)
 	if _, ok := errors.AsType[*sqlite.Error](err); !ok {
-		return fmt.Errorf("%s: %w", why, err)
+		return err
 	}
-	err = fmt.Errorf("database %s: %s: %w", s.path, why, explain(err))
+	err = onFile(s.path, err)
 	if lasting(err) {
 		s.Stop(err)
 	}

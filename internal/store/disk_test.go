@@ -191,16 +191,17 @@ func unlike(got, want string) string {
 		}
 		return rows
 	}
-	var out strings.Builder
+	out := new(strings.Builder)
+	out.WriteString("\n")
 	g, w := has(got), has(want)
 	for line := range strings.Lines(got) {
 		if !w[line] {
-			out.WriteString("\n+" + line)
+			out.WriteString("+" + line)
 		}
 	}
 	for line := range strings.Lines(want) {
 		if !g[line] {
-			out.WriteString("\n-" + line)
+			out.WriteString("-" + line)
 		}
 	}
 	return out.String()
@@ -274,7 +275,7 @@ func faults() []fault {
 		f("a failed sync", faultfile.Sync, faultfile.Any, sqlite3.SQLITE_IOERR_FSYNC, "not known what has reached the disk"),
 		f("a failed read", faultfile.Read, faultfile.Any, sqlite3.SQLITE_IOERR_READ, "reading failed", "disk I/O error (10)"),
 		f("a short read of the log", faultfile.Read, faultfile.WAL, sqlite3.SQLITE_IOERR_SHORT_READ, "missing", "disk I/O error (10)"),
-		f("a short read of the file", faultfile.Read, faultfile.Main, sqlite3.SQLITE_IOERR_SHORT_READ, "missing", "malformed", "not a database", "disk I/O error (10)"),
+		f("a short read of the file", faultfile.Read, faultfile.Main, sqlite3.SQLITE_IOERR_SHORT_READ, "missing", "malformed", "not a database", "not a railyard file", "disk I/O error (10)"),
 		f("a failed truncation", faultfile.Truncate, faultfile.Any, sqlite3.SQLITE_IOERR_TRUNCATE, "truncating failed"),
 		f("an unknown size", faultfile.Size, faultfile.Any, sqlite3.SQLITE_IOERR_FSTAT, "size"),
 		f("a failed lock", faultfile.Lock, faultfile.Any, sqlite3.SQLITE_IOERR_LOCK, "locking failed"),
@@ -298,7 +299,7 @@ func TestAFaultOfTheDiskLosesNothing(t *testing.T) {
 	}
 }
 
-// stride is the distance between two calls of a story that fail in turn: one of ten
+// stride is the distance between two calls of a story that fail in turn: one of 25
 // that is drawn, or 1 with RAILYARD_FAULTS=all, which takes minutes.
 func stride(t *testing.T) int {
 	t.Helper()
@@ -313,7 +314,7 @@ func stride(t *testing.T) int {
 	}
 }
 
-const meanStride = 10
+const meanStride = 25
 
 // faulted tells the story with a fault, and whether it acted.
 func faulted(t *testing.T, content []byte, want []string, f fault) bool {

@@ -29,6 +29,9 @@ const (
 	// seqLeap is added to the birth counter at every start: a power cut or a
 	// restore may have taken back numbers that a client holds.
 	seqLeap = 1 << 24
+	// maxUnsynced is how many numbers are given at most before they are on the disk.
+	// What one transaction gives comes on top.
+	maxUnsynced = seqLeap / 4
 	// readers is the size of the read-only pool.
 	readers = 8
 )
@@ -72,13 +75,14 @@ type Store struct {
 	wq     *db.Queries
 	wakeup chan struct{}
 
-	mu     sync.Mutex       // the writer: held for one Update
-	seq    int64            // next birth number
-	minute int64            // of the last row of seq_clock
-	reload bool             // a transaction failed: read seq again
-	holds  bool             // backfill waits for the PLC directory's log (log.go)
-	nsids  map[string]int64 // ids of collections, committed ones only
-	names  map[int64]string // the same, the other way round
+	mu      sync.Mutex       // the writer: held for one Update
+	seq     int64            // next birth number
+	durable int64            // the next birth number, as it surely is on the disk
+	minute  int64            // of the last row of seq_clock
+	reload  bool             // a transaction failed: read seq again
+	holds   bool             // backfill waits for the PLC directory's log (log.go)
+	nsids   map[string]int64 // ids of collections, committed ones only
+	names   map[int64]string // the same, the other way round
 
 	newsMu   sync.Mutex // guards the news; it is taken last
 	newHeads map[laneKey]LaneHead
@@ -107,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	defer func() {
 		if err != nil {
 			_ = s.Close()
-			err = fmt.Errorf("database %s: %w", cfg.Path, explain(err))
+			err = onFile(cfg.Path, err)
 		}
 	}()
 	if err := s.takeLock(); err != nil {
@@ -120,6 +124,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	s.writer.SetMaxOpenConns(1)
 	if err := s.upgrade(ctx, railyard.Migrations, railyard.Schema, schemaVersion); err != nil {
+		return nil, err
+	}
+	if err := s.synchronous(ctx, "FULL"); err != nil {
 		return nil, err
 	}
 	if s.wq, err = db.Prepare(ctx, s.writer); err != nil {
@@ -221,8 +228,33 @@ func (s *Store) step(ctx context.Context, name, script string, version int) erro
 	return s.pass(Point{name, true})
 }
 
+// synchronous says which commits are on the disk when they return: FULL, all of them;
+// NORMAL, those before the last checkpoint.
+func (s *Store) synchronous(ctx context.Context, level string) error {
+	_, err := s.writer.ExecContext(ctx, "PRAGMA synchronous="+level)
+	return err
+}
+
+// secure brings the birth counter to the disk, and with it all that was committed
+// before, by leaving a number out. Checkpoints do the same, unless a reader that stays
+// holds them up.
+func (s *Store) secure(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx) // the level must be set back
+	if err := s.synchronous(ctx, "FULL"); err != nil {
+		return err
+	}
+	err := s.wq.SetNextSeq(ctx, s.seq+1) // what does not change is not written
+	if err == nil {
+		s.seq++
+		s.durable = s.seq
+	}
+	return errors.Join(err, s.synchronous(ctx, "NORMAL"))
+}
+
 // begin gives a new file its identity, leaps the birth counter and releases the
-// claims of workers that died with a former process.
+// claims of workers that died with a former process. The leap is on the disk when
+// it returns, before a number of it is served. A checkpoint would not do for that:
+// whoever reads the file meanwhile can hold it up.
 func (s *Store) begin(ctx context.Context, version string) error {
 	meta, err := s.wq.Meta(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -243,11 +275,8 @@ func (s *Store) begin(ctx context.Context, version string) error {
 	}); err != nil {
 		return err
 	}
-	// The leap must be on the disk before a number of it is served.
-	if err := s.around("sync the leap", func() error {
-		_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(FULL)")
-		return err
-	}); err != nil {
+	s.durable = s.seq
+	if err := s.synchronous(ctx, "NORMAL"); err != nil {
 		return err
 	}
 	if s.minute, err = s.wq.LastSeqClock(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {

@@ -38,7 +38,7 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 		rd, err = openPool(ctx, path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("database %s: %w", path, explain(err))
+		return nil, onFile(path, err)
 	}
 	return rd, nil
 }

@@ -54,6 +54,12 @@ func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) erro
 		}
 		s.seq, s.reload = meta.NextSeq, false
 	}
+	if s.seq-s.durable >= maxUnsynced {
+		if err := s.secure(ctx); err != nil {
+			s.reload = true
+			return s.failed("sync the birth counter", err)
+		}
+	}
 	t, err := s.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return s.failed(why+": begin", err)
