@@ -110,6 +110,7 @@ type slot struct {
 	key     string         // the signing key that the prover used; empty if none is known
 	proof   proof
 	refusal *refusal.Error
+	fault   error // of our file
 	kind    kind
 }
 

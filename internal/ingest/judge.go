@@ -151,6 +151,9 @@ func (c *court) refuse(s *slot, reason refusal.Reason, detail string) {
 
 // judge decides one event.
 func (c *court) judge(s *slot) (verdict, error) {
+	if s.fault != nil {
+		return rejected, s.fault
+	}
 	if err := c.notice(s); err != nil {
 		return rejected, err
 	}

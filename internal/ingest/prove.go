@@ -83,11 +83,12 @@ func (in *Ingest) prove(ctx context.Context) {
 }
 
 // proveOne checks everything about an event that needs no stored state. Without
-// a key nothing can be proven: the judge queues the repo.
+// a key nothing can be proven: the judge queues the repo. A key that cannot be read is
+// the file's failure, and the batch's.
 func (in *Ingest) proveOne(ctx context.Context, s *slot) {
 	key, err := in.keys.get(context.WithoutCancel(ctx), s.frame.DID)
 	if err != nil {
-		in.cfg.Log.Error("read a signing key", "did", s.frame.DID, "err", err)
+		s.fault = fmt.Errorf("read the signing key: %w", err)
 		return
 	}
 	s.key = key.raw

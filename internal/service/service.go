@@ -156,6 +156,8 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 	})
 	s.metrics.Gauge("in_flight", "Frames received and not committed, looks at repos and wanted walks of listings.", nil,
 		func() float64 { return float64(s.live().InFlight) })
+	s.metrics.Gauge("upkeep_failures", "Checkpoints of the file and prunings of the change feed that failed since the start. "+
+		"Growth means that the disk is full or fails.", nil, func() float64 { return float64(st.UpkeepFailures()) })
 	return s, nil
 }
 
@@ -230,7 +232,10 @@ func (s *Service) Run(ctx context.Context, public, private net.Listener) error {
 		mux.Handle("GET /metrics", s.metrics.Handler())
 		serve(private, mux)
 	}
-	rest.Go(func() error { return s.store.Maintain(queries, s.log) })
+	rest.Go(func() error {
+		defer cancel()
+		return s.store.Maintain(queries, s.log)
+	})
 
 	err := intake.Wait() // 1. no new events; what was received is committed
 	closeQueries()       // 2. requests under way are answered, the upkeep ends

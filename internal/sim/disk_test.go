@@ -1,0 +1,124 @@
+package sim
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"railyard/internal/faultfile"
+	"railyard/internal/simnet"
+)
+
+// onDisk is a simulated network with a service on a disk that can fail.
+func onDisk(t *testing.T) (*sim, *faultfile.Disk) {
+	t.Helper()
+	disk := faultfile.New(t)
+	if err := disk.MakeDefault(); err != nil {
+		t.Fatal(err)
+	}
+	return newSim(t, simnet.Config{Seed: 5, PDS: 2, Accounts: 20, Records: 10, Relay: true, Start: time.Now()}), disk
+}
+
+// A disk that fails ends the service with the cause, also a service that has nothing
+// to do. The next start, on a disk that works, goes on from where the file is, and
+// ends with the rows of the truth.
+func TestTheServiceEndsWhenTheDiskFailsAndLosesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault faultfile.Fault
+		steps int // of the network
+		says  string
+	}{
+		"a full disk":          {faultfile.Fault{Call: faultfile.Write, File: faultfile.Any, Nth: 9, Code: sqlite3.SQLITE_FULL}, 200, "full"},
+		"writes that fail":     {faultfile.Fault{Call: faultfile.Write, File: faultfile.WAL, Nth: 20, Code: sqlite3.SQLITE_IOERR_WRITE}, 200, "writing failed"},
+		"a sync that fails":    {faultfile.Fault{Call: faultfile.Sync, File: faultfile.Any, Nth: 1, Times: 1, Code: sqlite3.SQLITE_IOERR_FSYNC}, 1, "not known what has reached the disk"},
+		"a power cut":          {faultfile.Fault{Call: faultfile.Change, File: faultfile.Any, Nth: 100, Cut: true}, 200, "I/O error"},
+		"reads that fail":      {faultfile.Fault{Call: faultfile.Read, File: faultfile.Any, Nth: 1, Code: sqlite3.SQLITE_IOERR_READ}, 200, "reading failed"},
+		"a power cut, at once": {faultfile.Fault{Call: faultfile.Change, File: faultfile.Any, Nth: 1, Cut: true}, 200, "I/O error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, disk := onDisk(t)
+				r := s.start("index.db", s.net.Relay())
+				r.settle("relay")
+				s.live(50) // from here on there is a cursor
+				r.settle("relay")
+				armed := disk.Fail(c.fault)
+				s.live(c.steps)
+				r.dies(c.says)
+				if disk.Fired(armed) == 0 {
+					t.Error("the disk did not fail")
+				}
+				disk.Mend()
+				if err := disk.Reboot(faultfile.Torn(3)); err != nil {
+					t.Fatal(err)
+				}
+				s.live(50) // while it is down
+				again := s.start("index.db", s.net.Relay())
+				again.settle("relay")
+				again.same()
+				again.end()
+			})
+		})
+	}
+}
+
+// dies waits until the service ends by itself, with an error that names the file.
+func (r *running) dies(says string) {
+	r.t.Helper()
+	select {
+	case err := <-r.ended:
+		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "database "+r.file) {
+			r.t.Errorf("the service ended with: %v", err)
+		}
+	case <-time.After(time.Minute):
+		r.t.Fatal("the service goes on as if nothing had happened")
+	}
+}
+
+// Where the file cannot grow but its log can, events go on being indexed and queries
+// answered, and nothing is lost when there is room again, or at the next start.
+func TestTheServiceGoesOnWhileOnlyCheckpointsFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, disk := onDisk(t)
+		r := s.start("index.db", s.net.Relay())
+		r.settle("relay")
+		f := disk.Fail(faultfile.Fault{Call: faultfile.Write, File: faultfile.Main, Nth: 1, Code: sqlite3.SQLITE_FULL})
+		s.live(200)
+		r.settle("relay")
+		r.same()
+		if disk.Fired(f) == 0 {
+			t.Error("the disk did not fail")
+		}
+		r.end() // without room for the file
+		disk.Mend()
+		again := s.start("index.db", s.net.Relay())
+		again.settle("relay")
+		again.same()
+		again.end()
+	})
+}
+
+// What came before the first cursor was stored is in no order that could be gone on
+// with: the walk of the listing and the sweep find it.
+func TestAPowerCutBeforeTheFirstEventIsStoredIsSwept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, disk := onDisk(t)
+		r := s.start("index.db", s.net.Relay())
+		r.settle("relay")
+		disk.Cut()
+		s.live(200)
+		r.dies("I/O error")
+		if err := disk.Reboot(faultfile.Lost()); err != nil {
+			t.Fatal(err)
+		}
+		again := s.start("index.db", s.net.Relay())
+		again.settle("relay")
+		time.Sleep(time.Hour)
+		again.settle("relay")
+		again.same()
+		again.end()
+	})
+}
