@@ -87,7 +87,11 @@ func (in *Ingest) prove(ctx context.Context) {
 // the file's failure, and the batch's.
 func (in *Ingest) proveOne(ctx context.Context, s *slot) {
 	key, err := in.keys.get(context.WithoutCancel(ctx), s.frame.DID)
-	if err != nil {
+	switch {
+	case errors.Is(err, errStoredKey):
+		in.cfg.Log.Error("parse a signing key", "err", err)
+		return
+	case err != nil:
 		s.fault = fmt.Errorf("read the signing key: %w", err)
 		return
 	}
@@ -143,6 +147,9 @@ func newKeyCache(s *store.Store) *keyCache {
 	return &keyCache{store: s, keys: keys}
 }
 
+// errStoredKey is what get gives for a key that is none. That is one repo's matter.
+var errStoredKey = errors.New("stored key")
+
 // get gives an account's key, as stored and parsed.
 func (c *keyCache) get(ctx context.Context, did string) (cachedKey, error) {
 	if k, ok := c.keys.Get(did); ok {
@@ -159,7 +166,7 @@ func (c *keyCache) get(ctx context.Context, did string) (cachedKey, error) {
 	}
 	public, err := identity.Key(row.Key).Public()
 	if err != nil {
-		return cachedKey{}, fmt.Errorf("stored key of %s: %w", did, err)
+		return cachedKey{}, fmt.Errorf("%w of %s: %w", errStoredKey, did, err)
 	}
 	k := cachedKey{row.Key, public, row.HostID}
 	c.keep(did, k, epoch)
