@@ -389,3 +389,28 @@ func (a *tale) again(where string, want []string) bool {
 	sound(a.t, a.Reader)
 	return true
 }
+
+// A failing disk is met by whoever uses the file, also by its readers.
+func TestEveryConnectionGoesThroughTheVFS(t *testing.T) {
+	disk := faultfile.New(t)
+	a := tell(t, disk, template(t))
+	defer a.end()
+	if err := a.Update(t.Context(), "a row", func(tx *Tx) error { return tx.SetCursor(1, 77) }); err != nil {
+		t.Fatal(err)
+	}
+	disk.Cut()
+	look := func(rx *Rx) error {
+		_, err := rx.Upstreams()
+		return err
+	}
+	for name, err := range map[string]error{
+		"View":       a.View(t.Context(), look),
+		"OwnView":    a.OwnView(t.Context(), look),
+		"Update":     a.Update(t.Context(), "a row", func(tx *Tx) error { return tx.SetCursor(1, 78) }),
+		"checkpoint": a.checkpoint(t.Context(), a.own),
+	} {
+		if err == nil || !(strings.Contains(err.Error(), "I/O error") || strings.Contains(err.Error(), "unable to open")) {
+			t.Errorf("%s without power: %v", name, err)
+		}
+	}
+}
