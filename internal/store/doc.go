@@ -23,6 +23,10 @@
 // It refuses a file of another application, of a newer version, and one that
 // another railyard writes to.
 //
+// When the disk fails, what failed is not in the file and the error names the file and
+// the cause. The store goes on where the file is what it was, on a full disk too; it
+// stops where nobody knows that, after a sync that failed or in a damaged file.
+//
 // A crash at any instruction leaves the last committed transaction. Claims of
 // resync workers die with the process: Open releases them.
 package store
