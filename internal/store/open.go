@@ -26,9 +26,12 @@ const (
 	applicationID = 0x7261696c
 	// schemaVersion is what schema.sql at the root describes.
 	schemaVersion = 2
-	// seqLeap is added to the birth counter at every start: a power cut or a
-	// restore may have taken back numbers that a client holds.
-	seqLeap = 1 << 24
+	// seqsPerMilli is how many birth numbers a millisecond of the clock is worth: more
+	// than are given in one, over any run. In 6 bytes they last until the year 2109.
+	seqsPerMilli = 32
+	// seqLeap is added to the birth counter at a start at which the clock is of no
+	// help: more than the transactions that a power cut may have taken back have given.
+	seqLeap = 1 << 20
 	// maxUnsynced is how many numbers are given at most before they are on the disk.
 	// What one transaction gives comes on top.
 	maxUnsynced = seqLeap / 4
@@ -251,6 +254,17 @@ func (s *Store) secure(ctx context.Context) error {
 	return errors.Join(err, s.synchronous(ctx, "NORMAL"))
 }
 
+// firstSeq gives the birth number with which a run begins. A power cut or a restore
+// may have taken back numbers that a client holds, and the file cannot tell which: the
+// copy may be of many runs ago. So numbers follow the clock, which was ahead of every
+// number when it was given, but for a clock that was set back since.
+func firstSeq(next int64, now time.Time) int64 {
+	if clock := now.UnixMilli() * seqsPerMilli; clock > next {
+		return clock
+	}
+	return next + seqLeap
+}
+
 // begin gives a new file its identity, leaps the birth counter and releases the
 // claims of workers that died with a former process. The leap is on the disk when
 // it returns, before a number of it is served. A checkpoint would not do for that:
@@ -269,7 +283,7 @@ func (s *Store) begin(ctx context.Context, version string) error {
 		return err
 	}
 	s.indexID = meta.IndexID
-	s.seq = meta.NextSeq + seqLeap
+	s.seq = firstSeq(meta.NextSeq, s.now())
 	if err := s.around("leap", func() error {
 		return s.wq.OpenedBy(ctx, db.OpenedByParams{Version: version, NextSeq: s.seq})
 	}); err != nil {

@@ -61,9 +61,60 @@ func TestOpenMakesAFileThatSaysWhatItIs(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if again := open(t, path); again.IndexID() != s.IndexID() || again.seq < s.seq+seqLeap {
+		if again := open(t, path); again.IndexID() != s.IndexID() || again.seq <= s.seq {
 			t.Errorf("after a restart: index %s, seq %d; before %s, %d", again.IndexID(), again.seq, s.IndexID(), s.seq)
 		}
+	}
+}
+
+// A client may hold any number that was ever given. An older copy of the file, of the
+// same run or of runs ago, goes on above all of them.
+func TestNumbersThatWereTakenBackAreNotGivenAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index.db")
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	run := func(later time.Duration) (first, next int64) {
+		t.Helper()
+		now = now.Add(later)
+		s, err := Open(t.Context(), Config{Path: path, Version: "test", Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first = s.seq
+		err = s.Update(t.Context(), "take numbers", func(tx *Tx) error { tx.nextSeq(1000); return nil })
+		next = s.seq
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return first, next
+	}
+	var copies [][]byte
+	var highest int64
+	for _, later := range []time.Duration{0, time.Minute, 0, time.Hour, time.Second, 24 * time.Hour} {
+		first, next := run(later)
+		if first <= highest {
+			t.Errorf("at %s the numbers begin with %d, below %d", now, first, highest)
+		}
+		highest = next
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copies = append(copies, data)
+	}
+	for i, data := range copies {
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		first, next := run(time.Minute)
+		if first <= highest {
+			t.Errorf("on the copy of run %d the numbers begin with %d, below %d", i, first, highest)
+		}
+		highest = next
+	}
+	// A clock that was set back is of no help against a restore. Against a power cut
+	// the leap is.
+	if first, _ := run(-1000 * time.Hour); first < highest+seqLeap {
+		t.Errorf("after the clock was set back the numbers begin with %d, below %d", first, highest+seqLeap)
 	}
 }
 
