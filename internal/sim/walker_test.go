@@ -177,11 +177,12 @@ func membersIn(truth map[string][]string, nsids []string) []string {
 	return dids
 }
 
-// moment stops the time of a run, looks at its file, and lets fn happen.
+// moment stops the time of a run, looks at its file, and lets fn happen. After a
+// broken promise nobody asks any more: what follows would say it again.
 func (w *walkers) moment(r *running, fn func()) {
 	w.t.Helper()
 	synctest.Wait()
-	if r.service == nil || r.death.isDead() {
+	if r.service == nil || r.death.isDead() || w.t.Failed() {
 		return
 	}
 	if w.of != r {
@@ -271,7 +272,7 @@ func (w *walkers) toTheEnd(c *walker) {
 	w.t.Helper()
 	c.rests = false
 	for range 1000 {
-		if w.read(c) {
+		if w.read(c) || w.t.Failed() {
 			return
 		}
 	}

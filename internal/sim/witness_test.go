@@ -17,6 +17,7 @@ type witness struct {
 	t    *testing.T
 	tick int
 	feed int64 // last id of the change feed that was read
+	high int64 // highest number ever seen: nobody holds a higher one
 	rows map[string]map[string]*row
 	news []change // what happened between the last two looks, in order
 }
@@ -39,6 +40,16 @@ type look struct {
 	rows map[string]map[string]int64 // numbers of visible rows by DID and collection
 	feed []told                      // in the order of their ids
 	last int64                       // highest id
+}
+
+// highest gives the highest number of all rows, or one that is higher.
+func (l look) highest(number int64) int64 {
+	for _, numbers := range l.rows {
+		for _, n := range numbers {
+			number = max(number, n)
+		}
+	}
+	return number
 }
 
 type told struct {
@@ -116,7 +127,8 @@ func each(conn *sql.Conn, fn func(scan func(...any) error) error, query string, 
 	return rows.Err()
 }
 
-// see takes the next look at the same file.
+// see takes the next look at the same file. The feed must tell of every change but
+// those of a first backfill, and what came must have a number above all before it.
 func (w *witness) see(l look) {
 	w.t.Helper()
 	w.tick++
@@ -147,8 +159,13 @@ func (w *witness) see(l look) {
 		case !changed && r.seq != now: // of a first backfill
 			w.news = append(w.news, change{did, nsid, true})
 		}
+		if now > 0 && now <= w.high && (r.seq != now || changed) {
+			w.t.Errorf("%s in %q came between the ticks %d and %d with the number %d, and clients may hold %d",
+				did, nsid, w.tick-1, w.tick, now, w.high)
+		}
 		r.seq = now
 	})
+	w.high = l.highest(w.high)
 	for _, c := range w.news {
 		if !c.visible {
 			w.at(c.did, c.nsid).ended = w.tick
