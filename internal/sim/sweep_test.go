@@ -23,7 +23,7 @@ import (
 // RAILYARD_SEEDS=1000 go test -run 'TestSim$' -timeout 1h ./internal/sim -v prints how
 // often each fault acted.
 func TestSim(t *testing.T) {
-	var all tally
+	var all toll
 	t.Run("seeds", func(t *testing.T) {
 		for seed := range seeds(t) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -43,8 +43,8 @@ func TestSim(t *testing.T) {
 	}
 }
 
-// tally counts what happened over all seeds.
-type tally struct {
+// toll counts what happened over all seeds.
+type toll struct {
 	mu     sync.Mutex
 	trials int
 	events int64
@@ -52,7 +52,7 @@ type tally struct {
 	fired  map[simnet.FaultName]int64
 }
 
-func (a *tally) add(b *tally) {
+func (a *toll) add(b *toll) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.trials += b.trials
@@ -66,7 +66,7 @@ func (a *tally) add(b *tally) {
 	}
 }
 
-func (a *tally) print(t *testing.T) {
+func (a *toll) print(t *testing.T) {
 	t.Logf("%d seeds, %d events, %d deaths of the service", a.trials, a.events, a.deaths)
 	for _, f := range simnet.Faults() {
 		t.Logf("%8d  %s: %s", a.fired[f.Name], f.Name, f.Doc)
@@ -74,7 +74,7 @@ func (a *tally) print(t *testing.T) {
 }
 
 // enough demands that each fault of the table has acted so often.
-func (a *tally) enough(t *testing.T, least int64) {
+func (a *toll) enough(t *testing.T, least int64) {
 	for _, f := range simnet.Faults() {
 		if a.fired[f.Name] < least {
 			t.Errorf("%s acted %d times, want %d", f.Name, a.fired[f.Name], least)
@@ -132,7 +132,7 @@ func (y *trial) begin() {
 	y.r = y.startDoomed("index.db", func(store.Point) bool { left--; return left == 0 }, urls...)
 }
 
-func (y *trial) run() *tally {
+func (y *trial) run() *toll {
 	y.begin()
 	if err := y.net.Switch(simnet.Mixture(y.seed, 0.05, simnet.OnStream, simnet.OnHTTP, simnet.OnDirectory)...); err != nil {
 		y.t.Fatal(err)
@@ -153,7 +153,7 @@ func (y *trial) run() *tally {
 	y.r.settle(y.ups...)
 	y.r.same()
 	y.r.end()
-	return &tally{trials: 1, events: y.net.Events(), deaths: y.deaths, fired: y.net.FiredAll()}
+	return &toll{trials: 1, events: y.net.Events(), deaths: y.deaths, fired: y.net.FiredAll()}
 }
 
 // mourn starts the service again if it has died.
