@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -93,8 +94,27 @@ func copyOne(from, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
+	return errors.Join(copyBlocks(out, in), out.Close())
+}
+
+// copyBlocks copies a file and leaves holes where it has only zeros.
+func copyBlocks(out, in *os.File) error {
+	block, zeros := make([]byte, 1<<18), make([]byte, 1<<18)
+	for size := int64(0); ; {
+		n, err := io.ReadFull(in, block)
+		if !bytes.Equal(block[:n], zeros[:n]) {
+			if _, err := out.WriteAt(block[:n], size); err != nil {
+				return err
+			}
+		}
+		size += int64(n)
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return out.Truncate(size)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // crash kills the run now, whatever it is doing, and leaves the file as it was at

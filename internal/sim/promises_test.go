@@ -1,0 +1,176 @@
+package sim
+
+// promise is what holds when the process dies at a step.
+type promise struct {
+	step string
+	// lost is about a death before the step is in the file, kept about one right after
+	// it, when nobody has been told. Both say what the file has and what a start makes
+	// of it.
+	lost, kept string
+	story      *story
+	// moves is a query whose answer the step changes; with first, the first pass of it
+	// in the story does, and others may have nothing to do.
+	moves string
+	first bool
+}
+
+const (
+	queued   = "SELECT count(*) FROM resync_queue"
+	claimed  = "SELECT count(claim) FROM resync_queue"
+	refusals = "SELECT sum(count) FROM refusal"
+	heldBack = "SELECT count(*) FROM resync_queue WHERE not_before > 200000000000000000"
+)
+
+// promises is the list of every point where the process can die, in the order of
+// docs/crashes.md.
+var promises = []promise{
+	// The start.
+	{step: "make the schema", story: firstStart, moves: "SELECT count(*) FROM sqlite_master",
+		lost: "The file is empty. The next start makes the schema.",
+		kept: "The schema is there and has no index id yet. The next start gives it one."},
+	{step: "migrate the schema", story: oldVersion, moves: "PRAGMA user_version",
+		lost: "The file is whole and of the older version. The next start migrates it.",
+		kept: "The file is whole and of the newer version."},
+	{step: "name the index", story: firstStart, moves: "SELECT count(*) FROM meta",
+		lost: "There is no index id, and no cursor was given to anybody. The next start draws one.",
+		kept: "The index id is there for good."},
+	{step: "leap", story: firstStart, moves: "SELECT next_seq FROM meta",
+		lost: "The birth counter is where it was. The next start raises it.",
+		kept: "The counter is raised. The next start raises it once more, so some numbers are never used."},
+	{step: "sync the leap", story: firstStart,
+		lost: "The raised counter is in the write-ahead log, perhaps not on the disk. No number of it was given away.",
+		kept: "The raised counter is on the disk."},
+	{step: "release claims", story: claimsLeft, moves: claimed, first: true,
+		lost: "Rows are claimed by a process that is dead. The next start releases them.",
+		kept: "Up to 500 rows are due again, with their documents to be looked at. The next start releases the rest."},
+	{step: "add upstream", story: firstStart, moves: "SELECT count(*) FROM upstream", first: true,
+		lost: "The file does not know the upstream. The next start adds it.",
+		kept: "The upstream has a row without a position. The next start connects live."},
+	// The firehose.
+	{step: "listHosts", story: firstStart,
+		lost: "Nobody knows what the upstream is. It is asked at the next connection.",
+		kept: "As before: the answer was not stored."},
+	{step: "connected", story: firstStart, moves: "SELECT kind || crawl_again FROM upstream", first: true,
+		lost: "No walk of the upstream's repos is wanted yet. A start without a position wants one at its connection.",
+		kept: "What the upstream is and the wish for a walk are in the file. The next start walks."},
+	{step: stepFrame, story: onlyCommits,
+		lost: "The frame is in nobody's hands. The cursor is before it, and the upstream sends it again.",
+		kept: "It is proven, waits in an open batch and is lost with it. The upstream sends it again."},
+	{step: "refuse a frame", story: atWork, moves: refusals,
+		lost: "The refusal is not counted. The frame is refused again at the next connection.",
+		kept: "The refusal is counted, and once more if the frame comes again."},
+	{step: "judge a batch", story: onlyCommits, moves: "SELECT cursor FROM upstream",
+		lost: "Rows, heads, queue and cursor are those of before the batch. The upstream sends it again.",
+		kept: "Rows, heads, queue and cursor are those of after the batch. None of it comes again."},
+	// Repos.
+	{step: "claim resyncs", story: firstStart, moves: claimed, first: true,
+		lost: "Nobody works on the rows, and nobody was asked. They are claimed after the next start.",
+		kept: "The rows are claimed, and nobody was asked. The next start releases them."},
+	{step: stepDocument, story: firstStart,
+		lost: "The row is claimed. The next start releases it, and the document is asked for again.",
+		kept: "As before: the document was not stored."},
+	{step: stepKeys, story: movedAway,
+		lost: "The row is claimed. The next start releases it, and the fetch begins anew.",
+		kept: "As before: earlier keys are not stored."},
+	{step: "getRepoStatus", story: atWork,
+		lost: "The account is hidden or shown as the last word had it. The question stays in the queue and is put again.",
+		kept: "As before: the answer was not stored."},
+	{step: "getRecord", story: firstStart,
+		lost: "The row is claimed, and commits that came since are buffered. The next start drops both, and the fetch begins anew.",
+		kept: "As before: what was fetched is lost."},
+	{step: "describeRepo", story: firstStart,
+		lost: "The row is claimed, and commits that came since are buffered. The next start drops both, and the fetch begins anew.",
+		kept: "As before: what was fetched is lost."},
+	{step: "getRepo", story: atWork,
+		lost: "The row is claimed, and commits that came since are buffered. The next start drops both, and the fetch begins anew.",
+		kept: "As before: what was fetched is lost."},
+	{step: "end resyncs", story: firstStart, moves: claimed,
+		lost: "The repos are still being fetched, their rows claimed. The next start releases them, and they are fetched again.",
+		kept: "Sets, heads, buffered commits and queue rows of the group are all as the looks found them."},
+	{step: "refresh identities", story: longAgo, moves: queued, first: true,
+		lost: "Old documents are not queued. The next start finds them again.",
+		kept: "Old documents are queued; their repos stay in service."},
+	// Listings.
+	{step: "want a sweep", story: sweeping, moves: "SELECT crawl_again FROM upstream",
+		lost: "The sweep is due by the time of the last one. The next start finds that out.",
+		kept: "The wish is in the file. The next start walks."},
+	{step: "begin a crawl", story: firstStart, moves: "SELECT crawl_started_at FROM upstream", first: true,
+		lost: "The wish stands. The next start begins the walk.",
+		kept: "The walk stands at its first page and begins there."},
+	{step: "listRepos", story: firstStart,
+		lost: "The walk stands at this page, which is asked for again.",
+		kept: "As before: the page was not stored."},
+	{step: "a page of a crawl", story: firstStart, moves: "SELECT count(*) FROM repo", first: true,
+		lost: "None of the page's repos is there, and the cursor is before it. It is asked for again.",
+		kept: "The page's repos are queued and the cursor is behind it. The walk goes on there, but no longer knows all that it has seen: " +
+			"repos that are not listed any more are asked about by the next one."},
+	{step: "a failed page of a crawl", story: sweeping, moves: refusals,
+		lost: "The refusal is not counted. The walk stands at the page, or at a cursor that the server refuses again.",
+		kept: "The refusal is counted, and the walk stands where it goes on."},
+	{step: "ask about unlisted repos", story: sweeping, moves: queued, first: true,
+		lost: "The walk has ended and nobody is asked about up to 500 repos that it left out. The next sweep leaves them out, too, and asks.",
+		kept: "They are queued. Those behind them are asked about by the next sweep."},
+	// The deep crawl.
+	{step: "a page of hosts", story: deeply, moves: "SELECT count(*) FROM host WHERE listed_status IS NOT NULL", first: true,
+		lost: "The page's hosts are not there. The relay is asked from the beginning after the next start.",
+		kept: "The page's hosts are walked. The relay is asked from the beginning after the next start."},
+	{step: "refuse an answer", story: deeply, moves: refusals,
+		lost: "The refusal is not counted. The relay is asked again after the next start.",
+		kept: "The refusal is counted. The relay is asked again after the next start."},
+	{step: "tame walks", story: deeply,
+		lost: "Walks that a wrong clock has put off stay so until the next start.",
+		kept: "They are due within the longest time that a walk is put off for."},
+	{step: "begin walks of hosts", story: deeply,
+		lost: "The walks are due. The next start begins them.",
+		kept: "The walks stand at their first page or their cursor, and are due. The next start begins them there."},
+	{step: "a host is full", story: deeply, moves: "SELECT sum(crawl_paused) FROM host",
+		lost: "The walk is due at the page for which there was no room. It is asked for again, and is full again.",
+		kept: "The walk waits until candidates are resolved."},
+	{step: "a host refuses by rate", story: deeply, moves: "SELECT sum(cooldown_until) FROM host",
+		lost: "The host is asked once more after the next start, and says it again.",
+		kept: "The host is left alone until the time that it named."},
+	{step: "put a walk off", story: deeply, moves: "SELECT sum(crawl_due_at) FROM host",
+		lost: "The walk is due at once after the next start.",
+		kept: "The walk goes on at its cursor at its time."},
+	{step: "a host asks to be crawled", story: deeply, moves: "SELECT count(*) FROM host",
+		lost: "The host's wish is lost; it was not told that it is accepted, and asks again.",
+		kept: "The host is walked, though it was not told."},
+	// The log of the directory.
+	{step: "begin the PLC log", story: fromTheLog, moves: "SELECT count(*) FROM plc_log", first: true,
+		lost: "The file knows of no log. The next start begins it.",
+		kept: "The log is at its beginning, and backfill from now on waits for it."},
+	{step: "hold back backfill", story: fromTheLog, moves: heldBack, first: true,
+		lost: "Backfill of before is not held back and may be looked up one by one. The next start holds it back.",
+		kept: "A piece of the backfill of before waits for the log. The next start goes over all of it again."},
+	{step: stepLogPage, story: fromTheLog,
+		lost: "The position is before the page, which is asked for again.",
+		kept: "As before: the page was not applied."},
+	{step: "read the PLC log", story: fromTheLog, moves: "SELECT seen FROM plc_log", first: true,
+		lost: "Identities and position are those of before up to 200 operations. The page is asked for again.",
+		kept: "Identities and position are those of after them. What the page has beyond them is asked for again."},
+	{step: "malformed lines of the PLC log", story: fromTheLog, moves: refusals,
+		lost: "The refusals are not counted, as the page is behind the position.",
+		kept: "The refusals are counted."},
+	{step: "hold no more", story: fromTheLog,
+		lost: "The file holds backfill back as before. The log is read on from the position, and its end found again.",
+		kept: "As before: the file says nothing of it."},
+	{step: "release backfill", story: fromTheLog, moves: heldBack, first: true,
+		lost: "Backfill is held back. The next start finds the end of the log again.",
+		kept: "A piece of it is due, with the identities that the log told. The rest follows when the end of the log is found again."},
+	{step: "end a log", story: fromTheLog, moves: "SELECT done FROM plc_log",
+		lost: "All backfill is due, and the log counts as unread. The next start holds back what is left of it, until it finds the end again.",
+		kept: "The log counts as read. Later starts follow it from the position."},
+	{step: "look for a log", story: logGivenUp,
+		lost: "Nothing changes in it.",
+		kept: "Nothing changes in it."},
+	// The upkeep.
+	{step: "checkpoint", story: onlyCommits,
+		lost: "All is in the write-ahead log.",
+		kept: "All is in the file, as far as no reader was in the way, and in the log."},
+	{step: "truncate", story: largeLog,
+		lost: "All is in the write-ahead log, which stays large until the next start.",
+		kept: "All is in the file, and the log is empty."},
+	{step: "prune changes", story: longAgo, moves: "SELECT count(*) FROM membership_change", first: true,
+		lost: "Changes older than a week are still in the feed, until the next start.",
+		kept: "Up to 5,000 of them are gone."},
+}
