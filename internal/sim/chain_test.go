@@ -1,0 +1,71 @@
+package sim
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"railyard/internal/store"
+)
+
+// The process dies again while it recovers from a death: in its start, at its first
+// batch, at its first claims. However often, what is left keeps the rules, and the
+// first start that lives ends with the truth.
+func TestTheProcessMayDieWhileItRecovers(t *testing.T) {
+	of := []*story{firstStart, atWork, fromTheLog, deeply, sweeping, onlyCommits}
+	for seed := range seeds(t) {
+		st := of[seed%uint64(len(of))]
+		t.Run(fmt.Sprintf("%s, seed %d", st.name, seed), func(t *testing.T) {
+			onStage(t, seed, st, (*stage).dieAgainAndAgain)
+		})
+	}
+}
+
+func (g *stage) dieAgainAndAgain() {
+	g.t.Helper()
+	all := 0
+	for _, n := range g.passes() {
+		all += n
+	}
+	g.keep(baseFile, indexFile)
+	var deaths []store.Point
+	for n := 1 + g.dice.IntN(all); len(deaths) < 5; n = g.soon() {
+		deaths = append(deaths, g.dieIn(n))
+		g.left()
+		g.label("the file that was left after the deaths at", deaths)
+	}
+	g.recover()
+	g.label("after the deaths at", deaths)
+}
+
+// soon is how many points a process passes that dies again: few enough to be within
+// the start, or some more.
+func (g *stage) soon() int {
+	if g.dice.IntN(2) == 0 {
+		return 1 + g.dice.IntN(8)
+	}
+	return 1 + g.dice.IntN(60)
+}
+
+// dieIn starts the process, goes on with the story, and kills it at its nth point
+// of whatever kind, or at the end. It gives the point.
+func (g *stage) dieIn(n int) (at store.Point) {
+	g.t.Helper()
+	passed := 0
+	r := g.run(func(p store.Point) bool {
+		passed++
+		if passed <= n {
+			at = p
+		}
+		return passed == n
+	})
+	g.tell(g)
+	g.calm()
+	if g.alive() {
+		g.wait(time.Minute)
+		r.crash()
+		return store.Point{Step: "the end"}
+	}
+	r.bury()
+	return at
+}
