@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,7 +79,7 @@ var (
 			g.wait(300 * time.Millisecond)
 			g.write()
 			g.wait(30 * time.Second)
-			g.must(g.net.RotateKey(g.net.DIDs()[0]))
+			g.must(g.net.RotateKey(g.active(0)))
 			g.wait(time.Minute)
 		},
 	}
@@ -143,17 +144,16 @@ var (
 
 // workingDay: whatever sends repos through the queue.
 func workingDay(g *stage) {
-	dids := g.net.DIDs()
 	g.wait(5300 * time.Millisecond)
 	for i := range 3 {
 		g.write()
 		g.wait(time.Second)
-		g.must(g.net.EmitSync(dids[i]))
+		g.must(g.net.EmitSync(g.active(i)))
 		g.fault(simnet.Rule{Fault: simnet.Drop, Host: "relay", On: "#commit", Times: 1})
 		g.write()
 		g.write()
 		g.wait(time.Second)
-		g.must(g.net.RotateKey(dids[3+i]))
+		g.must(g.net.RotateKey(g.active(3 + i)))
 		g.wait(time.Second)
 		g.fault(simnet.Rule{Fault: simnet.TextMessage, Host: "relay", Times: 1})
 		g.write()
@@ -161,19 +161,15 @@ func workingDay(g *stage) {
 		g.live(5)
 		g.wait(5 * time.Second)
 	}
-	g.must(g.net.Deactivate(g.active()))
+	g.must(g.net.Deactivate(g.active(0)))
 	g.wait(20 * time.Second)
 }
 
-// active is some active account.
-func (g *stage) active() string {
+// active is the nth active account, of which there are always some.
+func (g *stage) active(n int) string {
 	truth := g.net.Truth()
-	for _, did := range g.net.DIDs() {
-		if truth[did] != nil {
-			return did
-		}
-	}
-	return ""
+	dids := slices.DeleteFunc(g.net.DIDs(), func(did string) bool { return truth[did] == nil })
+	return dids[n%len(dids)]
 }
 
 // deepCrawl: hosts fail in all ways that a deep crawl tells apart.
