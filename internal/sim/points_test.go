@@ -72,14 +72,22 @@ func (g *stage) dieAt(p promise, at store.Point, nth int) {
 	}
 	g.left()
 	if p.moves != "" && at.Done && (reached == 1 || !p.first) {
-		g.keep(indexFile, probeFile)
-		if was, is := g.answer(beforeFile, p.moves), g.answer(probeFile, p.moves); was == is {
-			g.t.Errorf("%s: %s gives %q before and after", p.step, p.moves, is)
-		}
+		g.moved(p)
 	}
 	g.label("the file that was left at", at, "pass", reached)
 	g.recover()
 	g.label("after the death at", at, "pass", reached)
+}
+
+// moved checks that a step has changed all that it changes together.
+func (g *stage) moved(p promise) {
+	g.t.Helper()
+	g.keep(indexFile, probeFile)
+	for query := range strings.SplitSeq(p.moves, "; ") {
+		if was, is := g.answer(beforeFile, query), g.answer(probeFile, query); was == is {
+			g.t.Errorf("%s: %s gives %q before and after", p.step, query, is)
+		}
+	}
 }
 
 // Every step of the source is in the list, and every row has its step.

@@ -8,8 +8,9 @@ type promise struct {
 	// of it.
 	lost, kept string
 	story      *story
-	// moves is a query whose answer the step changes; with first, the first pass of it
-	// in the story does, and others may have nothing to do.
+	// moves are queries, with semicolons between them, whose answers the step changes
+	// together; with first, the first pass of it in the story does, and others may have
+	// nothing to do.
 	moves string
 	first bool
 }
@@ -56,7 +57,7 @@ var promises = []promise{
 	{step: "refuse a frame", story: atWork, moves: refusals,
 		lost: "The refusal is not counted. The frame is refused again at the next connection.",
 		kept: "The refusal is counted, and once more if the frame comes again."},
-	{step: "judge a batch", story: onlyCommits, moves: "SELECT cursor FROM upstream",
+	{step: "judge a batch", story: onlyCommits, moves: "SELECT cursor FROM upstream; SELECT max(rev) FROM repo_head",
 		lost: "Rows, heads, queue and cursor are those of before the batch. The upstream sends it again.",
 		kept: "Rows, heads, queue and cursor are those of after the batch. None of it comes again."},
 	// Repos.
@@ -81,7 +82,7 @@ var promises = []promise{
 	{step: "getRepo", story: atWork,
 		lost: "The row is claimed, and commits that came since are buffered. The next start drops both, and the fetch begins anew.",
 		kept: "As before: what was fetched is lost."},
-	{step: "end resyncs", story: firstStart, moves: claimed,
+	{step: "end resyncs", story: firstStart, moves: claimed + "; SELECT group_concat(state || coalesce(proof, '')) || (SELECT count(*) FROM identity) FROM repo", first: true,
 		lost: "The repos are still being fetched, their rows claimed. The next start releases them, and they are fetched again.",
 		kept: "Sets, heads, buffered commits and queue rows of the group are all as the looks found them."},
 	{step: "refresh identities", story: longAgo, moves: queued, first: true,
@@ -97,7 +98,7 @@ var promises = []promise{
 	{step: "listRepos", story: firstStart,
 		lost: "The walk stands at this page, which is asked for again.",
 		kept: "As before: the page was not stored."},
-	{step: "a page of a crawl", story: firstStart, moves: "SELECT count(*) FROM repo", first: true,
+	{step: "a page of a crawl", story: firstStart, moves: "SELECT count(*) FROM repo; SELECT count(*) FROM resync_queue; SELECT coalesce(crawl_cursor, crawl_finished_at) FROM upstream", first: true,
 		lost: "None of the page's repos is there, and the cursor is before it. It is asked for again.",
 		kept: "The page's repos are queued and the cursor is behind it. The walk goes on there, but no longer knows all that it has seen: " +
 			"repos that are not listed any more are asked about by the next one."},
@@ -142,7 +143,7 @@ var promises = []promise{
 	{step: stepLogPage, story: fromTheLog,
 		lost: "The position is before the page, which is asked for again.",
 		kept: "As before: the page was not applied."},
-	{step: "read the PLC log", story: fromTheLog, moves: "SELECT seen FROM plc_log", first: true,
+	{step: "read the PLC log", story: fromTheLog, moves: "SELECT seen FROM plc_log; SELECT count(*) FROM identity", first: true,
 		lost: "Identities and position are those of before up to 200 operations. The page is asked for again.",
 		kept: "Identities and position are those of after them. What the page has beyond them is asked for again."},
 	{step: "malformed lines of the PLC log", story: fromTheLog, moves: refusals,
