@@ -221,11 +221,11 @@ func (g *stage) dies(p store.Point, nth int) int {
 	g.t.Helper()
 	for nth > 0 {
 		g.keep(baseFile, indexFile)
-		met, before := 0, 0
+		met, before, failed := 0, 0, error(nil)
 		r := g.run(func(q store.Point) bool {
 			if q.Step == p.Step && !q.Done {
 				if before++; before == nth && p.Done {
-					g.r.death.err = copyFile(g.r.file, g.path(beforeFile))
+					failed = copyFile(g.path(indexFile), g.path(beforeFile))
 				}
 			}
 			if q == p {
@@ -241,6 +241,9 @@ func (g *stage) dies(p store.Point, nth int) int {
 			continue
 		}
 		r.bury()
+		if failed != nil {
+			g.t.Fatal(failed)
+		}
 		return nth
 	}
 	return 0
@@ -250,8 +253,9 @@ func (g *stage) dies(p store.Point, nth int) int {
 func (g *stage) left() {
 	g.t.Helper()
 	g.keep(indexFile, probeFile)
-	if g.answer(probeFile, "SELECT count(*) FROM meta") == "1" && g.answer(probeFile, "PRAGMA user_version") != "1" {
-		g.check(probeFile) // it is begun and of the present version
+	begun := g.answer(probeFile, "SELECT count(*) FROM meta") == "1" && g.answer(probeFile, "PRAGMA user_version") != "1"
+	if begun {
+		g.check(probeFile)
 	}
 	st, err := store.Open(g.t.Context(), store.Config{Path: g.path(probeFile), Version: "probe"})
 	if err != nil {
@@ -260,7 +264,9 @@ func (g *stage) left() {
 	if err := st.Close(); err != nil {
 		g.t.Fatal(err)
 	}
-	g.check(probeFile)
+	if !begun { // or of an older version
+		g.check(probeFile)
+	}
 	g.holdAgainst(probeFile)
 	if n := g.answer(probeFile, "SELECT count(claim) FROM resync_queue"); n != "0" {
 		g.t.Errorf("%s rows are claimed after a start", n)
