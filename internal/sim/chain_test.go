@@ -29,7 +29,8 @@ func (g *stage) dieAgainAndAgain() {
 	}
 	g.keep(baseFile, indexFile)
 	var deaths []store.Point
-	for n := 1 + g.dice.IntN(all); len(deaths) < 5; n = g.soon() {
+	many := 2 + g.dice.IntN(4)
+	for n := 1 + g.dice.IntN(all); len(deaths) < many; n = g.soon() {
 		deaths = append(deaths, g.dieIn(n))
 		g.left()
 		g.label("the file that was left after the deaths at", deaths)
