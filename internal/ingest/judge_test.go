@@ -27,18 +27,19 @@ const (
 // story tells events to the judge, one batch each, and looks at what became of
 // the repo. Proofs are made up: whether they are right is package verify's.
 type story struct {
-	t   *testing.T
-	st  *store.Store
-	in  *Ingest
-	up  *upstream
-	now time.Time
-	seq int64
+	t    *testing.T
+	path string
+	st   *store.Store
+	in   *Ingest
+	up   *upstream
+	now  time.Time
+	seq  int64
 }
 
 func newStory(t *testing.T, kind store.Kind) *story {
-	s := &story{t: t, now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}
+	s := &story{t: t, path: filepath.Join(t.TempDir(), "index.db"), now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}
 	st, err := store.Open(t.Context(), store.Config{
-		Path: filepath.Join(t.TempDir(), "index.db"), Version: "test", Now: func() time.Time { return s.now },
+		Path: s.path, Version: "test", Now: func() time.Time { return s.now },
 	})
 	if err != nil {
 		t.Fatal(err)
