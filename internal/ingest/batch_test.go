@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"railyard/internal/event"
 	"railyard/internal/refusal"
@@ -83,6 +85,9 @@ func TestABatchAndItsCursorAreOneTransaction(t *testing.T) {
 			}
 			s.wantState(store.Synchronized, 12)
 			s.wantListed(likes)
+			if s.in.InFlight() != 3 { // those that failed are still there
+				t.Errorf("%d events in flight after the batch", s.in.InFlight())
+			}
 			if s.cursor() != 3 {
 				t.Errorf("cursor %d after the batch, want that of its last event, which was refused", s.cursor())
 			}
@@ -146,4 +151,37 @@ func TestABatchThatIsCancelledLeavesNothing(t *testing.T) {
 	}
 	s.wantState(store.Synchronized, 10)
 	s.wantListed(posts)
+}
+
+// Every event comes out once and in its place, in however many batches: full ones,
+// those that time closes, and the last one.
+func TestBatchesHaveEveryEventOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most, delay = 3, time.Second
+		slots := make(chan *slot)
+		go func() {
+			defer close(slots)
+			for i := range 40 {
+				time.Sleep(time.Duration(i%5) * 300 * time.Millisecond)
+				slots <- &slot{cursor: int64(i)}
+			}
+		}()
+		next, sizes := int64(0), map[int]bool{}
+		for {
+			batch := gather(slots, nil, most, delay)
+			if len(batch) == 0 {
+				break
+			}
+			sizes[len(batch)] = true
+			for _, s := range batch {
+				if s.cursor != next {
+					t.Fatalf("event %d comes where %d should", s.cursor, next)
+				}
+				next++
+			}
+		}
+		if next != 40 || len(sizes) != most {
+			t.Errorf("%d events in batches of the sizes %v", next, sizes)
+		}
+	})
 }

@@ -1,0 +1,67 @@
+package ingest
+
+import (
+	"testing"
+	"time"
+
+	"railyard/internal/refusal"
+	"railyard/internal/store"
+)
+
+// The head that we hold comes once more, in a message that is broken: nothing was
+// missed.
+func TestABrokenMessageOfOurOwnHead(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.want(s.tell(refusedWith(commit(10, 0, 1, nil, nil), refusal.BadTree)), rejected)
+	s.wantState(store.Synchronized, 10)
+	if st := s.stats(); st.Waiting+st.WaitingLater != 0 {
+		t.Error("a look is queued")
+	}
+	s.want(s.tell(refusedWith(commit(10, 0, 7, nil, nil), refusal.BadTree)), rejected)
+	s.wantState(store.Desynchronized, 10)
+}
+
+// The prover had the key of before a change. It is forgotten, or every commit that
+// follows would be proven with it, and take the repo out of service again.
+func TestTheKeyOfBeforeAChangeIsForgotten(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.in.keys.keys.Add(alice, cachedKey{raw: "old key"})
+	if k, err := s.in.keys.get(t.Context(), alice); err != nil || k.raw != "old key" {
+		t.Fatalf("key %q, %v", k.raw, err)
+	}
+	old := commit(11, 1, 2, nil, nil)
+	old.key = "old key"
+	s.want(s.tell(old), desynchronized)
+	if k, _ := s.in.keys.get(t.Context(), alice); k.raw == "old key" {
+		t.Error("the old key is used again")
+	}
+}
+
+// A fetch has failed and backs off. A #sync says that the repo is another one now,
+// and so perhaps one that can be fetched.
+func TestASyncBringsAFetchForward(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.tell(commit(12, 2, 3, nil, nil))
+	s.claim(store.Fetch)
+	s.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(alice)
+		if err != nil {
+			return err
+		}
+		return tx.Retry(r, store.Discontinuity, tx.Now().Add(time.Hour), true, false)
+	})
+	s.want(s.tell(commit(13, 3, 4, nil, nil)), waits)
+	if n := s.due(); n != 0 {
+		t.Errorf("%d looks are due after a commit", n)
+	}
+	s.want(s.tell(syncAt(14, 9)), waits)
+	if n := s.due(); n != 1 {
+		t.Errorf("%d looks are due after a #sync", n)
+	}
+	if s.repo().SeenRev != 14 {
+		t.Errorf("seen rev %d", s.repo().SeenRev)
+	}
+}
