@@ -279,6 +279,22 @@ func TestACommitThatFollowsBearsAndKills(t *testing.T) {
 	}
 }
 
+// Whatever came between, what leads to the tree that we hold leaves the rows right.
+func TestTheTreeThatWeHoldUnderANewRev(t *testing.T) {
+	for name, ev := range map[string]*slot{"commit": commit(12, 7, 1, nil, nil), "sync": syncAt(12, 1)} {
+		t.Run(name, func(t *testing.T) {
+			s := newStory(t, store.KindRelay)
+			s.known(posts)
+			s.want(s.tell(ev), applied)
+			s.wantState(store.Synchronized, 12)
+			s.wantListed(posts)
+			if st := s.stats(); st.Waiting+st.WaitingLater != 0 {
+				t.Error("a look is queued")
+			}
+		})
+	}
+}
+
 func TestACommitThatDoesNotFollowIsNotArguedWith(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -397,6 +413,7 @@ func TestCommitsWaitWhileTheRepoIsFetched(t *testing.T) {
 	})
 	for name, ev := range map[string]*slot{
 		"another sync":                          syncAt(14, 9),
+		"a sync below what was buffered":        syncAt(11, 9),
 		"another commit of the same rev":        commit(13, 3, 9, nil, nil),
 		"a real commit that cannot be proven":   refusedWith(commit(14, 4, 5, nil, nil), refusal.InversionFailed),
 		"a commit that was proven with no key":  func() *slot { sl := commit(14, 4, 5, nil, nil); sl.key = ""; return sl }(),
@@ -411,6 +428,13 @@ func TestCommitsWaitWhileTheRepoIsFetched(t *testing.T) {
 			}
 		})
 	}
+	t.Run("and an answer older than a sync is stale", func(t *testing.T) {
+		s, _ := fetching(t)
+		s.want(s.tell(syncAt(14, 9)), desynchronized)
+		if s.repo().SeenRev != 14 {
+			t.Errorf("seen rev %d", s.repo().SeenRev)
+		}
+	})
 	t.Run("and too many of them make it void", func(t *testing.T) {
 		s, task := fetching(t)
 		var v verdict
