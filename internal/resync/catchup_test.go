@@ -1,6 +1,7 @@
 package resync
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -59,4 +60,106 @@ func TestABusyRepoOfAnOldHostGetsOn(t *testing.T) {
 	}
 	t.Logf("%d commits, %d fetches", n, w.count("getRepo"))
 	w.same(did, true)
+}
+
+// A commit that cannot be buffered comes during the fetch of a repo with a wrong
+// row. The answer is as new as what was seen before it, so the row is mended; the
+// repo stays out of service, and no older answer counts, until one has that commit.
+func TestAnAnswerThatACommitHasOvertaken(t *testing.T) {
+	w, did := filled(t)
+	wrong := collectionOf(t, w, did)
+	var after atproto.TID
+	w.hook = func(string, string) {
+		if err := w.net.Create(did, "com.example.after/a"); err != nil {
+			t.Error(err)
+		}
+		state, _ := w.net.Repo(did)
+		after = state.Rev
+		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Saw(r, after) })
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if _, err := tx.Kill(r, []string{wrong}); err != nil {
+			return err
+		}
+		return tx.Desynchronize(r, store.Audit)
+	})
+	w.work()
+	if dids, _ := w.listed(wrong); len(dids) != 1 {
+		t.Error("the row is not mended")
+	}
+	if r := w.repo(did); r.State != store.Desynchronized || r.SeenRev != after {
+		t.Errorf("state %s, seen rev %s; want %s", r.State, r.SeenRev, after)
+	}
+	w.later(staleRetry)
+	w.settled(did)
+}
+
+// What was fetched and what was buffered never meet. The host is asked again after
+// a pause, each time.
+func TestAFetchThatNeverMeetsTheBufferIsPaced(t *testing.T) {
+	w, did := filled(t)
+	n := 0
+	var lose func(string, string)
+	lose = func(string, string) {
+		n++
+		before, _ := w.net.Repo(did)
+		for range 2 {
+			if err := w.net.Create(did, fmt.Sprintf("com.example.meanwhile/a%d", len(w.net.Paths(did)))); err != nil {
+				t.Error(err)
+			}
+		}
+		after, _ := w.net.Repo(did)
+		w.with(did, func(tx *store.Tx, r *store.Repo) error {
+			lost := before.Data
+			lost[0]++
+			_, err := tx.Buffer(r, store.Commit{Prev: lost, Head: store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}})
+			return err
+		})
+		w.hook = lose
+	}
+	w.hook = lose
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	if n != 1 {
+		t.Errorf("%d fetches at one moment", n)
+	}
+	for range 5 {
+		w.later(staleMost)
+		if r := w.repo(did); r.State != store.Desynchronized {
+			t.Errorf("state %s", r.State)
+		}
+	}
+	w.hook = nil
+	w.later(staleMost)
+	w.settled(did)
+}
+
+// A commit that nobody may have signed does not follow what was fetched. The repo is
+// in service, and its host is asked for that rev later, because it may be real.
+func TestAnUncheckedCommitBeyondAHoleIsLookedFor(t *testing.T) {
+	w, did := filled(t)
+	fetched, _ := w.net.Repo(did)
+	w.hook = func(string, string) {
+		for _, path := range []string{"com.example.lost/a", "com.example.meanwhile/a"} {
+			if err := w.net.Create(did, path); err != nil {
+				t.Error(err)
+			}
+		}
+		after, _ := w.net.Repo(did)
+		w.with(did, func(tx *store.Tx, r *store.Repo) error {
+			_, err := tx.Buffer(r, store.Commit{
+				Unchecked: true, Prev: atproto.Digest{1}, Head: store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit},
+			})
+			return err
+		})
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	if r := w.repo(did); r.State != store.Synchronized || r.Head.Rev != fetched.Rev {
+		t.Errorf("state %s, rev %s; want that of the fetch, %s", r.State, r.Head.Rev, fetched.Rev)
+	}
+	for range 10 {
+		w.later(time.Minute)
+	}
+	w.settled(did)
 }

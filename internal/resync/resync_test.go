@@ -1153,6 +1153,7 @@ func TestChain(t *testing.T) {
 		{"older ones are in the fetch", []store.Commit{c(3, 7, 8), c(4, 8, 9)}, 5, 0, true, 0},
 		{"the fetched one itself", []store.Commit{c(5, 1, 2)}, 5, 0, true, 0},
 		{"another of the same rev", []store.Commit{c(5, 1, 9)}, 5, 0, false, 0},
+		{"another of the same rev, that leads on", []store.Commit{c(5, 2, 9)}, 5, 0, false, 0},
 		{"the next ones", []store.Commit{c(4, 0, 1), c(6, 2, 3), c(7, 3, 4)}, 7, 2, true, 0},
 		{"a hole", []store.Commit{c(6, 2, 3), c(8, 4, 5)}, 6, 1, false, 0},
 		{"an empty commit of any origin", []store.Commit{c(6, 9, 2)}, 6, 1, true, 0},
