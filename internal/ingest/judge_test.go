@@ -765,6 +765,79 @@ func TestARelaysWordOnAnAccountIsChecked(t *testing.T) {
 	}
 }
 
+// Each word of a relay that is not what the index holds is a question. None is an
+// answer: neither what makes the account active again, nor what ends it for good.
+func TestTheWordsOfARelayAreQuestions(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	for _, word := range []struct {
+		ev     *slot
+		want   verdict
+		status string
+	}{
+		{account(false, "takendown"), hidden, "takendown"},
+		{account(false, "takendown"), noted, "takendown"},
+		{account(false, "deleted"), checked, "takendown"},
+		{account(true, ""), checked, "takendown"},
+	} {
+		s.want(s.tell(word.ev), word.want)
+		if r := s.repo(); r.Active || r.Status != word.status {
+			t.Errorf("active %t, status %q", r.Active, r.Status)
+		}
+		s.wantState(store.Desynchronized, 10)
+		if word.want == noted {
+			continue
+		}
+		s.claim(store.AskStatus)
+		s.update(func(tx *store.Tx) error { // the host is asked in vain, and the row goes
+			r, err := tx.RepoByDID(alice)
+			if err == nil {
+				err = tx.Done(r)
+			}
+			return err
+		})
+	}
+}
+
+// A relay's "deleted" is checked: if it was wrong, what is known of the repo is needed.
+func TestARelayCannotDeleteARepo(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.want(s.tell(account(false, "deleted")), hidden)
+	s.wantState(store.Desynchronized, 10)
+	s.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(alice)
+		if err != nil {
+			return err
+		}
+		set, err := tx.Set(r)
+		if !slices.Equal(set, []string{posts}) {
+			t.Errorf("set %q", set)
+		}
+		return err
+	})
+}
+
+// The host that had no such repo says that the account is active.
+func TestTheHostsWordBringsBackARepoThatItDidNotHave(t *testing.T) {
+	s := newStory(t, store.KindPDS)
+	s.known(posts)
+	s.resolve()
+	s.up.host = home
+	s.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(alice)
+		if err == nil {
+			err = tx.SetState(r, store.NotFound)
+		}
+		return err
+	})
+	s.wantListed()
+	s.want(s.tell(account(true, "")), checked)
+	if got := s.claim(store.Fetch); got.Reason != store.Reactivated {
+		t.Errorf("reason %s", got.Reason)
+	}
+}
+
 // A host does not commit for an inactive account: it is asked, once in a while.
 func TestAVerifiedCommitOfAnInactiveAccountAsksTheHost(t *testing.T) {
 	s := newStory(t, store.KindPDS)

@@ -39,6 +39,21 @@ func TestTheKeyOfBeforeAChangeIsForgotten(t *testing.T) {
 	}
 }
 
+// A key was read from the file, and changed before it was kept.
+func TestAKeyThatWasReadBeforeAChangeIsNotKept(t *testing.T) {
+	c := newKeyCache(nil)
+	read := c.epoch.Load()
+	c.forget(alice)
+	c.keep(alice, cachedKey{raw: "old key"}, read)
+	if k, kept := c.keys.Get(alice); kept {
+		t.Errorf("%q is kept", k.raw)
+	}
+	c.keep(alice, cachedKey{raw: "new key"}, c.epoch.Load())
+	if k, _ := c.keys.Get(alice); k.raw != "new key" {
+		t.Errorf("key %q", k.raw)
+	}
+}
+
 // A fetch has failed and backs off. A #sync says that the repo is another one now,
 // and so perhaps one that can be fetched.
 func TestASyncBringsAFetchForward(t *testing.T) {

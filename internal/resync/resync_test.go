@@ -393,6 +393,37 @@ func TestAStaleAnswerIsNotBelievedAtOnce(t *testing.T) {
 	}
 }
 
+// Three answers are not enough before the hour is over, nor is the hour with two.
+func TestABackupIsBelievedAfterThreeAnswersAndAnHour(t *testing.T) {
+	for name, pauses := range map[string][]time.Duration{
+		"soon":  {staleMost, staleMost, staleMost, staleMost + time.Minute},
+		"later": {2 * staleBelief, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, did := filled(t)
+			state, _ := w.net.Repo(did)
+			w.with(did, func(tx *store.Tx, r *store.Repo) error {
+				if err := tx.Saw(r, state.Rev+1000); err != nil {
+					return err
+				}
+				return tx.Desynchronize(r, store.Discontinuity)
+			})
+			w.work()
+			for _, pause := range pauses {
+				if r := w.repo(did); r.State != store.Desynchronized {
+					t.Fatalf("state %s after %d answers and %s", r.State, w.count("getRepo"), pauses)
+				}
+				w.later(pause)
+			}
+			w.settled(did)
+			// The last one comes again under a document of that moment.
+			if n := w.count("getRepo"); n != len(pauses)+2 {
+				t.Errorf("%d answers, want %d", n, len(pauses)+2)
+			}
+		})
+	}
+}
+
 func TestARotatedKeyIsFoundByTheFetch(t *testing.T) {
 	w, did := filled(t)
 	if err := w.net.RotateKey(did); err != nil {
