@@ -21,6 +21,7 @@ func TestAHeadMovesOnlyFromWhereACommitStarts(t *testing.T) {
 		"that follows":              {inService, tree(1), 10, 11, true, true},
 		"from another tree":         {inService, tree(2), 9, 11, false, false},
 		"of the same rev":           {inService, tree(1), 10, 10, false, false},
+		"after one that is missing": {inService, tree(2), 11, 12, false, false},
 		"that is older":             {inService, tree(1), 10, 9, false, false},
 		"of another rev, same tree": {inService, tree(1), 9, 11, true, false},
 		"of an inactive account":    {func(tx *Tx, r *Repo) error { return tx.SetInactive(r, "suspended") }, tree(1), 10, 11, false, false},
