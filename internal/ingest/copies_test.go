@@ -181,3 +181,29 @@ func TestUncheckedCommitsOfAnInactiveAccount(t *testing.T) {
 		})
 	}
 }
+
+// Nor does an unchecked commit write a row at the end of a fetch, whatever it names.
+func TestAnUncheckedCommitIsBufferedWithoutRows(t *testing.T) {
+	s := sparing(t)
+	s.known(posts)
+	s.tell(signed(commit(12, 7, 3, nil, nil)))
+	s.claim(store.Fetch)
+	s.want(s.tell(spared(commit(13, 3, 4, []string{likes}, []string{posts}))), buffered)
+	s.want(s.tell(signed(commit(14, 4, 5, []string{likes}, []string{posts}))), buffered)
+	s.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(alice)
+		if err != nil {
+			return err
+		}
+		waiting, err := tx.Buffered(r)
+		if err != nil || len(waiting) != 2 {
+			t.Fatalf("%d commits wait, %v", len(waiting), err)
+		}
+		for i, c := range waiting {
+			if named := len(c.Present) + len(c.Died); c.Unchecked != (i == 0) || named != 2*i {
+				t.Errorf("rev %d: unchecked %t, names %d collections", c.Head.Rev, c.Unchecked, named)
+			}
+		}
+		return nil
+	})
+}

@@ -84,8 +84,8 @@ func TestQuestionsAddUp(t *testing.T) {
 			}
 			f.with(did(0), func(tx *Tx, r *Repo) error {
 				tasks, _, err := tx.Claim(Wanted{r.Identity.HostID, prioCheck, 1}, func(*Task) Step { return Nothing })
-				if len(tasks) != 1 {
-					t.Fatalf("%d tasks are due", len(tasks))
+				if err != nil || len(tasks) != 1 {
+					t.Fatalf("%d tasks are due, %v", len(tasks), err)
 				}
 				if got := tasks[0]; !got.AskStatus || got.WantRev != 9 || got.Looks != identityLooks {
 					t.Errorf("task %+v", got)
