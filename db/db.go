@@ -351,6 +351,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.lastRepoStmt, err = db.PrepareContext(ctx, lastRepo); err != nil {
 		return nil, fmt.Errorf("error preparing query LastRepo: %w", err)
 	}
+	if q.lastRepoIDStmt, err = db.PrepareContext(ctx, lastRepoID); err != nil {
+		return nil, fmt.Errorf("error preparing query LastRepoID: %w", err)
+	}
 	if q.lastSeqClockStmt, err = db.PrepareContext(ctx, lastSeqClock); err != nil {
 		return nil, fmt.Errorf("error preparing query LastSeqClock: %w", err)
 	}
@@ -432,8 +435,17 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.repoByIDStmt, err = db.PrepareContext(ctx, repoByID); err != nil {
 		return nil, fmt.Errorf("error preparing query RepoByID: %w", err)
 	}
+	if q.repoPieceStmt, err = db.PrepareContext(ctx, repoPiece); err != nil {
+		return nil, fmt.Errorf("error preparing query RepoPiece: %w", err)
+	}
 	if q.repoTallyStmt, err = db.PrepareContext(ctx, repoTally); err != nil {
 		return nil, fmt.Errorf("error preparing query RepoTally: %w", err)
+	}
+	if q.restingAmongStmt, err = db.PrepareContext(ctx, restingAmong); err != nil {
+		return nil, fmt.Errorf("error preparing query RestingAmong: %w", err)
+	}
+	if q.restingBetweenStmt, err = db.PrepareContext(ctx, restingBetween); err != nil {
+		return nil, fmt.Errorf("error preparing query RestingBetween: %w", err)
 	}
 	if q.retryRowStmt, err = db.PrepareContext(ctx, retryRow); err != nil {
 		return nil, fmt.Errorf("error preparing query RetryRow: %w", err)
@@ -1117,6 +1129,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing lastRepoStmt: %w", cerr)
 		}
 	}
+	if q.lastRepoIDStmt != nil {
+		if cerr := q.lastRepoIDStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lastRepoIDStmt: %w", cerr)
+		}
+	}
 	if q.lastSeqClockStmt != nil {
 		if cerr := q.lastSeqClockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing lastSeqClockStmt: %w", cerr)
@@ -1252,9 +1269,24 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing repoByIDStmt: %w", cerr)
 		}
 	}
+	if q.repoPieceStmt != nil {
+		if cerr := q.repoPieceStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing repoPieceStmt: %w", cerr)
+		}
+	}
 	if q.repoTallyStmt != nil {
 		if cerr := q.repoTallyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing repoTallyStmt: %w", cerr)
+		}
+	}
+	if q.restingAmongStmt != nil {
+		if cerr := q.restingAmongStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing restingAmongStmt: %w", cerr)
+		}
+	}
+	if q.restingBetweenStmt != nil {
+		if cerr := q.restingBetweenStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing restingBetweenStmt: %w", cerr)
 		}
 	}
 	if q.retryRowStmt != nil {
@@ -1625,6 +1657,7 @@ type Queries struct {
 	laneRowsStmt              *sql.Stmt
 	largestCollectionsStmt    *sql.Stmt
 	lastRepoStmt              *sql.Stmt
+	lastRepoIDStmt            *sql.Stmt
 	lastSeqClockStmt          *sql.Stmt
 	listHostStmt              *sql.Stmt
 	membershipIDsStmt         *sql.Stmt
@@ -1652,7 +1685,10 @@ type Queries struct {
 	releaseRowsStmt           *sql.Stmt
 	repoByDIDStmt             *sql.Stmt
 	repoByIDStmt              *sql.Stmt
+	repoPieceStmt             *sql.Stmt
 	repoTallyStmt             *sql.Stmt
+	restingAmongStmt          *sql.Stmt
+	restingBetweenStmt        *sql.Stmt
 	retryRowStmt              *sql.Stmt
 	setAbsentProofsStmt       *sql.Stmt
 	setAskedStmt              *sql.Stmt
@@ -1812,6 +1848,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		laneRowsStmt:              q.laneRowsStmt,
 		largestCollectionsStmt:    q.largestCollectionsStmt,
 		lastRepoStmt:              q.lastRepoStmt,
+		lastRepoIDStmt:            q.lastRepoIDStmt,
 		lastSeqClockStmt:          q.lastSeqClockStmt,
 		listHostStmt:              q.listHostStmt,
 		membershipIDsStmt:         q.membershipIDsStmt,
@@ -1839,7 +1876,10 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		releaseRowsStmt:           q.releaseRowsStmt,
 		repoByDIDStmt:             q.repoByDIDStmt,
 		repoByIDStmt:              q.repoByIDStmt,
+		repoPieceStmt:             q.repoPieceStmt,
 		repoTallyStmt:             q.repoTallyStmt,
+		restingAmongStmt:          q.restingAmongStmt,
+		restingBetweenStmt:        q.restingBetweenStmt,
 		retryRowStmt:              q.retryRowStmt,
 		setAbsentProofsStmt:       q.setAbsentProofsStmt,
 		setAskedStmt:              q.setAskedStmt,
