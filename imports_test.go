@@ -23,7 +23,7 @@ var floors = [][]string{
 	2: {"internal/event", "internal/identity", "internal/mst", "internal/mst/msttest", "internal/pds", "internal/simnet", "internal/store"},
 	3: {"internal/firehose", "internal/plc", "internal/repo"},
 	4: {"internal/probe", "internal/verify"},
-	5: {"internal/api", "internal/crawl", "internal/ingest", "internal/inspect", "internal/resync"},
+	5: {"internal/api", "internal/crawl", "internal/ingest", "internal/inspect", "internal/resync", "internal/sample"},
 	6: {"internal/service", "internal/tail"},
 	7: {"cmd/railyard", "e2e", "internal/sim"},
 }
