@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,37 +17,88 @@ var errBroken = errors.New("the file breaks its own rules")
 type checkReport struct {
 	Invariants int               `json:"invariants"`
 	Violations []store.Violation `json:"violations"`
+	Sample     *sampleReport     `json:"sample,omitempty"` // with --sample
+}
+
+// checkConfig is what the flags of check say.
+type checkConfig struct {
+	db     string
+	asJSON bool
+	sampling
+}
+
+func checkFlags() (*flag.FlagSet, *checkConfig) {
+	c := new(checkConfig)
+	fs := flag.NewFlagSet("check", flag.ContinueOnError)
+	fs.StringVar(&c.db, "db", "railyard.db", "the index file; a service may be running on it")
+	fs.BoolVar(&c.asJSON, "json", false, "print one JSON object")
+	c.sampling.flags(fs)
+	return fs, c
 }
 
 // check verifies the invariants of a file, also beside the service that writes to
-// it.
-func check(ctx context.Context, args, environ []string, stdout, _ io.Writer) error {
-	fs := flag.NewFlagSet("check", flag.ContinueOnError)
-	db := fs.String("db", "railyard.db", "the index file; a service may be running on it")
-	asJSON := fs.Bool("json", false, "print one JSON object")
+// it, and compares a sample of its repos with the network if that is asked for.
+func check(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	fs, c := checkFlags()
 	// Unknown variables are those of other commands here.
 	if _, err := parse(fs, args, environ, stdout); err != nil {
 		return err
 	}
-	rd, err := store.OpenReader(ctx, *db)
+	if err := c.validate(); err != nil {
+		return err
+	}
+	return c.check(ctx, stdout, stderr)
+}
+
+func (c *checkConfig) check(ctx context.Context, stdout, stderr io.Writer) error {
+	rd, err := store.OpenReader(ctx, c.db)
 	if err != nil {
 		return err
 	}
-	report := checkReport{Violations: []store.Violation{}}
-	checked, broken, err := rd.Check(ctx)
+	report := &checkReport{Violations: []store.Violation{}}
+	err = c.fill(ctx, report, rd, stdout, stderr)
 	if err := errors.Join(err, rd.Close()); err != nil {
 		return err
 	}
-	report.Invariants, report.Violations = checked, append(report.Violations, broken...)
-	if *asJSON {
-		err = json.NewEncoder(stdout).Encode(report)
-	} else {
-		err = report.print(stdout)
+	return report.verdict()
+}
+
+// fill makes the checks and prints what they find: lines for people at once, JSON as
+// one object at the end.
+func (c *checkConfig) fill(ctx context.Context, r *checkReport, rd *store.Reader, stdout, stderr io.Writer) error {
+	checked, broken, err := rd.Check(ctx)
+	if err != nil {
+		return err
 	}
-	if err == nil && len(broken) > 0 {
-		err = errBroken
+	r.Invariants, r.Violations = checked, append(r.Violations, broken...)
+	if !c.asJSON {
+		if err := r.print(stdout); err != nil {
+			return err
+		}
 	}
-	return err
+	if c.repos > 0 {
+		if r.Sample, err = c.sampling.run(ctx, rd, stderr); err != nil {
+			return fmt.Errorf("sample: %w", err)
+		}
+	}
+	switch {
+	case c.asJSON:
+		return writeJSON(stdout, r)
+	case r.Sample != nil:
+		return r.Sample.print(stdout)
+	}
+	return nil
+}
+
+// verdict is nil for a sound file of which nothing wrong was found.
+func (r *checkReport) verdict() error {
+	switch {
+	case len(r.Violations) > 0:
+		return errBroken
+	case r.Sample != nil:
+		return r.Sample.verdict
+	}
+	return nil
 }
 
 func (c *checkReport) print(w io.Writer) error {

@@ -191,7 +191,7 @@ func (d *theDemo) live(ctx context.Context) error {
 	d.connect(ctx)
 	if !d.cfg.check {
 		d.backfill(ctx)
-		d.screen.invite(d.base, d.db)
+		d.screen.invite(d.base, d.db, d.net.PLC())
 	}
 	if err := d.commits(ctx); err != nil || !d.cfg.check || ctx.Err() != nil {
 		return err

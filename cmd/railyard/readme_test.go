@@ -101,6 +101,17 @@ func TestTheDemosInvitationWorksAsPrinted(t *testing.T) {
 			t.Errorf("%s: status %d: %s", line, resp.StatusCode, body)
 		}
 	}
+	check := commandsOf(t, text, "railyard check ")
+	plc := regexp.MustCompile(`--plc-url \S+`).FindString(check[0])
+	for _, line := range append(check, commandsOf(t, readme(t), "railyard check ")...) {
+		if !strings.Contains(line, plc) { // the README's
+			line = strings.ReplaceAll(line, "/var/lib/railyard/railyard.db", db) + " --allow-private-hosts " + plc
+		}
+		args := strings.Fields(strings.ReplaceAll(strings.TrimPrefix(line, "railyard "), "'", ""))
+		if o := invoke(t, args); o.code != exitOK || o.stderr != "" || !strings.Contains(o.stdout, "sample: asked=") {
+			t.Errorf("%s: %+v", line, o)
+		}
+	}
 	d, err := sql.Open("sqlite", "file:"+db+"?mode=ro")
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +188,8 @@ func TestTheReadmeNamesEveryFlagOfServe(t *testing.T) {
 	})
 	demo, _ := demoFlags()
 	stream, _ := firehoseFlags()
-	sets := []*flag.FlagSet{fs, demo, stream}
+	check, _ := checkFlags()
+	sets := []*flag.FlagSet{fs, demo, stream, check}
 	for _, v := range repoVerbs() {
 		set, _ := repoFlags(v)
 		sets = append(sets, set)

@@ -78,7 +78,7 @@ func (s *screen) end() {
 }
 
 // invite says what to try.
-func (s *screen) invite(base, db string) {
+func (s *screen) invite(base, db, plc string) {
 	s.say(`
 The network is indexed and goes on living. Open %[1]s/ or try:
 
@@ -87,7 +87,8 @@ The network is indexed and goes on living. Open %[1]s/ or try:
   curl -s '%[1]s/v1/stats'
   sqlite3 '%[2]s' "SELECT did FROM repos_by_collection WHERE nsid = 'app.bsky.feed.post' LIMIT 5"
   sqlite3 '%[2]s' 'SELECT * FROM collection_stats ORDER BY members DESC LIMIT 10'
+  railyard check --db '%[2]s' --sample 20 --plc-url '%[3]s' --allow-private-hosts
 
 Ctrl-C ends it.
-`, base, db)
+`, base, db, plc)
 }

@@ -155,10 +155,13 @@ func (s *subject) isGone(why string) {
 // failed notes what cannot be compared. Where the host was not even asked, asking
 // later may do.
 func (s *subject) failed(v Verdict, err error) {
+	_, left := errors.AsType[*notAsked](err)
 	s.gone, s.got = 0, nil
-	s.seen.Verdict, s.seen.Detail = v, err.Error()
+	if !left || s.seen.Verdict != v { // why it failed says more than that it was not tried again
+		s.seen.Verdict, s.seen.Detail = v, err.Error()
+	}
 	s.seen.FileRev, s.seen.HostRev, s.seen.Missing, s.seen.Extra = s.row.rev(), 0, nil, nil
-	if _, ok := errors.AsType[*notAsked](err); ok {
+	if left {
 		return
 	}
 	if s.failures++; s.failures >= mostFailures || v == Refused && s.failures >= mostRefusals {

@@ -3,6 +3,7 @@ package sample
 import (
 	"database/sql"
 	"errors"
+	"io"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -152,6 +153,18 @@ func (y *yard) watch(host string, then func(w http.ResponseWriter, r *http.Reque
 		y.mu.Unlock()
 		return then != nil && then(w, r)
 	}})
+}
+
+// car is what an account's host serves of it now.
+func (y *yard) car(did string) []byte {
+	y.Helper()
+	id, err := y.cfg.Resolver.Resolve(y.Context(), did)
+	y.must(err)
+	body, err := y.cfg.Hosts.GetRepo(y.Context(), baseURL(id), did)
+	y.must(err)
+	b, err := io.ReadAll(body)
+	y.must(errors.Join(err, body.Close()))
+	return b
 }
 
 // all compares every repo that rests.
