@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -41,8 +41,8 @@ type Config struct {
 
 	// Pauses replaces those between the looks; nil means the default.
 	Pauses []time.Duration
-	// Progress, if set, hears after each look of how many repos no more is to be
-	// found out. It is called from several goroutines.
+	// Progress, if set, hears each time of how many repos no more is to be found out.
+	// It is called by one goroutine at a time.
 	Progress func(done, all int)
 }
 
@@ -73,7 +73,9 @@ type comparer struct {
 	lanes     *lanes
 	directory *lane // counts its failures alone; the resolver keeps the pace
 	subjects  []*subject
-	closed    atomic.Int64 // subjects of which no more is to be found out
+
+	mu     sync.Mutex
+	closed int // subjects of which no more is to be found out
 }
 
 // rounds looks at all repos, and then again at those that are still open.
@@ -160,8 +162,10 @@ func (c *comparer) progress(s *subject) {
 	if s.open() {
 		return
 	}
-	if n := c.closed.Add(1); c.Progress != nil {
-		c.Progress(int(n), len(c.subjects))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed++; c.Progress != nil {
+		c.Progress(c.closed, len(c.subjects))
 	}
 }
 

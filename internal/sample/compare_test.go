@@ -1,6 +1,7 @@
 package sample
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -316,6 +317,25 @@ func TestAContradictionIsSaidMoreThanOnce(t *testing.T) {
 	})
 }
 
+// A directory that lags names a host that the account has left.
+func TestTheWordOfAnotherHostIsNoContradiction(t *testing.T) {
+	inYard(t, simnet.Config{Seed: 24, PDS: 2, Accounts: 8}, func(y *yard) {
+		y.must(y.Switch(simnet.Rule{Fault: simnet.NamesOther}))
+		gone := 0
+		for did, f := range y.all() {
+			if f.Verdict != Gone && f.Verdict != Unreachable || f.Wrong() || f.StaleIdentity == "" {
+				t.Errorf("%s: %+v", did, f)
+			}
+			if f.Verdict == Gone {
+				gone++
+			}
+		}
+		if gone == 0 {
+			t.Error("no host had a word")
+		}
+	})
+}
+
 func TestARepoOutOfServiceHasMoved(t *testing.T) {
 	inYard(t, simnet.Config{Seed: 16}, func(y *yard) {
 		did := y.made(0, "com.example.a")
@@ -359,6 +379,13 @@ func TestAnAccountThatMigratedHasAStaleIdentityRow(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 		if f := found[rotated]; !strings.Contains(f.StaleIdentity, "key z") {
+			t.Errorf("%+v", f)
+		}
+		// A row that asks for another look by itself promises nothing.
+		y.update(rotated, func(tx *store.Tx, r *store.Repo) error {
+			return errors.Join(tx.MarkStale(r), tx.Enqueue(r, store.IdentityCheck, tx.Now().Add(time.Hour)))
+		})
+		if f := y.one(rotated); f.Verdict != Behind || f.StaleIdentity != "" {
 			t.Errorf("%+v", f)
 		}
 		// The file that knows the move accepts the earlier key, and no other does.
@@ -427,6 +454,14 @@ func TestHostileAnswersAreRefused(t *testing.T) {
 			})
 		})
 	}
+	t.Run("a rev of the future", func(t *testing.T) {
+		// The clock of a bubble begins with the year 2000.
+		inYard(t, simnet.Config{Seed: 23, Start: time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC)}, func(y *yard) {
+			if f := y.one(y.made(0, "com.example.a")); f.Verdict != Refused || !strings.Contains(f.Detail, "future-rev") {
+				t.Errorf("%+v", f)
+			}
+		})
+	})
 	inYard(t, simnet.Config{Seed: 21}, func(y *yard) {
 		did := y.made(0, "com.example.a")
 		y.must(y.Switch(simnet.Rule{Fault: simnet.CorruptArchive, Times: 1}))

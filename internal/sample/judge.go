@@ -92,8 +92,9 @@ type Finding struct {
 	Missing, Extra []string
 	// Detail says why, where that does not show.
 	Detail string
-	// Contradiction: the file lists a repo that its host, confirmed by a document
-	// resolved for each of several looks, says is gone.
+	// Contradiction: the file lists a repo that is gone. That was said in more than one
+	// look, under a document that was resolved for it and names the host that the file
+	// has: of any other the word may be that of a host from before or after a move.
 	Contradiction bool
 	// StaleIdentity says what the document has otherwise than the identity row,
 	// empty where they agree, where the row itself asks for another look, and where

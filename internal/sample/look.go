@@ -28,7 +28,7 @@ func (s *subject) open() bool { return !s.done || s.seen.StaleIdentity != "" }
 // finding is what all looks have shown.
 func (s *subject) finding() Finding {
 	f := s.seen
-	f.Contradiction = f.Verdict == Gone && s.gone >= surelyGone && s.row.rests
+	f.Contradiction = f.Verdict == Gone && s.gone >= surelyGone && s.row.rests && f.StaleIdentity == ""
 	return f
 }
 
@@ -93,7 +93,7 @@ func (s *subject) decidedByFile() bool {
 	}
 	if !s.row.served() {
 		if s.seen.Verdict != Gone {
-			s.seen.Verdict = Moved
+			s.seen.Verdict, s.seen.Missing, s.seen.Extra = Moved, nil, nil
 		}
 		s.seen.Detail = movedText(s.row)
 		return true

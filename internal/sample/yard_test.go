@@ -41,7 +41,10 @@ func inYard(t *testing.T, cfg simnet.Config, act func(y *yard)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		pipes := simnet.NewPipes()
-		cfg.Listen, cfg.Start = pipes.Listen, time.Now()
+		cfg.Listen, cfg.Records = pipes.Listen, 16
+		if cfg.Start.IsZero() {
+			cfg.Start = time.Now()
+		}
 		n, err := simnet.New(cfg)
 		if err != nil {
 			t.Fatal(err)
