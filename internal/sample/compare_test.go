@@ -59,6 +59,17 @@ func TestOneHostIsAskedForOneThingAtATimeAtItsRate(t *testing.T) {
 			t.Errorf("%d at once, in %s", y.most, took)
 		}
 	})
+	// Two groups of the file, one host of the documents.
+	inYard(t, simnet.Config{Seed: 25, PDS: 3}, func(y *yard) {
+		for i := range 6 {
+			y.must(y.Migrate(y.made(i%2, "com.example.a"), simnet.Migration{To: 2}))
+		}
+		y.watch("pds3", nil)
+		y.all()
+		if y.most != 1 || len(y.asked) != 6 {
+			t.Errorf("%d at once, %d in all", y.most, len(y.asked))
+		}
+	})
 }
 
 func TestAPlantedRowIsFound(t *testing.T) {
@@ -211,7 +222,7 @@ func TestAHostThatCannotBeReached(t *testing.T) {
 			if counts[Unreachable] != 10 || counts[Equal] != 10 {
 				t.Errorf("%s: %v", fault, counts)
 			}
-			if fault != simnet.HTMLPage && len(y.asked) > patience+3 {
+			if fault != simnet.HTMLPage && len(y.asked) > 6 { // three, and one in each round that follows
 				t.Errorf("%s: asked %d times", fault, len(y.asked))
 			}
 		})

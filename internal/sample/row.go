@@ -14,8 +14,9 @@ const membershipsAtOnce = 1000
 // row is what the file says of a repo at one moment.
 type row struct {
 	*store.Repo
-	rests bool
-	set   []string // its visible collections, sorted by their bytes
+	listed bool
+	rests  bool
+	set    []string // its visible collections, sorted by their bytes
 }
 
 // read reads the row of a repo in one transaction.
@@ -29,7 +30,7 @@ func (c *comparer) read(ctx context.Context, id int64) (*row, error) {
 		if err != nil {
 			return err
 		}
-		r.rests = r.Rests(waiting)
+		r.listed, r.rests = r.Visible(), r.Rests(waiting)
 		r.set, err = visible(rx, r.Repo)
 		return err
 	})
@@ -54,7 +55,7 @@ func visible(rx *store.Rx, r *store.Repo) (set []string, err error) {
 
 // served tells whether the file lists the repo and follows it.
 func (r *row) served() bool {
-	return r.State == store.Synchronized && r.Active && r.Visible() && r.Head != nil && r.Identity != nil
+	return r.State == store.Synchronized && r.Active && r.listed && r.Head != nil && r.Identity != nil
 }
 
 // of tells whether the row is of the state that was fetched. The rev of an
@@ -65,7 +66,7 @@ func (r *row) of(f *fetched) bool {
 
 // is tells whether the row says what was fetched.
 func (r *row) is(f *fetched) bool {
-	return r.Visible() && r.Head != nil && *r.Head == f.head && slices.Equal(r.set, f.set)
+	return r.listed && r.Head != nil && *r.Head == f.head && slices.Equal(r.set, f.set)
 }
 
 // rev is that of the head, 0 if there is none.
