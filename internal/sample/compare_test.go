@@ -446,6 +446,9 @@ func TestHostileAnswersAreRefused(t *testing.T) {
 					if !slices.Contains(verdicts, f.Verdict) || f.Decided() || f.Wrong() || f.Detail == "" || len(f.Detail) > 600 {
 						t.Errorf("%s: %+v", did, f)
 					}
+					if fault == simnet.ForeignArchive && !strings.Contains(f.Detail, "answer-wrong-did") { // whoever has signed it
+						t.Errorf("%s: %+v", did, f)
+					}
 				}
 				if y.Fired(fault) == 0 || met[Equal] > 3 {
 					t.Errorf("it fired %d times: %v", y.Fired(fault), met)
