@@ -236,6 +236,17 @@ func TestAHostThatCannotBeReached(t *testing.T) {
 			}
 		}
 	})
+	inYard(t, simnet.Config{Seed: 26, Accounts: 10}, func(y *yard) {
+		y.SetDown("pds1", true)
+		y.after(12*time.Second, func() { y.SetDown("pds1", false) })
+		counts := map[Verdict]int{}
+		for _, f := range y.all() {
+			counts[f.Verdict]++
+		}
+		if counts[Unreachable] != 1 || counts[Equal] != 9 { // one was asked for three times, others were left alone
+			t.Errorf("%v", counts)
+		}
+	})
 	inYard(t, simnet.Config{Seed: 11, Accounts: 50}, func(y *yard) {
 		before := y.Traffic("plc").Requests["did"]
 		y.SetDown("plc", true)
@@ -324,6 +335,28 @@ func TestAContradictionIsSaidMoreThanOnce(t *testing.T) {
 		y.must(y.Deactivate(once))
 		if f := y.one(once); f.Verdict != Gone || f.Contradiction {
 			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// It was gone, and back, and is gone again: that was said once.
+func TestARepoThatComesAndGoesIsNoContradiction(t *testing.T) {
+	inYard(t, simnet.Config{Seed: 27}, func(y *yard) {
+		did := y.made(0, "com.example.a")
+		old := y.car(did)
+		y.must(y.Create(did, "com.example.b/1"))
+		y.index(did)
+		y.watch("pds1", func(w http.ResponseWriter, _ *http.Request) bool {
+			if len(y.asked) == 1 || len(y.asked) == 4 {
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = w.Write([]byte(`{"error":"RepoNotFound"}`))
+				return true
+			}
+			_, _ = w.Write(old)
+			return true
+		})
+		if f := y.one(did); f.Verdict != Gone || f.Contradiction || len(y.asked) != 4 {
+			t.Errorf("%d requests, %+v", len(y.asked), f)
 		}
 	})
 }
