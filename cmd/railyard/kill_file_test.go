@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"railyard/internal/store"
+)
+
+// deadFile is the file of processes that die. It is looked at between two of them.
+type deadFile struct {
+	path  string
+	made  bool         // a process has made the schema
+	rows  map[row]bool // visible at the last death
+	known map[row]bool // ever seen
+	most  int64        // the highest birth number ever seen, in the file or a cursor
+
+	// Deaths before it was made, within fetches and within the walk of a listing.
+	unmade, claimed, walked int
+}
+
+// row is a visible row: a repo in a collection, or in the listing of all, and the
+// number of its birth.
+type row struct {
+	nsid, did string
+	seq       int64
+}
+
+// examine holds the file to its own rules, and reads the rows that it lists. Until a
+// process has named the index it may be empty, or a schema and no more.
+func (f *deadFile) examine(ctx context.Context) error {
+	if !f.made {
+		if f.made = f.named(ctx); !f.made {
+			f.unmade++
+			return nil
+		}
+	}
+	rd, err := store.OpenReader(ctx, f.path)
+	if err != nil {
+		return err
+	}
+	_, broken, err := rd.Check(ctx)
+	if err := errors.Join(err, rd.Close()); err != nil {
+		return err
+	}
+	for _, v := range broken {
+		err = errors.Join(err, fmt.Errorf("%s: %s: %d: %s", v.Invariant, v.Explanation, v.Count, strings.Join(v.Rows, "; ")))
+	}
+	return errors.Join(err, f.look(ctx))
+}
+
+// named tells whether the file says which index it is.
+func (f *deadFile) named(ctx context.Context) bool {
+	d, err := sql.Open("sqlite", "file:"+f.path+"?mode=ro")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = d.Close() }()
+	var name string
+	return d.QueryRowContext(ctx, "SELECT index_id FROM meta").Scan(&name) == nil
+}
+
+// look reads the file with plain SQL.
+func (f *deadFile) look(ctx context.Context) error {
+	d, err := sql.Open("sqlite", "file:"+f.path+"?mode=ro")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	var claimed, walked bool
+	err = d.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM resync_queue WHERE claim IS NOT NULL),
+		EXISTS (SELECT 1 FROM upstream WHERE crawl_cursor IS NOT NULL)`).Scan(&claimed, &walked)
+	if err != nil {
+		return err
+	}
+	if claimed {
+		f.claimed++
+	}
+	if walked {
+		f.walked++
+	}
+	return f.read(ctx, d)
+}
+
+// read takes the rows as they are now. A row that was not there before has a birth
+// number above all that were ever seen.
+func (f *deadFile) read(ctx context.Context, d *sql.DB) error {
+	rows, err := d.QueryContext(ctx, `SELECT nsid, did, seq FROM repos_by_collection UNION ALL SELECT '', did, seq FROM repo WHERE seq > 0`)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	f.rows = make(map[row]bool)
+	most := f.most
+	for rows.Next() {
+		var r row
+		if err := rows.Scan(&r.nsid, &r.did, &r.seq); err != nil {
+			return err
+		}
+		if !f.known[r] && r.seq <= f.most {
+			return fmt.Errorf("%s in %q was born under %d, and numbers up to %d were given before", r.did, r.nsid, r.seq, f.most)
+		}
+		f.rows[r], f.known[r] = true, true
+		most = max(most, r.seq)
+	}
+	f.most = most
+	return rows.Err()
+}
+
+// passTime makes everything in the file as much older: as if nobody had run it for
+// so long. What is held back for the directory's log (the year 9999) stays.
+const passTime = `
+UPDATE resync_queue SET not_before = not_before - :d WHERE not_before < 200000000000000000;
+UPDATE resync_queue SET queued_at = queued_at - :d, missing_since = missing_since - :d,
+  unresolved_since = unresolved_since - :d, stale_since = stale_since - :d;
+UPDATE host SET cooldown_until = max(0, cooldown_until - :d), watched_until = max(0, watched_until - :d),
+  crawl_due_at = max(0, crawl_due_at - :d), crawled_at = crawled_at - :d, error_at = error_at - :d;
+UPDATE identity SET fetched_at = fetched_at - :d, checked_at = checked_at - :d;
+UPDATE upstream SET last_event_at = last_event_at - :d, crawl_wanted_at = crawl_wanted_at - :d,
+  crawl_started_at = crawl_started_at - :d, crawl_finished_at = crawl_finished_at - :d;
+UPDATE repo SET proven_at = proven_at - :d, error_at = error_at - :d;
+UPDATE repo_status SET said_at = said_at - :d;
+UPDATE membership_change SET changed_at = changed_at - :d;`
+
+// wantSweep is what the service writes when a sweep is due, and finds at its start.
+const wantSweep = `UPDATE upstream SET crawl_wanted_at = :d, crawl_again = 1;`
+
+// pass lets time pass for the file.
+func (f *deadFile) pass(ctx context.Context, d time.Duration) error {
+	return f.write(ctx, passTime, d.Microseconds())
+}
+
+// sweep makes a sweep due in the next run.
+func (f *deadFile) sweep(ctx context.Context) error {
+	return f.write(ctx, wantSweep, time.Now().UnixMicro())
+}
+
+func (f *deadFile) write(ctx context.Context, script string, d int64) error {
+	if !f.made {
+		return nil
+	}
+	db, err := sql.Open("sqlite", f.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	script = strings.ReplaceAll(script, ":d", fmt.Sprint(d))
+	if _, err := db.ExecContext(ctx, "BEGIN; "+script+" COMMIT"); err != nil {
+		return fmt.Errorf("let time pass: %w", err)
+	}
+	return nil
+}
+
+// claims counts the listed repos whose set nobody has proven.
+func (f *deadFile) claims(ctx context.Context) (n int, err error) {
+	d, err := sql.Open("sqlite", "file:"+f.path+"?mode=ro")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = d.Close() }()
+	return n, d.QueryRowContext(ctx, "SELECT count(*) FROM repo_info WHERE visible AND proof = 'claim'").Scan(&n)
+}
