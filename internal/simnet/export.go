@@ -15,7 +15,7 @@ const exportPage = 1000
 
 // export answers GET /export: operations of all DIDs as lines of JSON, those made
 // later than the parameter after, oldest first.
-func (n *Network) export(w http.ResponseWriter, q url.Values) {
+func (n *Network) export(w http.ResponseWriter, q url.Values, all hits) {
 	count, after := exportPage, time.Time{}
 	var err error
 	if text := q.Get("count"); text != "" {
@@ -31,10 +31,10 @@ func (n *Network) export(w http.ResponseWriter, q url.Values) {
 		}
 	}
 	w.Header().Set("Content-Type", "application/jsonlines")
-	_, _ = w.Write(bytes.Join(n.exportLines(after, min(count, exportPage)), []byte("\n")))
+	_, _ = w.Write(bytes.Join(n.exportLines(after, min(count, exportPage), all), []byte("\n")))
 }
 
-func (n *Network) exportLines(after time.Time, count int) (lines [][]byte) {
+func (n *Network) exportLines(after time.Time, count int, all hits) (lines [][]byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	at, _ := slices.BinarySearchFunc(n.editions, after, func(e *edition, t time.Time) int {
@@ -43,9 +43,37 @@ func (n *Network) exportLines(after time.Time, count int) (lines [][]byte) {
 		}
 		return -1
 	})
-	for _, e := range n.editions[at:min(at+count, len(n.editions))] {
+	for _, e := range n.misquoteLog(n.editions, at, count, all) {
 		line, _ := json.Marshal(e.entry()) // strings and maps of strings: cannot fail
 		lines = append(lines, line)
 	}
 	return lines
+}
+
+// exportLag is how old an operation is that a lagging export has.
+const exportLag = 10 * time.Minute
+
+// misquoteLog gives a page of a log as the faults have it. The caller holds the lock.
+func (n *Network) misquoteLog(editions []*edition, at, count int, all hits) []*edition {
+	old, end := time.Now().Add(-exportLag), len(editions)
+	for end > at && editions[end-1].seen.After(old) {
+		end--
+	}
+	if one := all.of(ExportLags); one != nil && end < len(editions) {
+		one.count()
+		editions = editions[:end]
+	}
+	page := editions[at:min(at+count, len(editions))]
+	if one := all.of(ExportRepeats); one != nil && len(editions) > 0 {
+		one.count()
+		from := max(0, at-one.dice.IntN(10))
+		page = slices.Concat(editions[from:at], page, page)
+		page = page[:min(count, len(page))]
+	}
+	if one := all.of(ExportShuffles); one != nil && len(page) > 1 {
+		one.count()
+		page = slices.Clone(page)
+		one.dice.Shuffle(len(page), func(i, j int) { page[i], page[j] = page[j], page[i] })
+	}
+	return page
 }

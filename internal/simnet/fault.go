@@ -39,7 +39,7 @@ type Fault struct {
 // Faults is the table of all faults. Those of one event, or request, act in its
 // order.
 func Faults() []Fault {
-	return slices.Concat(eventFaults(), commitFaults(), besideFaults(), connectionFaults(), httpFaults(), answerFaults(), directoryFaults())
+	return slices.Concat(eventFaults(), commitFaults(), besideFaults(), connectionFaults(), httpFaults(), subscriptionFaults(), answerFaults(), listingFaults(), directoryFaults())
 }
 
 // Rule switches a fault on; where it says no more, everywhere and always.

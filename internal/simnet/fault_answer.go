@@ -1,9 +1,8 @@
 package simnet
 
 import (
+	"bytes"
 	"slices"
-
-	"railyard/internal/atproto"
 )
 
 // Lies of one query. They are counted where the answer is another for them.
@@ -12,13 +11,11 @@ const (
 	StaleReplica   FaultName = "stale replica"
 	DescribesLess  FaultName = "describes less"
 	DescribesMore  FaultName = "describes more"
+	DescribesNone  FaultName = "describes nothing"
 	ShortArchive   FaultName = "short archive"
 	CorruptArchive FaultName = "corrupt archive"
+	NoArchive      FaultName = "no archive"
 	ForeignArchive FaultName = "foreign archive"
-	ListsLess      FaultName = "lists less"
-	ListsStrangers FaultName = "lists strangers"
-	CursorLoop     FaultName = "cursor loop"
-	ListsOddHosts  FaultName = "lists odd hosts"
 )
 
 func answerFaults() []Fault {
@@ -30,13 +27,11 @@ func answerFaults() []Fault {
 		of(StaleReplica, "An older state of the repo is served, up to three commits back.", "getRepo", "getRecord", "getLatestCommit", "describeRepo"),
 		of(DescribesLess, "describeRepo leaves collections out.", "describeRepo"),
 		of(DescribesMore, "describeRepo invents collections.", "describeRepo"),
+		of(DescribesNone, "describeRepo names no collection of a repo that has some.", "describeRepo"),
 		of(ShortArchive, "The archive ends early, between two blocks.", "getRepo", "getRecord"),
 		of(CorruptArchive, "A block of the archive is not what its CID says.", "getRepo", "getRecord"),
+		of(NoArchive, "What should be an archive is none: another version, a length without end, or JSON.", "getRepo", "getRecord"),
 		of(ForeignArchive, "The archive is that of another account.", "getRepo", "getRecord"),
-		of(ListsLess, "listRepos leaves accounts out.", "listRepos"),
-		of(ListsStrangers, "listRepos names accounts that are nowhere.", "listRepos"),
-		of(CursorLoop, "listRepos gives the cursor that it was asked with.", "listRepos"),
-		of(ListsOddHosts, "The relay's listHosts names hosts that are not there, or are no hosts.", "listHosts"),
 	}
 }
 
@@ -93,6 +88,10 @@ func describeAs(names []string, all hits) []string {
 		names = append(names, "net.invented.collection", "net.invented.other")
 		slices.Sort(names)
 	}
+	if one := all.of(DescribesNone); one != nil && len(names) > 0 {
+		one.count()
+		names = names[:0]
+	}
 	return names
 }
 
@@ -114,24 +113,22 @@ func (h *host) spoil(blocks []block, all hits) []block {
 	return blocks
 }
 
-// lieOnPage spoils a page of listRepos that was asked for with a cursor. The caller
-// holds the lock.
-func lieOnPage(page *repoPage, seed uint64, cursor string, all hits) {
-	if one := all.of(ListsLess); one != nil && len(page.Repos) > 0 {
-		one.count()
-		at := one.dice.IntN(len(page.Repos))
-		page.Repos = slices.Delete(page.Repos, at, at+1+one.dice.IntN(len(page.Repos)-at))
+// garble gives an archive as it is to be sent: as none, if a fault demands it.
+func (h *host) garble(archive []byte, all hits) car {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	one := all.of(NoArchive)
+	if one == nil {
+		return archive
 	}
-	if one := all.of(ListsStrangers); one != nil {
-		one.count()
-		for range 1 + one.dice.IntN(5) {
-			did := newDID(seed, 1_000_000+one.dice.IntN(1_000_000))
-			head := atproto.DigestOf([]byte(did)).String()
-			page.Repos = append(page.Repos, listedRepo{DID: did, Head: head, Rev: atproto.TID(1 << 50).String(), Active: true})
-		}
+	one.count()
+	switch one.dice.IntN(3) {
+	case 0: // of version 3: the header ends with it
+		archive = slices.Clone(archive)
+		archive[archive[0]] = 3
+		return archive
+	case 1:
+		return slices.Concat(archive, bytes.Repeat([]byte{0xff}, 16))
 	}
-	if one := all.of(CursorLoop); one != nil && cursor != "" {
-		one.count()
-		page.Cursor = cursor
-	}
+	return car(`{"blocks":[]}`)
 }

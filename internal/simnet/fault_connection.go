@@ -11,6 +11,7 @@ import (
 const (
 	CutFrame    FaultName = "cut frame"
 	Stall       FaultName = "stall"
+	Silence     FaultName = "silence"
 	Stutter     FaultName = "stutter"
 	TextMessage FaultName = "text message"
 	TooSlow     FaultName = "too slow"
@@ -26,6 +27,7 @@ func connectionFaults() []Fault {
 	return []Fault{
 		once(CutFrame, cutFrame, "The connection ends in the middle of the frame, once."),
 		once(Stall, stall, "The stream says nothing for five minutes but answers pings, and then goes on, once."),
+		once(Silence, silence, "The stream says nothing any more and answers no ping, until the client leaves, once."),
 		once(Stutter, stutter, "The frame comes twice under one number, once."),
 		once(TextMessage, textMessage, "A text message comes before the frame, once."),
 		once(TooSlow, tooSlow, "The stream ends with ConsumerTooSlow before the event, once."),
@@ -82,6 +84,12 @@ func stall(s *subscription, _ []byte) bool {
 	case <-time.After(stallTime):
 		return true
 	}
+}
+
+func silence(s *subscription, _ []byte) bool {
+	s.mute.Store(true)
+	<-s.gone
+	return false
 }
 
 func stutter(s *subscription, frame []byte) bool { return s.write(frame) }

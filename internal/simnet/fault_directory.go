@@ -7,22 +7,39 @@ const (
 	Unresolvable  FaultName = "unresolvable"
 	StaleDocument FaultName = "stale document"
 	NamesOther    FaultName = "names another host"
+	NamesPrivate  FaultName = "names a private address"
 	ForeignKey    FaultName = "foreign key"
+	BrokenKey     FaultName = "broken key"
 	WrongID       FaultName = "wrong id"
 	NoService     FaultName = "no service"
+)
+
+// Lies of the directory's log.
+const (
+	ExportLags     FaultName = "export lags"
+	ExportRepeats  FaultName = "export repeats"
+	ExportShuffles FaultName = "export shuffles"
 )
 
 func directoryFaults() []Fault {
 	of := func(name FaultName, doc string) Fault {
 		return Fault{Name: name, Where: OnDirectory, Doc: doc, on: []string{"did"}}
 	}
+	log := func(name FaultName, doc string) Fault {
+		return Fault{Name: name, Where: OnDirectory, Doc: doc, on: []string{"export"}}
+	}
 	return []Fault{
 		of(Unresolvable, "404 for a DID that is registered."),
 		of(StaleDocument, "The document is the one before the last change."),
 		of(NamesOther, "The document names a PDS that is not the account's."),
+		of(NamesPrivate, "The document names a PDS at an address that is not public."),
 		of(ForeignKey, "The document names a key that is not the account's."),
+		of(BrokenKey, "The document's key is none."),
 		of(WrongID, "The document is that of another DID."),
 		of(NoService, "The document names no PDS."),
+		log(ExportLags, "The log leaves out the operations of the last ten minutes."),
+		log(ExportRepeats, "The log gives operations twice, and older ones than were asked for."),
+		log(ExportShuffles, "The log gives the operations of a page in another order."),
 	}
 }
 
@@ -50,6 +67,14 @@ func (n *Network) misquote(e *edition, all hits) *document {
 		if other := oneOf(one.dice, n.pdses); other != e.pds {
 			d.Services[0].Endpoint = other.url
 		}
+	}
+	if one := all.of(NamesPrivate); one != nil {
+		one.count()
+		d.Services[0].Endpoint = "http://" + oneOf(one.dice, []string{"10.0.0.1", "127.0.0.1", "169.254.169.254", "[::1]", "100.64.0.1"})
+	}
+	if one := all.of(BrokenKey); one != nil {
+		one.count()
+		d.Methods[0].Key = oneOf(one.dice, []string{"", "z", "zQ3shNonsense", d.Methods[0].Key[:20]})
 	}
 	if one := all.of(ForeignKey); one != nil {
 		if key, err := newKey(n.cfg.Seed, 0, 2_000_000+one.dice.IntN(1000)); err == nil {

@@ -18,6 +18,7 @@ const (
 	NoAnswer        FaultName = "no answer"
 	HTMLPage        FaultName = "html page"
 	PrivateRedirect FaultName = "private redirect"
+	RedirectLoop    FaultName = "redirect loop"
 	EmptyBody       FaultName = "empty body"
 	Drip            FaultName = "drip"
 	CutBody         FaultName = "cut body"
@@ -43,6 +44,7 @@ func httpFaults() []Fault {
 		instead(NoAnswer, noAnswer, "No answer, until the client gives up."),
 		instead(HTMLPage, htmlPage, "200 with an HTML page."),
 		instead(PrivateRedirect, privateRedirect, "A redirect to an address that is not public."),
+		instead(RedirectLoop, redirectLoop, "A redirect that leads to itself."),
 		instead(EmptyBody, emptyBody, "200 with an empty body."),
 		around(Drip, drip, "The body comes one byte a second."),
 		around(CutBody, cutBody, "The connection ends after half of the body."),
@@ -143,6 +145,14 @@ func htmlPage(_ *hit, w http.ResponseWriter, _ *http.Request) bool {
 func privateRedirect(one *hit, w http.ResponseWriter, r *http.Request) bool {
 	address := oneOf(one.dice, []string{"10.0.0.1", "127.0.0.1", "169.254.169.254", "192.168.0.1", "[::1]", "[fd00::1]", "100.64.0.1"})
 	http.Redirect(w, r, "http://"+address+r.URL.RequestURI(), http.StatusFound)
+	return true
+}
+
+// loopPath is where every request is sent to itself.
+const loopPath = "/loop"
+
+func redirectLoop(_ *hit, w http.ResponseWriter, r *http.Request) bool {
+	http.Redirect(w, r, loopPath, http.StatusFound)
 	return true
 }
 

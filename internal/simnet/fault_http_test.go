@@ -135,8 +135,14 @@ func httpStories() map[FaultName]struct {
 			to := a.lie.header.Get("Location")
 			return a.lie.status == 302 && strings.HasPrefix(to, "http://") && !strings.Contains(to, "sim.test")
 		}},
-		EmptyBody: {head, func(a *asked) bool { return a.lie.status == 200 && len(a.lie.body) == 0 }},
-		Drip:      {repo, func(a *asked) bool { return a.lie.err != nil && a.lie.took == patience && len(a.lie.body)/10 == 12 }},
+		RedirectLoop: {head, func(a *asked) bool {
+			again := a.try(a.t, a.PDS(0)+a.lie.header.Get("Location"))
+			return a.lie.status == 302 && again.status == 302 && again.header.Get("Location") == a.lie.header.Get("Location")
+		}},
+		FalseFuture: {}, // see TestACursorIsMisjudged
+		FalseGap:    {},
+		EmptyBody:   {head, func(a *asked) bool { return a.lie.status == 200 && len(a.lie.body) == 0 }},
+		Drip:        {repo, func(a *asked) bool { return a.lie.err != nil && a.lie.took == patience && len(a.lie.body)/10 == 12 }},
 		CutBody: {repo, func(a *asked) bool {
 			return a.lie.err != nil && a.lie.took == 0 && bytes.Equal(a.lie.body, a.truth.body[:len(a.truth.body)/2])
 		}},
@@ -158,6 +164,11 @@ func httpStories() map[FaultName]struct {
 			return len(less) < len(all) && len(all) == 3 && !slices.ContainsFunc(less, func(c string) bool { return !slices.Contains(all, c) })
 		}},
 		DescribesMore: {describe, func(a *asked) bool { return len(a.collections(a.lie)) > len(a.collections(a.truth)) }},
+		DescribesNone: {describe, func(a *asked) bool { return len(a.collections(a.lie)) == 0 && len(a.collections(a.truth)) == 3 }},
+		NoArchive: {repo, func(a *asked) bool {
+			blocks, _ := wellFormed(a.lie.body)
+			return a.lie.status == 200 && (blocks < 0 || a.lie.body[a.lie.body[0]] == 3)
+		}},
 		ShortArchive: {repo, func(a *asked) bool {
 			all, _ := wellFormed(a.truth.body)
 			blocks, bad := wellFormed(a.lie.body)
@@ -173,6 +184,27 @@ func httpStories() map[FaultName]struct {
 		ListsStrangers: {"sync.listRepos?limit=", func(a *asked) bool {
 			repos := a.page(a.lie).Repos
 			return len(repos) > len(a.page(a.truth).Repos) && a.byDID[repos[len(repos)-1].DID] == nil
+		}},
+		ListsOthers: {"sync.listRepos?limit=", func(a *asked) bool {
+			repos := a.page(a.lie).Repos
+			last := a.byDID[repos[len(repos)-1].DID]
+			return len(repos) > len(a.page(a.truth).Repos) && last.pds == a.pdses[1] && repos[len(repos)-1].Rev > last.repo.rev.String()
+		}},
+		ListsStatuses: {"sync.listRepos?limit=", func(a *asked) bool {
+			wrong := 0
+			for i, e := range a.page(a.lie).Repos {
+				if e.Active != a.page(a.truth).Repos[i].Active && e.Active == (e.Status == "") {
+					wrong++
+				}
+			}
+			return wrong > 0
+		}},
+		EndlessListing: {"sync.listRepos?cursor=9000000000000::did:plc:a&limit=", func(a *asked) bool {
+			lie := a.page(a.lie)
+			return len(lie.Repos) == 0 && lie.Cursor != "" && a.page(a.truth).Cursor == ""
+		}},
+		EndlessHosts: {"sync.listHosts?cursor=9000000000000&limit=", func(a *asked) bool {
+			return strings.Contains(string(a.lie.body), `"cursor":"90000`) && !strings.Contains(string(a.truth.body), "cursor")
 		}},
 		ListsOddHosts: {"sync.listHosts?limit=", func(a *asked) bool {
 			return strings.Contains(string(a.lie.body), `"nowhere.sim.test"`) && strings.Contains(string(a.lie.body), `"pds2.sim.test"`) &&
@@ -193,6 +225,8 @@ func TestEveryFaultOfHTTPDoesWhatItsLineSays(t *testing.T) {
 		story, told := stories[f.Name]
 		if !told {
 			t.Errorf("%s: nothing shows that it does: %s", f.Name, f.Doc)
+		}
+		if story.check == nil {
 			continue
 		}
 		t.Run(string(f.Name), func(t *testing.T) {
@@ -273,5 +307,41 @@ func TestDrawsOfARequestAreItsOwn(t *testing.T) {
 	quiet := run(false)
 	if quiet != run(true) || !strings.Contains(quiet, "200 400") || !strings.Contains(quiet, "400 200") {
 		t.Errorf("answers %s", quiet)
+	}
+}
+
+func TestACursorIsMisjudged(t *testing.T) {
+	for fault, check := range map[FaultName]func(s *stage, got []seen, end error) bool{
+		FalseFuture: func(_ *stage, got []seen, end error) bool {
+			return end != nil && len(got) == 1 && got[0].op == -1 && got[0].body["error"] == "FutureCursor"
+		},
+		FalseGap: func(s *stage, got []seen, end error) bool {
+			return end == nil && len(got) == 3 && got[0].body["name"] == "OutdatedCursor" && got[1].seq == s.from-1
+		},
+	} {
+		for _, host := range []string{"pds1", "relay"} {
+			t.Run(fmt.Sprint(fault, " at ", host), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newStage(t)
+					base := s.PDS(0)
+					if host == "relay" {
+						base, s.from = s.Relay(), s.LastSeq("relay")
+					}
+					do(t, s.Switch(Rule{Fault: fault, Host: host, Times: 1}))
+					live, _ := s.watchLive(t, base)()
+					if len(live) != 0 || s.Fired(fault) != 0 {
+						t.Error("it befell one who asked without a cursor")
+					}
+					got, end := s.watch(t, base, s.from-2)()
+					if !check(s, got, end) || s.Fired(fault) != 1 {
+						t.Errorf("%d frames, end %v: %v", len(got), end, got)
+					}
+					again, end := s.watch(t, base, s.from-2)()
+					if len(again) != 2 || end != nil {
+						t.Errorf("then %d frames, end %v", len(again), end)
+					}
+				})
+			})
+		}
 	}
 }

@@ -46,7 +46,16 @@ func readSeen(kind int, raw []byte) seen {
 // connection ended, once everything in the bubble rests.
 func (p *plugged) watch(t testing.TB, base string, after int64) func() ([]seen, error) {
 	t.Helper()
-	conn := p.dial(t, base, fmt.Sprintf("cursor=%d", after))
+	return p.watchConn(t, p.dial(t, base, fmt.Sprintf("cursor=%d", after)))
+}
+
+// watchLive is watch without a cursor.
+func (p *plugged) watchLive(t testing.TB, base string) func() ([]seen, error) {
+	t.Helper()
+	return p.watchConn(t, p.dial(t, base, ""))
+}
+
+func (p *plugged) watchConn(t testing.TB, conn *websocket.Conn) func() ([]seen, error) {
 	var all []seen
 	var end error
 	done := make(chan struct{})
@@ -241,6 +250,11 @@ func streamStories() map[FaultName]func(s *stage, got []seen, end error) bool {
 			at, _ := second()
 			time.Sleep(stallTime + time.Second)
 			return silent && len(at) == 1 && at[0].at.Equal(now)
+		},
+		Silence: func(s *stage, got []seen, end error) bool {
+			time.Sleep(time.Hour)
+			again, _ := s.watch(s.t, s.PDS(0), s.from)()
+			return end == nil && len(got) == 0 && len(again) == 1
 		},
 		Stutter: func(_ *stage, got []seen, _ error) bool {
 			return len(got) == 2 && bytes.Equal(got[0].raw, got[1].raw)
@@ -449,31 +463,6 @@ func TestAFaultThatFindsNothingToDoLeavesTheEventAlone(t *testing.T) {
 	n.mustCreate(t, 0)
 	if n.LastSeq("pds1") != 4 || n.LastSeq("relay") != 4 || len(n.FiredAll()) != 0 {
 		t.Errorf("%d events of a new account, fired %v", n.LastSeq("pds1"), n.FiredAll())
-	}
-}
-
-func TestDiceDependOnSeedFaultHostAndOccasion(t *testing.T) {
-	n := &Network{cfg: Config{Seed: 1}}
-	draw := func(n *Network, fault FaultName, host string, occasion uint64) float64 {
-		return n.dice(fault, host, occasion).Float64()
-	}
-	first := draw(n, Drop, "pds1", 1)
-	for what, other := range map[string]float64{
-		"seed": draw(&Network{cfg: Config{Seed: 2}}, Drop, "pds1", 1), "fault": draw(n, Repeat, "pds1", 1),
-		"host": draw(n, Drop, "pds2", 1), "occasion": draw(n, Drop, "pds1", 2),
-	} {
-		if other == first {
-			t.Errorf("the draw does not depend on the %s", what)
-		}
-	}
-	low := 0
-	for i := range uint64(10_000) {
-		if draw(n, Drop, "pds1", i) < 0.1 {
-			low++
-		}
-	}
-	if low < 850 || low > 1150 || draw(n, Drop, "pds1", 1) != first {
-		t.Errorf("%d of 10000 draws are below 0.1", low)
 	}
 }
 

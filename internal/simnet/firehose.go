@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -71,6 +72,7 @@ type subscription struct {
 	conn     *websocket.Conn
 	position int64 // the last number sent
 	gone     chan struct{}
+	mute     atomic.Bool // pings are not answered
 }
 
 // subscribe serves subscribeRepos until the client leaves, the connection is cut
@@ -87,7 +89,7 @@ func (h *host) subscribe(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.net.wg.Go(s.listen)
-	s.run(r.URL.Query().Get("cursor"))
+	s.run(r.URL.Query().Get("cursor"), hitsOf(r))
 	_ = conn.Close()
 	<-s.gone
 	h.leave(conn)
@@ -126,14 +128,17 @@ func (s *subscription) listen() {
 // that ping at one moment and read no further until their pongs are taken would wait
 // for each other.
 func (s *subscription) pong(data string) error {
+	if s.mute.Load() {
+		return nil
+	}
 	s.host.net.wg.Go(func() {
 		_ = s.conn.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(pingInterval))
 	})
 	return nil
 }
 
-func (s *subscription) run(cursor string) {
-	if !s.begin(cursor) {
+func (s *subscription) run(cursor string, all hits) {
+	if !s.begin(cursor, all) {
 		return
 	}
 	idle := time.NewTimer(pingInterval)
@@ -167,10 +172,11 @@ func (s *subscription) run(cursor string) {
 
 // begin finds the place in the stream. It returns false where it ended the
 // stream instead.
-func (s *subscription) begin(cursor string) bool {
+func (s *subscription) begin(cursor string, all hits) bool {
 	s.host.net.mu.Lock()
 	from := s.host.stream
 	last, forgotten := from.last, from.forgotten
+	future, gap := all.misjudge(cursor)
 	s.host.net.mu.Unlock()
 	s.position = last
 	if cursor == "" {
@@ -181,7 +187,7 @@ func (s *subscription) begin(cursor string) bool {
 	case err != nil:
 		s.end("InvalidRequest", "Invalid com.atproto.sync.subscribeRepos params: Expected integer value type (got "+strconv.Quote(cursor)+")")
 		return false
-	case asked > last && from.announces:
+	case asked > last && from.announces, future:
 		s.end("FutureCursor", "Cursor in the future.")
 		return false
 	case asked > last:
@@ -189,7 +195,7 @@ func (s *subscription) begin(cursor string) bool {
 	}
 	asked = max(asked, 0)
 	s.position = max(asked, forgotten)
-	if asked < forgotten && from.announces {
+	if asked < forgotten && from.announces || gap {
 		return s.write(infoFrame("OutdatedCursor", "Requested cursor exceeded limit. Possibly missing events"))
 	}
 	return true

@@ -88,6 +88,10 @@ func (h *host) subject(u *url.URL) (on, did string) {
 
 // respond answers a request as the faults have it.
 func (h *host) respond(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == loopPath {
+		http.Redirect(w, r, loopPath, http.StatusFound)
+		return
+	}
 	all := h.hits(r)
 	if len(all) == 0 {
 		h.routes.ServeHTTP(w, r)

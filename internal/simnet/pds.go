@@ -156,7 +156,7 @@ func (r reading) archive(blocks []block) car {
 	if r.by.CommitFirst {
 		blocks = commitFirst(blocks, r.cid)
 	}
-	return encodeCAR(r.cid, r.host.spoil(blocks, r.hits))
+	return r.host.garble(encodeCAR(r.cid, r.host.spoil(blocks, r.hits)), r.hits)
 }
 
 func (h *host) getLatestCommit(p params) (any, error) {
@@ -275,7 +275,7 @@ func (h *host) listRepos(p params) (any, error) {
 		page.Repos = append(page.Repos, listed(a, r))
 		page.Cursor = fmt.Sprintf("%d::%s", a.created.UnixMilli(), a.did)
 	}
-	lieOnPage(&page, h.net.cfg.Seed, p.values.Get("cursor"), p.hits)
+	h.lieOnPage(&page, p.values.Get("cursor"), p.hits)
 	return page, nil
 }
 

@@ -65,7 +65,7 @@ func (n *Network) plcRoutes(*host) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		did, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		if did == "export" && rest == "" {
-			n.export(w, r.URL.Query())
+			n.export(w, r.URL.Query(), hitsOf(r))
 			return
 		}
 		body, kind, err := n.lookUp(did, rest, hitsOf(r))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
 )
 
 func (p *plugged) document(t testing.TB, did string) (d document) {
@@ -219,9 +222,17 @@ func TestEveryFaultOfTheDirectoryDoesWhatItsLineSays(t *testing.T) {
 		},
 		WrongID:   func(d, truth document, _ reply) bool { return d.ID != truth.ID && d.Methods[0] == truth.Methods[0] },
 		NoService: func(d, _ document, _ reply) bool { return len(d.Services) == 0 },
+		NamesPrivate: func(d, truth document, _ reply) bool {
+			u, err := url.Parse(d.Services[0].Endpoint)
+			return err == nil && net.ParseIP(u.Hostname()) != nil && d.Methods[0] == truth.Methods[0]
+		},
+		BrokenKey: func(d, truth document, _ reply) bool {
+			_, err := atcrypto.ParsePublicMultibase(d.Methods[0].Key)
+			return err != nil && d.Services[0] == truth.Services[0]
+		},
 	}
 	for _, f := range Faults() {
-		if f.Where != OnDirectory {
+		if f.Where != OnDirectory || slices.Equal(f.on, []string{"export"}) {
 			continue
 		}
 		story := stories[f.Name]
@@ -246,5 +257,57 @@ func TestEveryFaultOfTheDirectoryDoesWhatItsLineSays(t *testing.T) {
 		if again := p.document(t, did); fmt.Sprint(again) != fmt.Sprint(truth) {
 			t.Errorf("%s: %+v after the fault", f.Name, again)
 		}
+	}
+}
+
+func TestEveryFaultOfTheLogDoesWhatItsLineSays(t *testing.T) {
+	cids := func(entries []logEntry) (list []string) {
+		for _, e := range entries {
+			list = append(list, e.CID)
+		}
+		return list
+	}
+	stories := map[FaultName]func(lie, truth []string) bool{
+		ExportLags: func(lie, truth []string) bool {
+			return len(lie) == len(truth)-1 && slices.Equal(lie, truth[:len(lie)])
+		},
+		ExportRepeats: func(lie, truth []string) bool {
+			from := len(lie) - 2*len(truth)
+			return from >= 0 && slices.Equal(lie[from:], append(slices.Clone(truth), truth...))
+		},
+		ExportShuffles: func(lie, truth []string) bool {
+			same := slices.Equal(lie, truth)
+			slices.Sort(lie)
+			slices.Sort(truth)
+			return !same && slices.Equal(lie, truth)
+		},
+	}
+	for _, f := range Faults() {
+		if !slices.Equal(f.on, []string{"export"}) {
+			continue
+		}
+		story := stories[f.Name]
+		if story == nil {
+			t.Errorf("%s: nothing shows that it does: %s", f.Name, f.Doc)
+			continue
+		}
+		synctest.Test(t, func(t *testing.T) {
+			p := plug(t, Config{Seed: 2, Accounts: 12})
+			time.Sleep(time.Hour)
+			did := p.mustCreate(t, 0)
+			after := "after=" + url.QueryEscape(p.exported(t, "")[5].CreatedAt)
+			digest := p.Digest()
+			do(t, p.Switch(Rule{Fault: f.Name, Times: 1}))
+			p.document(t, did)
+			lie, truth := cids(p.exported(t, after)), cids(p.exported(t, after))
+			if !story(lie, truth) || p.Fired(f.Name) != 1 || p.Digest() != digest {
+				t.Errorf("%s\n%v for %v (fired %v)", f.Doc, lie, truth, p.FiredAll())
+			}
+			time.Sleep(exportLag)
+			do(t, p.Switch(Rule{Fault: ExportLags}))
+			if later := cids(p.exported(t, after)); f.Name == ExportLags && !slices.Equal(later, truth) {
+				t.Errorf("later %v, want %v", later, truth)
+			}
+		})
 	}
 }

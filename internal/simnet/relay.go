@@ -101,6 +101,10 @@ func (h *host) relayHosts(p params) (any, error) {
 			page.Hosts = append(page.Hosts, hostStatus{Hostname: name, Status: "active"})
 		}
 	}
+	if one := p.hits.of(EndlessHosts); one != nil {
+		one.count()
+		page.Cursor = strconv.Itoa(behindAll + one.rule.fired)
+	}
 	return page, nil
 }
 
@@ -153,7 +157,7 @@ func (h *host) relayRepos(p params) (any, error) {
 	if len(page.Repos) == limit {
 		page.Cursor = strconv.Itoa(at)
 	}
-	lieOnPage(&page, h.net.cfg.Seed, p.values.Get("cursor"), p.hits)
+	h.lieOnPage(&page, p.values.Get("cursor"), p.hits)
 	return page, nil
 }
 
