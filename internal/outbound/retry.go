@@ -30,9 +30,9 @@ func (r *Response) RetryAfter(now time.Time) time.Duration {
 	return wait
 }
 
-// unixFrom tells seconds since 1970 from seconds of waiting: the year 2001, or
-// more than thirty years of waiting.
-const unixFrom = 1_000_000_000
+// unixFrom tells seconds since 1970 from seconds of waiting: the year 1985, or
+// more than fifteen years of waiting. Clocks of simulations begin in 2000.
+const unixFrom = 500_000_000
 
 func seconds(text string, now time.Time) (time.Duration, bool) {
 	n, err := strconv.ParseInt(text, 10, 64)

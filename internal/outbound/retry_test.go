@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -55,4 +56,12 @@ func FuzzRetryAfter(f *testing.F) {
 			t.Errorf("got %s", got)
 		}
 	})
+}
+
+// The clocks of simulations begin in the year 2000.
+func TestAResetIsATimeInSimulationsToo(t *testing.T) {
+	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	if wait, ok := seconds(strconv.FormatInt(now.Unix()+90, 10), now); !ok || wait != 90*time.Second {
+		t.Errorf("%v, %t", wait, ok)
+	}
 }

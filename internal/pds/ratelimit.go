@@ -62,7 +62,7 @@ func rateLimitOf(h http.Header, now time.Time) (l RateLimit, ok bool) {
 
 const (
 	// unixFrom tells seconds since 1970 from seconds of waiting.
-	unixFrom    = 1_000_000_000
+	unixFrom    = 500_000_000
 	maxPolicies = 8
 )
 

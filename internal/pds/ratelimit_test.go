@@ -2,6 +2,7 @@ package pds
 
 import (
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -37,5 +38,14 @@ func TestRateLimitHeaders(t *testing.T) {
 		if got, ok := rateLimitOf(h, now); got != c.want || ok != c.ok {
 			t.Errorf("%s: %+v, %t", name, got, ok)
 		}
+	}
+}
+
+// The clocks of simulations begin in the year 2000.
+func TestAResetIsATimeInSimulationsToo(t *testing.T) {
+	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	h := http.Header{"Ratelimit-Remaining": {"0"}, "Ratelimit-Reset": {strconv.FormatInt(now.Unix()+90, 10)}}
+	if l, ok := rateLimitOf(h, now); !ok || l.Reset != 90*time.Second {
+		t.Errorf("%+v, %t", l, ok)
 	}
 }
