@@ -26,6 +26,8 @@ type Fault struct {
 	Name  FaultName
 	Doc   string // what happens, in one sentence
 	Where Place
+	// Expect is what a good follower does, in words for its operator.
+	Expect string
 	// Loses tells that a true event may never be told: only who looks at the repo
 	// itself finds out, unless a later event shows it. Rule.Also cures lies of that.
 	Loses bool
@@ -39,7 +41,13 @@ type Fault struct {
 // Faults is the table of all faults. Those of one event, or request, act in its
 // order.
 func Faults() []Fault {
-	return slices.Concat(eventFaults(), commitFaults(), besideFaults(), connectionFaults(), httpFaults(), subscriptionFaults(), answerFaults(), listingFaults(), directoryFaults())
+	table := slices.Concat(eventFaults(), commitFaults(), besideFaults(), connectionFaults(), httpFaults(), subscriptionFaults(),
+		answerFaults(), listingFaults(), directoryFaults())
+	said := expected()
+	for i := range table {
+		table[i].Expect = said[table[i].Name]
+	}
+	return table
 }
 
 // Rule switches a fault on; where it says no more, everywhere and always.

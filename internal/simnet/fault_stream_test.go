@@ -469,13 +469,16 @@ func TestAFaultThatFindsNothingToDoLeavesTheEventAlone(t *testing.T) {
 func TestThereIsOneRowForEachFault(t *testing.T) {
 	names := map[FaultName]bool{}
 	for _, f := range Faults() {
-		if names[f.Name] || f.Name == "" || !strings.HasSuffix(f.Doc, ".") || f.Where == "" {
+		if names[f.Name] || f.Name == "" || !strings.HasSuffix(f.Doc, ".") || !strings.HasSuffix(f.Expect, ".") || f.Where == "" {
 			t.Errorf("%+v", f)
 		}
 		names[f.Name] = true
 		if lie := strings.Contains(f.Doc, "never told") || strings.Contains(f.Doc, "forgets") || f.on != nil && f.tell != nil && !strings.Contains(f.Doc, "follows"); lie != f.Loses {
 			t.Errorf("%s: loses %v: %s", f.Name, f.Loses, f.Doc)
 		}
+	}
+	if len(expected()) != len(names) {
+		t.Errorf("%d faults, and %d are expected", len(names), len(expected()))
 	}
 	if err := quiet(t, Config{}).Switch(Rule{Fault: "nonsense"}); err == nil {
 		t.Error("a fault that is not in the table is switched on")
