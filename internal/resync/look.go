@@ -149,17 +149,16 @@ func (rs *Resyncer) refused(tx *store.Tx, r *store.Repo, e *refusal.Error) error
 
 // failed sorts what went wrong at a host.
 func (rs *Resyncer) failed(tx *store.Tx, t *store.Task, r *store.Repo, err error) (Outcome, error) {
+	e, ok := errors.AsType[*refusal.Error](err)
+	if ok {
+		if err := rs.refused(tx, r, e); err != nil {
+			return "", err
+		}
+	}
 	if e, ok := errors.AsType[*pds.Error](err); ok {
 		return rs.hostRefused(tx, t, r, e)
 	}
-	e, ok := errors.AsType[*refusal.Error](err)
-	if !ok {
-		return transient, rs.hostFailed(tx, t, r, err)
-	}
-	if err := rs.refused(tx, r, e); err != nil {
-		return "", err
-	}
-	if e.Reason == refusal.AnswerTooSlow {
+	if !ok || e.Reason == refusal.AnswerTooSlow {
 		return transient, rs.hostFailed(tx, t, r, err)
 	}
 	outcome := invalid
