@@ -11,6 +11,10 @@ import (
 	"railyard/internal/refusal"
 )
 
+// ErrTreeTooBig is in the chain of the refusal AnswerTooBig where the nodes of the
+// tree were too many for SnapshotLimits.NodeBytes, and not the answer too long.
+var ErrTreeTooBig = errors.New("the tree is too big")
+
 const (
 	firstChunk   = 4 << 10 // each is twice as large as the one before: most repos are small
 	chunkSize    = 256 << 10
@@ -108,7 +112,7 @@ func (s *nodeStore) keep(b Block, lim SnapshotLimits) error {
 	}
 	s.used += int64(len(b.Data)) + nodeOverhead
 	if s.used > lim.NodeBytes {
-		return refusal.New(refusal.AnswerTooBig, "more than %d bytes of tree", lim.NodeBytes)
+		return refusal.New(refusal.AnswerTooBig, "%w: more than %d bytes", ErrTreeTooBig, lim.NodeBytes)
 	}
 	s.places[b.Digest] = s.copy(b.Data)
 	return nil

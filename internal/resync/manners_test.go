@@ -188,6 +188,24 @@ func TestALargerRepoGetsMoreRoom(t *testing.T) {
 	}
 }
 
+// An answer that is longer than any repo may be is no giant: it would be read twice
+// as far in vain.
+func TestAnEndlessRepoIsNoGiant(t *testing.T) {
+	w, did := filled(t)
+	w.rs.rooms = []repo.SnapshotLimits{{Bytes: 300, NodeBytes: 1 << 20}, {Bytes: 301, NodeBytes: 1 << 20}}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.work()
+	if n := w.count("getRepo"); n != 2 {
+		t.Errorf("%d fetches, want 2", n)
+	}
+	if r := w.repo(did); r.State == store.Synchronized {
+		t.Error("it is in service")
+	}
+	w.rs.rooms = normalRooms()
+	w.later(brokenFirst)
+	w.settled(did)
+}
+
 // heldBack lets a test look at fetches that are under way.
 type heldBack struct {
 	Hosts

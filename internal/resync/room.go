@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"railyard/internal/refusal"
@@ -32,10 +33,13 @@ func normalRooms() []repo.SnapshotLimits {
 
 // tree fetches a repo and walks its tree, in the least room where it fits.
 func (rs *Resyncer) tree(ctx context.Context, r *store.Repo) (*repo.Snapshot, error) {
-	for _, limits := range rs.rooms {
+	for i, limits := range rs.rooms {
 		snap, err := rs.within(ctx, r, limits)
 		if reason, _ := refusal.ReasonOf(err); reason != refusal.AnswerTooBig {
 			return snap, err
+		}
+		if last := i == len(rs.rooms)-1; last && !errors.Is(err, repo.ErrTreeTooBig) {
+			return nil, err // it is longer than any repo may be: it has perhaps no end
 		}
 	}
 	select {
