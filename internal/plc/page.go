@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -84,6 +85,8 @@ func (f *Follower) get(ctx context.Context, after time.Time) (p page, err error)
 		return page{}, &statusError{resp.Status, resp.RetryAfter(time.Now())}
 	}
 	err = f.take(resp.Body, &p)
+	// Of a DID the last line counts: that of the latest time, whatever the server's order.
+	slices.SortStableFunc(p.lines, func(a, b line) int { return a.at.Compare(b.at) })
 	return p, err
 }
 
