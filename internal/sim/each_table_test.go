@@ -106,9 +106,11 @@ func eachAnswer() map[simnet.FaultName][]each {
 	with := func(rows []each, e each) []each { return append(rows, e) }
 	again := each{at: firehose, again: 2}
 	return map[simnet.FaultName][]each{
-		simnet.HostVanishes: with(general(none, "transient", time.Hour), each{at: firehose, again: 1, most: 12 * time.Minute}),
+		simnet.HostVanishes: with(general(none, "transient", time.Hour), each{at: firehose, again: 1, most: 20 * time.Minute, judged: "stale? buffered?", looks: "superseded?"}),
 		simnet.Latency: {
-			{at: host, times: 2, most: 2 * time.Minute}, {at: directory, times: 2}, {at: listing}, {at: firehose, again: 1},
+			{at: host, times: 2, most: 5 * time.Minute, refused: "answer-too-slow?", looks: "transient?"},
+			{at: directory, times: 2, most: 10 * time.Minute, refused: "answer-too-slow?", looks: "identity-failed?"},
+			{at: listing, refused: "answer-too-slow?", most: 2 * time.Minute}, {at: firehose, again: 1},
 		},
 		simnet.RateLimited:     with(general(none, "rate-limited", 5*time.Minute), each{at: firehose, again: 2, most: 4 * time.Minute}),
 		simnet.BareRateLimit:   with(general(none, "rate-limited", 5*time.Minute), again),
@@ -170,7 +172,7 @@ func eachDocument() map[simnet.FaultName][]each {
 	refused := on(each{times: 2, refused: "identity-invalid", looks: "identity-failed", most: 10 * time.Minute}, "plc/did")
 	return map[simnet.FaultName][]each{
 		simnet.Unresolvable:   on(each{times: 2, refused: "identity-unresolved", looks: "identity-failed"}, "plc/did"),
-		simnet.StaleDocument:  on(each{times: 2}, "plc/did"),
+		simnet.StaleDocument:  on(each{refused: "bad-signature?", looks: "invalid?"}, "plc/did"),
 		simnet.NamesOther:     on(each{times: 2, looks: "not-found|transient", most: 20 * time.Minute}, "plc/did"),
 		simnet.NamesPrivate:   on(each{times: 2, looks: "transient", most: 20 * time.Minute}, "plc/did"),
 		simnet.ForeignKey:     on(each{times: 2, refused: "bad-signature", looks: "invalid"}, "plc/did"),

@@ -91,10 +91,12 @@ func (w *watched) story(t *testing.T, seed uint64) {
 	}
 	s.configure = w.configure(s)
 	w.running = &running{sim: s}
-	if s.live(20); w.streams() {
+	w.commit(20)
+	s.rotateOne()
+	if w.streams() {
 		w.running = s.start("index.db", s.upstreams(pds)...)
 		time.Sleep(time.Minute)
-		s.live(20)
+		w.commit(20)
 		w.settle(w.names...)
 		w.act()
 	} else {
@@ -115,6 +117,17 @@ func (w *watched) story(t *testing.T, seed uint64) {
 	w.settle(w.names...)
 	w.same()
 	w.end()
+}
+
+// rotateOne gives an account another key, so that there is an older document.
+func (s *sim) rotateOne() {
+	s.t.Helper()
+	for _, did := range s.net.DIDs() {
+		if s.net.RotateKey(did) == nil {
+			return
+		}
+	}
+	s.t.Fatal("no account is left")
 }
 
 func (w *watched) configure(s *sim) func(*service.Config) {
