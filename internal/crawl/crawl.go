@@ -46,9 +46,12 @@ type Config struct {
 	// SweepEvery is the time between the end of a walk and the next one; 0 means
 	// that there is none.
 	SweepEvery time.Duration
-	Now        func() time.Time
-	Log        *slog.Logger
-	Metrics    *metrics.Metrics
+	// Once: an upstream is walked to the end of its listing once and no more, and
+	// what that leaves out is not asked about. Only tests set it.
+	Once    bool
+	Now     func() time.Time
+	Log     *slog.Logger
+	Metrics *metrics.Metrics
 }
 
 // Crawler walks listings.

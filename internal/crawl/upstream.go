@@ -31,7 +31,7 @@ func (c *Crawler) follow(ctx context.Context, id int64) error {
 		if err != nil {
 			return err
 		}
-		if c.cfg.SweepEvery > 0 && (first || walked || swept) {
+		if c.cfg.SweepEvery > 0 && !c.cfg.Once && (first || walked || swept) {
 			up, err := c.upstream(ctx, id)
 			if err != nil {
 				return err
@@ -82,7 +82,7 @@ func (c *Crawler) begin(ctx context.Context, id int64, w *walk) (*walk, error) {
 	var next *walk
 	err := c.cfg.Store.Update(ctx, "begin a crawl", func(tx *store.Tx) error {
 		up, err := tx.Upstream(id)
-		if err != nil || up.CrawlWanted.IsZero() {
+		if err != nil || up.CrawlWanted.IsZero() || c.cfg.Once && !up.CrawlFinished.IsZero() {
 			return err
 		}
 		if up.CrawlCursor != "" && !up.CrawlAgain && w != nil && w.cursor == up.CrawlCursor {

@@ -83,7 +83,7 @@ func (c *Crawler) pages(ctx context.Context, w *walk) (how, error) {
 			return full, nil
 		case looped, page.Cursor == "":
 			c.log(w, slog.LevelInfo, "crawl ended", "found", w.found, "looped", looped)
-			if looped || w.part {
+			if looped || w.part || c.cfg.Once {
 				return ended, nil
 			}
 			return ended, c.sweep(ctx, w)

@@ -58,6 +58,8 @@ type Config struct {
 	// Batch and Delay close a transaction: at so many events or after that time.
 	Batch int
 	Delay time.Duration
+	// NoAudit: commits do not question the rows. Only tests set it.
+	NoAudit bool
 
 	UserAgent string
 	Dial      func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -26,6 +26,15 @@ func plan(t *store.Task) store.Step {
 	}
 }
 
+// plan is plan without the proof of a claim where nobody is to look for it.
+func (rs *Resyncer) plan(t *store.Task) store.Step {
+	step := plan(t)
+	if rs.cfg.NoProofs && step == store.Fetch && t.InService && t.Repo.Reached(t.WantRev) {
+		return store.Nothing
+	}
+	return step
+}
+
 const (
 	// Retries of what may work again soon: networks, servers.
 	retryFirst = 30 * time.Second

@@ -54,9 +54,11 @@ type Config struct {
 	// LogCurrent tells up to when the changes of every did:plc are in the file
 	// without being looked up, zero if they are not; nil means never.
 	LogCurrent func() time.Time
-	Now        func() time.Time
-	Log        *slog.Logger
-	Metrics    *metrics.Metrics
+	// NoProofs: claims are believed for good. Only tests set it.
+	NoProofs bool
+	Now      func() time.Time
+	Log      *slog.Logger
+	Metrics  *metrics.Metrics
 }
 
 // Resyncer works on the queue.
@@ -167,7 +169,7 @@ func (rs *Resyncer) take(ctx context.Context, picks []pick) (visits []*visit, er
 	rows, next := make([]int, len(picks)), make([]time.Time, len(picks))
 	err = rs.cfg.Store.Update(context.WithoutCancel(ctx), "claim resyncs", func(tx *store.Tx) error {
 		for i, p := range picks {
-			tasks, left, err := tx.Claim(p.Wanted, plan)
+			tasks, left, err := tx.Claim(p.Wanted, rs.plan)
 			if err != nil {
 				return err
 			}

@@ -69,6 +69,10 @@ type Config struct {
 	Delay   time.Duration
 	// Die is asked where the process may die; only tests set it. (store.Config)
 	Die func(store.Point) error
+	// Unrepaired leaves out all that finds what events alone do not show, so that
+	// tests see what the path of events is worth: commits do not question the rows,
+	// a listing is walked once, claims are not proven and documents not refreshed.
+	Unrepaired bool
 }
 
 // Service is the running whole. It is the only place where its parts meet.
@@ -137,6 +141,7 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 		Store: st, Upstreams: cfg.Upstreams, UserAgent: agent, Dial: cfg.Dial, Log: log, Metrics: s.metrics,
 		Kind: s.kind, HostName: OperatorHost, Connected: func(id int64) { s.crawl.Wake(id) },
 		Changes: cfg.Changes, Sync11: cfg.Sync11, Provers: cfg.Provers, Batch: cfg.Batch, Delay: cfg.Delay,
+		NoAudit: cfg.Unrepaired,
 	})
 	if err != nil {
 		return nil, err
@@ -144,7 +149,7 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 	s.crawl = crawl.New(crawl.Config{
 		Store: st, Lister: s.pds, Deep: cfg.Crawl == Deep, Hosts: hosts, HostName: OperatorHost, QPS: cfg.CrawlQPS,
 		Pace:       func(ctx context.Context, host int64) error { return s.resync.Pace(ctx, host) },
-		SweepEvery: cfg.SweepEvery, Log: log, Metrics: s.metrics,
+		SweepEvery: cfg.SweepEvery, Once: cfg.Unrepaired, Log: log, Metrics: s.metrics,
 	}, s.ingest.Upstreams())
 	resolver := identity.NewResolver(identity.Config{
 		Client: s.outbound, PLCURL: cfg.PLCURL, QPS: cfg.PLCQPS, Hosts: hosts, Log: log,
@@ -153,6 +158,7 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 	s.resync = resync.New(resync.Config{
 		Store: st, Hosts: s.pds, Workers: cfg.ResyncWorkers, HostQPS: cfg.CrawlQPS, Log: log, Metrics: s.metrics,
 		Resolver: resolver, KeyChanged: s.ingest.ForgetKey, LogCurrent: s.logCurrent, Method: cfg.ResyncMethod,
+		NoProofs: cfg.Unrepaired,
 	})
 	s.metrics.Gauge("in_flight", "Frames received and not committed, looks at repos and wanted walks of listings.", nil,
 		func() float64 { return float64(s.live().InFlight) })
@@ -214,7 +220,9 @@ func (s *Service) Run(ctx context.Context, public, private net.Listener) error {
 	}
 	work("ingest", s.ingest.Run)
 	work("resync", s.resync.Run)
-	work("refresh", s.resync.Refresh)
+	if !s.cfg.Unrepaired {
+		work("refresh", s.resync.Refresh)
+	}
 	work("plc", s.followLog)
 	if s.cfg.Crawl != Off {
 		work("crawl", s.crawl.Run)
