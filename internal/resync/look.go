@@ -323,7 +323,7 @@ func (rs *Resyncer) done(tx *store.Tx, t *store.Task, r *store.Repo) error {
 	case r.State == store.Synchronized && !r.Reached(t.WantRev):
 		return tx.Retry(r, store.Sweep, tx.Now().Add(backoff(2*store.SweepGrace, brokenMost, t.Attempts)), false, true)
 	}
-	if r.State == store.Synchronized && r.Proof == store.ProofClaim && !rs.cfg.NoProofs {
+	if r.State == store.Synchronized && r.Proof == store.ProofClaim {
 		return tx.Retry(r, store.Prove, tx.Now().Add(rest(t)), false, true)
 	}
 	return tx.Done(r)

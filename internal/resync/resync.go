@@ -54,7 +54,7 @@ type Config struct {
 	// LogCurrent tells up to when the changes of every did:plc are in the file
 	// without being looked up, zero if they are not; nil means never.
 	LogCurrent func() time.Time
-	// NoProofs: claims are believed for good. Only tests set it.
+	// NoProofs: claims wait for a proof for good. Only tests set it.
 	NoProofs bool
 	Now      func() time.Time
 	Log      *slog.Logger

@@ -92,6 +92,7 @@ func (n *Network) createAccount(pds *host) (*account, error) {
 	}
 	n.accounts = append(n.accounts, a)
 	n.byDID[a.did] = a
+	n.dealings[a.did] = newDealings()
 	return a, n.open(a)
 }
 
@@ -99,6 +100,7 @@ func (n *Network) createAccount(pds *host) (*account, error) {
 func (n *Network) open(a *account) (err error) {
 	rev := n.tick()
 	a.created = rev.Time()
+	clear(n.dealings[a.did].Births)
 	t, made := buildTree(nil, nil, nil, rev)
 	if a.repo, err = a.author().commitTo(nil, t, rev); err != nil {
 		return err
@@ -166,7 +168,10 @@ func (n *Network) apply(a *account, writes []Write) error {
 	}
 	a.become(c.after)
 	if n.current(a) {
-		n.book(c)
+		n.book(a, c)
+	}
+	if a.edition.key != a.key {
+		n.dealings[a.did].Strange++
 	}
 	n.emitCommit(a, c, rev.Time())
 	return nil
@@ -275,6 +280,19 @@ func (n *Network) EmitSync(did string) error {
 		n.emit(a, syncMessage(a.did, a.repo, a.headRev(), n.tick().Time()))
 		return nil
 	})
+}
+
+// EmitAccount tells the account's status once more, also that of a deleted one.
+// Event: #account.
+func (n *Network) EmitAccount(did string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a := n.byDID[did]
+	if a == nil {
+		return fmt.Errorf("%s: %w", did, ErrNoAccount)
+	}
+	n.tell(a)
+	return nil
 }
 
 // EmitIdentity sends an #identity although nothing changed.

@@ -31,6 +31,11 @@ func (n *Network) publish(a *account, key *signingKey, delay time.Duration) {
 		did: a.did, key: key, handle: a.handle, pds: a.pds, tombstone: a.tombstoned,
 		at: n.published, seen: time.Now().Add(delay), previous: a.edition,
 	}
+	d := n.dealings[a.did]
+	d.Editions++
+	if a.edition == nil || a.edition.key != key || a.edition.pds != a.pds {
+		d.Moves++
+	}
 	a.edition = e
 	n.editions = append(n.editions, e)
 }

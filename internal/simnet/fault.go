@@ -143,8 +143,17 @@ func (r *rule) opportunity() bool {
 
 func (r *rule) spent() bool { return r.Times > 0 && r.fired >= r.Times }
 
-// count books that a rule acted. The caller holds the lock.
-func (n *Network) count(r *rule) {
+// count books that a rule acted on an account, if it did on one. The caller holds
+// the lock.
+func (n *Network) count(r *rule, did string) {
 	r.fired++
-	n.fired[r.fault.Name]++
+	n.acted(r.fault.Name, did)
+}
+
+// acted books an act of a fault. The caller holds the lock.
+func (n *Network) acted(name FaultName, did string) {
+	n.fired[name]++
+	if d := n.dealings[did]; d != nil {
+		d.Fired[name]++
+	}
 }

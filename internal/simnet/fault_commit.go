@@ -190,5 +190,8 @@ func wrongRepo(t *turn, e *commitEvent) bool {
 		other = t.net.accounts[(other.number+1)%len(t.net.accounts)]
 	}
 	e.did = other.did
+	if d := t.net.dealings[other.did]; d != nil {
+		d.Fired[WrongRepo]++
+	}
 	return true
 }

@@ -38,6 +38,7 @@ func connectionFaults() []Fault {
 // comes there.
 type mark struct {
 	rule   *rule
+	did    string // of the event
 	befall func(s *subscription, frame []byte) (goOn bool)
 	spent  bool
 }
@@ -45,7 +46,7 @@ type mark struct {
 // befall marks the event. The fault is counted when it has befallen somebody.
 func (t *turn) befall(what func(*subscription, []byte) bool) bool {
 	if t.told.message != nil && t.told.mark == nil {
-		t.told.mark = &mark{rule: t.rule, befall: what}
+		t.told.mark = &mark{rule: t.rule, did: t.account.did, befall: what}
 		t.rule.fired++
 	}
 	return false
@@ -62,7 +63,7 @@ func (n *Network) take(m *mark) bool {
 		return false
 	}
 	m.spent = true
-	n.fired[m.rule.fault.Name]++
+	n.acted(m.rule.fault.Name, m.did)
 	return true
 }
 

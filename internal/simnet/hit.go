@@ -15,6 +15,7 @@ import (
 // hit is one request that a rule acts on.
 type hit struct {
 	host *host
+	did  string // the account that it asks for, empty if it asks for none
 	rule *rule
 	dice *rand.Rand
 }
@@ -33,7 +34,7 @@ func (all hits) of(name FaultName) *hit {
 }
 
 // count books that the fault acted. The caller holds the lock.
-func (one *hit) count() { one.host.net.count(one.rule) }
+func (one *hit) count() { one.host.net.count(one.rule, one.did) }
 
 type hitsKey struct{}
 
@@ -63,7 +64,7 @@ func (h *host) hits(r *http.Request) (all hits) {
 		rule.asked[request]++
 		dice := h.net.dice(rule.fault.Name, h.name, request+rule.asked[request])
 		if dice.Float64() < rule.Chance {
-			all = append(all, &hit{h, rule, dice})
+			all = append(all, &hit{h, did, rule, dice})
 		}
 	}
 	return all

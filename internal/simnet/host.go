@@ -88,7 +88,7 @@ func ignoreClosed(err error) error {
 // ServeHTTP answers a request, unless the network is closed, the host is away or its
 // hook answers first.
 func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	hook, ok := h.enter()
+	hook, ok := h.enter(r)
 	if !ok {
 		panic(http.ErrAbortHandler)
 	}
@@ -105,10 +105,14 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // away tells that no connection is served. The caller holds the lock.
 func (h *host) away() bool { return h.down || time.Now().Before(h.returns) }
 
-func (h *host) enter() (Hook, bool) {
+func (h *host) enter(r *http.Request) (Hook, bool) {
+	_, did := h.subject(r.URL)
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	if h.net.closed || h.away() {
+		if d := h.net.dealings[did]; d != nil {
+			d.Refused++
+		}
 		return Hook{}, false
 	}
 	h.net.wg.Add(1)

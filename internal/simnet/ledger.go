@@ -120,8 +120,9 @@ func (n *Network) LastSeq(name string) int64 {
 }
 
 // book counts what a commit did to the repo's collections.
-func (n *Network) book(c *change) {
+func (n *Network) book(a *account, c *change) {
 	n.ledger.Commits++
+	births := n.dealings[a.did].Births
 	seen := map[string]bool{}
 	for _, o := range c.ops {
 		name, _, _ := strings.Cut(o.path, "/")
@@ -133,8 +134,10 @@ func (n *Network) book(c *change) {
 		switch {
 		case !before && after:
 			n.ledger.Births++
+			births[name] = c.after.rev
 		case before && !after:
 			n.ledger.Deaths++
+			delete(births, name)
 		}
 	}
 }

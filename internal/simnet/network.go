@@ -108,10 +108,11 @@ type Network struct {
 	events    int64   // so far
 	rules     []*rule // of faults, in the order of the table
 	fired     map[FaultName]int64
-	hosts     map[string]*host // set once by New
-	plc       *host            // set once by New
-	relay     *host            // set once by New; nil without a relay
-	pdses     []*host          // set once by New
+	dealings  map[string]*Dealings // by DID
+	hosts     map[string]*host     // set once by New
+	plc       *host                // set once by New
+	relay     *host                // set once by New; nil without a relay
+	pdses     []*host              // set once by New
 }
 
 // New makes a network, its servers and its accounts. Close ends it.
@@ -122,7 +123,7 @@ func New(cfg Config) (*Network, error) {
 	cfg.applyDefaults()
 	n := &Network{
 		cfg: cfg, clock: cfg.Start.UTC(), byDID: map[string]*account{}, hosts: map[string]*host{}, digest: sha256.New(),
-		fired: map[FaultName]int64{}, manners: cfg.RelayManners,
+		fired: map[FaultName]int64{}, dealings: map[string]*Dealings{}, manners: cfg.RelayManners,
 		ticks: rand.New(rand.NewPCG(cfg.Seed, 1)), life: rand.New(rand.NewPCG(cfg.Seed, 2)), trouble: rand.New(rand.NewPCG(cfg.Seed, 3)),
 	}
 	if err := n.raise(); err != nil {
@@ -211,6 +212,7 @@ func (n *Network) spread(o *occasion) {
 	a, m := o.account, o.message
 	n.events++
 	o.number = n.events
+	n.dealings[a.did].Events[m.kind]++
 	a.pds.told++
 	a.pds.hear(o)
 	if n.relayHears(o) {

@@ -80,7 +80,7 @@ const knownQueries = 100
 
 // measure counts a request, and gives what the host's rate says of it.
 func (h *host) measure(r *http.Request) verdict {
-	on, _ := h.subject(r.URL)
+	on, did := h.subject(r.URL)
 	now := time.Now()
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
@@ -88,6 +88,10 @@ func (h *host) measure(r *http.Request) verdict {
 		on = "other"
 	}
 	h.requests[on]++
+	d := h.net.dealings[did]
+	if d != nil {
+		d.Requests[on]++
+	}
 	for i, window := range windows() {
 		h.peaks[i].add(now, window)
 	}
@@ -102,6 +106,9 @@ func (h *host) measure(r *http.Request) verdict {
 	v.left, v.after = h.rate.Requests-h.window.used, h.window.ends.Sub(now)
 	if v.left < 0 {
 		h.refused++
+		if d != nil {
+			d.Refused++
+		}
 	}
 	return v
 }

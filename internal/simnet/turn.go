@@ -41,7 +41,7 @@ func (h *host) hear(o *occasion) {
 		}
 		t.rule, t.dice = r, h.net.dice(r.fault.Name, h.name, uint64(o.number))
 		if t.dice.Float64() < r.Chance && r.fault.tell(t) {
-			h.net.count(r)
+			h.net.count(r, o.account.did)
 		}
 	}
 	t.tell()
