@@ -363,6 +363,35 @@ func TestWithoutSweepsAnUpstreamIsWalkedOnce(t *testing.T) {
 	})
 }
 
+// Once an upstream was walked, a test may ask for no more of it: not by the clock, not
+// for lost events, and not about repos that the listing leaves out.
+func TestWhatIsWalkedOnceIsNotAskedAgain(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.hold("pds.example.com", 50, 51, atproto.TIDAt(time.Now()))
+		l := pages(2)
+		c := y.crawler(l)
+		c.cfg.Once, c.cfg.SweepEvery = true, day
+		stop := y.start(c)
+		for range 3 {
+			y.want()
+			c.Wake(y.up)
+			time.Sleep(10 * day)
+			if c.Busy(y.up) {
+				y.Error("a walk is said to be under way")
+			}
+		}
+		if err := stop(); err != nil {
+			y.Error(err)
+		}
+		if n := len(l.cursors()); n != 2 {
+			y.Errorf("%d pages", n)
+		}
+		if about := y.questions(); len(about) != 0 {
+			y.Errorf("asked about %v", about)
+		}
+	})
+}
+
 func TestBitsAreASet(t *testing.T) {
 	var b bits
 	for n := range int64(50_000) {

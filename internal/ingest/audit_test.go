@@ -113,3 +113,12 @@ func TestAnUncheckedCommitIsAnAudit(t *testing.T) {
 	s.want(s.tell(showing(t, spared(commit(11, 1, 2, nil, nil)), posts+"/1", likes+"/1")), applied)
 	s.wantState(store.Desynchronized, 11)
 }
+
+// Tests of the path itself leave the audit out.
+func TestWithoutAuditsAWrongRowStays(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.in.cfg.NoAudit = true
+	s.known(posts)
+	s.want(s.tell(showing(t, commit(11, 1, 2, nil, nil), likes+"/1", posts+"/1")), applied)
+	s.wantState(store.Synchronized, 11)
+}

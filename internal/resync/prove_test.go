@@ -132,3 +132,21 @@ func TestAForgedHeadDoesNotMakeTheHostStale(t *testing.T) {
 		})
 	}
 }
+
+// Tests of the path of events leave proofs out: the claim goes on waiting, and a look
+// for another reason is made.
+func TestWithoutProofsAClaimWaits(t *testing.T) {
+	w, did := filled(t)
+	w.rs.cfg.NoProofs = true
+	w.claimed(did, []string{"com.example.invented"})
+	w.work()
+	w.later(2 * claimRest)
+	if r := w.repo(did); r.Proof != store.ProofClaim || w.count("getRepo") != 0 {
+		t.Errorf("proof %d, %d fetches", r.Proof, w.count("getRepo"))
+	}
+	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.EnqueueSweep(r, tx.Now(), r.Head.Rev+1) })
+	w.work()
+	if w.count("getRepo") == 0 {
+		t.Error("no fetch for a newer rev")
+	}
+}

@@ -95,6 +95,7 @@ func late(dice *rand.Rand, victims, hosts []string, forgets bool) []simnet.Rule 
 	for _, host := range hosts {
 		for _, did := range victims {
 			r.add(0.02, simnet.Rule{Host: host, DID: did}, ofAccount(simnet.OnStream)...)
+			r.add(0.2, simnet.Rule{Host: host, DID: did}, simnet.Drop)
 		}
 		r.add(0.0008/float64(len(hosts)), simnet.Rule{Host: host}, ofAccount(simnet.OnStream)...)
 		r.add(0.02, simnet.Rule{Host: host}, harmless()...)
