@@ -19,8 +19,13 @@ func beyondEvents() []simnet.FaultName {
 func harmless() []simnet.FaultName {
 	return []simnet.FaultName{
 		simnet.Repeat, simnet.Reorder, simnet.UnknownType, simnet.BadSchema, simnet.MalformedFrame, simnet.GiantFrame,
-		simnet.CutFrame, simnet.Stall, simnet.Stutter, simnet.TextMessage, simnet.TooSlow,
+		simnet.CutFrame, simnet.Stall, simnet.Stutter, simnet.TextMessage, simnet.TooSlow, simnet.LateAnswer,
 	}
+}
+
+// streamed are the harmless ones of a stream.
+func streamed() []simnet.FaultName {
+	return slices.DeleteFunc(harmless(), func(f simnet.FaultName) bool { return f == simnet.LateAnswer })
 }
 
 // forgetting are the faults that lose events of everybody, so that nobody is left of
@@ -82,6 +87,9 @@ func early(dice *rand.Rand, victims []string) []simnet.Rule {
 		r.add(0.05, simnet.Rule{DID: did}, asked...)
 	}
 	r.add(0.5, simnet.Rule{On: "listRepos"}, listings()...)
+	for _, query := range []string{"getRepo", "getRecord", "describeRepo"} { // commits come during the look
+		r.made = append(r.made, simnet.Rule{Fault: simnet.LateAnswer, On: query, Chance: 0.5})
+	}
 	return r.made
 }
 
@@ -98,7 +106,7 @@ func late(dice *rand.Rand, victims, hosts []string, forgets bool) []simnet.Rule 
 			r.add(0.2, simnet.Rule{Host: host, DID: did}, simnet.Drop)
 		}
 		r.add(0.0008/float64(len(hosts)), simnet.Rule{Host: host}, ofAccount(simnet.OnStream)...)
-		r.add(0.02, simnet.Rule{Host: host}, harmless()...)
+		r.add(0.02, simnet.Rule{Host: host}, streamed()...)
 		if forgets {
 			r.add(0.1, simnet.Rule{Host: host}, forgetting()...)
 		}

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"railyard/internal/atproto"
 	"railyard/internal/ingest"
 	"railyard/internal/resync"
 	"railyard/internal/service"
@@ -52,7 +51,6 @@ type live struct {
 	method  resync.Method
 	victims []string                   // accounts about which there are many lies
 	known   map[string]simnet.Dealings // of the accounts that are older than the index
-	heads   map[string]atproto.TID     // theirs, when it began
 	waiting map[string]int             // how often an account waited for a look when the service ended
 	deaths  int
 	r       *running
@@ -60,37 +58,44 @@ type live struct {
 
 func newLive(t *testing.T, seed uint64) *live {
 	dice := rand.New(rand.NewPCG(seed, 99))
-	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, known: map[string]simnet.Dealings{}, heads: map[string]atproto.TID{}}
+	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, known: map[string]simnet.Dealings{}}
 	y.sim = newSim(t, simnet.Config{
 		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Unrest: true, Start: time.Now(), Now: time.Now,
 	})
 	y.quiet = seeds(t) > 1
 	y.ups = one(dice, [][]string{{"relay"}, {"pds1", "pds2", "pds3"}, {"relay", "pds1", "pds2", "pds3"}})
-	y.method = one(dice, everyMethod)
+	y.setUp()
+	y.remember()
+	return y
+}
+
+// setUp draws the flags of all runs.
+func (y *live) setUp() {
+	y.method = one(y.dice, everyMethod)
 	cfg := service.Config{
-		// Two streams that repeat each other make an unchecked commit look like one of
-		// another history: that is what sparing signatures costs (ingest).
-		Changes: dice.IntN(2) == 0 && len(y.ups) < 4,
-		Sync11:  one(dice, []ingest.Sync11{ingest.Auto, ingest.Strict}),
-		Provers: one(dice, []int{1, 2, 8}), Batch: one(dice, []int{1, 20, 1000}), ResyncWorkers: one(dice, []int{1, 8, 128}),
+		// Of two streams that repeat each other, the copy of an unchecked commit can look
+		// like a commit of another history: that is what sparing signatures costs (ingest).
+		Changes: y.dice.IntN(2) == 0 && len(y.ups) < 4,
+		// Commits of Sync 1.0 are accepted of nobody: their claims would wait for proofs.
+		Sync11:  one(y.dice, []ingest.Sync11{ingest.Auto, ingest.Strict}),
+		Provers: one(y.dice, []int{1, 2, 8}), Batch: one(y.dice, []int{1, 20, 1000}), ResyncWorkers: one(y.dice, []int{1, 8, 128}),
 	}
 	y.configure = func(c *service.Config) {
 		c.Unrepaired, c.ResyncMethod, c.ResyncWorkers = true, y.method, cfg.ResyncWorkers
 		c.Changes, c.Sync11, c.Provers, c.Batch = cfg.Changes, cfg.Sync11, cfg.Provers, cfg.Batch
 	}
+	y.t.Logf("seed %d follows %s, method %s, changes %t, sync11 %s", y.seed, strings.Join(y.ups, ", "), y.method, cfg.Changes, cfg.Sync11)
+}
+
+// remember notes what happened to each account before the index begins, and chooses
+// those about which there will be many lies.
+func (y *live) remember() {
 	dids := y.net.DIDs()
 	for _, did := range dids {
 		y.known[did] = y.net.Dealings(did)
-		truth, err := y.net.Repo(did)
-		if err != nil {
-			t.Fatal(err)
-		}
-		y.heads[did] = truth.Rev
 	}
-	dice.Shuffle(len(dids), func(i, j int) { dids[i], dids[j] = dids[j], dids[i] })
+	y.dice.Shuffle(len(dids), func(i, j int) { dids[i], dids[j] = dids[j], dids[i] })
 	y.victims = dids[:len(dids)/2]
-	t.Logf("seed %d follows %s, method %s, changes %t, sync11 %s", seed, strings.Join(y.ups, ", "), y.method, cfg.Changes, cfg.Sync11)
-	return y
 }
 
 func (y *live) urls() (urls []string) {
@@ -109,14 +114,18 @@ func (y *live) on(rules []simnet.Rule) {
 func (y *live) run(all *liveTally) {
 	y.on(early(y.dice, y.victims))
 	y.r = y.start("index.db", y.urls()...)
-	time.Sleep(time.Minute)
-	y.write(100)
-	y.r.cursors(y.ups)
+	time.Sleep(time.Second) // connections are open, and looks under way
+	for range 10 {
+		y.write(10)
+		time.Sleep(10 * time.Second)
+	}
+	time.Sleep(10 * time.Minute)
 	y.net.SwitchOff()
+	y.r.cursors(y.ups)
 	y.on(late(y.dice, y.victims, y.ups, y.seed%4 == 3))
 	for range 10 {
 		for range 4 {
-			y.write(38)
+			y.write(42)
 			time.Sleep(time.Duration(y.dice.IntN(1<<y.dice.IntN(10))) * time.Second)
 			y.mourn()
 		}
@@ -133,7 +142,7 @@ func (y *live) run(all *liveTally) {
 	y.r.end()
 }
 
-// write lets the network live; two of three steps are commits and nothing else, so that
+// write lets the network live; three of four steps are commits and nothing else, so that
 // there are accounts about which nothing else happens.
 func (y *live) write(steps int) {
 	y.t.Helper()

@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"maps"
+	"time"
 
 	"railyard/internal/atproto"
 )
@@ -20,8 +21,9 @@ type Dealings struct {
 	Requests map[string]int64 // by query, over all hosts; at the directory did and log
 	Refused  int64            // requests that came while their host was away, or over its rate
 	// FirstRev and LastRev are the revs of the repo in the first and in the last answer
-	// that showed its tree; 0 without one.
+	// that was made of it, at FirstAt and LastAt; zero without one.
 	FirstRev, LastRev atproto.TID
+	FirstAt, LastAt   time.Time
 	// Births gives, for each collection that the repo has, the rev of the commit that
 	// brought its first record.
 	Births map[string]atproto.TID
@@ -47,10 +49,10 @@ func (n *Network) Dealings(did string) Dealings {
 	return copied
 }
 
-// served books that the tree of the repo was shown as of a rev.
-func (d *Dealings) served(rev atproto.TID) {
+// served books that an answer was made of the repo as of a rev.
+func (d *Dealings) served(rev atproto.TID, now time.Time) {
 	if d.FirstRev == 0 {
-		d.FirstRev = rev
+		d.FirstRev, d.FirstAt = rev, now
 	}
-	d.LastRev = rev
+	d.LastRev, d.LastAt = rev, now
 }

@@ -7,7 +7,7 @@
 // the order of events depend on Config.Seed, Config.Start and the calls made,
 // never on the clock of the machine or on who listens. (Delays, such as that of a
 // directory that lags, are by the clock.) It keeps the truth about
-// what it did (Truth, Ledger), to compare an index with. Answers, statuses,
+// what it did (Truth, Ledger; of one account Dealings), to compare an index with. Answers, statuses,
 // error names and the order of events are those of the reference PDS and of
 // indigo's relay.
 //

@@ -59,3 +59,10 @@ func endlessBody(_ *hit, w http.ResponseWriter, r *http.Request, a *answered) {
 		_, err = w.Write(more)
 	}
 }
+
+func lateAnswer(one *hit, w http.ResponseWriter, r *http.Request, a *answered) {
+	if wait(r, time.Duration(1+one.dice.IntN(20))*time.Second) {
+		w.WriteHeader(a.status)
+		_, _ = w.Write(a.body.Bytes())
+	}
+}

@@ -25,6 +25,7 @@ const (
 	HalfBody        FaultName = "half body"
 	WrongLength     FaultName = "wrong length"
 	EndlessBody     FaultName = "endless body"
+	LateAnswer      FaultName = "late answer"
 )
 
 func httpFaults() []Fault {
@@ -51,6 +52,7 @@ func httpFaults() []Fault {
 		around(HalfBody, halfBody, "Half of the body comes as though it were all."),
 		around(WrongLength, wrongLength, "The Content-Length is above what comes."),
 		around(EndlessBody, endlessBody, "The body does not end: more blocks in an archive, blanks after JSON."),
+		around(LateAnswer, lateAnswer, "The answer is that of the moment of the request, and comes one to twenty seconds later."),
 	}
 }
 

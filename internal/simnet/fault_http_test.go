@@ -153,6 +153,9 @@ func httpStories() map[FaultName]struct {
 			return errors.Is(a.lie.err, io.ErrUnexpectedEOF) && bytes.Equal(a.lie.body, a.truth.body)
 		}},
 		EndlessBody: {repo, func(a *asked) bool { return len(a.lie.body) == appetite && bytes.HasPrefix(a.lie.body, a.truth.body) }},
+		LateAnswer: {head, func(a *asked) bool {
+			return same(a) && a.lie.took >= time.Second && a.lie.took <= 20*time.Second && a.truth.took == 0
+		}},
 		DeniesRepo: {repo, func(a *asked) bool {
 			return strings.HasPrefix(a.lie.words(), "400 RepoNotFound ") && a.truth.status == 200
 		}},
@@ -257,6 +260,24 @@ func TestEveryFaultOfHTTPDoesWhatItsLineSays(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is answered late is the truth of the moment of the request.
+func TestALateAnswerIsOldWhenItComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.mustCreate(t, 0)
+		address := s.PDS(0) + "/xrpc/com.atproto.sync.getLatestCommit?did=" + s.did
+		before := s.try(t, address)
+		do(t, s.Switch(Rule{Fault: LateAnswer, Host: "pds1", Times: 1}))
+		late := make(chan heard)
+		go func() { late <- s.try(t, address) }()
+		time.Sleep(time.Second / 2)
+		do(t, s.Create(s.did, "net.rails.yard/meanwhile"))
+		if got := <-late; !bytes.Equal(got.body, before.body) || bytes.Equal(got.body, s.try(t, address).body) {
+			t.Errorf("%s after %v", got.body, got.took)
+		}
+	})
 }
 
 func TestRulesOfHTTPKeepToTheirHostAccountAndQuery(t *testing.T) {
