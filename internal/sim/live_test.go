@@ -229,8 +229,8 @@ func (y *live) survive() {
 	y.mourn()
 }
 
-// ended notes who waits for a look now that the service is down: that look may have
-// been made already, and is made again.
+// ended notes who waits for a look, proofs apart, now that the service is down: that
+// look may have been made already, and is made again.
 func (y *live) ended() {
 	y.t.Helper()
 	for _, row := range y.rows("SELECT did FROM resync_backlog WHERE reason <> 'prove'") {
