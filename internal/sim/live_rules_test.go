@@ -9,7 +9,7 @@ import (
 
 // Faults that are no part of this sweep, because nothing that happens later shows
 // what they hide: a set that its host describes wrongly is found out by a proof or an
-// audit only.
+// audit only. (A stale replica does so too, and is left to the other queries.)
 func beyondEvents() []simnet.FaultName {
 	return []simnet.FaultName{simnet.DescribesLess, simnet.DescribesMore}
 }
@@ -68,9 +68,16 @@ func (r *rules) add(limit float64, like simnet.Rule, names ...simnet.FaultName) 
 		if slices.Contains(slow, name) {
 			chance /= 20
 		}
-		if on {
-			rule := like
-			rule.Fault, rule.Chance, rule.Also = name, chance, also
+		if !on {
+			continue
+		}
+		rule := like
+		rule.Fault, rule.Chance, rule.Also = name, chance, also
+		queries := []string{like.On}
+		if name == simnet.StaleReplica {
+			queries = []string{"getRepo", "getRecord", "getLatestCommit"}
+		}
+		for _, rule.On = range queries {
 			r.made = append(r.made, rule)
 		}
 	}

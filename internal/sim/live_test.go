@@ -52,13 +52,15 @@ type live struct {
 	victims []string                   // accounts about which there are many lies
 	known   map[string]simnet.Dealings // of the accounts that are older than the index
 	waiting map[string]int             // how often an account waited for a look when the service ended
-	deaths  int
-	r       *running
+	// unfinished are those that waited for their first look then: it may have begun.
+	unfinished map[string]bool
+	deaths     int
+	r          *running
 }
 
 func newLive(t *testing.T, seed uint64) *live {
 	dice := rand.New(rand.NewPCG(seed, 99))
-	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, known: map[string]simnet.Dealings{}}
+	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, unfinished: map[string]bool{}, known: map[string]simnet.Dealings{}}
 	y.sim = newSim(t, simnet.Config{
 		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Unrest: true, Start: time.Now(), Now: time.Now,
 	})
@@ -119,7 +121,7 @@ func (y *live) run(all *liveTally) {
 		y.write(10)
 		time.Sleep(10 * time.Second)
 	}
-	time.Sleep(10 * time.Minute)
+	time.Sleep(2 * time.Hour) // hosts that refused by rate are asked again
 	y.net.SwitchOff()
 	y.r.cursors(y.ups)
 	y.on(late(y.dice, y.victims, y.ups, y.seed%4 == 3))
@@ -233,8 +235,12 @@ func (y *live) survive() {
 // look may have been made already, and is made again.
 func (y *live) ended() {
 	y.t.Helper()
-	for _, row := range y.rows("SELECT did FROM resync_backlog WHERE reason <> 'prove'") {
-		y.waiting[row[0]]++
+	for _, row := range y.rows("SELECT did, reason FROM resync_backlog WHERE reason <> 'prove'") {
+		if row[1] == "backfill" {
+			y.unfinished[row[0]] = true
+		} else {
+			y.waiting[row[0]]++
+		}
 	}
 }
 

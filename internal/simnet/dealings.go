@@ -2,7 +2,6 @@ package simnet
 
 import (
 	"maps"
-	"time"
 
 	"railyard/internal/atproto"
 )
@@ -21,9 +20,8 @@ type Dealings struct {
 	Requests map[string]int64 // by query, over all hosts; at the directory did and log
 	Refused  int64            // requests that came while their host was away, or over its rate
 	// FirstRev and LastRev are the revs of the repo in the first and in the last answer
-	// that was made of it, at FirstAt and LastAt; zero without one.
+	// that was made of it, 0 without one.
 	FirstRev, LastRev atproto.TID
-	FirstAt, LastAt   time.Time
 	// Births gives, for each collection that the repo has, the rev of the commit that
 	// brought its first record.
 	Births map[string]atproto.TID
@@ -50,9 +48,9 @@ func (n *Network) Dealings(did string) Dealings {
 }
 
 // served books that an answer was made of the repo as of a rev.
-func (d *Dealings) served(rev atproto.TID, now time.Time) {
+func (d *Dealings) served(rev atproto.TID) {
 	if d.FirstRev == 0 {
-		d.FirstRev, d.FirstAt = rev, now
+		d.FirstRev = rev
 	}
-	d.LastRev, d.LastAt = rev, now
+	d.LastRev = rev
 }

@@ -149,7 +149,7 @@ func (h *host) read(p params) (reading, error) {
 	if a.arrival != nil && r.repo == a.repo {
 		r.imported = a.arrival.rev
 	}
-	h.net.dealings[did].served(r.rev, time.Now())
+	h.net.dealings[did].served(r.rev)
 	return r, nil
 }
 
