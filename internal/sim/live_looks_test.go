@@ -80,7 +80,7 @@ func (y *live) once(did string, d simnet.Dealings, told int64) {
 			y.t.Errorf("%s, method %s: %s was asked for %d times, wants %d to %d", did, y.method, query, n, least[query], most[query])
 		}
 	}
-	if n := asked["did"]; n < 1 || n > 1+8*told+int64(y.waiting[did]) {
+	if n := asked["did"]; n < 1 || n > 1+8*told+int64(y.waiting[did]+y.broken[did]) {
 		y.t.Errorf("%s: its document was looked at %d times, and #identity came %d times", did, n, told)
 	}
 	if n := y.waiting[did]; told == 0 && n > 0 {

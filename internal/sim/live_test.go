@@ -54,13 +54,16 @@ type live struct {
 	waiting map[string]int             // how often an account waited for a look when the service ended
 	// unfinished are those that waited for their first look then: it may have begun.
 	unfinished map[string]bool
-	deaths     int
-	r          *running
+	// broken counts how often the rest of a claim was being prolonged then: nobody knows
+	// what that look was about, and the document is looked at once more.
+	broken map[string]int
+	deaths int
+	r      *running
 }
 
 func newLive(t *testing.T, seed uint64) *live {
 	dice := rand.New(rand.NewPCG(seed, 99))
-	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, unfinished: map[string]bool{}, known: map[string]simnet.Dealings{}}
+	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, unfinished: map[string]bool{}, broken: map[string]int{}, known: map[string]simnet.Dealings{}}
 	y.sim = newSim(t, simnet.Config{
 		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Unrest: true, Start: time.Now(), Now: time.Now,
 	})
@@ -231,15 +234,18 @@ func (y *live) survive() {
 	y.mourn()
 }
 
-// ended notes who waits for a look, proofs apart, now that the service is down: that
-// look may have been made already, and is made again.
+// ended notes who waits for a look now that the service is down: that look may have
+// been made already, and is made again. Proofs are not made.
 func (y *live) ended() {
 	y.t.Helper()
-	for _, row := range y.rows("SELECT did, reason FROM resync_backlog WHERE reason <> 'prove'") {
-		if row[1] == "backfill" {
-			y.unfinished[row[0]] = true
-		} else {
-			y.waiting[row[0]]++
+	for _, row := range y.rows("SELECT did, reason FROM resync_backlog WHERE reason <> 'prove' OR claimed") {
+		switch did, reason := row[0], row[1]; reason {
+		case "backfill":
+			y.unfinished[did] = true
+		case "prove":
+			y.broken[did]++
+		default:
+			y.waiting[did]++
 		}
 	}
 }
