@@ -24,7 +24,10 @@ func (y *live) judge() *liveTally {
 			one.events += n
 		}
 		why, told := y.reasons(did, d)
-		if _, older := y.known[did]; why > 0 || !older || y.unfinished[did] {
+		if y.first[did] == 0 || y.unfinished[did] {
+			why++ // its first look fell into the time of the faults
+		}
+		if why > 0 {
 			y.atMost(did, d, why+told)
 			continue
 		}
@@ -70,15 +73,19 @@ func (y *live) reasons(did string, d simnet.Dealings) (why, told int64) {
 
 // once: an account that was told of so often, and about which nothing else happened
 // but commits, was looked at once: its document too, but for the two looks that each
-// telling is worth. The relay and the PDS may tell it, and each of them twice.
+// telling is worth. The relay and the PDS may tell it, and each of them twice. The first
+// look is made twice where a commit was on its way when the key became known.
 func (y *live) once(did string, d simnet.Dealings, told int64) {
 	y.t.Helper()
 	least, most := oneLook(y.method)
 	asked := d.Requests
 	for _, query := range []string{"getRepo", "getRecord", "describeRepo", "getRepoStatus", "getLatestCommit", "log"} {
-		if n := asked[query]; n < least[query] || n > most[query] {
+		if n := asked[query]; n < least[query] || n > 2*most[query] {
 			y.t.Errorf("%s, method %s: %s was asked for %d times, wants %d to %d", did, y.method, query, n, least[query], most[query])
 		}
+	}
+	if d.LastRev != y.first[did] {
+		y.t.Errorf("%s: it was looked at again, with rev %s after %s", did, d.LastRev, y.first[did])
 	}
 	if n := asked["did"]; n < 1 || n > 1+8*told+int64(y.waiting[did]+y.broken[did]) {
 		y.t.Errorf("%s: its document was looked at %d times, and #identity came %d times", did, n, told)
@@ -109,6 +116,9 @@ const looksFor = 3
 // that the end of a run interrupts is made again.
 func (y *live) atMost(did string, d simnet.Dealings, why int64) {
 	y.t.Helper()
+	if len(y.ups) > 3 {
+		why *= 2 // the relay tells it, and the PDS
+	}
 	looks := 1 + looksFor*why + int64(y.waiting[did])
 	for query, n := range d.Requests {
 		most := looks

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/ingest"
 	"railyard/internal/resync"
 	"railyard/internal/service"
@@ -52,6 +53,7 @@ type live struct {
 	victims []string                   // accounts about which there are many lies
 	known   map[string]simnet.Dealings // of the accounts that are older than the index
 	waiting map[string]int             // how often an account waited for a look when the service ended
+	first   map[string]atproto.TID     // the last rev that was shown in the first looks
 	// unfinished are those that waited for their first look then: it may have begun.
 	unfinished map[string]bool
 	// broken counts how often the rest of a claim was being prolonged then: nobody knows
@@ -63,7 +65,7 @@ type live struct {
 
 func newLive(t *testing.T, seed uint64) *live {
 	dice := rand.New(rand.NewPCG(seed, 99))
-	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, unfinished: map[string]bool{}, broken: map[string]int{}, known: map[string]simnet.Dealings{}}
+	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, unfinished: map[string]bool{}, broken: map[string]int{}, first: map[string]atproto.TID{}, known: map[string]simnet.Dealings{}}
 	y.sim = newSim(t, simnet.Config{
 		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Unrest: true, Start: time.Now(), Now: time.Now,
 	})
@@ -127,6 +129,9 @@ func (y *live) run(all *liveTally) {
 	time.Sleep(2 * time.Hour) // hosts that refused by rate are asked again
 	y.net.SwitchOff()
 	y.r.cursors(y.ups)
+	for did := range y.known {
+		y.first[did] = y.net.Dealings(did).LastRev
+	}
 	y.on(late(y.dice, y.victims, y.ups, y.seed%4 == 3))
 	for range 10 {
 		for range 4 {
