@@ -83,7 +83,7 @@ func (w *witness) look(conn *sql.Conn) look {
 	w.t.Helper()
 	l := look{rows: make(map[string]map[string]int64), last: w.feed}
 	err := errors.Join(
-		each(conn, func(scan func(...any) error) error {
+		eachRow(conn, func(scan func(...any) error) error {
 			var did, nsid string
 			var seq int64
 			if err := scan(&did, &nsid, &seq); err != nil {
@@ -97,7 +97,7 @@ func (w *witness) look(conn *sql.Conn) look {
 		}, `SELECT r.did, c.nsid, m.seq FROM membership m, collection c, repo r
 			WHERE m.seq > 0 AND c.id = m.collection_id AND r.id = m.repo_id
 			UNION ALL SELECT did, '', seq FROM repo WHERE seq > 0`),
-		each(conn, func(scan func(...any) error) error {
+		eachRow(conn, func(scan func(...any) error) error {
 			var c told
 			if err := scan(&l.last, &c.did, &c.nsid, &c.visible, &c.cause); err != nil {
 				return err
@@ -112,8 +112,8 @@ func (w *witness) look(conn *sql.Conn) look {
 	return l
 }
 
-// each calls fn for every row of a query.
-func each(conn *sql.Conn, fn func(scan func(...any) error) error, query string, args ...any) error {
+// eachRow calls fn for every row of a query.
+func eachRow(conn *sql.Conn, fn func(scan func(...any) error) error, query string, args ...any) error {
 	rows, err := conn.QueryContext(context.Background(), query, args...)
 	if err != nil {
 		return err
