@@ -50,6 +50,7 @@ type toll struct {
 	events int64
 	deaths int
 	fired  map[simnet.FaultName]int64
+	told   tally // to paging clients
 }
 
 func (a *toll) add(b *toll) {
@@ -58,6 +59,7 @@ func (a *toll) add(b *toll) {
 	a.trials += b.trials
 	a.events += b.events
 	a.deaths += b.deaths
+	a.told.add(b.told)
 	if a.fired == nil {
 		a.fired = make(map[simnet.FaultName]int64)
 	}
@@ -67,7 +69,7 @@ func (a *toll) add(b *toll) {
 }
 
 func (a *toll) print(t *testing.T) {
-	t.Logf("%d seeds, %d events, %d deaths of the service", a.trials, a.events, a.deaths)
+	t.Logf("%d seeds, %d events, %d deaths of the service; clients: %+v", a.trials, a.events, a.deaths, a.told)
 	for _, f := range simnet.Faults() {
 		t.Logf("%8d  %s: %s", a.fired[f.Name], f.Name, f.Doc)
 	}
@@ -91,6 +93,7 @@ type trial struct {
 	copies []string // of the file, oldest first
 	r      *running
 	deaths int
+	paging *walkers
 }
 
 func newTrial(t *testing.T, seed uint64) *trial {
@@ -100,6 +103,7 @@ func newTrial(t *testing.T, seed uint64) *trial {
 		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Unrest: true, Start: time.Now(),
 		ReplayWindow: one(dice, []int{0, 0, 300}), RelayWindow: one(dice, []int{0, 0, 300}),
 	})
+	y.paging = newWalkers(t, dice, 5)
 	y.quiet = seeds(t) > 20 // there are too many to read
 	y.ups = one(dice, [][]string{{"relay"}, {"relay"}, {"pds1", "pds2", "pds3"}, {"relay", "pds2"}})
 	cfg := service.Config{
@@ -122,13 +126,15 @@ func newTrial(t *testing.T, seed uint64) *trial {
 	return y
 }
 
-// begin starts the service, mostly with a point at which it will die.
+// begin starts the service, with a point at which it will die unless it is stopped
+// first. Who starts it waits a moment after a death, as supervisors do.
 func (y *trial) begin() {
+	time.Sleep(40 * time.Second)
 	var urls []string
 	for _, name := range y.ups {
 		urls = append(urls, y.pipes.URL(name))
 	}
-	left := 1 + y.dice.IntN(1<<y.dice.IntN(12))
+	left := 1 + y.dice.IntN(1<<(1+y.dice.IntN(13)))
 	y.r = y.startDoomed("index.db", func(store.Point) bool { left--; return left == 0 }, urls...)
 }
 
@@ -142,6 +148,7 @@ func (y *trial) run() *toll {
 			y.live(50)
 			time.Sleep(time.Duration(y.dice.IntN(1<<y.dice.IntN(10))) * time.Second)
 			y.mourn()
+			y.paging.step(y.r)
 		}
 		y.fate()
 	}
@@ -150,10 +157,14 @@ func (y *trial) run() *toll {
 	time.Sleep(time.Minute) // connections are opened again
 	y.live(50)
 	time.Sleep(8 * time.Hour)
+	if y.t.Failed() { // pages that repeat themselves have no end
+		y.t.FailNow()
+	}
 	y.r.settle(y.ups...)
 	y.r.same()
+	y.paging.finish(y.r)
 	y.r.end()
-	return &toll{trials: 1, events: y.net.Events(), deaths: y.deaths, fired: y.net.FiredAll()}
+	return &toll{trials: 1, events: y.net.Events(), deaths: y.deaths, fired: y.net.FiredAll(), told: y.paging.tally}
 }
 
 // mourn starts the service again if it has died.
@@ -185,6 +196,7 @@ func (y *trial) fate() {
 			if err := y.r.restore(one(y.dice, y.copies)); err != nil {
 				y.t.Fatal(err)
 			}
+			y.paging.restored()
 			y.begin()
 		}
 	}
