@@ -134,7 +134,7 @@ func (y *trial) begin() {
 	for _, name := range y.ups {
 		urls = append(urls, y.pipes.URL(name))
 	}
-	left := 1 + y.dice.IntN(1<<(1+y.dice.IntN(13)))
+	left := 1 + y.dice.IntN(1<<(4+y.dice.IntN(10)))
 	y.r = y.startDoomed("index.db", func(store.Point) bool { left--; return left == 0 }, urls...)
 }
 

@@ -132,12 +132,22 @@ func (s *Store) openUpkeep() (*sql.DB, error) {
 	return own, err
 }
 
+// checkpoint brings what was committed from the log into the file, if anything was
+// since the last checkpoint that brought all of it.
 func (s *Store) checkpoint(ctx context.Context, own *sql.DB) error {
 	if info, err := os.Stat(s.path + "-wal"); err == nil && info.Size() > truncateAbove {
 		return s.truncate(ctx)
 	}
+	commits := s.commits.Load()
+	if commits == s.brought {
+		return nil
+	}
 	return s.around("checkpoint", func() error {
-		_, err := own.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+		var busy, logged, moved int64
+		err := own.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &logged, &moved)
+		if err == nil && busy == 0 && logged == moved {
+			s.brought = commits
+		}
 		return s.failed("checkpoint", err)
 	})
 }

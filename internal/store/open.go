@@ -94,6 +94,8 @@ type Store struct {
 
 	stopped   atomic.Pointer[error] // why the writer has stopped
 	neglected atomic.Int64          // failures of the upkeep
+	commits   atomic.Int64          // so far
+	brought   int64                 // commits that the upkeep knows to be in the file itself; -1 = none
 }
 
 // Open opens or makes the file, brings its schema up to date and releases the
@@ -107,6 +109,8 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		nsids:  make(map[string]int64),
 		names:  make(map[int64]string),
 		wakeup: make(chan struct{}, 1),
+
+		brought: -1,
 	}
 	if s.now == nil {
 		s.now = time.Now

@@ -128,6 +128,7 @@ func (tx *Tx) flush() error {
 
 // committed changes what mirrors the file, now that the file has changed.
 func (s *Store) committed(tx *Tx) {
+	s.commits.Add(1)
 	if tx.seq != s.seq {
 		s.seq, s.minute = tx.seq, tx.now.Unix()/60
 	}
