@@ -119,10 +119,11 @@ func (tx *Tx) perhapsMoved(r *Repo, age time.Duration, t *Taken) error {
 
 // takeForeign: a host lists a repo that is another host's by the document that we
 // have. It has no say in it; but if it lists as active what is inactive here, or a rev
-// that is not held, the account may have moved there and its #identity was lost.
+// that is not held, the account may have moved there and its #identity was lost. (Hosts
+// that an account has left list it as inactive, with an old rev.)
 func (tx *Tx) takeForeign(r *Repo, l Listed, t *Taken) error {
 	t.Foreign++
-	ahead := l.Active && (!r.Active || r.State == NotFound || !r.Reached(l.Rev))
+	ahead := r.Head != nil && l.Rev > r.Head.Rev || l.Active && (!r.Active || r.State == NotFound || !r.Reached(l.Rev))
 	if !ahead {
 		return nil
 	}

@@ -237,6 +237,35 @@ func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
 	sound(t, y.Reader)
 }
 
+// A host lists as inactive what our document gives to another. With an old rev it is
+// one that the account has left; with a new one the account may have moved there.
+func TestAnInactiveListingElsewhereCountsByItsRev(t *testing.T) {
+	y := newYard(t)
+	y.list(y.a, 0, 2)
+	y.resolves("a.example.com", 0, 2)
+	y.do(func(tx *Tx) error {
+		for n := range 2 {
+			r, err := tx.RepoByDID(numbered(n))
+			if err == nil {
+				_, _, err = tx.Establish(r, Head{Rev: 5}, nil, ProofTree)
+			}
+			if err = errors.Join(err, tx.Done(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	y.now = y.now.Add(2 * movedAge)
+	y.do(func(tx *Tx) error {
+		_, err := tx.TakeListed(Lister{Host: y.b}, []Listed{{DID: numbered(0), Rev: 4}, {DID: numbered(1), Rev: 6}})
+		return err
+	})
+	if n := y.count("SELECT sum(repo_id) FROM resync_queue WHERE reason = ?", int64(Refresh)); n != 2 {
+		t.Errorf("documents are looked at of the repos with sum %d, want that of the second", n)
+	}
+	sound(t, y.Reader)
+}
+
 // A relay lists a rev below the head. Mostly it is a moment behind; if the document is
 // old, the account may have moved, and the relay follows it there.
 func TestARelayThatIsBehindIsAReasonToLookAtAnOldDocument(t *testing.T) {
