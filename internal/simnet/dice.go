@@ -36,7 +36,7 @@ func oneOf[T any](dice *rand.Rand, list []T) T { return list[dice.IntN(len(list)
 
 // Mixture draws rules from a seed: each fault of the places, with a chance of its
 // own up to a limit, or not at all. Faults that act on the whole of a host are
-// rarer.
+// rarer, and those of queries that are seldom asked more frequent.
 func Mixture(seed uint64, limit float64, places ...Place) []Rule {
 	dice := rand.New(rand.NewPCG(seed, 3))
 	var rules []Rule
@@ -45,6 +45,8 @@ func Mixture(seed uint64, limit float64, places ...Place) []Rule {
 		switch f.Name {
 		case LostWindow, SequenceReset, HostVanishes, Stall, NoAnswer, Drip, EndlessBody, GiantFrame:
 			chance /= 20
+		case DescribesLess, DescribesMore, DescribesNone, ListsLess, ListsOthers, ListsStatuses, CursorLoop, EndlessListing, ExportShuffles:
+			chance *= 4
 		}
 		for _, p := range places {
 			if on && f.Where == p {
