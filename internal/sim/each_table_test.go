@@ -107,6 +107,11 @@ func eachAnswer() map[simnet.FaultName][]each {
 	again := each{at: firehose, again: 2}
 	return map[simnet.FaultName][]each{
 		simnet.HostVanishes: with(general(none, "transient", time.Hour), each{at: firehose, again: 1, most: 20 * time.Minute, judged: "stale? buffered?", looks: "superseded?"}),
+		simnet.LateAnswer: {
+			{at: host, times: 2, most: 5 * time.Minute, looks: "stale? superseded?"},
+			{at: directory, times: 2, most: 10 * time.Minute},
+			{at: listing, most: 2 * time.Minute},
+		},
 		simnet.Latency: {
 			{at: host, times: 2, most: 5 * time.Minute, refused: "answer-too-slow?", looks: "transient?"},
 			{at: directory, times: 2, most: 10 * time.Minute, refused: "answer-too-slow?", looks: "identity-failed?"},

@@ -50,6 +50,7 @@ func expected() map[FaultName]string {
 		TooSlow:     "The error is counted and the connection is opened again at the cursor.",
 
 		HostVanishes:    later + " Its firehose is opened again as soon as it is back.",
+		LateAnswer:      "It counts as of when it comes. A fetch during which events came is led on to them by the commits that waited, or done again.",
 		Latency:         "It is waited for: 30 seconds, of the directory less. Later it is too late, which is counted, and the request is sent again after a pause.",
 		RateLimited:     "The host is left alone for as long as it asks, at most an hour, and is never asked for something heavier instead.",
 		BareRateLimit:   "The host is left alone for half a minute, longer each time, and is never asked for something heavier instead.",
