@@ -89,7 +89,7 @@ func (tx *Tx) takeKnown(from Lister, r *Repo, l Listed, t *Taken) error {
 		return tx.takeForeign(r, l, t)
 	}
 	t.Known = append(t.Known, r.ID)
-	if from.Host == 0 && l.Active == r.Active && r.State == Synchronized && r.Identity != nil && r.Head != nil && l.Rev != 0 && l.Rev < r.Head.Rev {
+	if from.Host == 0 && l.Active == r.Active && r.Reached(l.Rev) && r.State == Synchronized && r.Identity != nil && r.Head != nil && l.Rev != 0 && l.Rev < r.Head.Rev {
 		return tx.perhapsMoved(r, laggardAge, t)
 	}
 	return tx.compare(r, l)
