@@ -93,7 +93,11 @@ func (n *Network) createAccount(pds *host) (*account, error) {
 	n.accounts = append(n.accounts, a)
 	n.byDID[a.did] = a
 	n.dealings[a.did] = newDealings()
-	return a, n.open(a)
+	if err := n.open(a); err != nil {
+		return nil, err
+	}
+	n.report(a, Made)
+	return a, nil
 }
 
 // open gives an account an empty repo and tells of it.
@@ -174,41 +178,46 @@ func (n *Network) apply(a *account, writes []Write) error {
 		n.dealings[a.did].Strange++
 	}
 	n.emitCommit(a, c, rev.Time())
+	if n.current(a) {
+		n.report(a, Wrote, filled...)
+	} else {
+		n.report(a, WroteOnOldHost, filled...)
+	}
 	return nil
 }
 
 // Deactivate is what the account's owner does. Event: #account.
 func (n *Network) Deactivate(did string) error {
-	return n.setStatus(did, func(a *account) { a.deactivated = true })
+	return n.with(did, func(a *account) error { return n.set(a, &a.deactivated, true, Deactivated) })
 }
 
 // Takedown is what the host's moderators do. Event: #account.
 func (n *Network) Takedown(did string) error {
-	return n.setStatus(did, func(a *account) { a.takendown = true })
+	return n.with(did, func(a *account) error { return n.set(a, &a.takendown, true, TakenDown) })
 }
 
 // Untakedown undoes Takedown; a deactivated account shows as that again.
 // Event: #account.
 func (n *Network) Untakedown(did string) error {
-	return n.setStatus(did, func(a *account) { a.takendown = false })
+	return n.with(did, func(a *account) error { return n.set(a, &a.takendown, false, Restored) })
 }
 
 // Suspend is a takedown for a time. Event: #account.
 func (n *Network) Suspend(did string) error {
-	return n.setStatus(did, func(a *account) { a.suspended = true })
+	return n.with(did, func(a *account) error { return n.set(a, &a.suspended, true, Suspended) })
 }
 
 // Unsuspend undoes Suspend. Event: #account.
 func (n *Network) Unsuspend(did string) error {
-	return n.setStatus(did, func(a *account) { a.suspended = false })
+	return n.with(did, func(a *account) error { return n.set(a, &a.suspended, false, Unsuspended) })
 }
 
-func (n *Network) setStatus(did string, set func(*account)) error {
-	return n.with(did, func(a *account) error {
-		set(a)
-		n.tell(a)
-		return nil
-	})
+// set changes one of the account's states and tells the status.
+func (n *Network) set(a *account, state *bool, to bool, deed DeedKind) error {
+	*state = to
+	n.tell(a)
+	n.report(a, deed)
+	return nil
 }
 
 // tell emits the account's status.
@@ -217,13 +226,17 @@ func (n *Network) tell(a *account) { n.emit(a, accountMessage(a.did, a.status(),
 // Activate undoes Deactivate. Events: #account, #identity, #sync with the commit
 // that stood before.
 func (n *Network) Activate(did string) error {
-	return n.with(did, func(a *account) error {
-		n.activate(a)
-		return nil
-	})
+	return n.with(did, n.activate)
 }
 
-func (n *Network) activate(a *account) {
+func (n *Network) activate(a *account) error {
+	n.welcome(a)
+	n.report(a, Activated)
+	return nil
+}
+
+// welcome makes an account active and tells all that a reader needs of it.
+func (n *Network) welcome(a *account) {
 	a.deactivated = false
 	at := n.tick().Time()
 	n.emit(a, accountMessage(a.did, a.status(), at))
@@ -247,17 +260,23 @@ func (n *Network) delete(a *account) {
 	n.living.remove(a)
 	a.pds.stream.erase(a.did)
 	n.tell(a)
+	n.report(a, Deleted)
 }
 
 // ChangeHandle gives the account another handle, also in its DID document.
 // Event: #identity.
 func (n *Network) ChangeHandle(did, handle string) error {
 	return n.with(did, func(a *account) error {
-		a.handle = handle
-		n.publish(a, a.inDocument(), 0)
-		n.identityChanged(a)
+		n.rename(a, handle)
 		return nil
 	})
+}
+
+func (n *Network) rename(a *account, handle string) {
+	a.handle = handle
+	n.publish(a, a.inDocument(), 0)
+	n.identityChanged(a)
+	n.report(a, Renamed)
 }
 
 func (n *Network) identityChanged(a *account) {
@@ -270,6 +289,7 @@ func (n *Network) Tombstone(did string) error {
 	return n.with(did, func(a *account) error {
 		a.tombstoned = true
 		n.publish(a, a.key, 0)
+		n.report(a, Tombstoned)
 		return nil
 	})
 }

@@ -7,9 +7,10 @@
 // the order of events depend on Config.Seed, Config.Start and the calls made,
 // never on the clock of the machine or on who listens. (Delays, such as that of a
 // directory that lags, are by the clock.) It keeps the truth about
-// what it did (Truth, Ledger; of one account Dealings), to compare an index with. Answers, statuses,
-// error names and the order of events are those of the reference PDS and of
-// indigo's relay.
+// what it did (Truth, Ledger; of one account Dealings), to compare an index with, and
+// tells of each Deed (Config.Watch), so that a history can be done once more elsewhere.
+// Answers, statuses, error names and the order of events are those of the reference
+// PDS and of indigo's relay.
 //
 // It lies on demand. Faults lists every way in which a host, a connection or an
 // answer goes wrong; rules switch them on (Switch), by host, account, event or

@@ -67,24 +67,20 @@ func (n *Network) upheaval() error {
 		a = n.living[n.life.IntN(len(n.living))] // to find those who can come back
 	}
 	if !a.active() && n.life.IntN(4) > 0 {
-		n.restore(a)
-		return nil
+		return n.restore(a)
 	}
 	switch n.life.IntN(24) {
 	case 0, 1, 2:
 		if !a.deactivated {
-			a.deactivated = true
-			n.tell(a)
+			return n.set(a, &a.deactivated, true, Deactivated)
 		}
 	case 3, 4:
 		if !a.takendown {
-			a.takendown = true
-			n.tell(a)
+			return n.set(a, &a.takendown, true, TakenDown)
 		}
 	case 5:
 		if !a.suspended {
-			a.suspended = true
-			n.tell(a)
+			return n.set(a, &a.suspended, true, Suspended)
 		}
 	case 6, 7:
 		n.delete(a)
@@ -95,25 +91,20 @@ func (n *Network) upheaval() error {
 	case 11, 12, 13, 14:
 		n.emit(a, identityMessage(a.did, a.handle, n.tick().Time()))
 	default:
-		a.handle = "renamed-" + a.handle[strings.LastIndex(a.handle, "account"):]
-		n.publish(a, a.inDocument(), 0)
-		n.emit(a, identityMessage(a.did, a.handle, n.tick().Time()))
+		n.rename(a, "renamed-"+a.handle[strings.LastIndex(a.handle, "account"):])
 	}
 	return nil
 }
 
 // restore undoes one of the things that keep an account inactive.
-func (n *Network) restore(a *account) {
+func (n *Network) restore(a *account) error {
 	switch {
 	case a.takendown:
-		a.takendown = false
-		n.tell(a)
+		return n.set(a, &a.takendown, false, Restored)
 	case a.suspended:
-		a.suspended = false
-		n.tell(a)
-	default:
-		n.activate(a)
+		return n.set(a, &a.suspended, false, Unsuspended)
 	}
+	return n.activate(a)
 }
 
 // settle makes an account and gives it something to begin with: up to eight

@@ -75,7 +75,8 @@ func (n *Network) migrate(a *account, how Migration) error {
 	a.arrival = &arrival{rev: n.tick(), empty: first}
 	a.cached, a.cachedUntil = left.edition, time.Now().Add(documentCache)
 	n.publish(a, key, how.Late)
-	n.activate(a)
+	n.welcome(a)
+	n.report(a, Moved)
 	if !how.OldStays {
 		n.endFormer(left, how.DeleteOld)
 	}
@@ -111,6 +112,7 @@ func (n *Network) endFormer(left *account, deleted bool) {
 		left.pds.stream.erase(left.did)
 	}
 	n.tell(left)
+	n.report(left, LeftOldHost)
 }
 
 // formerOf gives what a PDS still has, as active, of an account that left it; nil if
@@ -185,5 +187,9 @@ func (n *Network) comeBack(a *account, pds *host) error {
 	pds.forgetFormer(a.did)
 	a.pds = pds
 	a.deactivated, a.takendown, a.suspended, a.deleted = false, false, false, false
-	return n.open(a)
+	if err := n.open(a); err != nil {
+		return err
+	}
+	n.report(a, Returned)
+	return nil
 }

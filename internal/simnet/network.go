@@ -51,6 +51,9 @@ type Config struct {
 	// Abilities are those of PDSes of other software than the reference one, by
 	// the host's name.
 	Abilities map[string]Abilities
+	// Watch, if set, is told of every deed in order, those of New too. It is called
+	// in the middle of the verb that does the deed and must not call the network.
+	Watch func(Deed)
 }
 
 func (c *Config) applyDefaults() {

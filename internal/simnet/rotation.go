@@ -25,15 +25,18 @@ func (n *Network) Rotate(did string, how Rotation) error {
 // AnnounceKey gives the account another key in the directory, while its PDS still
 // signs with the one before. The next rotation or migration takes that key. No event.
 func (n *Network) AnnounceKey(did string) error {
-	return n.with(did, func(a *account) error {
-		key, err := n.nextKey(a)
-		if err != nil {
-			return err
-		}
-		a.announced = key
-		n.publish(a, key, 0)
-		return nil
-	})
+	return n.with(did, n.announce)
+}
+
+func (n *Network) announce(a *account) error {
+	key, err := n.nextKey(a)
+	if err != nil {
+		return err
+	}
+	a.announced = key
+	n.publish(a, key, 0)
+	n.report(a, Announced)
+	return nil
 }
 
 func (n *Network) nextKey(a *account) (*signingKey, error) {
@@ -79,5 +82,6 @@ func (n *Network) rotate(a *account, how Rotation) error {
 	if !how.Unsigned {
 		n.emit(a, syncMessage(a.did, a.repo, a.headRev(), n.tick().Time()))
 	}
+	n.report(a, Rotated)
 	return nil
 }

@@ -17,11 +17,8 @@ func (n *Network) unrest() error {
 	case 6:
 		return n.revive()
 	case 7:
-		if key, err := n.nextKey(a); err != nil {
-			return err
-		} else if a.announced == nil && !a.tombstoned {
-			a.announced = key
-			n.publish(a, key, 0)
+		if a.announced == nil && !a.tombstoned {
+			return n.announce(a)
 		}
 	default:
 		if a.active() {
