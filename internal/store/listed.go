@@ -89,10 +89,16 @@ func (tx *Tx) takeKnown(from Lister, r *Repo, l Listed, t *Taken) error {
 		return tx.takeForeign(r, l, t)
 	}
 	t.Known = append(t.Known, r.ID)
-	if from.Host == 0 && l.Active == r.Active && r.Reached(l.Rev) && r.State == Synchronized && r.Identity != nil && r.Head != nil && l.Rev != 0 && l.Rev < r.Head.Rev {
+	if from.Host == 0 && r.Identity != nil && l.trails(r) {
 		return tx.perhapsMoved(r, laggardAge, t)
 	}
 	return tx.compare(r, l)
+}
+
+// trails tells whether a repo in service is listed as it is, but for an older rev than
+// that of its head. What an unchecked head has not surely reached is not older.
+func (l Listed) trails(r *Repo) bool {
+	return r.State == Synchronized && l.Active == r.Active && l.Rev != 0 && r.Head != nil && l.Rev < r.Head.Rev && r.Reached(l.Rev)
 }
 
 const (

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"railyard/db"
+	"railyard/internal/atproto"
 )
 
 // yard is a file with two hosts and a clock of the test.
@@ -208,7 +209,7 @@ func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
 		t.Errorf("a stranger's listing: %+v, %d rows queued", got, y.count("SELECT count(*) FROM resync_queue"))
 	}
 	// Two hours later an #identity may have been lost: a few documents are looked at
-	// again, those of accounts that are listed as active, in the background.
+	// again, in the background.
 	y.now = y.now.Add(2 * time.Hour)
 	if got := take(y.a); got.Foreign != 100 || y.count("SELECT count(*) FROM resync_queue WHERE reason = ? AND background = 1", int64(Refresh)) != maxMoved {
 		t.Errorf("a stranger's listing: %d foreign, %d rows queued", got.Foreign, y.count("SELECT count(*) FROM resync_queue"))
@@ -304,6 +305,33 @@ func TestARelayThatIsBehindIsAReasonToLookAtAnOldDocument(t *testing.T) {
 	}
 	if n := y.count("SELECT count(*) FROM repo WHERE state <> 3"); n != 0 {
 		t.Errorf("%d repos are out of service", n)
+	}
+	sound(t, y.Reader)
+}
+
+// An unchecked head may be forged: a lower rev that it need not contain is no laggard's,
+// however old the document is.
+func TestAListedRevBelowAnUncheckedHeadIsLookedFor(t *testing.T) {
+	y := newYard(t)
+	y.list(y.a, 0, 1)
+	y.resolves("a.example.com", 0, 1)
+	y.now = y.now.Add(2 * laggardAge)
+	y.do(func(tx *Tx) error {
+		r, err := tx.RepoByDID(numbered(0))
+		if err == nil {
+			_, _, err = tx.Establish(r, Head{Rev: 5}, nil, ProofTree)
+		}
+		if err == nil {
+			_, err = tx.Advance(r, atproto.Digest{}, Head{Rev: 50, Data: atproto.Digest{1}, CID: atproto.Digest{2}}, true)
+		}
+		if err = errors.Join(err, tx.Done(r)); err != nil {
+			return err
+		}
+		_, err = tx.TakeListed(Lister{}, []Listed{{DID: numbered(0), Rev: 40, Active: true}})
+		return err
+	})
+	if n := y.count("SELECT count(*) FROM resync_queue WHERE reason = ? AND want_rev = 40", int64(Sweep)); n != 1 {
+		t.Errorf("%d repos are looked at, want 1", n)
 	}
 	sound(t, y.Reader)
 }
