@@ -12,7 +12,7 @@ import (
 
 // endResolve stores what the DID document says. A changed key or host takes the
 // repo out of service until it was fetched from there; the row goes on with the
-// next step.
+// next step, in its place.
 func (rs *Resyncer) endResolve(tx *store.Tx, t *store.Task, r *store.Repo, end ending, current bool) (Outcome, error) {
 	rs.judgeDirectory(tx, t, end.err)
 	if end.err != nil {
@@ -38,7 +38,7 @@ func (rs *Resyncer) endResolve(tx *store.Tx, t *store.Task, r *store.Repo, end e
 	if t.Doubted { // an #identity came during the look: another one, but no faster
 		return resolved, tx.Release(r, tx.Now().Add(doubtPause))
 	}
-	return resolved, tx.Release(r, tx.Now())
+	return resolved, tx.Release(r, t.Due)
 }
 
 // judgeDirectory notes whether the PLC directory has answered.

@@ -133,7 +133,7 @@ func (rs *Resyncer) fresh(tx *store.Tx, t *store.Task, r *store.Repo) (bool, err
 	if err := tx.MarkStale(r); err != nil {
 		return false, err
 	}
-	return false, tx.Release(r, tx.Now())
+	return false, tx.Release(r, t.Due)
 }
 
 // refused counts a refusal under the host that caused it.

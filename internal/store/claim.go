@@ -28,6 +28,7 @@ type Task struct {
 	Reason     Reason
 	Attempts   int
 	Generation int64
+	Due        time.Time   // since when: its place among the rows of its lane
 	WantRev    atproto.TID // the newest rev heard of but not held; 0 = none
 	AskStatus  bool        // the host must be asked for the account's status
 	Missing    time.Time   // when the host first said that it has no such repo; zero = not
@@ -83,7 +84,7 @@ func (tx *Tx) taskOf(row db.LaneRowsRow, plan func(*Task) Step) (*Task, error) {
 	}
 	t := &Task{
 		Repo: r, Reason: Reason(row.Reason), Attempts: int(row.Attempts), Generation: row.Generation,
-		WantRev: atproto.TID(deref(row.WantRev)), AskStatus: row.AskStatus == 1, Looks: int(row.Looks),
+		Due: time.UnixMicro(row.NotBefore), WantRev: atproto.TID(deref(row.WantRev)), AskStatus: row.AskStatus == 1, Looks: int(row.Looks),
 		Missing: instant(row.MissingSince), Unresolved: instant(row.UnresolvedSince),
 		InService: r.State == Synchronized, ClaimedAt: tx.now,
 	}
