@@ -74,25 +74,27 @@ func (rs *Resyncer) unresolved(tx *store.Tx, t *store.Task, r *store.Repo, cause
 	if !current {
 		return superseded, rs.supersede(tx, t, r)
 	}
-	if e, ok := errors.AsType[*refusal.Error](cause); ok {
+	e, refused := errors.AsType[*refusal.Error](cause)
+	if refused {
 		if err := rs.refused(tx, r, e); err != nil {
 			return "", err
 		}
-		if errors.Is(cause, identity.ErrNoDocument) {
-			return identityFailed, rs.vanished(tx, t, r)
-		}
-		if e.Reason != refusal.Internal && r.Identity == nil {
-			if err := tx.RejectCandidate(r); err != nil {
-				return "", err
-			}
-		}
-		return identityFailed, rs.again(tx, t, r, cause, backoff(brokenFirst, brokenMost, t.Attempts))
 	}
-	after := backoff(retryFirst, retryMost, t.Attempts)
-	if u, ok := errors.AsType[*identity.Unavailable](cause); ok {
-		after = max(after, min(u.RetryAfter, time.Hour))
+	u, unavailable := errors.AsType[*identity.Unavailable](cause)
+	switch {
+	case unavailable: // perhaps because it was too slow, which is a refusal too
+		after := max(backoff(retryFirst, retryMost, t.Attempts), min(u.RetryAfter, time.Hour))
+		return identityFailed, rs.again(tx, t, r, cause, after)
+	case errors.Is(cause, identity.ErrNoDocument):
+		return identityFailed, rs.vanished(tx, t, r)
+	case !refused:
+		return identityFailed, rs.again(tx, t, r, cause, backoff(retryFirst, retryMost, t.Attempts))
+	case e.Reason != refusal.Internal && r.Identity == nil:
+		if err := tx.RejectCandidate(r); err != nil {
+			return "", err
+		}
 	}
-	return identityFailed, rs.again(tx, t, r, cause, after)
+	return identityFailed, rs.again(tx, t, r, cause, backoff(brokenFirst, brokenMost, t.Attempts))
 }
 
 // vanished: the directory has no document of a DID. A replica may lag, so it is

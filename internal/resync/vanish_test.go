@@ -93,6 +93,7 @@ func TestADocumentWithoutAccountCountsAgainstItsFinder(t *testing.T) {
 		"no account": {refusal.New(refusal.IdentityInvalid, "no PDS"), 1},
 		"our fault":  {refusal.New(refusal.Internal, "a panic"), 0},
 		"no network": {&identity.Unavailable{Err: errors.New("no route")}, 0},
+		"too late":   {&identity.Unavailable{Err: refusal.New(refusal.AnswerTooSlow, "not done in time")}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			good := w.rs.cfg.Resolver
