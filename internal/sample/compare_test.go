@@ -59,6 +59,22 @@ func TestOneHostIsAskedForOneThingAtATimeAtItsRate(t *testing.T) {
 			t.Errorf("%d at once, in %s", y.most, took)
 		}
 	})
+	// A host whose policy is one request in three years.
+	inYard(t, simnet.Config{Seed: 27, Accounts: 4}, func(y *yard) {
+		y.watch("pds1", func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("RateLimit-Policy", "1;w=100000000")
+			return false
+		})
+		begun := time.Now()
+		for did, f := range y.all() {
+			if f.Verdict != Equal {
+				t.Errorf("%s: %+v", did, f)
+			}
+		}
+		if took := time.Since(begun); took < time.Minute || took > 4*time.Minute {
+			t.Errorf("took %s", took)
+		}
+	})
 	// Two groups of the file, one host of the documents.
 	inYard(t, simnet.Config{Seed: 25, PDS: 3}, func(y *yard) {
 		for i := range 6 {
@@ -257,6 +273,17 @@ func TestAHostThatCannotBeReached(t *testing.T) {
 		}
 		if n := y.Traffic("plc").Requests["did"] - before; n != 0 || len(y.asked) != 0 {
 			t.Errorf("%d documents, %d repos", n, len(y.asked))
+		}
+	})
+	inYard(t, simnet.Config{Seed: 28, Accounts: 4}, func(y *yard) {
+		y.must(y.Switch(simnet.Rule{Fault: simnet.NoAnswer, Host: "plc"}))
+		for did, f := range y.all() {
+			if f.Verdict != Unreachable {
+				t.Errorf("the directory does not answer, but %s: %+v", did, f)
+			}
+		}
+		if y.Fired(simnet.NoAnswer) == 0 {
+			t.Error("it answered")
 		}
 	})
 }

@@ -21,8 +21,9 @@
 // a Finding tells of an identity row that is not what the document says.
 //
 // It asks one host for one thing at a time, at a bounded rate, and a few hosts at
-// once; a host that wants to be left alone, or has failed three times in a row, is. What hosts send is bounded and held against the tree; no host makes Compare
-// fail: its error is that of the file or of the context.
+// once; a host that wants to be left alone, or has failed three times in a row, is.
+// What hosts send is bounded and held against the tree; no host makes Compare fail:
+// its error is that of the file or of the context.
 //
 // The command check --sample calls it. It writes nothing: a crash leaves nothing
 // behind.

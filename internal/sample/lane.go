@@ -20,6 +20,8 @@ const (
 	// say for how long.
 	shortPause = 10 * time.Second
 	maxPause   = time.Hour
+	// slowestRate is the least that a host can ask for: one request in a minute.
+	slowestRate rate.Limit = 1.0 / 60
 )
 
 // lane is the way to one host: one request at a time.
@@ -136,7 +138,10 @@ func (l *lane) heed(said pds.RateLimit) {
 	if said.Remaining == 0 && said.Reset > 0 {
 		l.cool(said.Reset)
 	}
-	if r := rate.Limit(said.Rate); r > 0 && r < l.limit.Limit() {
+	if said.Rate <= 0 {
+		return
+	}
+	if r := max(rate.Limit(said.Rate), slowestRate); r < l.limit.Limit() {
 		l.limit.SetLimit(r)
 	}
 }

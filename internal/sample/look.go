@@ -121,10 +121,12 @@ func (s *subject) conclude(before, after *row, got *fetched) {
 
 // unresolved: the DID document could not be read.
 func (s *subject) unresolved(err error) {
-	switch _, refused := refusal.ReasonOf(err); {
+	_, refused := refusal.ReasonOf(err)
+	_, unavailable := errors.AsType[*identity.Unavailable](err)
+	switch {
 	case errors.Is(err, identity.ErrNoDocument):
 		s.isGone("its DID has no document")
-	case refused:
+	case refused && !unavailable: // an answer that came too late is both
 		s.failed(Refused, err)
 	default:
 		s.failed(Unreachable, err)
