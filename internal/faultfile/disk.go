@@ -2,6 +2,8 @@ package faultfile
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -220,8 +222,8 @@ func (d *Disk) Reboot(fate Fate) error {
 	if d.open > 0 {
 		return fmt.Errorf("%d files are open", d.open)
 	}
-	for path, im := range d.images {
-		if err := im.reboot(path, fate); err != nil {
+	for _, path := range slices.Sorted(maps.Keys(d.images)) { // one seed, one fate
+		if err := d.images[path].reboot(path, fate); err != nil {
 			return err
 		}
 	}
