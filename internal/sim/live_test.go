@@ -212,13 +212,7 @@ func (y *live) mourn() {
 func (y *live) fate() {
 	switch y.dice.IntN(4) {
 	case 0:
-		y.r.cancel()
-		if err := <-y.r.ended; y.r.death.isDead() {
-			y.r.ended <- err
-			y.r.bury()
-		} else if err != nil {
-			y.t.Errorf("the service ended with: %v", err)
-		}
+		y.r.stop()
 	case 1:
 		y.r.crash()
 		y.deaths++
@@ -233,9 +227,7 @@ func (y *live) fate() {
 // survive lets the run that is under way live to the end.
 func (y *live) survive() {
 	y.mourn()
-	y.r.death.mu.Lock()
-	y.r.death.dies = nil
-	y.r.death.mu.Unlock()
+	y.r.death.off()
 	y.mourn()
 }
 
