@@ -11,7 +11,7 @@ CREATE TABLE meta (
   -- One row: what this file is.
   one        INTEGER PRIMARY KEY CHECK (one = 1),
   index_id   TEXT    NOT NULL, -- names this index in every cursor; a copy that diverges needs a new one
-  next_seq   INTEGER NOT NULL, -- the next birth number; raised to 32 times the unix milliseconds at every start,
+  next_seq   INTEGER NOT NULL, -- the next birth number; raised at every start to 32 times the unix milliseconds, or by 2^20,
                                -- because a power cut or a restore may have taken back numbers that a client holds
   created_at INTEGER NOT NULL,
   created_by TEXT    NOT NULL, -- the version that made the file
