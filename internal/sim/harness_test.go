@@ -313,15 +313,35 @@ func (s *sim) live(steps int) {
 
 // seeds is how many histories are tried: four, or RAILYARD_SEEDS.
 func seeds(t *testing.T) uint64 {
-	text := os.Getenv("RAILYARD_SEEDS")
-	if text == "" {
+	n, ok := number(t, "RAILYARD_SEEDS")
+	if !ok {
 		return 4
+	}
+	return n
+}
+
+// sweep gives the seeds of a sweep: so many as seeds, or the one of RAILYARD_SEED,
+// whose log is then written.
+func sweep(t *testing.T) (list []uint64, quiet bool) {
+	if seed, ok := number(t, "RAILYARD_SEED"); ok {
+		return []uint64{seed}, false
+	}
+	for seed := range seeds(t) {
+		list = append(list, seed)
+	}
+	return list, len(list) > 1
+}
+
+func number(t *testing.T, variable string) (uint64, bool) {
+	text := os.Getenv(variable)
+	if text == "" {
+		return 0, false
 	}
 	n, err := strconv.ParseUint(text, 10, 32)
 	if err != nil {
-		t.Fatalf("RAILYARD_SEEDS: %v", err)
+		t.Fatalf("%s: %v", variable, err)
 	}
-	return n
+	return n, true
 }
 
 func TestServeEqualsTheLedgerOfASimulatedNetwork(t *testing.T) {

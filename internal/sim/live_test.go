@@ -32,11 +32,12 @@ import (
 // how often each fault acted.
 func TestLivePath(t *testing.T) {
 	var all liveTally
+	list, quiet := sweep(t)
 	t.Run("seeds", func(t *testing.T) {
-		for seed := range seeds(t) {
+		for _, seed := range list {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
-				synctest.Test(t, func(t *testing.T) { newLive(t, seed).run(&all) })
+				synctest.Test(t, func(t *testing.T) { newLive(t, seed, quiet).run(&all) })
 			})
 		}
 	})
@@ -63,13 +64,13 @@ type live struct {
 	r      *running
 }
 
-func newLive(t *testing.T, seed uint64) *live {
+func newLive(t *testing.T, seed uint64, quiet bool) *live {
 	dice := rand.New(rand.NewPCG(seed, 99))
 	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, unfinished: map[string]bool{}, broken: map[string]int{}, first: map[string]atproto.TID{}, known: map[string]simnet.Dealings{}}
 	y.sim = newSim(t, simnet.Config{
 		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Unrest: true, Start: time.Now(), Now: time.Now,
 	})
-	y.quiet = seeds(t) > 1
+	y.quiet = quiet
 	y.ups = one(dice, [][]string{{"relay"}, {"pds1", "pds2", "pds3"}, {"relay", "pds1", "pds2", "pds3"}})
 	y.setUp()
 	y.remember()
