@@ -39,6 +39,9 @@ func TestSim(t *testing.T) {
 		}
 	})
 	all.print(t)
+	if all.told.forgotten > 2+all.told.known/100 { // the one case that the README names
+		t.Errorf("of %d members %d were never told", all.told.known, all.told.forgotten)
+	}
 	if len(list) >= 1000 {
 		all.enough(t, 100)
 	}
