@@ -311,11 +311,11 @@ func (s *sim) live(steps int) {
 	}
 }
 
-// seeds is how many histories are tried: four, or RAILYARD_SEEDS.
+// seeds is how many histories are tried: two, or RAILYARD_SEEDS.
 func seeds(t *testing.T) uint64 {
 	n, ok := number(t, "RAILYARD_SEEDS")
 	if !ok {
-		return 4
+		return 2
 	}
 	return n
 }
