@@ -73,6 +73,11 @@ func (r *rules) add(limit float64, like simnet.Rule, names ...simnet.FaultName) 
 		}
 		rule := like
 		rule.Fault, rule.Chance, rule.Also = name, chance, also
+		if name == simnet.Unresolvable {
+			// A directory that says twice that there is no such DID is believed, whatever
+			// events say, until it is asked again a day later.
+			rule.Times = 1
+		}
 		queries := []string{like.On}
 		if name == simnet.StaleReplica {
 			queries = []string{"getRepo", "getRecord", "getLatestCommit"}
