@@ -18,7 +18,7 @@ import (
 // floors is the order of the packages: each may import only what stands on a
 // lower floor. A new package takes the lowest floor above all that it imports.
 var floors = [][]string{
-	0: {".", "internal/atproto", "internal/faultfile", "internal/fixtures", "internal/refusal"},
+	0: {".", "internal/atproto", "internal/faultfile", "internal/fixtures", "internal/refusal", "internal/wait"},
 	1: {"db", "internal/dagcbor", "internal/metrics", "internal/outbound"},
 	2: {"internal/event", "internal/identity", "internal/mst", "internal/mst/msttest", "internal/pds", "internal/simnet", "internal/store"},
 	3: {"internal/firehose", "internal/plc", "internal/repo"},

@@ -15,6 +15,7 @@ import (
 
 	"railyard/internal/service"
 	"railyard/internal/simnet"
+	"railyard/internal/wait"
 )
 
 // demoStart is when the simulated network's own clock begins: always the same,
@@ -206,7 +207,7 @@ func (d *theDemo) connect(ctx context.Context) {
 		if st, err := d.stats(ctx); err == nil && st.connected() {
 			break
 		}
-		pause(ctx, 10*time.Millisecond)
+		_ = wait.For(ctx, 10*time.Millisecond)
 	}
 	d.from = d.net.LastSeq("relay")
 }
@@ -222,7 +223,7 @@ func (d *theDemo) backfill(ctx context.Context) {
 				return
 			}
 		}
-		pause(ctx, 100*time.Millisecond)
+		_ = wait.For(ctx, 100*time.Millisecond)
 	}
 }
 
@@ -246,7 +247,7 @@ func (d *theDemo) commits(ctx context.Context) error {
 			shown = time.Now()
 			d.figures(ctx)
 		}
-		pause(ctx, 10*time.Millisecond)
+		_ = wait.For(ctx, 10*time.Millisecond)
 	}
 	return nil
 }
@@ -259,13 +260,4 @@ func (d *theDemo) figures(ctx context.Context) {
 	l := d.net.Ledger()
 	d.screen.line("%d repos, %d memberships in %d collections; the network made %d commits, %d births, %d deaths; %d in the queue",
 		st.Repos["total"], st.Memberships, st.Collections, l.Commits, l.Births, l.Deaths, st.ResyncQueue)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

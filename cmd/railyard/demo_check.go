@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"railyard/internal/store"
+	"railyard/internal/wait"
 )
 
 // errDifferent ends demo --check with exit code 1; everything has been said.
@@ -116,7 +117,7 @@ func (d *theDemo) waitSettled(ctx context.Context) error {
 			_, _ = fmt.Fprintf(d.stdout, "check: not settled: %v\n", err)
 			return errDifferent
 		}
-		pause(ctx, 50*time.Millisecond)
+		_ = wait.For(ctx, 50*time.Millisecond)
 	}
 }
 

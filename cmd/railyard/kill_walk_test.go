@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"railyard/internal/wait"
 )
 
 // walk is a client that reads a listing page by page and keeps its cursor through
@@ -52,7 +54,7 @@ func (w *walk) run(ctx context.Context, base string) error {
 		case err != nil:
 			return fmt.Errorf("walk of %q from %q: %w", w.collection, w.cursor, err)
 		case w.atEnd:
-			pause(ctx, 5*time.Millisecond)
+			_ = wait.For(ctx, 5*time.Millisecond)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"railyard/internal/pds"
 	"railyard/internal/store"
+	"railyard/internal/wait"
 )
 
 const (
@@ -193,7 +194,7 @@ func (c *Crawler) turn(ctx context.Context, h store.HostWalk) error {
 		if pause, limit := rateLimited(w.cause, h.Failures); limit {
 			return c.cool(ctx, h, pause)
 		}
-		if try+1 >= turnTries || !sleep(limited, backoff(retryFirst, retryMost, try)) {
+		if try+1 >= turnTries || wait.For(limited, backoff(retryFirst, retryMost, try)) != nil {
 			return c.putOff(ctx, h, backoff(hostRetryFirst, hostRetryMost, h.Failures), true)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"railyard/internal/store"
+	"railyard/internal/wait"
 )
 
 // follow walks one upstream whenever a walk is wanted and the socket was opened,
@@ -70,7 +71,7 @@ func (c *Crawler) walkToEnd(ctx context.Context, id int64) (walked bool, err err
 		if err != nil || how == ended {
 			return true, err
 		}
-		if !sleep(ctx, backoff(retryFirst, retryMost, failures)) {
+		if wait.For(ctx, backoff(retryFirst, retryMost, failures)) != nil {
 			return false, ctx.Err()
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"railyard/internal/wait"
 )
 
 // Consumer follows one upstream. Make it with New.
@@ -69,20 +71,11 @@ func (c *Consumer) Run(ctx context.Context, deliver func(ctx context.Context, it
 		if answer, ok := errors.AsType[*answerError](err); ok {
 			asked = answer.retryAfter
 		}
-		wait := pause.ended(open, asked)
-		c.log.Warn("connection ended", "error", err, "open", open, "cursor", c.seq.cursor, "wait", wait)
-		sleep(ctx, wait)
+		rest := pause.ended(open, asked)
+		c.log.Warn("connection ended", "error", err, "open", open, "cursor", c.seq.cursor, "wait", rest)
+		_ = wait.For(ctx, rest) // the loop asks ctx
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 // connection opens one connection and follows it to its end. It tells how long

@@ -13,6 +13,7 @@ import (
 	"railyard/internal/metrics"
 	"railyard/internal/outbound"
 	"railyard/internal/store"
+	"railyard/internal/wait"
 )
 
 const (
@@ -117,7 +118,7 @@ func (f *Follower) run(ctx context.Context) error {
 		default:
 			failures, pause = 0, min(max(pause, pollLeast)*3/2, pollMost)
 		}
-		if !sleep(ctx, pause) {
+		if wait.For(ctx, pause) != nil {
 			return ctx.Err()
 		}
 	}
@@ -149,7 +150,7 @@ func (f *Follower) begin(ctx context.Context) error {
 		if err != nil || ready {
 			return err
 		}
-		if !sleep(ctx, readyPoll) {
+		if wait.For(ctx, readyPoll) != nil {
 			return ctx.Err()
 		}
 	}
@@ -220,15 +221,4 @@ func (f *Follower) reached(ctx context.Context, asked time.Time) error {
 func backoff(failures int) time.Duration {
 	d := min(retryFirst<<min(failures, 10), retryMost)
 	return d/2 + rand.N(d/2+1)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"railyard/internal/identity"
 	"railyard/internal/store"
+	"railyard/internal/wait"
 )
 
 func mustParse(y *yard, text string) identity.LogEntry {
@@ -437,10 +438,7 @@ func TestRequestsAreSharedWithLookUps(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.hourAgo(5000)
 		y.follower.cfg.Pace = func(ctx context.Context) error {
-			if !sleep(ctx, 10*time.Second) {
-				return ctx.Err()
-			}
-			return nil
+			return wait.For(ctx, 10*time.Second)
 		}
 		y.run(35 * time.Second)
 		if n := y.export.requests(); n != 3 {

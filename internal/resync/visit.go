@@ -7,6 +7,7 @@ import (
 
 	"railyard/internal/pds"
 	"railyard/internal/store"
+	"railyard/internal/wait"
 )
 
 // visit is a claimed row on its way through a worker: whose turn it is, and what
@@ -57,7 +58,7 @@ func (rs *Resyncer) pace(ctx context.Context, _ int64) error {
 	if !ok {
 		return errCooling
 	}
-	return wait(ctx, pause)
+	return wait.For(ctx, pause)
 }
 
 // littleLeft is the part of a host's window that is left to others.

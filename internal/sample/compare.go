@@ -14,6 +14,7 @@ import (
 	"railyard/internal/identity"
 	"railyard/internal/pds"
 	"railyard/internal/store"
+	"railyard/internal/wait"
 )
 
 const (
@@ -86,24 +87,13 @@ func (c *comparer) rounds(ctx context.Context) error {
 			return nil
 		}
 		if n > 0 {
-			if err := wait(ctx, c.Pauses[n-1]); err != nil {
+			if err := wait.For(ctx, c.Pauses[n-1]); err != nil {
 				return err
 			}
 		}
 		if err := c.round(ctx, open); err != nil {
 			return err
 		}
-	}
-}
-
-func wait(ctx context.Context, pause time.Duration) error {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

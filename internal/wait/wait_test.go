@@ -1,0 +1,46 @@
+package wait
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestForEndsWithThePauseOrTheContext(t *testing.T) {
+	for name, c := range map[string]struct {
+		pause, cancelled time.Duration // 0 = never cancelled
+		took             time.Duration
+		err              error
+	}{
+		"a pause":               {pause: time.Hour, took: time.Hour},
+		"no pause":              {},
+		"a negative pause":      {pause: -time.Hour},
+		"cancelled in between":  {pause: time.Hour, cancelled: time.Minute, took: time.Minute, err: context.Canceled},
+		"cancelled, and over":   {pause: time.Minute, cancelled: time.Hour, took: time.Minute},
+		"none, and no deadline": {pause: time.Nanosecond, took: time.Nanosecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if c.cancelled > 0 {
+					time.AfterFunc(c.cancelled, cancel)
+				}
+				began := time.Now()
+				if err := For(ctx, c.pause); !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
+					t.Errorf("error %v, want %v", err, c.err)
+				}
+				if took := time.Since(began); took != c.took {
+					t.Errorf("it took %s, want %s", took, c.took)
+				}
+			})
+		})
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := For(ended, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end: %v", err)
+	}
+}
