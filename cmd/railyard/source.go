@@ -104,10 +104,10 @@ func (c *repoConfig) load(ctx context.Context, s source) (*state, error) {
 	}
 	var b []byte
 	if s.rkey != "" {
-		b, err = hosts.GetRecord(ctx, baseURL(id), s.did, s.collection, s.rkey)
+		b, err = hosts.GetRecord(ctx, id.URL(), s.did, s.collection, s.rkey)
 	} else {
 		hosts.RepoMaxBytes = c.maxBytes
-		b, err = fetchAll(hosts.GetRepo(ctx, baseURL(id), s.did))
+		b, err = fetchAll(hosts.GetRepo(ctx, id.URL(), s.did))
 	}
 	if err != nil {
 		return nil, err
@@ -115,14 +115,6 @@ func (c *repoConfig) load(ctx context.Context, s source) (*state, error) {
 	st := &state{source: s, archive: inspect.Read(b)}
 	st.report = inspect.Verify(st.archive, s.did, inspect.Resolved(id, nil), c.now())
 	return st, nil
-}
-
-// baseURL is where an account's PDS answers.
-func baseURL(id identity.Identity) string {
-	if id.Insecure {
-		return "http://" + id.Host
-	}
-	return "https://" + id.Host
 }
 
 func fetchAll(body io.ReadCloser, err error) ([]byte, error) {

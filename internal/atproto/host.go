@@ -51,6 +51,14 @@ func (h Hosts) Endpoint(raw string) (host, base string, err error) {
 	return host, u.Scheme + "://" + host, nil
 }
 
+// BaseURL gives the base URL of requests to a canonical host; insecure is http.
+func BaseURL(host string, insecure bool) string {
+	if insecure {
+		return "http://" + host
+	}
+	return "https://" + host
+}
+
 // Name reads a bare "host[:port]" as listHosts and did:web give it.
 func (h Hosts) Name(raw string) (string, error) {
 	if len(raw) > 260 {

@@ -19,6 +19,9 @@ type Identity struct {
 	Insecure bool   // the endpoint is http:// (development only)
 }
 
+// URL is the base of requests to the host.
+func (i Identity) URL() string { return atproto.BaseURL(i.Host, i.Insecure) }
+
 // document is the part of a DID document that is read. Entries stay raw: other
 // services and keys of the same document may have shapes of their own.
 type document struct {

@@ -30,16 +30,16 @@ func (r *Response) RetryAfter(now time.Time) time.Duration {
 	return wait
 }
 
-// unixFrom tells seconds since 1970 from seconds of waiting: the year 1985, or
+// UnixFrom tells seconds since 1970 from seconds of waiting: the year 1985, or
 // more than fifteen years of waiting. Clocks of simulations begin in 2000.
-const unixFrom = 500_000_000
+const UnixFrom = 500_000_000
 
 func seconds(text string, now time.Time) (time.Duration, bool) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return 0, false
 	}
-	if n >= unixFrom {
+	if n >= UnixFrom {
 		n -= now.Unix()
 	}
 	n = max(0, min(n, int64(MaxRetryAfter/time.Second)))

@@ -51,7 +51,7 @@ func rateLimitOf(h http.Header, now time.Time) (l RateLimit, ok bool) {
 	l.Remaining = -1
 	remaining, reset := number(h.Get("RateLimit-Remaining")), number(h.Get("RateLimit-Reset"))
 	if remaining >= 0 && reset >= 0 {
-		if reset >= unixFrom {
+		if reset >= outbound.UnixFrom {
 			reset -= now.Unix()
 		}
 		reset = max(0, min(reset, int64(outbound.MaxRetryAfter/time.Second)))
@@ -60,11 +60,7 @@ func rateLimitOf(h http.Header, now time.Time) (l RateLimit, ok bool) {
 	return l, l.Rate > 0 || l.Remaining >= 0
 }
 
-const (
-	// unixFrom tells seconds since 1970 from seconds of waiting.
-	unixFrom    = 500_000_000
-	maxPolicies = 8
-)
+const maxPolicies = 8
 
 // policyRate reads "3000;w=300" or `"name";q=3000;w=300`, or several of them with
 // commas between, and gives the strictest in requests per second; 0 if there is

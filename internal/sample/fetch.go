@@ -93,20 +93,12 @@ func (c *comparer) snapshot(ctx context.Context, id identity.Identity) (*repo.Sn
 }
 
 func (c *comparer) get(ctx context.Context, id identity.Identity) (*repo.Snapshot, error) {
-	body, err := c.Hosts.GetRepo(ctx, baseURL(id), id.DID)
+	body, err := c.Hosts.GetRepo(ctx, id.URL(), id.DID)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = body.Close() }()
 	return repo.ReadSnapshot(body, repo.SnapshotLimits{NodeBytes: treeBytes})
-}
-
-// baseURL is where an account's host answers.
-func baseURL(id identity.Identity) string {
-	if id.Insecure {
-		return "http://" + id.Host
-	}
-	return "https://" + id.Host
 }
 
 // signed checks the signature of a commit. An earlier key of the DID will do where

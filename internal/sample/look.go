@@ -179,7 +179,7 @@ func (s *subject) compareIdentity() {
 	switch {
 	case file == nil || file.Stale || now == nil:
 	case file.Host != now.Host || file.Insecure != now.Insecure:
-		s.seen.StaleIdentity = fmt.Sprintf("the file has host %s, the document names %s", file.URL(), baseURL(*now))
+		s.seen.StaleIdentity = fmt.Sprintf("the file has host %s, the document names %s", file.URL(), now.URL())
 	case file.Key != string(now.Key):
 		s.seen.StaleIdentity = fmt.Sprintf("the file has key %s, the document names %s", identity.Key(file.Key), now.Key)
 	}

@@ -163,7 +163,7 @@ func (y *yard) car(did string) []byte {
 	y.Helper()
 	id, err := y.cfg.Resolver.Resolve(y.Context(), did)
 	y.must(err)
-	body, err := y.cfg.Hosts.GetRepo(y.Context(), baseURL(id), did)
+	body, err := y.cfg.Hosts.GetRepo(y.Context(), id.URL(), did)
 	y.must(err)
 	b, err := io.ReadAll(body)
 	y.must(errors.Join(err, body.Close()))

@@ -80,11 +80,7 @@ func copyFile(from, to string) error {
 func copyOne(from, to string) error {
 	in, err := os.Open(from)
 	if errors.Is(err, os.ErrNotExist) {
-		err = os.Remove(to)
-		if errors.Is(err, os.ErrNotExist) {
-			err = nil
-		}
-		return err
+		return removeIfThere(to)
 	}
 	if err != nil {
 		return err

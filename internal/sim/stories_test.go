@@ -107,7 +107,8 @@ var (
 		prepare: func(g *stage) {
 			g.settled()
 			g.exec(indexFile, `UPDATE identity SET fetched_at = fetched_at - 8 * 86400 * 1000000;
-			                   INSERT INTO membership_change (changed_at, repo_id, collection_id, visible, cause) VALUES (1, 1, 1, 1, 1)`)
+			                   INSERT INTO membership_change (changed_at, repo_id, collection_id, visible, cause)
+			                   SELECT 1, repo_id, collection_id, 1, 1 FROM membership WHERE seq > 0 LIMIT 1`)
 		},
 		tell: func(g *stage) { g.wait(130 * time.Second) },
 	}

@@ -38,7 +38,9 @@ func TestSim(t *testing.T) {
 			})
 		}
 	})
-	all.print(t)
+	if testing.Verbose() {
+		all.print(t)
+	}
 	if all.told.forgotten > 2+all.told.known/100 { // the one case that the README names
 		t.Errorf("of %d members %d were never told", all.told.known, all.told.forgotten)
 	}

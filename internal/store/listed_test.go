@@ -78,6 +78,23 @@ func (y *yard) count(query string, args ...any) (n int64) {
 	return n
 }
 
+// establish puts the accounts below a number into service, with a head of rev 5.
+func (y *yard) establish(n int) {
+	y.Helper()
+	y.do(func(tx *Tx) error {
+		for i := range n {
+			r, err := tx.RepoByDID(numbered(i))
+			if err == nil {
+				_, _, err = tx.Establish(r, Head{Rev: 5}, nil, ProofTree)
+			}
+			if err = errors.Join(err, tx.Done(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func (y *yard) room(host int64) int64 {
 	return y.count("SELECT room FROM host WHERE id = ?", host)
 }
@@ -182,18 +199,7 @@ func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
 	if got := y.room(y.a); got != 0 {
 		t.Errorf("room %d", got)
 	}
-	y.do(func(tx *Tx) error {
-		for n := range 100 {
-			r, err := tx.RepoByDID(numbered(n))
-			if err == nil {
-				_, _, err = tx.Establish(r, Head{Rev: 5}, nil, ProofTree)
-			}
-			if err = errors.Join(err, tx.Done(r)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	y.establish(100)
 	page := make([]Listed, 100)
 	for n := range page {
 		page[n] = Listed{DID: numbered(n), Rev: 50, Active: n%2 == 0}
@@ -244,18 +250,7 @@ func TestAnInactiveListingElsewhereCountsByItsRev(t *testing.T) {
 	y := newYard(t)
 	y.list(y.a, 0, 2)
 	y.resolves("a.example.com", 0, 2)
-	y.do(func(tx *Tx) error {
-		for n := range 2 {
-			r, err := tx.RepoByDID(numbered(n))
-			if err == nil {
-				_, _, err = tx.Establish(r, Head{Rev: 5}, nil, ProofTree)
-			}
-			if err = errors.Join(err, tx.Done(r)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	y.establish(2)
 	y.now = y.now.Add(2 * movedAge)
 	y.do(func(tx *Tx) error {
 		_, err := tx.TakeListed(Lister{Host: y.b}, []Listed{{DID: numbered(0), Rev: 4}, {DID: numbered(1), Rev: 6}})
@@ -273,20 +268,11 @@ func TestARelayThatIsBehindIsAReasonToLookAtAnOldDocument(t *testing.T) {
 	y := newYard(t)
 	y.list(y.a, 0, 30)
 	y.resolves("a.example.com", 0, 30)
+	y.establish(30)
 	page := make([]Listed, 30)
-	y.do(func(tx *Tx) error {
-		for n := range page {
-			page[n] = Listed{DID: numbered(n), Rev: 4, Active: true}
-			r, err := tx.RepoByDID(numbered(n))
-			if err == nil {
-				_, _, err = tx.Establish(r, Head{Rev: 5}, nil, ProofTree)
-			}
-			if err = errors.Join(err, tx.Done(r)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	for n := range page {
+		page[n] = Listed{DID: numbered(n), Rev: 4, Active: true}
+	}
 	for _, c := range []struct {
 		name   string
 		from   Lister
@@ -316,11 +302,9 @@ func TestAListedRevBelowAnUncheckedHeadIsLookedFor(t *testing.T) {
 	y.list(y.a, 0, 1)
 	y.resolves("a.example.com", 0, 1)
 	y.now = y.now.Add(2 * laggardAge)
+	y.establish(1)
 	y.do(func(tx *Tx) error {
 		r, err := tx.RepoByDID(numbered(0))
-		if err == nil {
-			_, _, err = tx.Establish(r, Head{Rev: 5}, nil, ProofTree)
-		}
 		if err == nil {
 			_, err = tx.Advance(r, atproto.Digest{}, Head{Rev: 50, Data: atproto.Digest{1}, CID: atproto.Digest{2}}, true)
 		}

@@ -63,12 +63,7 @@ type Identity struct {
 }
 
 // URL is the base of requests to the host.
-func (i *Identity) URL() string {
-	if i.Insecure {
-		return "http://" + i.Host
-	}
-	return "https://" + i.Host
-}
+func (i *Identity) URL() string { return atproto.BaseURL(i.Host, i.Insecure) }
 
 // Repo is what the file knows of a repo. Methods of Tx that change a repo change
 // the value too.
