@@ -103,9 +103,9 @@ CREATE TABLE host (
   status         TEXT,                    -- what we think of it: NULL = fine, offline
   rate           REAL,                    -- requests per second that it allows; NULL = the default
   cooldown_until INTEGER NOT NULL DEFAULT 0, -- no request before this time
-  failures       INTEGER NOT NULL DEFAULT 0, -- failed requests in a row
+  failures       INTEGER NOT NULL DEFAULT 0, -- failed requests in a row; what fails at one moment counts once
   answers        INTEGER NOT NULL DEFAULT 0, -- resyncs that it answered
-  error          TEXT,                    -- its last failure
+  error          TEXT,                    -- its last failure that was counted
   error_at       INTEGER,
   sync11         INTEGER,                 -- 1 = has sent complete Sync 1.1 commits; NULL = not yet
   absent_proofs  INTEGER,                 -- 1 = getRecord proves absence, 0 = refuses absent keys; NULL = not tried

@@ -72,27 +72,30 @@ func (q *Queries) HostAnswered(ctx context.Context, id int64) error {
 }
 
 const hostFailed = `-- name: HostFailed :one
-UPDATE host SET failures = failures + (cooldown_until <= ?1), error = ?2, error_at = ?1,
+UPDATE host SET failures = failures + 1, error = ?1, error_at = ?2,
                 status = CASE WHEN failures >= 9 THEN 'offline' ELSE status END
-WHERE id = ?3 RETURNING failures, cooldown_until
+WHERE id = ?3 AND cooldown_until <= CAST(?4 AS INTEGER)
+  AND coalesce(error_at, 0) <= CAST(?4 AS INTEGER)
+RETURNING failures
 `
 
 type HostFailedParams struct {
-	Now   *int64
 	Error *string
+	Now   *int64
 	ID    int64
+	Began int64
 }
 
-type HostFailedRow struct {
-	Failures      int64
-	CooldownUntil int64
-}
-
-func (q *Queries) HostFailed(ctx context.Context, arg HostFailedParams) (HostFailedRow, error) {
-	row := q.queryRow(ctx, q.hostFailedStmt, hostFailed, arg.Now, arg.Error, arg.ID)
-	var i HostFailedRow
-	err := row.Scan(&i.Failures, &i.CooldownUntil)
-	return i, err
+func (q *Queries) HostFailed(ctx context.Context, arg HostFailedParams) (int64, error) {
+	row := q.queryRow(ctx, q.hostFailedStmt, hostFailed,
+		arg.Error,
+		arg.Now,
+		arg.ID,
+		arg.Began,
+	)
+	var failures int64
+	err := row.Scan(&failures)
+	return failures, err
 }
 
 const putIdentity = `-- name: PutIdentity :exec

@@ -23,9 +23,11 @@ UPDATE host SET answers = answers + 1, failures = 0, status = NULL, error = NULL
 WHERE id = sqlc.arg(id);
 
 -- name: HostFailed :one
-UPDATE host SET failures = failures + (cooldown_until <= sqlc.arg(now)), error = sqlc.arg(error), error_at = sqlc.arg(now),
+UPDATE host SET failures = failures + 1, error = sqlc.arg(error), error_at = sqlc.arg(now),
                 status = CASE WHEN failures >= 9 THEN 'offline' ELSE status END
-WHERE id = sqlc.arg(id) RETURNING failures, cooldown_until;
+WHERE id = sqlc.arg(id) AND cooldown_until <= CAST(sqlc.arg(began) AS INTEGER)
+  AND coalesce(error_at, 0) <= CAST(sqlc.arg(began) AS INTEGER)
+RETURNING failures;
 
 -- name: CoolHost :exec
 UPDATE host SET cooldown_until = max(cooldown_until, CAST(sqlc.arg(until) AS INTEGER)) WHERE id = sqlc.arg(id);

@@ -40,7 +40,7 @@ func indexFile(t *testing.T) string {
 		if err != nil {
 			return err
 		}
-		_, _, err = tx.HostFailed(alice.Identity.HostID, "it said: \x1b[31mno\nway")
+		_, err = tx.HostFailed(alice.Identity.HostID, tx.Now(), "it said: \x1b[31mno\nway")
 		if err := errors.Join(err, tx.Enqueue(bob, store.Backfill, tx.Now())); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"railyard/internal/atproto"
@@ -185,7 +186,8 @@ func (rs *Resyncer) establish(tx *store.Tx, r *store.Repo, f *fetched, replay []
 		return err
 	}
 	if wasClaim && f.proof != store.ProofClaim && births+deaths > 0 {
-		if err := rs.distrust(tx, r); err != nil {
+		e := refusal.New(refusal.AnswerInvalid, "describeRepo left out %d collections that the tree has, and named %d that it lacks", births, deaths)
+		if err := errors.Join(rs.refused(tx, r, e), rs.distrust(tx, r)); err != nil {
 			return err
 		}
 	}

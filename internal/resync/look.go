@@ -166,7 +166,7 @@ func (rs *Resyncer) failed(tx *store.Tx, t *store.Task, r *store.Repo, err error
 	case refusal.Internal:
 		outcome = internal
 	case refusal.ForbiddenAddress: // of the host, and so of all its accounts
-		if err := rs.failHost(tx, r, err); err != nil {
+		if err := rs.failHost(tx, t, r, err); err != nil {
 			return "", err
 		}
 	}
@@ -221,7 +221,7 @@ func (rs *Resyncer) hostRefused(tx *store.Tx, t *store.Task, r *store.Repo, e *p
 	case e.Outcome == pds.NotFound:
 		return notFound, rs.endNotFound(tx, t, r)
 	case e.Outcome == pds.RateLimited:
-		return rateLimited, rs.cool(tx, r, e)
+		return rateLimited, rs.cool(tx, t, r, e)
 	case e.Name == "NotImplemented" && t.Step == store.Fetch:
 		// Some hosts do not serve repos in their first hours. That is no failure.
 		return tooYoung, rs.again(tx, t, r, e, backoff(youngFirst, youngMost, t.Attempts))
@@ -231,20 +231,16 @@ func (rs *Resyncer) hostRefused(tx *store.Tx, t *store.Task, r *store.Repo, e *p
 
 // cool leaves a host alone that refused by rate, for as long as it says, or
 // longer and longer.
-func (rs *Resyncer) cool(tx *store.Tx, r *store.Repo, e *pds.Error) error {
-	failures, cooling, err := tx.HostFailed(r.Identity.HostID, e.Error())
+func (rs *Resyncer) cool(tx *store.Tx, t *store.Task, r *store.Repo, e *pds.Error) error {
+	failures, err := tx.HostFailed(r.Identity.HostID, t.ClaimedAt, e.Error())
 	if err != nil {
 		return err
 	}
 	pause := e.RetryAfter
-	if pause <= 0 {
+	if pause <= 0 && failures > 0 {
 		pause = backoff(cooldownFirst, cooldownMost, failures)
 	}
-	until := tx.Now().Add(min(pause, cooldownMost))
-	if cooling.After(tx.Now()) && e.RetryAfter <= 0 {
-		until = cooling // another request of the same moment was refused first
-	}
-	if err := tx.CoolHost(r.Identity.HostID, until); err != nil {
+	if err := tx.CoolHost(r.Identity.HostID, tx.Now().Add(min(pause, cooldownMost))); err != nil {
 		return err
 	}
 	return tx.Release(r, tx.Now()) // when the host is asked again
@@ -254,7 +250,7 @@ func (rs *Resyncer) cool(tx *store.Tx, r *store.Repo, e *pds.Error) error {
 // account may live elsewhere by now, or never have lived there: its document is
 // looked at before the host is asked again, unless it is of this moment.
 func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause error) error {
-	if err := rs.failHost(tx, r, cause); err != nil {
+	if err := rs.failHost(tx, t, r, cause); err != nil {
 		return err
 	}
 	if t.ClaimedAt.Sub(r.Identity.FetchedAt) > identityFresh {
@@ -266,20 +262,21 @@ func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause
 }
 
 // failHost counts a failure of a host, and leaves it alone if it goes on failing.
-func (rs *Resyncer) failHost(tx *store.Tx, r *store.Repo, cause error) error {
-	failures, cooling, err := tx.HostFailed(r.Identity.HostID, cause.Error())
+func (rs *Resyncer) failHost(tx *store.Tx, t *store.Task, r *store.Repo, cause error) error {
+	failures, err := tx.HostFailed(r.Identity.HostID, t.ClaimedAt, cause.Error())
 	if err != nil {
 		return err
 	}
 	pause := hostPause(failures, cause)
-	if pause <= 0 || cooling.After(tx.Now()) {
+	if pause <= 0 {
 		return nil
 	}
 	return tx.CoolHost(r.Identity.HostID, tx.Now().Add(pause))
 }
 
 // hostPause is how long a host is left alone that failed so often in a row: as it
-// asks for, and longer if it does not answer at all.
+// asks for, and longer if it does not answer at all. After no failure that counts it
+// is as long as the host asks for.
 func hostPause(failures int, cause error) time.Duration {
 	e, answered := errors.AsType[*pds.Error](cause)
 	answered = answered && e.Status != 0

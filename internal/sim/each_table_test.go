@@ -51,9 +51,9 @@ func eachOnStreams() map[simnet.FaultName][]each {
 		simnet.WrongPrevData:  signed("inversion-failed"),
 		simnet.NoPrevData:     signed("no-prev-data"),
 		simnet.NoOpPrev:       signed("no-prev-data"),
-		simnet.MissingBlock:   signed("inversion-blocked|record-missing|bad-tree"),
+		simnet.MissingBlock:   either(each{refused: "inversion-blocked|record-missing|bad-tree?", judged: "refused?"}), // it may be one that the proof spares
 		simnet.ForgedBlock:    signed("bad-block"),
-		simnet.OmittedOp:      signed("inversion-failed|inversion-blocked"),
+		simnet.OmittedOp:      signed("inversion-failed|inversion-blocked|no-prev-data"), // an op may be the only one
 		simnet.InventedOp:     signed("ops-mismatch|inversion-blocked|inversion-failed|record-missing|bad-op"),
 		simnet.OldRev:         either(each{judged: "stale"}),
 		simnet.FutureRev:      either(each{refused: "future-rev", judged: "refused", looks: "superseded?"}),
@@ -81,8 +81,8 @@ func eachBesides() map[simnet.FaultName][]each {
 		simnet.MalformedFrame: broken("frame-malformed"),
 		simnet.GiantFrame:     broken("frame-too-big"),
 		simnet.CutFrame:       either(each{again: 1}),
-		simnet.Stall:          either(each{most: 6 * time.Minute}),
-		simnet.Silence:        both(each{again: 1, most: 2 * time.Minute}),
+		simnet.Stall:          either(each{most: 10 * time.Minute}),
+		simnet.Silence:        both(each{again: 1, most: 4 * time.Minute}),
 		simnet.Stutter:        either(each{refused: "sequence-repeated", judged: "stale"}),
 		simnet.TextMessage:    either(each{refused: "frame-not-binary", again: 1}),
 		simnet.TooSlow:        either(each{refused: "frame-error", again: 1}),
@@ -106,10 +106,10 @@ func eachAnswer() map[simnet.FaultName][]each {
 	with := func(rows []each, e each) []each { return append(rows, e) }
 	again := each{at: firehose, again: 2}
 	return map[simnet.FaultName][]each{
-		simnet.HostVanishes: with(general(none, "transient", time.Hour), each{at: firehose, again: 1, most: 20 * time.Minute, judged: "stale? buffered?", looks: "superseded?"}),
+		simnet.HostVanishes: with(general(none, "transient", 90*time.Minute), each{at: firehose, again: 1, most: 20 * time.Minute, judged: "stale? buffered?", looks: "superseded?"}),
 		simnet.LateAnswer: {
 			{at: host, times: 2, most: 5 * time.Minute, looks: "stale? superseded?"},
-			{at: directory, times: 2, most: 10 * time.Minute},
+			{at: directory, times: 2, most: 10 * time.Minute, refused: "answer-too-slow?", looks: "identity-failed?"},
 			{at: listing, most: 2 * time.Minute},
 		},
 		simnet.Latency: {
@@ -117,8 +117,8 @@ func eachAnswer() map[simnet.FaultName][]each {
 			{at: directory, times: 2, most: 10 * time.Minute, refused: "answer-too-slow?", looks: "identity-failed?"},
 			{at: listing, refused: "answer-too-slow?", most: 2 * time.Minute}, {at: firehose, again: 1},
 		},
-		simnet.RateLimited:     with(general(none, "rate-limited", 5*time.Minute), each{at: firehose, again: 2, most: 4 * time.Minute}),
-		simnet.BareRateLimit:   with(general(none, "rate-limited", 5*time.Minute), again),
+		simnet.RateLimited:     with(general(none, "rate-limited", 8*time.Minute), each{at: firehose, again: 2, most: 4 * time.Minute}),
+		simnet.BareRateLimit:   with(general(none, "rate-limited", 8*time.Minute), again),
 		simnet.ServerError:     with(general(none, "transient", 2*time.Minute), again),
 		simnet.OddError:        with(general(none, "transient", 2*time.Minute), again),
 		simnet.NoAnswer:        with(general(same("answer-too-slow"), "transient", 6*time.Minute), each{at: firehose, again: 2, most: 2 * time.Minute}),
@@ -138,23 +138,27 @@ func eachAnswer() map[simnet.FaultName][]each {
 
 // What hosts say wrongly of repos.
 func eachLie() map[simnet.FaultName][]each {
-	archive := func(reason string) []each {
+	archive := func(reason, looks string) []each {
 		return []each{
 			{at: "pds1/getRecord", times: 2, refused: reason},
-			{at: "pds1/getRepo", times: 2, refused: reason, looks: "invalid", most: 10 * time.Minute},
+			{at: "pds1/getRepo", times: 2, refused: reason, looks: looks, most: 10 * time.Minute},
 		}
 	}
+	// Whoever describes a repo is believed until the proof, which comes within an hour.
+	const proofs = 2 * time.Hour
+	described := on(each{times: 100, refused: "answer-invalid", proven: proofs}, "pds1/describeRepo")
 	denied := on(each{times: 2, looks: "not-found", most: 15 * time.Minute}, "pds1/getRecord", "pds1/getRepo", "pds1/describeRepo")
 	return map[simnet.FaultName][]each{
-		simnet.DeniesRepo:     denied,
-		simnet.StaleReplica:   on(each{times: 2, refused: "answer-invalid?", looks: "stale? superseded?"}, "pds1/getRecord", "pds1/getRepo", "pds1/describeRepo"),
-		simnet.DescribesLess:  on(each{times: 2, refused: "answer-invalid"}, "pds1/describeRepo"),
-		simnet.DescribesMore:  on(each{times: 2, refused: "answer-invalid"}, "pds1/describeRepo"),
-		simnet.DescribesNone:  on(each{times: 2, refused: "answer-invalid"}, "pds1/describeRepo"),
-		simnet.ShortArchive:   archive("answer-partial|bad-commit"),
-		simnet.CorruptArchive: archive("bad-block"),
-		simnet.NoArchive:      archive("bad-car"),
-		simnet.ForeignArchive: archive("answer-wrong-did"),
+		simnet.DeniesRepo: denied,
+		simnet.StaleReplica: append(on(each{times: 2, looks: "stale? superseded?"}, "pds1/getRecord", "pds1/getRepo"),
+			each{at: "pds1/describeRepo", times: 2, refused: "answer-invalid?", looks: "stale? superseded?", proven: proofs}),
+		simnet.DescribesLess:  described,
+		simnet.DescribesMore:  described,
+		simnet.DescribesNone:  described,
+		simnet.ShortArchive:   archive("answer-partial|bad-commit?", "invalid?"),
+		simnet.CorruptArchive: archive("bad-block", "invalid"),
+		simnet.NoArchive:      archive("bad-car", "invalid"),
+		simnet.ForeignArchive: archive("answer-wrong-did", "invalid"),
 	}
 }
 
@@ -178,8 +182,8 @@ func eachDocument() map[simnet.FaultName][]each {
 	return map[simnet.FaultName][]each{
 		simnet.Unresolvable:   on(each{times: 2, refused: "identity-unresolved", looks: "identity-failed"}, "plc/did"),
 		simnet.StaleDocument:  on(each{refused: "bad-signature?", looks: "invalid?"}, "plc/did"),
-		simnet.NamesOther:     on(each{times: 2, looks: "not-found|transient", most: 20 * time.Minute}, "plc/did"),
-		simnet.NamesPrivate:   on(each{times: 2, looks: "transient", most: 20 * time.Minute}, "plc/did"),
+		simnet.NamesOther:     on(each{times: 2, looks: "not-found|transient", most: 45 * time.Minute}, "plc/did"),
+		simnet.NamesPrivate:   on(each{times: 2, looks: "transient", most: 45 * time.Minute}, "plc/did"),
 		simnet.ForeignKey:     on(each{times: 2, refused: "bad-signature", looks: "invalid"}, "plc/did"),
 		simnet.BrokenKey:      refused,
 		simnet.WrongID:        refused,

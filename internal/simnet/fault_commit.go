@@ -106,10 +106,15 @@ func noPrevData(_ *turn, e *commitEvent) bool {
 	return had
 }
 
+// noOpPrev takes a prev away that no other op of the same path makes needless.
 func noOpPrev(t *turn, e *commitEvent) bool {
+	ops := map[string]int{}
+	for _, o := range e.ops {
+		ops[o.path]++
+	}
 	var with []int
 	for i, o := range e.ops {
-		if o.prev != nil {
+		if o.prev != nil && ops[o.path] == 1 {
 			with = append(with, i)
 		}
 	}

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"database/sql"
+	"errors"
 	"time"
 
 	"railyard/db"
@@ -12,14 +14,18 @@ func (tx *Tx) HostAnswered(id int64) error {
 	return tx.q.HostAnswered(tx.ctx, id)
 }
 
-// HostFailed notes a failed request to a host. It gives how many have failed in
-// a row, and until when the host cools down already: what fails while it does
-// was asked before, and counts once.
-func (tx *Tx) HostFailed(id int64, message string) (failures int, cooling time.Time, err error) {
+// HostFailed notes a request to a host that failed, and gives how many have failed in
+// a row, one after the other. One that began before the last failure that was counted,
+// or before the end of the pause after it, is a part of that failure: it changes
+// nothing and gives 0.
+func (tx *Tx) HostFailed(id int64, began time.Time, message string) (failures int, err error) {
 	tx.touchHost(id)
 	now := tx.micros()
-	row, err := tx.q.HostFailed(tx.ctx, db.HostFailedParams{ID: id, Error: text(message), Now: &now})
-	return int(row.Failures), time.UnixMicro(row.CooldownUntil), err
+	n, err := tx.q.HostFailed(tx.ctx, db.HostFailedParams{ID: id, Error: text(message), Now: &now, Began: began.UnixMicro()})
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return int(n), err
 }
 
 // CoolHost lets no request go to the host before a time.

@@ -240,7 +240,7 @@ func TestNewsTellWhatCommitsHaveDone(t *testing.T) {
 	}
 	until := time.Now().Add(time.Hour).Truncate(time.Microsecond)
 	update(t, s, func(tx *Tx) error {
-		_, _, err := tx.HostFailed(host, "no")
+		_, err := tx.HostFailed(host, tx.now, "no")
 		return errors.Join(err, tx.SetRate(host, 2))
 	})
 	update(t, s, func(tx *Tx) error { return tx.CoolHost(host, until) })
