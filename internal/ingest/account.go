@@ -64,22 +64,23 @@ func (c *court) decided(s *slot, r *store.Repo, active bool, status string) (ver
 			return rejected, err
 		}
 	}
-	queued, _, err := c.tx.Queued(r)
-	if err != nil || !queued {
+	looked, err := c.tx.LookedAt(r)
+	if err != nil || !looked {
 		return hidden, err
 	}
-	// Somebody may be fetching it: that is void, and the status is asked for.
+	// What is being fetched is void, and the status is asked for. A row that only
+	// waits keeps its pause: copies of one word are no reason to ask more often.
 	return hidden, c.tx.Enqueue(r, store.StatusCheck, c.tx.Now())
 }
 
 // hearsay is the word of a relay.
 func (c *court) hearsay(r *store.Repo, active bool, status string) (verdict, error) {
 	if active == r.Active && (active || status == r.Status) {
-		queued, _, err := c.tx.Queued(r)
-		if err != nil || !queued || active {
+		looked, err := c.tx.LookedAt(r)
+		if err != nil || !looked || active {
 			return noted, err
 		}
-		// A question that is under way may have been answered before this.
+		// The question that is under way may have been answered before this.
 		return checked, c.tx.Enqueue(r, store.StatusCheck, c.tx.Now())
 	}
 	v := checked

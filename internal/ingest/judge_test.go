@@ -506,6 +506,43 @@ func TestTheHostsWordVoidsASecondLook(t *testing.T) {
 	}
 }
 
+// Relays repeat what hosts say, and hosts repeat themselves. Of an account that is
+// asked about later, a copy tells nothing new.
+func TestCopiesOfAStatusKeepThePauseOfAnAccount(t *testing.T) {
+	for _, kind := range []store.Kind{store.KindRelay, store.KindPDS} {
+		t.Run(string(kind), func(t *testing.T) {
+			s := newStory(t, kind)
+			s.known(posts)
+			s.resolve()
+			s.up.host = home
+			s.tell(account(false, "deactivated"))
+			s.update(func(tx *store.Tx) error {
+				r, err := tx.RepoByDID(alice)
+				if err == nil {
+					err = tx.Enqueue(r, store.StatusCheck, tx.Now())
+				}
+				return err
+			})
+			s.claim(store.AskStatus)
+			s.update(func(tx *store.Tx) error {
+				r, err := tx.RepoByDID(alice)
+				if err == nil {
+					err = tx.Retry(r, store.StatusCheck, tx.Now().Add(time.Hour), true, false)
+				}
+				return err
+			})
+			s.tell(account(false, "deactivated"))
+			s.update(func(tx *store.Tx) error {
+				tasks, err := claimDue(tx, store.AskStatus)
+				if len(tasks) != 0 {
+					t.Error("it is due at once")
+				}
+				return err
+			})
+		})
+	}
+}
+
 // The reason of a row is for people. What it stands for adds up: an identity
 // check that waits must not swallow a status check, or a sweep.
 func TestARowStandsForAllThatWasAsked(t *testing.T) {

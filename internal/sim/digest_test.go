@@ -78,12 +78,13 @@ func column(t *testing.T, d *sql.DB, query string) (out []string) {
 
 // contents are the facts of a file, without its numbers: which repos there are,
 // what they are, and which collections they have. How far the hidden repo of an
-// inactive account was followed is none.
+// inactive account was followed is none, nor is a key that nobody has signed with:
+// if its #identity was lost, it may be a week until it is looked for.
 func contents(t *testing.T, file string) map[string][]string {
 	t.Helper()
 	d := open(t, file)
 	return map[string][]string{
-		"repos": column(t, d, `SELECT concat_ws(' ', did, state, rev, data, "commit", host, signing_key) FROM repo_info WHERE visible ORDER BY did`),
+		"repos": column(t, d, `SELECT concat_ws(' ', did, state, rev, data, "commit", host) FROM repo_info WHERE visible ORDER BY did`),
 		"gone":  column(t, d, "SELECT concat_ws(' ', did, active, status) FROM repo_info WHERE NOT visible ORDER BY did"),
 		"rows":  column(t, d, "SELECT did || ' ' || nsid FROM repo_collections WHERE visible ORDER BY did, nsid"),
 		"names": column(t, d, "SELECT nsid || ' ' || members FROM collection_stats ORDER BY nsid"),

@@ -127,6 +127,16 @@ func (tx *Tx) Queued(r *Repo) (queued, later bool, err error) {
 	return err == nil, row.Background == 1 || row.NotBefore == heldUntil.UnixMicro(), err
 }
 
+// LookedAt tells whether somebody looks at the repo at this moment: what that brings
+// may have been answered a while ago.
+func (tx *Tx) LookedAt(r *Repo) (bool, error) {
+	row, err := tx.q.QueueRow(tx.ctx, r.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return row.Claim != nil, err
+}
+
 // Unresolvable tells whether the directory said a moment ago that there is no such
 // DID, and is to be asked once more. Until then nobody else's question helps.
 func (tx *Tx) Unresolvable(r *Repo) (bool, error) {
