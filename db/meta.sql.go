@@ -54,16 +54,17 @@ func (q *Queries) Meta(ctx context.Context) (MetaRow, error) {
 }
 
 const openedBy = `-- name: OpenedBy :exec
-UPDATE meta SET opened_by = ?1, next_seq = ?2 WHERE one = 1
+UPDATE meta SET opened_by = ?1, next_seq = ?2, index_id = ?3 WHERE one = 1
 `
 
 type OpenedByParams struct {
 	Version string
 	NextSeq int64
+	IndexID string
 }
 
 func (q *Queries) OpenedBy(ctx context.Context, arg OpenedByParams) error {
-	_, err := q.exec(ctx, q.openedByStmt, openedBy, arg.Version, arg.NextSeq)
+	_, err := q.exec(ctx, q.openedByStmt, openedBy, arg.Version, arg.NextSeq, arg.IndexID)
 	return err
 }
 

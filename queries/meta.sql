@@ -6,7 +6,7 @@ VALUES (1, sqlc.arg(index_id), 1, sqlc.arg(now), sqlc.arg(version), sqlc.arg(ver
 SELECT index_id, next_seq FROM meta WHERE one = 1;
 
 -- name: OpenedBy :exec
-UPDATE meta SET opened_by = sqlc.arg(version), next_seq = sqlc.arg(next_seq) WHERE one = 1;
+UPDATE meta SET opened_by = sqlc.arg(version), next_seq = sqlc.arg(next_seq), index_id = sqlc.arg(index_id) WHERE one = 1;
 
 -- name: SetNextSeq :exec
 UPDATE meta SET next_seq = sqlc.arg(next_seq) WHERE one = 1;

@@ -163,6 +163,18 @@ func (r *running) restore(from string) error {
 	return errors.Join(copyFile(from, r.file), removeIfThere(r.file+"-shm"))
 }
 
+// renew tells the file that it is an older copy.
+func (r *running) renew() {
+	r.t.Helper()
+	st, err := store.Open(r.t.Context(), store.Config{Path: r.file, Version: "sim", Restored: true})
+	if err == nil {
+		err = st.Close()
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func removeIfThere(name string) error {
 	if err := os.Remove(name); !errors.Is(err, os.ErrNotExist) {
 		return err

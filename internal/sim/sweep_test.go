@@ -100,6 +100,7 @@ type trial struct {
 	r      *running
 	deaths int
 	paging *walkers
+	secret bool // an older copy came back, and the file was not told
 }
 
 func newTrial(t *testing.T, seed uint64, quiet bool) *trial {
@@ -171,6 +172,9 @@ func (y *trial) run() *toll {
 	y.r.settle(y.ups...)
 	y.r.same()
 	y.paging.finish(y.r)
+	if n := y.paging.forgotten; n > 0 && !y.secret {
+		y.t.Errorf("%d members were never told, although the file knew of every rollback", n)
+	}
 	y.r.end()
 	return &toll{trials: 1, events: y.net.Events(), deaths: y.deaths, fired: y.net.FiredAll(), told: y.paging.tally}
 }
@@ -218,6 +222,11 @@ func (y *trial) fate() {
 				y.t.Fatal(err)
 			}
 			y.paging.restored()
+			if y.dice.IntN(2) == 0 {
+				y.r.renew()
+			} else {
+				y.secret = true
+			}
 			y.begin()
 		}
 	}

@@ -29,6 +29,7 @@ type walkers struct {
 	file    string // of the last run
 	of      *running
 	handler http.Handler // of that run
+	index   string       // its id, then
 	names   []string     // collections that there are, at this moment
 
 	tally
@@ -40,6 +41,7 @@ type tally struct {
 	ends      int // of walks, for the time being
 	returns   int // repos came again, with a reason
 	restores  int
+	anew      int // walks that began anew, since the index had another id
 	spared    int // times that a row which an older copy had brought back did not come
 	known     int // pairs of a client and a true member at the very end
 	forgotten int // of those, who never came because of an older copy
@@ -50,6 +52,7 @@ func (s *tally) add(more tally) {
 	s.ends += more.ends
 	s.returns += more.returns
 	s.restores += more.restores
+	s.anew += more.anew
 	s.spared += more.spared
 	s.known += more.known
 	s.forgotten += more.forgotten
@@ -186,7 +189,7 @@ func (w *walkers) moment(r *running, fn func()) {
 		return
 	}
 	if w.of != r {
-		w.of, w.file = r, r.file
+		w.of, w.file, w.index = r, r.file, r.service.Store().IndexID()
 		w.handler = api.Handler(api.Config{
 			Store: r.service.Store(), Version: "sim", Log: slog.New(slog.DiscardHandler), Metrics: r.service.Metrics(),
 		})
@@ -285,6 +288,11 @@ func (w *walkers) read(c *walker) (end bool) {
 	w.t.Helper()
 	if c.rests {
 		return true
+	}
+	if cursor := c.cursor; cursor != "" && !strings.HasPrefix(cursor, w.index+".") {
+		w.anew++
+		w.begin(c, "") // though the client holds on to its cursor
+		c.cursor = cursor
 	}
 	dids, cursor := w.page(c)
 	w.pages++

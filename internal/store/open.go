@@ -54,6 +54,10 @@ type Config struct {
 	Version string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Restored tells that the file is an older copy of itself. It gets a new index id:
+	// every walk of a client begins anew, and misses nothing that the copy has brought
+	// back under a number that the client has passed.
+	Restored bool
 	// Die is asked at every point where the death of the process would matter to
 	// the file; an error stops the writer there, as the death would. Only tests
 	// set it.
@@ -139,7 +143,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if s.wq, err = db.Prepare(ctx, s.writer); err != nil {
 		return nil, fmt.Errorf("prepare queries: %w", err)
 	}
-	if err := s.begin(ctx, cfg.Version); err != nil {
+	if err := s.begin(ctx, cfg.Version, cfg.Restored); err != nil {
 		return nil, err
 	}
 	if s.Reader, err = openPool(ctx, cfg.Path, through(cfg.VFS, "_pragma=temp_store(MEMORY)")...); err != nil {
@@ -273,7 +277,7 @@ func firstSeq(next int64, now time.Time) int64 {
 // claims of workers that died with a former process. The leap is on the disk when
 // it returns, before a number of it is served. A checkpoint would not do for that:
 // whoever reads the file meanwhile can hold it up.
-func (s *Store) begin(ctx context.Context, version string) error {
+func (s *Store) begin(ctx context.Context, version string, restored bool) error {
 	meta, err := s.wq.Meta(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = s.around("name the index", func() error {
@@ -286,10 +290,12 @@ func (s *Store) begin(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
-	s.indexID = meta.IndexID
+	if s.indexID = meta.IndexID; restored {
+		s.indexID = newIndexID()
+	}
 	s.seq = firstSeq(meta.NextSeq, s.now())
 	if err := s.around("leap", func() error {
-		return s.wq.OpenedBy(ctx, db.OpenedByParams{Version: version, NextSeq: s.seq})
+		return s.wq.OpenedBy(ctx, db.OpenedByParams{Version: version, NextSeq: s.seq, IndexID: s.indexID})
 	}); err != nil {
 		return err
 	}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+
+	"railyard/internal/store"
+)
+
+func restoredFlags() (*flag.FlagSet, *string) {
+	fs := flag.NewFlagSet("restored", flag.ContinueOnError)
+	return fs, fs.String("db", "railyard.db", "the index file, which no service has open")
+}
+
+// restored gives a file that was rolled back to an older copy a new index id. Cursors
+// carry that of their index, and those of another one begin their walk anew.
+func restored(ctx context.Context, args, environ []string, stdout, _ io.Writer) error {
+	fs, path := restoredFlags()
+	// Unknown variables are those of other commands here.
+	if _, err := parse(fs, args, environ, stdout); err != nil {
+		return err
+	}
+	former, err := indexOf(ctx, *path)
+	if err != nil {
+		return err
+	}
+	st, err := store.Open(ctx, store.Config{Path: *path, Version: versionText(), Restored: true})
+	if err != nil {
+		return err
+	}
+	now := st.IndexID()
+	if err := st.Close(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s: the index %s is now %s; walks of clients begin anew\n", *path, former, now)
+	return err
+}
+
+// indexOf gives the index id of a file, which must be there.
+func indexOf(ctx context.Context, path string) (id string, err error) {
+	rd, err := store.OpenReader(ctx, path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = rd.Close() }()
+	err = rd.View(ctx, func(rx *store.Rx) error {
+		id, err = rx.IndexID()
+		return err
+	})
+	return id, err
+}
