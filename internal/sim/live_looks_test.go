@@ -28,7 +28,7 @@ func (y *live) judge() *liveTally {
 			why++ // its first look fell into the time of the faults
 		}
 		if why > 0 {
-			y.atMost(did, d, why+told)
+			y.atMost(did, d, why, told)
 			continue
 		}
 		y.once(did, d, told)
@@ -71,6 +71,10 @@ func (y *live) reasons(did string, d simnet.Dealings) (why, told int64) {
 	return why, told
 }
 
+// looksPerTelling bounds how often a document is looked at for one #identity: twice for
+// each copy, of which relay and PDS may tell two each.
+const looksPerTelling = 8
+
 // once: an account that was told of so often, and about which nothing else happened
 // but commits, was looked at once: its document too, but for the two looks that each
 // telling is worth. The relay and the PDS may tell it, and each of them twice. The first
@@ -87,7 +91,7 @@ func (y *live) once(did string, d simnet.Dealings, told int64) {
 	if d.LastRev != y.first[did] {
 		y.t.Errorf("%s: it was looked at again, with rev %s after %s", did, d.LastRev, y.first[did])
 	}
-	if n := asked["did"]; n < 1 || n > 1+8*told+int64(y.waiting[did]+y.broken[did]) {
+	if n := asked["did"]; n < 1 || n > 1+looksPerTelling*told+int64(y.waiting[did]+y.broken[did]) {
 		y.t.Errorf("%s: its document was looked at %d times, and #identity came %d times", did, n, told)
 	}
 	if n := y.waiting[did]; told == 0 && n > 0 {
@@ -114,8 +118,9 @@ const looksFor = 3
 
 // atMost: an account was not looked at more often than what happened is worth. A look
 // that the end of a run interrupts is made again.
-func (y *live) atMost(did string, d simnet.Dealings, why int64) {
+func (y *live) atMost(did string, d simnet.Dealings, why, told int64) {
 	y.t.Helper()
+	why += told
 	if len(y.ups) > 3 {
 		why *= 2 // the relay tells it, and the PDS
 	}
@@ -124,6 +129,9 @@ func (y *live) atMost(did string, d simnet.Dealings, why int64) {
 		most := looks
 		if query == "getRecord" && y.method != resync.WholeRepo {
 			most *= 10 // proofs beside each collection
+		}
+		if query == "did" {
+			most += looksPerTelling * told
 		}
 		if n > most {
 			y.t.Errorf("%s, method %s: %s was asked for %d times for %d reasons: %+v", did, y.method, query, n, why, d)
