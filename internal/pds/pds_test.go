@@ -503,7 +503,7 @@ func FuzzEntry(f *testing.F) {
 	f.Add([]byte(`{"did":7}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		entry, ok := parseEntry(raw)
+		entry, ok := parseRepo(raw)
 		if ok == (entry.DID == "") || len(entry.Rev) > maxRev || len(entry.Status) > maxName {
 			t.Errorf("got %+v, %v", entry, ok)
 		}

@@ -110,47 +110,8 @@ func TestRefusalsOfAbsentRecordsAreNoFailure(t *testing.T) {
 			if e := wantOutcome(t, err, tc.record); e.Status != tc.status || e.Method != "com.atproto.sync.getRecord" {
 				t.Errorf("got %+v", e)
 			}
-			_, err = c.GetLatestCommit(t.Context(), base, did1)
-			wantOutcome(t, err, tc.head)
 			_, err = c.DescribeRepo(t.Context(), base, did1)
 			wantOutcome(t, err, tc.head)
-		})
-	}
-}
-
-func TestTheHeadThatAHostClaims(t *testing.T) {
-	const rev = "3migo7fijwi2k"
-	cid := atproto.DigestOf([]byte("a commit"))
-	head := LatestCommit{CID: cid}
-	head.Rev, _ = atproto.ParseTID(rev)
-	pair := func(cid, rev string) string { return fmt.Sprintf(`{"cid":%q,"rev":%q}`, cid, rev) }
-	cases := []struct {
-		name, body string
-		want       LatestCommit
-		reason     refusal.Reason
-	}{
-		{"both", pair(cid.String(), rev), head, ""},
-		{"no cid", `{"rev":"` + rev + `"}`, LatestCommit{}, refusal.AnswerInvalid},
-		{"no rev", `{"cid":"` + cid.String() + `"}`, LatestCommit{}, refusal.AnswerInvalid},
-		{"a rev that is no TID", pair(cid.String(), "1"), LatestCommit{}, refusal.AnswerInvalid},
-		{"a rev with the highest bit", pair(cid.String(), "zzzzzzzzzzzzz"), LatestCommit{}, refusal.AnswerInvalid},
-		{"a cid of another form", pair("Qmdfp"+strings.Repeat("x", 54), rev), LatestCommit{}, refusal.AnswerInvalid},
-		{"a number", `{"cid":7,"rev":"` + rev + `"}`, LatestCommit{}, refusal.AnswerInvalid},
-		{"a page", html, LatestCommit{}, refusal.AnswerInvalid},
-		{"over 64 KiB", "{" + strings.Repeat(" ", smallAnswer) + "}", LatestCommit{}, refusal.AnswerTooBig},
-	}
-	for _, tc := range cases {
-		t.Run(tc.name, func(t *testing.T) {
-			c, base := host(t, func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path != "/xrpc/com.atproto.sync.getLatestCommit" || r.URL.Query().Get("did") != did1 {
-					t.Errorf("asked for %s", r.URL)
-				}
-				io.WriteString(w, tc.body)
-			})
-			got, err := c.GetLatestCommit(t.Context(), base, did1)
-			if reason, _ := refusal.ReasonOf(err); got != tc.want || reason != tc.reason || (tc.reason == "" && err != nil) {
-				t.Errorf("got %+v, %v", got, err)
-			}
 		})
 	}
 }
