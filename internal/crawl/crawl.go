@@ -160,11 +160,6 @@ func (c *Crawler) until(ended time.Time) time.Duration {
 // jitter spreads walks, so that those that began together do not stay together.
 func jitter(every time.Duration) time.Duration { return rand.N(every/10 + 1) }
 
-func backoff(first, most time.Duration, failures int) time.Duration {
-	d := min(first<<min(failures, 20), most)
-	return d/2 + rand.N(d/2+1)
-}
-
 // stopped tells whether an error is no more than the end of ctx.
 func stopped(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && errors.Is(err, ctx.Err())

@@ -194,8 +194,8 @@ func (c *Crawler) turn(ctx context.Context, h store.HostWalk) error {
 		if pause, limit := rateLimited(w.cause, h.Failures); limit {
 			return c.cool(ctx, h, pause)
 		}
-		if try+1 >= turnTries || wait.For(limited, backoff(retryFirst, retryMost, try)) != nil {
-			return c.putOff(ctx, h, backoff(hostRetryFirst, hostRetryMost, h.Failures), true)
+		if try+1 >= turnTries || wait.For(limited, wait.Backoff(retryFirst, retryMost, try)) != nil {
+			return c.putOff(ctx, h, wait.Backoff(hostRetryFirst, hostRetryMost, h.Failures), true)
 		}
 	}
 }
@@ -246,7 +246,7 @@ func rateLimited(cause error, failures int) (pause time.Duration, limit bool) {
 	if e.RetryAfter > 0 {
 		return e.RetryAfter, true
 	}
-	return backoff(hostRetryFirst, time.Hour, failures), true
+	return wait.Backoff(hostRetryFirst, time.Hour, failures), true
 }
 
 // cool leaves a host alone, for whatever it would be asked.

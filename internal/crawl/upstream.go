@@ -71,7 +71,7 @@ func (c *Crawler) walkToEnd(ctx context.Context, id int64) (walked bool, err err
 		if err != nil || how == ended {
 			return true, err
 		}
-		if wait.For(ctx, backoff(retryFirst, retryMost, failures)) != nil {
+		if wait.For(ctx, wait.Backoff(retryFirst, retryMost, failures)) != nil {
 			return false, ctx.Err()
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -104,10 +103,9 @@ func (f *Follower) run(ctx context.Context) error {
 			if fresh {
 				failures = 0
 			}
-			wait := max(backoff(failures), failed.retryAfter)
-			f.cfg.Log.Warn("the PLC log", "err", failed.err, "again in", wait.Round(time.Second))
+			pause = max(wait.Backoff(retryFirst, retryMost, failures), failed.retryAfter)
+			f.cfg.Log.Warn("the PLC log", "err", failed.err, "again in", pause.Round(time.Second))
 			failures++
-			pause = wait
 		case err != nil:
 			return err
 		case !end:
@@ -215,10 +213,4 @@ func (f *Follower) reached(ctx context.Context, asked time.Time) error {
 	}
 	f.current.Store(&asked)
 	return nil
-}
-
-// backoff grows and is spread.
-func backoff(failures int) time.Duration {
-	d := min(retryFirst<<min(failures, 10), retryMost)
-	return d/2 + rand.N(d/2+1)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"railyard/internal/store"
+	"railyard/internal/wait"
 )
 
 const (
@@ -356,7 +357,7 @@ func (ls *lanes) directoryFailed(retryAfter time.Duration, at time.Time) {
 		return
 	}
 	if l.failed++; retryAfter <= 0 && l.failed >= hostPatience {
-		retryAfter = backoff(directoryFirst, directoryMost, l.failed-hostPatience)
+		retryAfter = wait.Backoff(directoryFirst, directoryMost, l.failed-hostPatience)
 	}
 	l.cooling = max(l.cooling, now+min(retryAfter, cooldownMost).Microseconds())
 	ls.place(l, now)

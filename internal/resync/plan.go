@@ -1,7 +1,6 @@
 package resync
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"railyard/internal/store"
@@ -96,13 +95,3 @@ const (
 	directoryFirst = time.Second
 	directoryMost  = time.Minute
 )
-
-// backoff grows from first to most and is spread, so that what failed together
-// does not come back together.
-func backoff(first, most time.Duration, failures int) time.Duration {
-	d := first << min(failures, 20)
-	if d > most || d <= 0 {
-		d = most
-	}
-	return d/2 + rand.N(d/2+1)
-}

@@ -44,3 +44,28 @@ func TestForEndsWithThePauseOrTheContext(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 }
+
+func TestBackoffDoublesUpToTheLongest(t *testing.T) {
+	for _, c := range []struct {
+		first, longest time.Duration
+		failures       int
+		most           time.Duration
+	}{
+		{time.Second, time.Minute, 0, time.Second},
+		{time.Second, time.Minute, -1, time.Second},
+		{time.Second, time.Minute, 1, 2 * time.Second},
+		{time.Second, time.Minute, 5, 32 * time.Second},
+		{time.Second, time.Minute, 6, time.Minute},
+		{time.Second, time.Minute, 1 << 40, time.Minute},
+		{time.Hour, time.Minute, 3, time.Minute},
+	} {
+		shortest, longest := c.most, time.Duration(0)
+		for range 1000 {
+			got := Backoff(c.first, c.longest, c.failures)
+			shortest, longest = min(shortest, got), max(longest, got)
+		}
+		if shortest < c.most/2 || longest > c.most || longest-shortest < c.most/4 {
+			t.Errorf("%d failures, %s up to %s: %s to %s, want a half to all of %s", c.failures, c.first, c.longest, shortest, longest, c.most)
+		}
+	}
+}
