@@ -46,7 +46,7 @@ func (c *court) lenient(s *slot, r *store.Repo) bool {
 
 // legacy judges a commit of Sync 1.0.
 func (c *court) legacy(s *slot, r *store.Repo) (verdict, error) {
-	c.in.cfg.Metrics.Legacy()
+	c.tx.AfterCommit(c.in.cfg.Metrics.Legacy)
 	switch {
 	case !r.Active:
 		return hidden, c.commitOfInactive(s, r)
