@@ -105,6 +105,7 @@ func TestTheDemoFindsWhatIsPlanted(t *testing.T) {
 			c.beforeCompare = script("UPDATE repo SET seq = 0 WHERE id = (SELECT id FROM repo WHERE seq > 0 LIMIT 1)")
 		}, true},
 		"a death that is not applied": {func(c *demoConfig) {
+			c.duration = 4 * time.Second // so that rows die that were there, on a slow machine too
 			c.beforeRun = script("CREATE TRIGGER undead BEFORE DELETE ON membership BEGIN SELECT RAISE(IGNORE); END")
 		}, false},
 		"a page that leaves out a repo": {func(c *demoConfig) {
