@@ -122,7 +122,7 @@ var wireSteps = []string{
 
 // namesAt is where the functions that pass points take the name of the step, by
 // their number of arguments.
-var namesAt = map[string][2]int{"Update": {3, 1}, "around": {2, 0}, "step": {4, 1}, "queuePieces": {3, 1}}
+var namesAt = map[string][2]int{"Update": {3, 1}, "around": {2, 0}, "step": {5, 1}, "queuePieces": {3, 1}}
 
 // stepsOf reads the names of steps out of the source. One that is no constant is an
 // error, but where it is handed on.

@@ -134,7 +134,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		return nil, err
 	}
 	s.writer.SetMaxOpenConns(1)
-	if err := s.upgrade(ctx, railyard.Migrations, railyard.Schema, schemaVersion); err != nil {
+	if err := s.upgrade(ctx, railyard.Migrations, railyard.Schema, schemaVersion, s.nameIndex(cfg.Version)); err != nil {
 		return nil, err
 	}
 	if err := s.synchronous(ctx, "FULL"); err != nil {
@@ -188,9 +188,9 @@ func (s *Store) takeLock() error {
 	return nil
 }
 
-// upgrade makes the schema in an empty file and takes an older one through the
-// missing steps, each in its own transaction.
-func (s *Store) upgrade(ctx context.Context, steps fs.FS, schema string, want int) error {
+// upgrade makes the schema in an empty file, with what born adds to it, and takes an
+// older one through the missing steps, each in its own transaction.
+func (s *Store) upgrade(ctx context.Context, steps fs.FS, schema string, want int, born func(context.Context, *sql.Tx) error) error {
 	file, err := versionOf(ctx, s.writer, want)
 	if err != nil {
 		return err
@@ -199,7 +199,7 @@ func (s *Store) upgrade(ctx context.Context, steps fs.FS, schema string, want in
 		return err
 	}
 	if file.empty {
-		return s.step(ctx, "make the schema", schema, want)
+		return s.step(ctx, "make the schema", schema, want, born)
 	}
 	for v := file.schema + 1; v <= want; v++ {
 		names, err := fs.Glob(steps, fmt.Sprintf("db/migrations/%04d_*.sql", v))
@@ -210,14 +210,14 @@ func (s *Store) upgrade(ctx context.Context, steps fs.FS, schema string, want in
 		if err != nil {
 			return err
 		}
-		if err := s.step(ctx, "migrate the schema", string(text), v); err != nil {
+		if err := s.step(ctx, "migrate the schema", string(text), v, nil); err != nil {
 			return fmt.Errorf("migration %s: %w", names[0], err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) step(ctx context.Context, name, script string, version int) error {
+func (s *Store) step(ctx context.Context, name, script string, version int, also func(context.Context, *sql.Tx) error) error {
 	tx, err := s.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -229,6 +229,11 @@ func (s *Store) step(ctx context.Context, name, script string, version int) erro
 	pragmas := fmt.Sprintf("PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, version)
 	if _, err := tx.ExecContext(ctx, pragmas); err != nil {
 		return err
+	}
+	if also != nil {
+		if err := also(ctx, tx); err != nil {
+			return err
+		}
 	}
 	if err := s.pass(Point{name, false}); err != nil {
 		return err
@@ -273,22 +278,21 @@ func firstSeq(next int64, now time.Time) int64 {
 	return next + seqLeap
 }
 
-// begin gives a new file its identity, leaps the birth counter and releases the
-// claims of workers that died with a former process. The leap is on the disk when
-// it returns, before a number of it is served. A checkpoint would not do for that:
-// whoever reads the file meanwhile can hold it up.
+// nameIndex gives a new file its identity.
+func (s *Store) nameIndex(version string) func(context.Context, *sql.Tx) error {
+	return func(ctx context.Context, tx *sql.Tx) error {
+		return db.New(tx).CreateMeta(ctx, db.CreateMetaParams{IndexID: newIndexID(), Now: s.now().UnixMicro(), Version: version})
+	}
+}
+
+// begin leaps the birth counter, names a restored copy anew, and releases the claims
+// of workers that died with a former process. The leap is on the disk when it returns,
+// before a number of it is served. A checkpoint would not do for that: whoever reads
+// the file meanwhile can hold it up.
 func (s *Store) begin(ctx context.Context, version string, restored bool) error {
 	meta, err := s.wq.Meta(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = s.around("name the index", func() error {
-			return s.wq.CreateMeta(ctx, db.CreateMetaParams{IndexID: newIndexID(), Now: s.now().UnixMicro(), Version: version})
-		})
-		if err == nil {
-			meta, err = s.wq.Meta(ctx)
-		}
-	}
 	if err != nil {
-		return err
+		return fmt.Errorf("its index id: %w", err)
 	}
 	if s.indexID = meta.IndexID; restored {
 		s.indexID = newIndexID()

@@ -247,22 +247,22 @@ func TestMigrationsLeadStepByStepToTheNewestVersion(t *testing.T) {
 		}
 		return v
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "CREATE TABLE a (b)", 1); err != nil || version() != 1 {
+	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "CREATE TABLE a (b)", 1, nil); err != nil || version() != 1 {
 		t.Fatal(err, version())
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "", 3); err != nil || version() != 3 {
+	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "", 3, nil); err != nil || version() != 3 {
 		t.Fatal(err, version())
 	}
 	if _, err := d.Exec("INSERT INTO a (c) VALUES (1); INSERT INTO d (e) VALUES (1)"); err != nil {
 		t.Error(err)
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "", 4); err == nil || version() != 3 {
+	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "", 4, nil); err == nil || version() != 3 {
 		t.Errorf("a bad step: %v, version %d", err, version())
 	}
 	if _, err := d.Exec("SELECT g FROM f"); err == nil {
 		t.Error("half of a bad step stayed")
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), fstest.MapFS{}, "", 4); err == nil || !strings.Contains(err.Error(), "0 migrations") {
+	if err := (&Store{writer: d}).upgrade(t.Context(), fstest.MapFS{}, "", 4, nil); err == nil || !strings.Contains(err.Error(), "0 migrations") {
 		t.Errorf("a missing step: %v", err)
 	}
 }
