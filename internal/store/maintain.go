@@ -155,8 +155,8 @@ func (s *Store) checkpoint(ctx context.Context, own *sql.DB) error {
 // truncate empties the write-ahead log on the writer's own connection, between
 // two transactions. A reader that is in the way is not waited for: the writer is.
 func (s *Store) truncate(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.turns.take()
+	defer s.turns.give()
 	ctx = context.WithoutCancel(ctx) // the timeout must be set back
 	if _, err := s.writer.ExecContext(ctx, "PRAGMA busy_timeout=50"); err != nil {
 		return err

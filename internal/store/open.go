@@ -82,7 +82,7 @@ type Store struct {
 	wq     *db.Queries
 	wakeup chan struct{}
 
-	mu      sync.Mutex       // the writer: held for one Update
+	turns   turns            // of the writer: held for one Update, and guards what follows
 	seq     int64            // next birth number
 	durable int64            // the next birth number, as it surely is on the disk
 	minute  int64            // of the last row of seq_clock
@@ -113,6 +113,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		nsids:  make(map[string]int64),
 		names:  make(map[int64]string),
 		wakeup: make(chan struct{}, 1),
+		turns:  newTurns(),
 
 		brought: -1,
 	}

@@ -35,6 +35,16 @@ type Tx struct {
 	manners   map[int64]Manners // what became of the hosts
 }
 
+// turns let one go after the other, in the order in which they came. It is no
+// sync.Mutex because who has the turn may wait for the file, and the clock of a
+// simulation (testing/synctest) stands still while anybody waits for a mutex.
+type turns chan struct{}
+
+func newTurns() turns { return make(turns, 1) }
+
+func (t turns) take() { t <- struct{}{} }
+func (t turns) give() { <-t }
+
 // Update runs fn in the write transaction and commits what it did. An error or
 // a panic of fn undoes all of it; the panic becomes an error. why names the
 // transaction in errors.
@@ -42,8 +52,8 @@ type Tx struct {
 // A failure of the disk names the file, and stops the writer if nobody knows any
 // more what is in it.
 func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.turns.take()
+	defer s.turns.give()
 	if err := s.Err(); err != nil {
 		return err
 	}
