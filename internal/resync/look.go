@@ -343,7 +343,8 @@ func (rs *Resyncer) endNotFound(tx *store.Tx, t *store.Task, r *store.Repo) erro
 	if fresh, err := rs.fresh(tx, t, r); err != nil || !fresh {
 		return err
 	}
-	if err := tx.SetError(r, "its host has no such repo"); err != nil {
+	// Late commits of an inactive account ask for no more.
+	if err := errors.Join(tx.StatusChecked(r), tx.SetError(r, "its host has no such repo")); err != nil {
 		return err
 	}
 	believed, err := saidTwice(tx, r, t.Missing, tx.Missing)

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/simnet"
 	"railyard/internal/store"
 )
 
@@ -29,4 +30,20 @@ func TestAClaimOfAnInactiveAccountIsAtRest(t *testing.T) {
 	if n := len(w.asked); n > 1 {
 		t.Errorf("its host was asked %d times in a day", n)
 	}
+}
+
+// A host that has no such repo was asked for its status: late commits of the account
+// are no reason to ask at once again.
+func TestAHostWithoutTheRepoWasAskedForTheStatus(t *testing.T) {
+	w, did := filled(t)
+	w.work()
+	w.net.SetHook("pds1", simnet.Hook{HTTP: notFoundFault})
+	w.enqueue(did, store.StatusCheck)
+	w.work()
+	w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		if r.Identity.CheckedAt.IsZero() || tx.Now().Sub(r.Identity.CheckedAt) > time.Minute {
+			t.Errorf("asked at %s, and it is %s", r.Identity.CheckedAt, tx.Now())
+		}
+		return nil
+	})
 }
