@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 // world is a simulated network with the workers on it, moved by hand: nothing
 // happens between two calls of work, and the clock is the test's.
 type world struct {
+	mu    sync.Mutex // guards asked and hook while a worker runs
 	t     *testing.T
 	net   *simnet.Network
 	st    *store.Store
@@ -70,8 +72,15 @@ func newWorldOf(t *testing.T, pdses, accounts int) *world {
 	return w
 }
 
-func (w *world) answer(rw http.ResponseWriter, r *http.Request) bool {
+// ask notes a request. Hosts answer several at a time.
+func (w *world) ask(r *http.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.asked = append(w.asked, strings.TrimPrefix(r.URL.Path, "/xrpc/com.atproto.sync."))
+}
+
+func (w *world) answer(rw http.ResponseWriter, r *http.Request) bool {
+	w.ask(r)
 	if w.fault == nil {
 		return false
 	}
@@ -91,8 +100,11 @@ type hooked struct {
 
 func (h hooked) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, error) {
 	body, err := h.Client.GetRepo(ctx, base, did)
-	if hook := h.w.hook; hook != nil {
-		h.w.hook = nil
+	h.w.mu.Lock()
+	hook := h.w.hook
+	h.w.hook = nil
+	h.w.mu.Unlock()
+	if hook != nil {
 		hook(base, did)
 	}
 	return body, err

@@ -272,7 +272,7 @@ func TestARightClaimKeepsTheTrust(t *testing.T) {
 // refuse answers one endpoint as a host that does not want to.
 func (w *world) refuse(endpoint string, status int, name string) {
 	w.net.SetHook("pds1", simnet.Hook{HTTP: func(rw http.ResponseWriter, r *http.Request) bool {
-		w.asked = append(w.asked, strings.TrimPrefix(r.URL.Path, "/xrpc/com.atproto.sync."))
+		w.ask(r)
 		if !strings.HasSuffix(r.URL.Path, "."+endpoint) {
 			return false
 		}
