@@ -30,18 +30,23 @@ func (r *Response) RetryAfter(now time.Time) time.Duration {
 	return wait
 }
 
-// UnixFrom tells seconds since 1970 from seconds of waiting: the year 1985, or
+// unixFrom tells seconds since 1970 from seconds of waiting: the year 1985, or
 // more than fifteen years of waiting. Clocks of simulations begin in 2000.
-const UnixFrom = 500_000_000
+const unixFrom = 500_000_000
+
+// Until gives the pause that a header asks for in seconds, from now or of unix time:
+// never a negative one, nor more than MaxRetryAfter.
+func Until(seconds int64, now time.Time) time.Duration {
+	if seconds >= unixFrom {
+		seconds -= now.Unix()
+	}
+	return time.Duration(max(0, min(seconds, int64(MaxRetryAfter/time.Second)))) * time.Second
+}
 
 func seconds(text string, now time.Time) (time.Duration, bool) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return 0, false
 	}
-	if n >= UnixFrom {
-		n -= now.Unix()
-	}
-	n = max(0, min(n, int64(MaxRetryAfter/time.Second)))
-	return time.Duration(n) * time.Second, true
+	return Until(n, now), true
 }

@@ -51,11 +51,7 @@ func rateLimitOf(h http.Header, now time.Time) (l RateLimit, ok bool) {
 	l.Remaining = -1
 	remaining, reset := number(h.Get("RateLimit-Remaining")), number(h.Get("RateLimit-Reset"))
 	if remaining >= 0 && reset >= 0 {
-		if reset >= outbound.UnixFrom {
-			reset -= now.Unix()
-		}
-		reset = max(0, min(reset, int64(outbound.MaxRetryAfter/time.Second)))
-		l.Remaining, l.Reset = remaining, time.Duration(reset)*time.Second
+		l.Remaining, l.Reset = remaining, outbound.Until(reset, now)
 	}
 	return l, l.Rate > 0 || l.Remaining >= 0
 }
