@@ -75,9 +75,12 @@ func (c *court) decided(s *slot, r *store.Repo, active bool, status string) (ver
 
 // hearsay is the word of a relay.
 func (c *court) hearsay(r *store.Repo, active bool, status string) (verdict, error) {
-	if active == r.Active && (active || status == r.Status) {
+	switch {
+	case active && r.Active:
+		return noted, nil
+	case active == r.Active && status == r.Status:
 		looked, err := c.tx.LookedAt(r)
-		if err != nil || !looked || active {
+		if err != nil || !looked {
 			return noted, err
 		}
 		// The question that is under way may have been answered before this.
