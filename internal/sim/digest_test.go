@@ -128,11 +128,7 @@ func TestRowsDoNotDependOnProversOrBatches(t *testing.T) {
 					if err := s.net.Switch(simnet.Rule{Fault: simnet.Repeat, Chance: 0.1}, simnet.Rule{Fault: simnet.UnknownType, Chance: 0.1}); err != nil {
 						t.Fatal(err)
 					}
-					for range 300 {
-						if err := s.net.StepCommit(); err != nil {
-							t.Fatal(err)
-						}
-					}
+					s.commits(300)
 					r.settle("relay")
 					r.same()
 					r.end()

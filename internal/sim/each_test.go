@@ -184,9 +184,7 @@ func (w *watched) act(begin ...func()) {
 func (w *watched) commit(times int) {
 	w.t.Helper()
 	for range times {
-		if err := w.net.StepCommit(); err != nil {
-			w.t.Fatal(err)
-		}
+		w.commits(1)
 		time.Sleep(time.Second)
 		synctest.Wait()
 	}

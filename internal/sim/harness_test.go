@@ -311,6 +311,16 @@ func (s *sim) live(steps int) {
 	}
 }
 
+// commits lets accounts commit, and nothing else happen.
+func (s *sim) commits(times int) {
+	s.t.Helper()
+	for range times {
+		if err := s.net.StepCommit(); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
 // seeds is how many histories are tried: two, or RAILYARD_SEEDS.
 func seeds(t *testing.T) uint64 {
 	n, ok := number(t, "RAILYARD_SEEDS")

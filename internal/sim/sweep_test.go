@@ -166,11 +166,7 @@ func (y *trial) run() *toll {
 	time.Sleep(8 * time.Hour)
 	// A connection that began live with the last events has no cursor of its own. (What
 	// else may happen to accounts takes longer than a minute to settle.)
-	for range 5 {
-		if err := y.net.StepCommit(); err != nil {
-			y.t.Fatal(err)
-		}
-	}
+	y.commits(5)
 	y.rest()
 	if y.t.Failed() { // pages that repeat themselves have no end
 		y.t.FailNow()
