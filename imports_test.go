@@ -18,14 +18,14 @@ import (
 // floors is the order of the packages: each may import only what stands on a
 // lower floor. A new package takes the lowest floor above all that it imports.
 var floors = [][]string{
-	0: {".", "internal/atproto", "internal/faultfile", "internal/fixtures", "internal/refusal", "internal/wait"},
+	0: {".", "internal/atproto", "internal/backoff", "internal/refusal", "internal/test/faultvfs", "internal/test/fixtures"},
 	1: {"db", "internal/dagcbor", "internal/metrics", "internal/outbound"},
-	2: {"internal/event", "internal/identity", "internal/mst", "internal/mst/msttest", "internal/pds", "internal/simnet", "internal/store"},
+	2: {"internal/event", "internal/identity", "internal/mst", "internal/pds", "internal/store", "internal/test/msttest", "internal/test/simnet"},
 	3: {"internal/firehose", "internal/plc", "internal/repo"},
 	4: {"internal/probe", "internal/verify"},
-	5: {"internal/api", "internal/crawl", "internal/ingest", "internal/inspect", "internal/resync", "internal/sample"},
-	6: {"internal/service", "internal/tail"},
-	7: {"cmd/railyard", "e2e", "internal/sim"},
+	5: {"internal/api", "internal/cli/archive", "internal/cli/recheck", "internal/crawl", "internal/ingest", "internal/resync"},
+	6: {"internal/cli/eventlog", "internal/daemon"},
+	7: {"cmd/railyard", "e2e", "internal/test/sim"},
 }
 
 // graph holds the imports of this module's packages from each other, by folder.
@@ -120,19 +120,19 @@ func (g graph) faults() (faults []string) {
 			if to == "db" && from != "internal/store" {
 				add("%s imports db: only internal/store speaks SQL", from)
 			}
-			if to == "internal/simnet" && from != "cmd/railyard" {
-				add("%s imports internal/simnet: it is there for the demo and for tests", from)
+			if to == "internal/test/simnet" && from != "cmd/railyard" {
+				add("%s imports internal/test/simnet: it is there for the demo and for tests", from)
 			}
 		}
 	}
-	for _, tool := range []string{"internal/faultfile", "internal/fixtures", "internal/mst/msttest", "e2e"} {
+	for _, tool := range []string{"internal/test/faultvfs", "internal/test/fixtures", "internal/test/msttest", "e2e"} {
 		if g.reach("cmd/railyard")[tool] {
 			add("%s is for tests and gets into the binary", tool)
 		}
 	}
 	for _, verifier := range []string{"internal/event", "internal/mst", "internal/repo", "internal/verify"} {
-		if g.reach("internal/simnet")[verifier] {
-			add("internal/simnet imports %s, which it is to test", verifier)
+		if g.reach("internal/test/simnet")[verifier] {
+			add("internal/test/simnet imports %s, which it is to test", verifier)
 		}
 	}
 	slices.Sort(faults)
@@ -163,11 +163,11 @@ func TestArrowsThatBreakARuleAreSeen(t *testing.T) {
 		{"internal/api", "internal/novelty", "internal/novelty, which stands on no floor"},
 		{"internal/novelty", "internal/atproto", "internal/novelty stands on no floor"},
 		{"internal/api", "db", "only internal/store speaks SQL"},
-		{"internal/ingest", "internal/simnet", "internal/ingest imports internal/simnet"},
-		{"internal/verify", "internal/fixtures", "internal/fixtures is for tests"},
-		{"internal/store", "internal/faultfile", "internal/faultfile is for tests"},
-		{"internal/simnet", "internal/mst", "internal/simnet imports internal/mst"},
-		{"internal/dagcbor", "internal/repo", "internal/simnet imports internal/repo"},
+		{"internal/ingest", "internal/test/simnet", "internal/ingest imports internal/test/simnet"},
+		{"internal/verify", "internal/test/fixtures", "internal/test/fixtures is for tests"},
+		{"internal/store", "internal/test/faultvfs", "internal/test/faultvfs is for tests"},
+		{"internal/test/simnet", "internal/mst", "internal/test/simnet imports internal/mst"},
+		{"internal/dagcbor", "internal/repo", "internal/test/simnet imports internal/repo"},
 	} {
 		g := readGraph(t, os.DirFS("."))
 		g.add(c.from, c.to)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"railyard/internal/dagcbor"
-	"railyard/internal/simnet"
+	"railyard/internal/test/simnet"
 )
 
 // history is a life of the simulated network that is done on the real one too.

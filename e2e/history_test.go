@@ -16,7 +16,7 @@ import (
 
 	"railyard/internal/atproto"
 	repopkg "railyard/internal/repo"
-	"railyard/internal/simnet"
+	"railyard/internal/test/simnet"
 )
 
 const (

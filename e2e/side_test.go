@@ -20,7 +20,7 @@ import (
 
 	"railyard/internal/dagcbor"
 	"railyard/internal/event"
-	"railyard/internal/simnet"
+	"railyard/internal/test/simnet"
 )
 
 // side is one of the two networks that are held against each other: the

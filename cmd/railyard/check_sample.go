@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"railyard/internal/sample"
+	"railyard/internal/cli/recheck"
 	"railyard/internal/store"
 )
 
@@ -66,29 +66,29 @@ func (c *sampling) validate() error {
 
 // sampleReport is what a comparison with the network has found.
 type sampleReport struct {
-	Asked         int                    `json:"asked"`
-	Counts        map[sample.Verdict]int `json:"counts"`
-	StaleIdentity int                    `json:"stale_identity"`
-	Waiting       int64                  `json:"waiting"`       // repos in the queue, not drawn: wrong or unproven today
-	WaitingLater  int64                  `json:"waiting_later"` // in the queue, not drawn, to be looked at later
-	Seed          uint64                 `json:"seed"`
-	Findings      []findingJSON          `json:"findings"` // of all that are not equal, or whose identity is stale
+	Asked         int                     `json:"asked"`
+	Counts        map[recheck.Verdict]int `json:"counts"`
+	StaleIdentity int                     `json:"stale_identity"`
+	Waiting       int64                   `json:"waiting"`       // repos in the queue, not drawn: wrong or unproven today
+	WaitingLater  int64                   `json:"waiting_later"` // in the queue, not drawn, to be looked at later
+	Seed          uint64                  `json:"seed"`
+	Findings      []findingJSON           `json:"findings"` // of all that are not equal, or whose identity is stale
 
 	verdict error
 }
 
 // findingJSON is one repo that is not simply equal.
 type findingJSON struct {
-	DID           string         `json:"did"`
-	Verdict       sample.Verdict `json:"verdict"`
-	Host          *string        `json:"host"`
-	FileRev       *string        `json:"file_rev"`
-	HostRev       *string        `json:"host_rev"`
-	Missing       []string       `json:"missing"`
-	Extra         []string       `json:"extra"`
-	Contradiction bool           `json:"contradiction"`
-	Detail        string         `json:"detail"`
-	StaleIdentity string         `json:"stale_identity"`
+	DID           string          `json:"did"`
+	Verdict       recheck.Verdict `json:"verdict"`
+	Host          *string         `json:"host"`
+	FileRev       *string         `json:"file_rev"`
+	HostRev       *string         `json:"host_rev"`
+	Missing       []string        `json:"missing"`
+	Extra         []string        `json:"extra"`
+	Contradiction bool            `json:"contradiction"`
+	Detail        string          `json:"detail"`
+	StaleIdentity string          `json:"stale_identity"`
 }
 
 // run draws repos and compares them.
@@ -103,17 +103,17 @@ func (c *sampling) run(ctx context.Context, rd *store.Reader, stderr io.Writer) 
 	if err := report.queue(ctx, rd); err != nil {
 		return nil, err
 	}
-	ids, err := sample.Draw(ctx, rd, c.repos, report.Seed)
+	ids, err := recheck.Draw(ctx, rd, c.repos, report.Seed)
 	if err != nil {
 		return nil, err
 	}
 	progress := newScreen(stderr)
 	defer progress.end()
-	cfg := sample.Config{Reader: rd, Resolver: resolver, Hosts: hosts, QPS: c.crawlQPS, Pauses: c.pauses}
+	cfg := recheck.Config{Reader: rd, Resolver: resolver, Hosts: hosts, QPS: c.crawlQPS, Pauses: c.pauses}
 	if progress.tty {
 		cfg.Progress = func(done, all int) { progress.bar("sample", int64(done), int64(all)) }
 	}
-	findings, err := sample.Compare(ctx, cfg, ids)
+	findings, err := recheck.Compare(ctx, cfg, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -133,9 +133,9 @@ func (r *sampleReport) queue(ctx context.Context, rd *store.Reader) error {
 
 // take counts what was found. No evidence is no good news: where nothing could be
 // compared the check fails.
-func (r *sampleReport) take(findings []sample.Finding) {
-	r.Asked, r.Counts = len(findings), make(map[sample.Verdict]int)
-	for _, v := range sample.Verdicts() {
+func (r *sampleReport) take(findings []recheck.Finding) {
+	r.Asked, r.Counts = len(findings), make(map[recheck.Verdict]int)
+	for _, v := range recheck.Verdicts() {
 		r.Counts[v] = 0
 	}
 	decided, wrong := 0, 0
@@ -150,7 +150,7 @@ func (r *sampleReport) take(findings []sample.Finding) {
 		if f.StaleIdentity != "" {
 			r.StaleIdentity++
 		}
-		if f.Verdict != sample.Equal || f.StaleIdentity != "" {
+		if f.Verdict != recheck.Equal || f.StaleIdentity != "" {
 			r.Findings = append(r.Findings, findingOf(f))
 		}
 	}
@@ -162,7 +162,7 @@ func (r *sampleReport) take(findings []sample.Finding) {
 	}
 }
 
-func findingOf(f sample.Finding) findingJSON {
+func findingOf(f recheck.Finding) findingJSON {
 	j := findingJSON{
 		DID: f.DID, Verdict: f.Verdict, Missing: append([]string{}, f.Missing...), Extra: append([]string{}, f.Extra...),
 		Contradiction: f.Contradiction, Detail: f.Detail, StaleIdentity: f.StaleIdentity,
@@ -196,7 +196,7 @@ func (r *sampleReport) print(w io.Writer) error {
 		}
 	}
 	var counts strings.Builder
-	for _, v := range sample.Verdicts() {
+	for _, v := range recheck.Verdicts() {
 		fmt.Fprintf(&counts, " %s=%d", v, r.Counts[v])
 	}
 	_, err := fmt.Fprintf(w, "sample: asked=%d%s stale-identity=%d seed=%d\n", r.Asked, &counts, r.StaleIdentity, r.Seed)
@@ -205,7 +205,7 @@ func (r *sampleReport) print(w io.Writer) error {
 
 // lines tells of one repo for people.
 func (f *findingJSON) lines() (lines []string) {
-	if f.Verdict != sample.Equal {
+	if f.Verdict != recheck.Equal {
 		lines = append(lines, fmt.Sprintf("%s: %s: %s", f.Verdict, f.DID, f.text()))
 	}
 	if f.StaleIdentity != "" {
@@ -217,9 +217,9 @@ func (f *findingJSON) lines() (lines []string) {
 func (f *findingJSON) text() string {
 	var parts []string
 	switch f.Verdict {
-	case sample.Differs:
+	case recheck.Differs:
 		parts = append(parts, "rev "+cell(f.HostRev)+" at "+cell(f.Host))
-	case sample.Behind, sample.Ahead:
+	case recheck.Behind, recheck.Ahead:
 		parts = append(parts, fmt.Sprintf("the file has rev %s, %s has %s", cell(f.FileRev), cell(f.Host), cell(f.HostRev)))
 	}
 	if len(f.Missing) > 0 {
@@ -228,7 +228,7 @@ func (f *findingJSON) text() string {
 	if len(f.Extra) > 0 {
 		parts = append(parts, "extra "+named(f.Extra))
 	}
-	if f.Verdict == sample.Behind && len(parts) == 1 {
+	if f.Verdict == recheck.Behind && len(parts) == 1 {
 		parts = append(parts, "the same collections")
 	}
 	if f.Detail != "" {

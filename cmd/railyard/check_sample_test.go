@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"railyard/internal/sample"
-	"railyard/internal/simnet"
+	"railyard/internal/cli/recheck"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 // copyOf makes a file that holds what a network is now.
@@ -61,9 +61,9 @@ func (l *live) check(path string, args ...string) outcome {
 }
 
 // counts is the last line of a sample.
-func counts(asked int, of map[sample.Verdict]int, stale int, seed string) string {
+func counts(asked int, of map[recheck.Verdict]int, stale int, seed string) string {
 	line := fmt.Sprintf("sample: asked=%d", asked)
-	for _, v := range []sample.Verdict{"equal", "differs", "behind", "ahead", "gone", "unreachable", "refused", "moved"} {
+	for _, v := range []recheck.Verdict{"equal", "differs", "behind", "ahead", "gone", "unreachable", "refused", "moved"} {
 		line += fmt.Sprintf(" %s=%d", v, of[v])
 	}
 	return line + fmt.Sprintf(" stale-identity=%d seed=%s\n", stale, seed)
@@ -74,13 +74,13 @@ func TestASampleOfAnHonestNetworkIsEqual(t *testing.T) {
 	l := newLive(t, simnet.Config{Seed: 61, PDS: 2, Accounts: 20})
 	path := l.copyOf()
 	o := l.check(path, "--sample", "7", "--seed", "5")
-	if want := counts(7, map[sample.Verdict]int{sample.Equal: 7}, 0, "5"); o.code != exitOK || o.stderr != "" ||
+	if want := counts(7, map[recheck.Verdict]int{recheck.Equal: 7}, 0, "5"); o.code != exitOK || o.stderr != "" ||
 		!strings.HasPrefix(o.stdout, "check: 42 invariants, 0 violations\n") || !strings.HasSuffix(o.stdout, "\n"+want) || strings.Count(o.stdout, "\n") != 2 {
 		t.Errorf("%+v, want %s", o, want)
 	}
 	var report checkReport
 	l.check(path, "--sample", "100", "--json").decode(t, &report)
-	if s := report.Sample; s == nil || s.Asked != 20 || s.Counts[sample.Equal] != 20 || s.Seed == 0 || len(s.Findings) != 0 {
+	if s := report.Sample; s == nil || s.Asked != 20 || s.Counts[recheck.Equal] != 20 || s.Seed == 0 || len(s.Findings) != 0 {
 		t.Errorf("%+v", report.Sample)
 	}
 	var other checkReport
@@ -110,7 +110,7 @@ func TestASampleFindsAPlantedRow(t *testing.T) {
 	o := l.check(path, "--sample", "20", "--seed", "9")
 	if o.code != exitFail || o.stderr != "railyard: the file differs from the network\n" ||
 		!strings.HasPrefix(o.stdout, "check: 42 invariants, 0 violations\n") ||
-		!strings.HasSuffix(o.stdout, counts(20, map[sample.Verdict]int{sample.Equal: 18, sample.Differs: 2}, 0, "9")) || strings.Count(o.stdout, "\n") != 4 {
+		!strings.HasSuffix(o.stdout, counts(20, map[recheck.Verdict]int{recheck.Equal: 18, recheck.Differs: 2}, 0, "9")) || strings.Count(o.stdout, "\n") != 4 {
 		t.Errorf("%+v", o)
 	}
 	rev := func(did string) string {
@@ -130,7 +130,7 @@ func TestASampleFindsAPlantedRow(t *testing.T) {
 	if err := json.Unmarshal([]byte(o.stdout), &report); err != nil || o.code != exitFail {
 		t.Fatal(err, o)
 	}
-	if f := report.Sample.Findings; len(f) != 2 || f[0].DID > f[1].DID || f[0].Verdict != sample.Differs || *f[0].FileRev != *f[0].HostRev {
+	if f := report.Sample.Findings; len(f) != 2 || f[0].DID > f[1].DID || f[0].Verdict != recheck.Differs || *f[0].FileRev != *f[0].HostRev {
 		t.Errorf("%+v", f)
 	}
 	// A broken rule comes first, and the sample is made all the same.
@@ -179,7 +179,7 @@ func TestEachVerdictIsToldAndOnlyWhatIsWrongFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.SetDown("pds2", true)
-	is := map[sample.Verdict]int{sample.Equal: 2, sample.Behind: 2, sample.Unreachable: 1, sample.Refused: 1}
+	is := map[recheck.Verdict]int{recheck.Equal: 2, recheck.Behind: 2, recheck.Unreachable: 1, recheck.Refused: 1}
 	text, err := l.quickly(path, false)
 	if err != nil || !strings.HasSuffix(text, counts(6, is, 1, "3")) {
 		t.Errorf("%v: %s", err, text)
@@ -206,7 +206,7 @@ func TestEachVerdictIsToldAndOnlyWhatIsWrongFails(t *testing.T) {
 	if e := json.Unmarshal([]byte(text), &report); e != nil || !errors.Is(err, errSampleDiffers) {
 		t.Fatal(e, err)
 	}
-	if s := report.Sample; s.Waiting != 1 || s.Counts[sample.Gone] != 1 || s.StaleIdentity != 1 || len(s.Findings) != 6 {
+	if s := report.Sample; s.Waiting != 1 || s.Counts[recheck.Gone] != 1 || s.StaleIdentity != 1 || len(s.Findings) != 6 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -232,10 +232,10 @@ func TestASampleWithoutEvidenceFails(t *testing.T) {
 func TestASampleEscapesWhatItPrints(t *testing.T) {
 	evil := "\x1b[2J\u202e\nfake: "
 	r := new(sampleReport)
-	r.take([]sample.Finding{
-		{DID: "did:plc:a" + evil, Verdict: sample.Differs, Host: evil, Missing: []string{evil}, Extra: slices.Repeat([]string{evil}, maxNamed+3), Detail: evil},
-		{DID: "did:plc:b", Verdict: sample.Equal, StaleIdentity: evil},
-		{DID: "did:plc:c", Verdict: sample.Refused, Detail: strings.Repeat("x", 10_000)},
+	r.take([]recheck.Finding{
+		{DID: "did:plc:a" + evil, Verdict: recheck.Differs, Host: evil, Missing: []string{evil}, Extra: slices.Repeat([]string{evil}, maxNamed+3), Detail: evil},
+		{DID: "did:plc:b", Verdict: recheck.Equal, StaleIdentity: evil},
+		{DID: "did:plc:c", Verdict: recheck.Refused, Detail: strings.Repeat("x", 10_000)},
 	})
 	var out bytes.Buffer
 	if err := r.print(&out); err != nil {

@@ -13,9 +13,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"railyard/internal/service"
-	"railyard/internal/simnet"
-	"railyard/internal/wait"
+	"railyard/internal/backoff"
+	"railyard/internal/daemon"
+	"railyard/internal/test/simnet"
 )
 
 // demoStart is when the simulated network's own clock begins: always the same,
@@ -108,7 +108,7 @@ func demo(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 type theDemo struct {
 	cfg     *demoConfig
 	net     *simnet.Network
-	service *service.Service
+	service *daemon.Service
 	db      string
 	base    string // of the public service
 	from    int64  // the network's last event when the service was connected
@@ -164,7 +164,7 @@ func (d *theDemo) run(ctx context.Context, public net.Listener, log *slog.Logger
 	_, cfg := serveFlags()
 	cfg.db, cfg.upstreams, cfg.plcURL = d.db, list{values: []string{d.net.Relay()}}, d.net.PLC()
 	cfg.plcQPS, cfg.crawlQPS, cfg.allowPrivate = 10_000, 10_000, true
-	if d.service, err = service.Open(ctx, cfg.service(), log); err != nil {
+	if d.service, err = daemon.Open(ctx, cfg.service(), log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.service.Close()) }()
@@ -207,7 +207,7 @@ func (d *theDemo) connect(ctx context.Context) {
 		if st, err := d.stats(ctx); err == nil && st.connected() {
 			break
 		}
-		_ = wait.For(ctx, 10*time.Millisecond)
+		_ = backoff.Sleep(ctx, 10*time.Millisecond)
 	}
 	d.from = d.net.LastSeq("relay")
 }
@@ -223,7 +223,7 @@ func (d *theDemo) backfill(ctx context.Context) {
 				return
 			}
 		}
-		_ = wait.For(ctx, 100*time.Millisecond)
+		_ = backoff.Sleep(ctx, 100*time.Millisecond)
 	}
 }
 
@@ -247,7 +247,7 @@ func (d *theDemo) commits(ctx context.Context) error {
 			shown = time.Now()
 			d.figures(ctx)
 		}
-		_ = wait.For(ctx, 10*time.Millisecond)
+		_ = backoff.Sleep(ctx, 10*time.Millisecond)
 	}
 	return nil
 }

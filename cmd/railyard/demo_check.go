@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"railyard/internal/backoff"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 // errDifferent ends demo --check with exit code 1; everything has been said.
@@ -117,7 +117,7 @@ func (d *theDemo) waitSettled(ctx context.Context) error {
 			_, _ = fmt.Fprintf(d.stdout, "check: not settled: %v\n", err)
 			return errDifferent
 		}
-		_ = wait.For(ctx, 50*time.Millisecond)
+		_ = backoff.Sleep(ctx, 50*time.Millisecond)
 	}
 }
 

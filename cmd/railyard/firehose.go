@@ -7,9 +7,9 @@ import (
 	"io"
 	"log/slog"
 
+	"railyard/internal/cli/eventlog"
 	"railyard/internal/event"
 	"railyard/internal/firehose"
-	"railyard/internal/tail"
 )
 
 // firehoseConfig is what the flags of firehose say.
@@ -70,7 +70,7 @@ func firehoseCommand(ctx context.Context, args, environ []string, stdout, stderr
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cfg := tail.Config{
+	cfg := eventlog.Config{
 		Firehose:    firehose.Config{URL: c.upstream, UserAgent: "railyard/" + versionText(), Cursor: c.cursor, Log: log},
 		Collections: c.collections.values,
 	}
@@ -83,7 +83,7 @@ func firehoseCommand(ctx context.Context, args, environ []string, stdout, stderr
 		cfg.Resolver = resolver
 	}
 	w, printed := newOutput(stdout), int64(0)
-	err := tail.Run(ctx, cfg, func(l tail.Line) error {
+	err := eventlog.Run(ctx, cfg, func(l eventlog.Line) error {
 		if err := writeJSON(w, l); err != nil {
 			return err
 		}

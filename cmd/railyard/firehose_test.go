@@ -13,15 +13,15 @@ import (
 	"syscall"
 	"testing"
 
-	"railyard/internal/simnet"
-	"railyard/internal/tail"
+	"railyard/internal/cli/eventlog"
+	"railyard/internal/test/simnet"
 )
 
 // linesOf parses the output of firehose.
-func linesOf(t *testing.T, stdout string) (lines []tail.Line) {
+func linesOf(t *testing.T, stdout string) (lines []eventlog.Line) {
 	t.Helper()
 	for line := range strings.Lines(stdout) {
-		var l tail.Line
+		var l eventlog.Line
 		dec := json.NewDecoder(strings.NewReader(line))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&l); err != nil {

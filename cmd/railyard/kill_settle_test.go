@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"railyard/internal/backoff"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 const (
@@ -81,7 +81,7 @@ func (k *killed) asDemo(base string) *theDemo {
 // ended before.
 func (k *killed) untilConnected(ctx context.Context, base string) bool {
 	d := k.asDemo(base)
-	for ; ctx.Err() == nil; _ = wait.For(ctx, 2*time.Millisecond) {
+	for ; ctx.Err() == nil; _ = backoff.Sleep(ctx, 2*time.Millisecond) {
 		var st killStats
 		if err := d.get(ctx, "/v1/stats", &st); err == nil && st.connected() {
 			return true
@@ -147,7 +147,7 @@ func (k *killed) rest(ctx context.Context, base string, round int) error {
 	}
 	d := k.asDemo(base)
 	var before string
-	for since := time.Now(); ; _ = wait.For(ctx, 10*time.Millisecond) {
+	for since := time.Now(); ; _ = backoff.Sleep(ctx, 10*time.Millisecond) {
 		var st killStats
 		if err := d.get(ctx, "/v1/stats", &st); err != nil {
 			return fmt.Errorf("%s; %w", before, err)

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"railyard/internal/simnet"
-	"railyard/internal/wait"
+	"railyard/internal/backoff"
+	"railyard/internal/test/simnet"
 )
 
 const (
@@ -159,7 +159,7 @@ func faultsToDieIn(seed uint64) (rules []simnet.Rule) {
 // load lets the network live until ctx ends.
 func (k *killed) load(ctx context.Context) {
 	start := time.Now()
-	for made := 0; ctx.Err() == nil; _ = wait.For(ctx, 10*time.Millisecond) {
+	for made := 0; ctx.Err() == nil; _ = backoff.Sleep(ctx, 10*time.Millisecond) {
 		for due := int(killRate * time.Since(start).Seconds()); made < due && ctx.Err() == nil; made++ {
 			if err := k.net.Step(); err != nil {
 				k.t.Errorf("the network: %v", err)
@@ -296,7 +296,7 @@ func (k *killed) examine(before map[row]bool, err error, c *child) {
 func (k *killed) pauseOnce() {
 	switch k.dice.IntN(4) {
 	case 0:
-		_ = wait.For(k.t.Context(), time.Duration(k.dice.IntN(300))*time.Millisecond)
+		_ = backoff.Sleep(k.t.Context(), time.Duration(k.dice.IntN(300))*time.Millisecond)
 	case 1:
 		if err := k.file.pass(k.t.Context(), time.Duration(k.dice.IntN(12*60))*time.Minute); err != nil {
 			k.fail("%v", err)

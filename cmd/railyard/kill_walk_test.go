@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"railyard/internal/wait"
+	"railyard/internal/backoff"
 )
 
 // walk is a client that reads a listing page by page and keeps its cursor through
@@ -54,7 +54,7 @@ func (w *walk) run(ctx context.Context, base string) error {
 		case err != nil:
 			return fmt.Errorf("walk of %q from %q: %w", w.collection, w.cursor, err)
 		case w.atEnd:
-			_ = wait.For(ctx, 5*time.Millisecond)
+			_ = backoff.Sleep(ctx, 5*time.Millisecond)
 		}
 	}
 }

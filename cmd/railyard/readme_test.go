@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"railyard/internal/simnet"
+	"railyard/internal/test/simnet"
 )
 
 func readme(t *testing.T) string {

@@ -10,7 +10,7 @@ import (
 	"os"
 	"time"
 
-	"railyard/internal/inspect"
+	"railyard/internal/cli/archive"
 )
 
 // repoConfig is what the flags of the repo commands say; each has its part of
@@ -141,7 +141,7 @@ railyard repo COMMAND --help lists the flags of a command.
 }
 
 // refusedError ends a command whose input was read and refused.
-type refusedError struct{ check inspect.Check }
+type refusedError struct{ check archive.Check }
 
 func (e *refusedError) Error() string {
 	return fmt.Sprintf("refused: %s: %s", e.check.Reason, printable(e.check.Detail))

@@ -12,8 +12,8 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
-	"railyard/internal/fixtures"
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/fixtures"
+	"railyard/internal/test/msttest"
 )
 
 func TestThePublicCARsOnTheCommandLine(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"text/tabwriter"
 
-	"railyard/internal/inspect"
+	"railyard/internal/cli/archive"
 )
 
 // collectionsJSON is the list of a repo's collections in the tree's order.
@@ -50,9 +50,9 @@ func listCollections(ctx context.Context, c *repoConfig, args []string, w io.Wri
 
 func newCollections(st *state, only string) *collectionsJSON {
 	a := st.archive
-	list, odd := inspect.Collections(a.View)
+	list, odd := archive.Collections(a.View)
 	if only != "" {
-		list = slices.DeleteFunc(list, func(c inspect.Collection) bool { return c.NSID != only })
+		list = slices.DeleteFunc(list, func(c archive.Collection) bool { return c.NSID != only })
 		odd = 0
 	}
 	j := &collectionsJSON{

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
-	"railyard/internal/inspect"
+	"railyard/internal/cli/archive"
 )
 
 type changeJSON struct {
-	Action    inspect.Action  `json:"action"`
+	Action    archive.Action  `json:"action"`
 	Path      string          `json:"path"`
 	Old       *string         `json:"old"` // CIDs
 	New       *string         `json:"new"`
@@ -79,17 +79,17 @@ func oneCollection(c [2]string) (string, error) {
 	return "", usagef("repo diff: two collections, %s and %s", c[0], c[1])
 }
 
-func (c *repoConfig) change(a, b *state, change inspect.Change) changeJSON {
+func (c *repoConfig) change(a, b *state, change archive.Change) changeJSON {
 	j := changeJSON{Action: change.Action, Path: change.Path}
 	if change.Old != nil {
-		text := inspect.CIDText(change.Old)
+		text := archive.CIDText(change.Old)
 		j.Old = &text
 		if c.records {
 			j.OldRecord = recordAsJSON(a.archive.Record(change.Old))
 		}
 	}
 	if change.New != nil {
-		text := inspect.CIDText(change.New)
+		text := archive.CIDText(change.New)
 		j.New = &text
 		if c.records {
 			j.NewRecord = recordAsJSON(b.archive.Record(change.New))
@@ -101,7 +101,7 @@ func (c *repoConfig) change(a, b *state, change inspect.Change) changeJSON {
 func (c *repoConfig) diffAsJSON(a, b *state, collection string, w io.Writer) error {
 	head := diffJSON{A: a.commitJSON(), B: b.commitJSON(), Complete: a.archive.Whole() && b.archive.Whole()}
 	return writeJSONList(w, head, "changes", func(add func(item any) error) (any, error) {
-		s, err := inspect.Compare(a.archive.View, b.archive.View, collection, func(change inspect.Change) error {
+		s, err := archive.Compare(a.archive.View, b.archive.View, collection, func(change archive.Change) error {
 			return add(c.change(a, b, change))
 		})
 		return diffTotals{
@@ -135,7 +135,7 @@ func (c *repoConfig) printDiff(a, b *state, collection string, w io.Writer) erro
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	s, err := inspect.Compare(a.archive.View, b.archive.View, collection, func(change inspect.Change) error {
+	s, err := archive.Compare(a.archive.View, b.archive.View, collection, func(change archive.Change) error {
 		return c.change(a, b, change).print(w)
 	})
 	if err != nil {
@@ -145,14 +145,14 @@ func (c *repoConfig) printDiff(a, b *state, collection string, w io.Writer) erro
 }
 
 // diffNotes are what a reader of the changes should know.
-func diffNotes(a, b *inspect.Archive) (notes []string) {
+func diffNotes(a, b *archive.Archive) (notes []string) {
 	if a.Commit.DID != b.Commit.DID {
 		notes = append(notes, "A and B are repos of two accounts")
 	}
 	if a.Commit.Rev != nil && b.Commit.Rev != nil && *b.Commit.Rev < *a.Commit.Rev {
 		notes = append(notes, "B is older than A")
 	}
-	for i, archive := range []*inspect.Archive{a, b} {
+	for i, archive := range []*archive.Archive{a, b} {
 		if !archive.Whole() {
 			notes = append(notes, fmt.Sprintf("%c is partial: %s absent; ? marks what it may hide", 'A'+i, count(archive.Tree.AbsentSubtrees, "subtree")))
 		}
@@ -161,7 +161,7 @@ func diffNotes(a, b *inspect.Archive) (notes []string) {
 }
 
 func (j changeJSON) print(w io.Writer) error {
-	mark := map[inspect.Action]string{inspect.Create: "+", inspect.Update: "~", inspect.Delete: "-", inspect.Unknown: "?"}[j.Action]
+	mark := map[archive.Action]string{archive.Create: "+", archive.Update: "~", archive.Delete: "-", archive.Unknown: "?"}[j.Action]
 	cids := make([]string, 0, 2)
 	for _, cid := range []*string{j.Old, j.New} {
 		if cid != nil {
@@ -177,7 +177,7 @@ func (j changeJSON) print(w io.Writer) error {
 	return printRecord(w, "+ ", j.NewRecord)
 }
 
-func printSummary(w io.Writer, s inspect.Summary) error {
+func printSummary(w io.Writer, s archive.Summary) error {
 	if s.Creates+s.Updates+s.Deletes+s.Unknown > 0 {
 		if _, err := fmt.Fprintln(w); err != nil {
 			return err

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"railyard/internal/inspect"
+	"railyard/internal/cli/archive"
 	"railyard/internal/mst"
 )
 
@@ -128,7 +128,7 @@ func (c *repoConfig) printInspection(st *state, collection string, w io.Writer) 
 	var keys []mst.Key
 	listed := st.archive.View != nil && (collection != "" || c.records)
 	if listed {
-		keys = inspect.Keys(st.archive.View, collection)
+		keys = archive.Keys(st.archive.View, collection)
 	}
 	switch {
 	case !c.asJSON:
@@ -166,7 +166,7 @@ func newInspection(st *state) *inspectJSON {
 			b.Nodes, b.NodeBytes, b.Records, b.RecordBytes, b.Unused, b.UnusedBytes}
 	}
 	if a.View != nil {
-		list, odd := inspect.Collections(a.View)
+		list, odd := archive.Collections(a.View)
 		t := a.Tree
 		report.Tree = &treeJSON{a.Whole(), t.Keys, len(list), odd, t.Nodes, t.Height, t.LeastKeys,
 			float64(t.Keys) / float64(max(t.Nodes, 1)), t.MostKeys, t.AbsentSubtrees, t.AbsentRecords}
@@ -174,8 +174,8 @@ func newInspection(st *state) *inspectJSON {
 	return report
 }
 
-func (c *repoConfig) record(a *inspect.Archive, key mst.Key) recordJSON {
-	r := recordJSON{Path: string(key.Path), CID: inspect.CIDText(key.Value)}
+func (c *repoConfig) record(a *archive.Archive, key mst.Key) recordJSON {
+	r := recordJSON{Path: string(key.Path), CID: archive.CIDText(key.Value)}
 	if c.records {
 		r.Record = recordAsJSON(a.Record(key.Value))
 	}
@@ -188,7 +188,7 @@ func recordAsJSON(block []byte) json.RawMessage {
 	if block == nil {
 		return json.RawMessage("null")
 	}
-	text, err := inspect.AppendJSON(nil, block)
+	text, err := archive.AppendJSON(nil, block)
 	if err != nil {
 		text, err = json.Marshal(map[string]string{"$invalid": err.Error()})
 	}
@@ -263,7 +263,7 @@ func (t *treeJSON) print(line func(name, format string, args ...any)) {
 	}
 }
 
-func (c *repoConfig) printRecords(w io.Writer, a *inspect.Archive, keys []mst.Key) error {
+func (c *repoConfig) printRecords(w io.Writer, a *archive.Archive, keys []mst.Key) error {
 	if len(keys) > 0 {
 		if _, err := fmt.Fprintln(w); err != nil {
 			return err

@@ -7,7 +7,7 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"railyard/internal/inspect"
+	"railyard/internal/cli/archive"
 	"railyard/internal/mst"
 )
 
@@ -58,7 +58,7 @@ func newProof(st *state) (*proofJSON, error) {
 	case mst.Absent:
 		return p, nil
 	}
-	text := inspect.CIDText(value)
+	text := archive.CIDText(value)
 	p.CID = &text
 	block := a.Record(value)
 	if block == nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 
 	"railyard/internal/atproto"
-	"railyard/internal/simnet"
+	"railyard/internal/test/simnet"
 )
 
 // live is a simulated network on loopback.

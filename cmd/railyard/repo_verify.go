@@ -8,7 +8,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 
-	"railyard/internal/inspect"
+	"railyard/internal/cli/archive"
 )
 
 type verifyJSON struct {
@@ -18,7 +18,7 @@ type verifyJSON struct {
 	Verdict    string          `json:"verdict"` // valid, refused, undecided
 	Refused    *refusedJSON    `json:"refused"` // the first refusal
 	KeysProven bool            `json:"keys_proven"`
-	Checks     []inspect.Check `json:"checks"`
+	Checks     []archive.Check `json:"checks"`
 }
 
 // verifyRepo makes every check of a whole repo.
@@ -47,7 +47,7 @@ func verifyRepo(ctx context.Context, c *repoConfig, args []string, w io.Writer) 
 		if err != nil {
 			return err
 		}
-		st.report = inspect.Verify(st.archive, "", authority, c.now())
+		st.report = archive.Verify(st.archive, "", authority, c.now())
 	}
 	return c.conclude(st, w)
 }
@@ -108,7 +108,7 @@ func (j *verifyJSON) conclusion() string {
 	}
 	var failed []string
 	for _, c := range j.Checks {
-		if c.Outcome != inspect.Passed && c.Outcome != inspect.Skipped {
+		if c.Outcome != archive.Passed && c.Outcome != archive.Skipped {
 			failed = append(failed, c.Name)
 		}
 	}
@@ -126,10 +126,10 @@ func (j *verifyJSON) conclusion() string {
 }
 
 // givenKey reads the key of the command line.
-func givenKey(text string) (inspect.Authority, error) {
+func givenKey(text string) (archive.Authority, error) {
 	pub, err := atcrypto.ParsePublicDIDKey(text)
 	if err != nil {
-		return inspect.Authority{}, usagef("repo verify: --key %q: %v", text, err)
+		return archive.Authority{}, usagef("repo verify: --key %q: %v", text, err)
 	}
-	return inspect.Given(pub)
+	return archive.Given(pub)
 }

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"railyard/internal/daemon"
 	"railyard/internal/ingest"
 	"railyard/internal/resync"
-	"railyard/internal/service"
 )
 
 // serveConfig is what the flags of serve say.
@@ -133,16 +133,16 @@ func serverURL(raw string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = service.OperatorHost(base)
+	_, err = daemon.OperatorHost(base)
 	return base, err
 }
 
 // service is what the flags say to the service.
-func (c *serveConfig) service() service.Config {
-	return service.Config{
+func (c *serveConfig) service() daemon.Config {
+	return daemon.Config{
 		DB: c.db, Version: versionText(), Upstreams: c.upstreams.values, PLCURL: c.plcURL, PLCExport: c.plcExport, PLCQPS: c.plcQPS,
 		Changes: c.verify.value == "changes", Sync11: ingest.Sync11(c.sync11.value),
-		Crawl: service.Crawl(c.crawl.value), CrawlQPS: c.crawlQPS, SweepEvery: c.sweepEvery,
+		Crawl: daemon.Crawl(c.crawl.value), CrawlQPS: c.crawlQPS, SweepEvery: c.sweepEvery,
 		ResyncWorkers: c.resyncWorkers, ResyncMethod: resync.Method(c.resyncMethod.value),
 		DescribeTimeout: c.describeTimeout, RepoTimeout: c.repoTimeout, AllowPrivate: c.allowPrivate,
 	}
@@ -193,7 +193,7 @@ func runService(ctx context.Context, cfg *serveConfig, stdout io.Writer, log *sl
 		}
 		defer func() { _ = private.Close() }()
 	}
-	s, err := service.Open(ctx, cfg.service(), log)
+	s, err := daemon.Open(ctx, cfg.service(), log)
 	if err != nil {
 		return err
 	}

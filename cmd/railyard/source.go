@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"railyard/internal/atproto"
+	"railyard/internal/cli/archive"
 	"railyard/internal/identity"
-	"railyard/internal/inspect"
 	"railyard/internal/refusal"
 )
 
@@ -78,10 +78,10 @@ func (c *repoConfig) whole(command, text string) (s source, collection string, e
 // state is a repo that was read.
 type state struct {
 	source  source
-	archive *inspect.Archive
+	archive *archive.Archive
 	// report is what the checks of a fetched repo say; nil for a file, which
 	// nobody vouches for.
-	report *inspect.Report
+	report *archive.Report
 }
 
 // load reads a file, or fetches the repo and checks it.
@@ -91,7 +91,7 @@ func (c *repoConfig) load(ctx context.Context, s source) (*state, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &state{source: s, archive: inspect.Read(b)}, nil
+		return &state{source: s, archive: archive.Read(b)}, nil
 	}
 	out, resolver, hosts, err := c.clients()
 	if err != nil {
@@ -112,8 +112,8 @@ func (c *repoConfig) load(ctx context.Context, s source) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &state{source: s, archive: inspect.Read(b)}
-	st.report = inspect.Verify(st.archive, s.did, inspect.Resolved(id, nil), c.now())
+	st := &state{source: s, archive: archive.Read(b)}
+	st.report = archive.Verify(st.archive, s.did, archive.Resolved(id, nil), c.now())
 	return st, nil
 }
 
@@ -159,26 +159,26 @@ func (c *repoConfig) readAll(name string, r io.Reader, size int64) ([]byte, erro
 }
 
 // authority finds out whose key counts for a repo that was read from a file.
-func (c *repoConfig) authority(ctx context.Context, a *inspect.Archive) (inspect.Authority, error) {
+func (c *repoConfig) authority(ctx context.Context, a *archive.Archive) (archive.Authority, error) {
 	switch {
 	case c.key != "":
 		return givenKey(c.key)
 	case a.Commit == nil:
-		return inspect.Authority{}, nil
+		return archive.Authority{}, nil
 	case c.didDoc != "":
 		b, err := readDocument(c.didDoc)
-		return inspect.Document(a.Commit.DID, b), err
+		return archive.Document(a.Commit.DID, b), err
 	}
 	out, resolver, _, err := c.clients()
 	if err != nil {
-		return inspect.Authority{}, err
+		return archive.Authority{}, err
 	}
 	defer out.Close()
 	id, err := resolver.Resolve(ctx, a.Commit.DID)
 	if ctx.Err() != nil {
-		return inspect.Authority{}, err
+		return archive.Authority{}, err
 	}
-	return inspect.Resolved(id, err), nil
+	return archive.Resolved(id, err), nil
 }
 
 // readDocument reads one byte more than a document may have, which is enough to

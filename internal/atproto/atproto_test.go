@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"railyard/internal/fixtures"
+	"railyard/internal/test/fixtures"
 )
 
 // lines gives the cases of a syntax fixture: no comments, nothing trimmed.

@@ -9,9 +9,9 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"railyard/internal/backoff"
 	"railyard/internal/pds"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 const (
@@ -194,8 +194,8 @@ func (c *Crawler) turn(ctx context.Context, h store.HostWalk) error {
 		if pause, limit := rateLimited(w.cause, h.Failures); limit {
 			return c.cool(ctx, h, pause)
 		}
-		if try+1 >= turnTries || wait.For(limited, wait.Backoff(retryFirst, retryMost, try)) != nil {
-			return c.putOff(ctx, h, wait.Backoff(hostRetryFirst, hostRetryMost, h.Failures), true)
+		if try+1 >= turnTries || backoff.Sleep(limited, backoff.Delay(retryFirst, retryMost, try)) != nil {
+			return c.putOff(ctx, h, backoff.Delay(hostRetryFirst, hostRetryMost, h.Failures), true)
 		}
 	}
 }
@@ -246,7 +246,7 @@ func rateLimited(cause error, failures int) (pause time.Duration, limit bool) {
 	if e.RetryAfter > 0 {
 		return e.RetryAfter, true
 	}
-	return wait.Backoff(hostRetryFirst, time.Hour, failures), true
+	return backoff.Delay(hostRetryFirst, time.Hour, failures), true
 }
 
 // cool leaves a host alone, for whatever it would be asked.

@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/backoff"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 const (
@@ -51,7 +51,7 @@ func (c *Crawler) followHosts(ctx context.Context, id int64) error {
 			return err
 		case cause != nil:
 			c.cfg.Log.Warn("list hosts", "upstream", up.URL, "err", cause)
-			again = time.After(wait.Backoff(retryFirst, retryMost, failures))
+			again = time.After(backoff.Delay(retryFirst, retryMost, failures))
 			failures++
 		default:
 			last, failures, again = time.Now(), 0, nil

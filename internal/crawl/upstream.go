@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"railyard/internal/backoff"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 // follow walks one upstream whenever a walk is wanted and the socket was opened,
@@ -71,7 +71,7 @@ func (c *Crawler) walkToEnd(ctx context.Context, id int64) (walked bool, err err
 		if err != nil || how == ended {
 			return true, err
 		}
-		if wait.For(ctx, wait.Backoff(retryFirst, retryMost, failures)) != nil {
+		if backoff.Sleep(ctx, backoff.Delay(retryFirst, retryMost, failures)) != nil {
 			return false, ctx.Err()
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"railyard/internal/atproto"
-	"railyard/internal/fixtures"
+	"railyard/internal/test/fixtures"
 )
 
 func must(t testing.TB, err error) {

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"railyard/internal/event"
-	"railyard/internal/fixtures"
+	"railyard/internal/test/fixtures"
 )
 
 // BenchmarkDecodeFrame decodes the recorded frames of a relay in turn, or a made

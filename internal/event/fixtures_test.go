@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"railyard/internal/event"
-	"railyard/internal/fixtures"
 	"railyard/internal/refusal"
+	"railyard/internal/test/fixtures"
 
 	"github.com/ipfs/go-cid"
 )

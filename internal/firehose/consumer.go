@@ -11,7 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"railyard/internal/wait"
+	"railyard/internal/backoff"
 )
 
 // Consumer follows one upstream. Make it with New.
@@ -55,7 +55,7 @@ func (e *deliveryError) Error() string { return e.err.Error() }
 // socket is closed and nothing is running any more. Run is called once.
 func (c *Consumer) Run(ctx context.Context, deliver func(ctx context.Context, it Item) error) error {
 	c.deliver = deliver
-	var pause backoff
+	var pause reconnects
 	for ctx.Err() == nil {
 		open, err := c.connection(ctx)
 		if failed, ok := errors.AsType[*deliveryError](err); ok {
@@ -73,7 +73,7 @@ func (c *Consumer) Run(ctx context.Context, deliver func(ctx context.Context, it
 		}
 		rest := pause.ended(open, asked)
 		c.log.Warn("connection ended", "error", err, "open", open, "cursor", c.seq.cursor, "wait", rest)
-		_ = wait.For(ctx, rest) // the loop asks ctx
+		_ = backoff.Sleep(ctx, rest) // the loop asks ctx
 	}
 	return nil
 }

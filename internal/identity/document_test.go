@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"railyard/internal/atproto"
-	"railyard/internal/fixtures"
 	"railyard/internal/refusal"
+	"railyard/internal/test/fixtures"
 )
 
 const (

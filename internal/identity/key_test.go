@@ -10,7 +10,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/mr-tron/base58"
 
-	"railyard/internal/fixtures"
+	"railyard/internal/test/fixtures"
 )
 
 func TestBothFormsOfAKeyVerifyTheSameSignatures(t *testing.T) {

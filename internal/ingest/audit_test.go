@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"railyard/internal/mst"
-	"railyard/internal/mst/msttest"
 	"railyard/internal/store"
+	"railyard/internal/test/msttest"
 )
 
 // showing puts into a proof what a whole tree of these keys shows.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"railyard/internal/atproto"
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/msttest"
 )
 
 // randomPath makes paths of collections whose names are prefixes of each other,

@@ -9,8 +9,8 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"railyard/internal/atproto"
-	"railyard/internal/fixtures"
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/fixtures"
+	"railyard/internal/test/msttest"
 )
 
 func decodeJSON(t *testing.T, into any, name ...string) {

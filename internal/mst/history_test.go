@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/msttest"
 )
 
 // TestLongHistoriesAgreeWithTheNaiveTree lets trees of up to 100,000 keys live

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"railyard/internal/atproto"
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/msttest"
 )
 
 // keyOf finds a key of a depth that begins with prefix.

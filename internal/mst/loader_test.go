@@ -5,7 +5,7 @@ import (
 	"reflect"
 	"testing"
 
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/msttest"
 )
 
 // TestALoaderForgetsTheTreeBefore loads random partial trees into one memory and

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"railyard/internal/atproto"
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/msttest"
 )
 
 // cidHex is a leaf link as DAG-CBOR in hex.

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"railyard/internal/atproto"
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/msttest"
 )
 
 func TestTheZeroOutlineKnowsNothing(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/msttest"
 )
 
 // sameAsStrict checks that what parseUsual accepts, parseStrict accepts with the

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/backoff"
 	"railyard/internal/metrics"
 	"railyard/internal/outbound"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 const (
@@ -103,7 +103,7 @@ func (f *Follower) run(ctx context.Context) error {
 			if fresh {
 				failures = 0
 			}
-			pause = max(wait.Backoff(retryFirst, retryMost, failures), failed.retryAfter)
+			pause = max(backoff.Delay(retryFirst, retryMost, failures), failed.retryAfter)
 			f.cfg.Log.Warn("the PLC log", "err", failed.err, "again in", pause.Round(time.Second))
 			failures++
 		case err != nil:
@@ -116,7 +116,7 @@ func (f *Follower) run(ctx context.Context) error {
 		default:
 			failures, pause = 0, min(max(pause, pollLeast)*3/2, pollMost)
 		}
-		if wait.For(ctx, pause) != nil {
+		if backoff.Sleep(ctx, pause) != nil {
 			return ctx.Err()
 		}
 	}
@@ -148,7 +148,7 @@ func (f *Follower) begin(ctx context.Context) error {
 		if err != nil || ready {
 			return err
 		}
-		if wait.For(ctx, readyPoll) != nil {
+		if backoff.Sleep(ctx, readyPoll) != nil {
 			return ctx.Err()
 		}
 	}

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/backoff"
 	"railyard/internal/identity"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 func mustParse(y *yard, text string) identity.LogEntry {
@@ -438,7 +438,7 @@ func TestRequestsAreSharedWithLookUps(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.hourAgo(5000)
 		y.follower.cfg.Pace = func(ctx context.Context) error {
-			return wait.For(ctx, 10*time.Second)
+			return backoff.Sleep(ctx, 10*time.Second)
 		}
 		y.run(35 * time.Second)
 		if n := y.export.requests(); n != 3 {

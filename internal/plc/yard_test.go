@@ -16,8 +16,8 @@ import (
 	"railyard/internal/atproto"
 	"railyard/internal/metrics"
 	"railyard/internal/outbound"
-	"railyard/internal/simnet"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 const (

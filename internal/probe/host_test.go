@@ -12,8 +12,8 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
-	"railyard/internal/mst/msttest"
 	"railyard/internal/repo"
+	"railyard/internal/test/msttest"
 )
 
 const (

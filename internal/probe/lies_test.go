@@ -14,10 +14,10 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
-	"railyard/internal/mst/msttest"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
 	"railyard/internal/repo"
+	"railyard/internal/test/msttest"
 )
 
 // ordinary is a repo of which no answer shows all.

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"railyard/internal/atproto"
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/msttest"
 )
 
 // near makes texts that are names, parts of names, and nearly names.

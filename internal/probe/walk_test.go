@@ -13,9 +13,9 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 
-	"railyard/internal/fixtures"
 	"railyard/internal/mst"
 	"railyard/internal/repo"
+	"railyard/internal/test/fixtures"
 )
 
 // recorded answers as a server has answered once.

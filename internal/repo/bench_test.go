@@ -15,7 +15,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/msttest"
 )
 
 // bigRecords and bigRecord give a repo whose CAR has 97 MB.

@@ -9,8 +9,8 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
-	"railyard/internal/fixtures"
 	"railyard/internal/refusal"
+	"railyard/internal/test/fixtures"
 )
 
 // wantReason checks that an error is a refusal for one of the reasons.

@@ -13,8 +13,8 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
-	"railyard/internal/fixtures"
 	"railyard/internal/refusal"
+	"railyard/internal/test/fixtures"
 )
 
 // pair is a field of a commit with its encoded value.

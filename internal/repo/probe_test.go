@@ -8,8 +8,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 
 	"railyard/internal/atproto"
-	"railyard/internal/fixtures"
 	"railyard/internal/mst"
+	"railyard/internal/test/fixtures"
 )
 
 // TestGetRecordAnswersShowTheNeighboursOfAPath reads the proofs that a server

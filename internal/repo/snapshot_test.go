@@ -15,9 +15,9 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
-	"railyard/internal/fixtures"
-	"railyard/internal/mst/msttest"
 	"railyard/internal/refusal"
+	"railyard/internal/test/fixtures"
+	"railyard/internal/test/msttest"
 )
 
 func read(car []byte) (*Snapshot, error) {

@@ -11,8 +11,8 @@ import (
 	"railyard/internal/probe"
 	"railyard/internal/refusal"
 	"railyard/internal/repo"
-	"railyard/internal/simnet"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 // A repo with more collections than its size is worth is fetched, unless probing is

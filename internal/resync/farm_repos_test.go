@@ -17,7 +17,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/msttest"
 )
 
 // The farm's repos. A repo is a number: its DID, its tree, its key and its rev

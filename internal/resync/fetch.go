@@ -6,10 +6,10 @@ import (
 	"fmt"
 
 	"railyard/internal/atproto"
+	"railyard/internal/backoff"
 	"railyard/internal/refusal"
 	"railyard/internal/repo"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 // maxCollections bounds those of one repo; the largest seen have about a thousand.
@@ -76,7 +76,7 @@ func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 	checked, hint, replay, linked := chain(f.head, waiting)
 	if !linked {
 		// What was fetched and what was seen do not meet: fetch once more.
-		return superseded, tx.Retry(r, store.Discontinuity, tx.Now().Add(wait.Backoff(staleRetry, staleMost, t.Attempts)), true, false)
+		return superseded, tx.Retry(r, store.Discontinuity, tx.Now().Add(backoff.Delay(staleRetry, staleMost, t.Attempts)), true, false)
 	}
 	newest := r.Floor()
 	if f.overtaken(r, checked) {
@@ -117,7 +117,7 @@ func (rs *Resyncer) bringForward(tx *store.Tx, t *store.Task, r *store.Repo, f *
 	if err := tx.Desynchronize(r, store.Discontinuity); err != nil {
 		return err
 	}
-	return tx.Retry(r, store.Discontinuity, tx.Now().Add(wait.Backoff(staleRetry, staleMost, t.Attempts)), true, false)
+	return tx.Retry(r, store.Discontinuity, tx.Now().Add(backoff.Delay(staleRetry, staleMost, t.Attempts)), true, false)
 }
 
 // chain finds the commits that lead on from a fetched head. Older ones are in
@@ -160,7 +160,7 @@ func (rs *Resyncer) believeStale(tx *store.Tx, t *store.Task, r *store.Repo, f *
 		return false, err
 	}
 	if count < staleTimes || tx.Now().Sub(since) < staleBelief {
-		return false, rs.again(tx, t, r, e, wait.Backoff(staleRetry, staleMost, t.Attempts))
+		return false, rs.again(tx, t, r, e, backoff.Delay(staleRetry, staleMost, t.Attempts))
 	}
 	return rs.fresh(tx, t, r)
 }
@@ -175,7 +175,7 @@ func (rs *Resyncer) notYet(tx *store.Tx, t *store.Task, r *store.Repo, f *fetche
 	if err := rs.refused(tx, r, e); err != nil {
 		return err
 	}
-	return rs.again(tx, t, r, e, wait.Backoff(staleRetry, staleMost, t.Attempts))
+	return rs.again(tx, t, r, e, backoff.Delay(staleRetry, staleMost, t.Attempts))
 }
 
 // establish stores what was found, with the commits that follow it. A claim that
@@ -237,7 +237,7 @@ func (rs *Resyncer) endAudit(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 			return confirmed, rs.done(tx, t, r) // it was where we were, and a commit has come since
 		}
 		return superseded, rs.again(tx, t, r, fmt.Errorf("a commit came while rev %s was fetched", f.head.Rev),
-			wait.Backoff(staleRetry, staleMost, t.Attempts))
+			backoff.Delay(staleRetry, staleMost, t.Attempts))
 	case f.head.Rev < r.Floor():
 		if reached && r.Proof != store.ProofClaim {
 			return confirmed, rs.done(tx, t, r) // the commit has arrived

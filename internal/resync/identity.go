@@ -5,10 +5,10 @@ import (
 	"errors"
 	"time"
 
+	"railyard/internal/backoff"
 	"railyard/internal/identity"
 	"railyard/internal/refusal"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 // endResolve stores what the DID document says. A changed key or host takes the
@@ -84,18 +84,18 @@ func (rs *Resyncer) unresolved(tx *store.Tx, t *store.Task, r *store.Repo, cause
 	u, unavailable := errors.AsType[*identity.Unavailable](cause)
 	switch {
 	case unavailable: // perhaps because it was too slow, which is a refusal too
-		after := max(wait.Backoff(retryFirst, retryMost, t.Attempts), min(u.RetryAfter, time.Hour))
+		after := max(backoff.Delay(retryFirst, retryMost, t.Attempts), min(u.RetryAfter, time.Hour))
 		return identityFailed, rs.again(tx, t, r, cause, after)
 	case errors.Is(cause, identity.ErrNoDocument):
 		return identityFailed, rs.vanished(tx, t, r)
 	case !refused:
-		return identityFailed, rs.again(tx, t, r, cause, wait.Backoff(retryFirst, retryMost, t.Attempts))
+		return identityFailed, rs.again(tx, t, r, cause, backoff.Delay(retryFirst, retryMost, t.Attempts))
 	case e.Reason != refusal.Internal && r.Identity == nil:
 		if err := tx.RejectCandidate(r); err != nil {
 			return "", err
 		}
 	}
-	return identityFailed, rs.again(tx, t, r, cause, wait.Backoff(brokenFirst, brokenMost, t.Attempts))
+	return identityFailed, rs.again(tx, t, r, cause, backoff.Delay(brokenFirst, brokenMost, t.Attempts))
 }
 
 // vanished: the directory has no document of a DID. A replica may lag, so it is

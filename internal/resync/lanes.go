@@ -4,8 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"railyard/internal/backoff"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 const (
@@ -357,7 +357,7 @@ func (ls *lanes) directoryFailed(retryAfter time.Duration, at time.Time) {
 		return
 	}
 	if l.failed++; retryAfter <= 0 && l.failed >= hostPatience {
-		retryAfter = wait.Backoff(directoryFirst, directoryMost, l.failed-hostPatience)
+		retryAfter = backoff.Delay(directoryFirst, directoryMost, l.failed-hostPatience)
 	}
 	l.cooling = max(l.cooling, now+min(retryAfter, cooldownMost).Microseconds())
 	ls.place(l, now)

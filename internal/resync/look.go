@@ -6,11 +6,11 @@ import (
 	"runtime/debug"
 	"time"
 
+	"railyard/internal/backoff"
 	"railyard/internal/identity"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 // Outcome is how a look at a repo ended.
@@ -118,7 +118,7 @@ func (rs *Resyncer) supersede(tx *store.Tx, t *store.Task, r *store.Repo) error 
 	}
 	at := tx.Now()
 	if t.Attempts >= supersededFree {
-		at = at.Add(wait.Backoff(supersededFirst, supersededMost, t.Attempts-supersededFree))
+		at = at.Add(backoff.Delay(supersededFirst, supersededMost, t.Attempts-supersededFree))
 	}
 	return tx.Release(r, at)
 }
@@ -174,7 +174,7 @@ func (rs *Resyncer) failed(tx *store.Tx, t *store.Task, r *store.Repo, err error
 	if e.Reason == refusal.BadSignature {
 		return outcome, rs.wrongKey(tx, t, r, err)
 	}
-	return outcome, rs.again(tx, t, r, err, wait.Backoff(brokenFirst, brokenMost, t.Attempts))
+	return outcome, rs.again(tx, t, r, err, backoff.Delay(brokenFirst, brokenMost, t.Attempts))
 }
 
 // wrongKey: perhaps the key is another one by now. The document is looked at
@@ -193,7 +193,7 @@ func (rs *Resyncer) wrongKey(tx *store.Tx, t *store.Task, r *store.Repo, cause e
 	case t.Attempts < rotationRetries:
 		return rs.again(tx, t, r, cause, rotationPause<<(2*t.Attempts))
 	default:
-		return rs.again(tx, t, r, cause, wait.Backoff(brokenFirst, brokenMost, t.Attempts-rotationRetries))
+		return rs.again(tx, t, r, cause, backoff.Delay(brokenFirst, brokenMost, t.Attempts-rotationRetries))
 	}
 }
 
@@ -225,7 +225,7 @@ func (rs *Resyncer) hostRefused(tx *store.Tx, t *store.Task, r *store.Repo, e *p
 		return rateLimited, rs.cool(tx, t, r, e)
 	case e.Name == "NotImplemented" && t.Step == store.Fetch:
 		// Some hosts do not serve repos in their first hours. That is no failure.
-		return tooYoung, rs.again(tx, t, r, e, wait.Backoff(youngFirst, youngMost, t.Attempts))
+		return tooYoung, rs.again(tx, t, r, e, backoff.Delay(youngFirst, youngMost, t.Attempts))
 	}
 	return transient, rs.hostFailed(tx, t, r, e)
 }
@@ -239,7 +239,7 @@ func (rs *Resyncer) cool(tx *store.Tx, t *store.Task, r *store.Repo, e *pds.Erro
 	}
 	pause := e.RetryAfter
 	if pause <= 0 && failures > 0 {
-		pause = wait.Backoff(cooldownFirst, cooldownMost, failures)
+		pause = backoff.Delay(cooldownFirst, cooldownMost, failures)
 	}
 	if err := tx.CoolHost(r.Identity.HostID, tx.Now().Add(min(pause, cooldownMost))); err != nil {
 		return err
@@ -259,7 +259,7 @@ func (rs *Resyncer) hostFailed(tx *store.Tx, t *store.Task, r *store.Repo, cause
 			return err
 		}
 	}
-	return rs.again(tx, t, r, cause, wait.Backoff(retryFirst, retryMost, t.Attempts))
+	return rs.again(tx, t, r, cause, backoff.Delay(retryFirst, retryMost, t.Attempts))
 }
 
 // failHost counts a failure of a host, and leaves it alone if it goes on failing.
@@ -285,9 +285,9 @@ func hostPause(failures int, cause error) time.Duration {
 	case answered && e.RetryAfter > 0:
 		return min(e.RetryAfter, cooldownMost)
 	case !answered && failures >= unreachablePatience:
-		return wait.Backoff(unreachableFirst, unreachableMost, failures-unreachablePatience)
+		return backoff.Delay(unreachableFirst, unreachableMost, failures-unreachablePatience)
 	case failures >= hostPatience:
-		return wait.Backoff(cooldownFirst, cooldownMost, failures-hostPatience)
+		return backoff.Delay(cooldownFirst, cooldownMost, failures-hostPatience)
 	}
 	return 0
 }
@@ -319,7 +319,7 @@ func (rs *Resyncer) done(tx *store.Tx, t *store.Task, r *store.Repo) error {
 		}
 		return tx.Retry(r, store.IdentityCheck, tx.Now().Add(identitySecond), false, true)
 	case r.State == store.Synchronized && !r.Reached(t.WantRev):
-		return tx.Retry(r, store.Sweep, tx.Now().Add(wait.Backoff(2*store.SweepGrace, brokenMost, t.Attempts)), false, true)
+		return tx.Retry(r, store.Sweep, tx.Now().Add(backoff.Delay(2*store.SweepGrace, brokenMost, t.Attempts)), false, true)
 	}
 	if r.State == store.Synchronized && r.Proof == store.ProofClaim {
 		return tx.Retry(r, store.Prove, tx.Now().Add(rest(t)), false, true)
@@ -331,7 +331,7 @@ func (rs *Resyncer) done(tx *store.Tx, t *store.Task, r *store.Repo) error {
 // all at once.
 func rest(t *store.Task) time.Duration {
 	if bulk(t.Reason) {
-		return wait.Backoff(bulkRest, bulkRest, 0)
+		return backoff.Delay(bulkRest, bulkRest, 0)
 	}
 	return claimRest
 }

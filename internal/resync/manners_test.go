@@ -15,8 +15,8 @@ import (
 
 	"railyard/internal/identity"
 	"railyard/internal/repo"
-	"railyard/internal/simnet"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 // strangers adds repos of which nothing is known but the DID.

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
-	"railyard/internal/simnet"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 // settler has one account on the first of two PDSes, with so many records.

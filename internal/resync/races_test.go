@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"railyard/internal/pds"
-	"railyard/internal/simnet"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 // interrupted lets a test act before a request to a PDS, which may be of a fetch

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"railyard/internal/simnet"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 // lookUps counts the requests to the directory from now on.

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"railyard/internal/simnet"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 // An account whose set was a claim is deactivated: that ends the row.

@@ -19,8 +19,8 @@ import (
 	"railyard/internal/outbound"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
-	"railyard/internal/simnet"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 // world is a simulated network with the workers on it, moved by hand: nothing

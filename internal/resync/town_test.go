@@ -19,8 +19,8 @@ import (
 	"railyard/internal/identity"
 	"railyard/internal/outbound"
 	"railyard/internal/pds"
-	"railyard/internal/simnet"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 // town has many hosts on in-memory connections, inside a bubble whose clock costs

@@ -10,8 +10,8 @@ import (
 	"railyard/internal/atproto"
 	"railyard/internal/identity"
 	"railyard/internal/refusal"
-	"railyard/internal/simnet"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 const invented = "did:plc:inventedinventedinvented"

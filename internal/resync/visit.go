@@ -5,9 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"railyard/internal/backoff"
 	"railyard/internal/pds"
 	"railyard/internal/store"
-	"railyard/internal/wait"
 )
 
 // visit is a claimed row on its way through a worker: whose turn it is, and what
@@ -58,7 +58,7 @@ func (rs *Resyncer) pace(ctx context.Context, _ int64) error {
 	if !ok {
 		return errCooling
 	}
-	return wait.For(ctx, pause)
+	return backoff.Sleep(ctx, pause)
 }
 
 // littleLeft is the part of a host's window that is left to others.

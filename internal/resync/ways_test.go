@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"railyard/internal/simnet"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 // How large the repos of these tests are: one answer of getRecord shows all of a

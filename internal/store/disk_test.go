@@ -15,14 +15,14 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"railyard/internal/atproto"
-	"railyard/internal/faultfile"
+	"railyard/internal/test/faultvfs"
 )
 
 // tale is a file and what is done to it, step by step. Its clock moves with the
 // steps, so that every telling of it leaves the same rows.
 type tale struct {
 	t    *testing.T
-	disk *faultfile.Disk
+	disk *faultvfs.Disk
 	path string
 	now  time.Time
 	*Store
@@ -30,7 +30,7 @@ type tale struct {
 }
 
 // tell opens a copy of a file on a disk that fails later.
-func tell(t *testing.T, disk *faultfile.Disk, template []byte) *tale {
+func tell(t *testing.T, disk *faultvfs.Disk, template []byte) *tale {
 	t.Helper()
 	a := &tale{t: t, disk: disk, path: filepath.Join(t.TempDir(), "index.db"), now: time.Unix(1_800_100_000, 0)}
 	if err := os.WriteFile(a.path, template, 0o600); err != nil {
@@ -221,7 +221,7 @@ func template(t *testing.T) []byte {
 // first of all after Open.
 func chapters(t *testing.T, content []byte) []string {
 	t.Helper()
-	a := tell(t, faultfile.New(t), content)
+	a := tell(t, faultvfs.New(t), content)
 	defer a.end()
 	all := []string{contents(t, a.path)}
 	for _, s := range story() {
@@ -256,29 +256,29 @@ func (a *tale) mirrored() {
 // fault is a way of failing, and the words that must say so.
 type fault struct {
 	name string
-	faultfile.Fault
+	faultvfs.Fault
 	says []string // any of them
 }
 
 func faults() []fault {
-	f := func(name string, call faultfile.Call, file faultfile.File, code int32, says ...string) fault {
-		return fault{name, faultfile.Fault{Call: call, File: file, Code: code, Times: 1}, says}
+	f := func(name string, call faultvfs.Call, file faultvfs.File, code int32, says ...string) fault {
+		return fault{name, faultvfs.Fault{Call: call, File: file, Code: code, Times: 1}, says}
 	}
-	short := f("half a write", faultfile.Write, faultfile.Any, sqlite3.SQLITE_IOERR_WRITE, "writing failed")
+	short := f("half a write", faultvfs.Write, faultvfs.Any, sqlite3.SQLITE_IOERR_WRITE, "writing failed")
 	short.Short = true
-	shortFull := f("half a write on a full disk", faultfile.Write, faultfile.Any, sqlite3.SQLITE_FULL, "full")
+	shortFull := f("half a write on a full disk", faultvfs.Write, faultvfs.Any, sqlite3.SQLITE_FULL, "full")
 	shortFull.Short = true
 	return []fault{
-		f("a full disk", faultfile.Write, faultfile.Any, sqlite3.SQLITE_FULL, "full"),
-		f("a failed write", faultfile.Write, faultfile.Any, sqlite3.SQLITE_IOERR_WRITE, "writing failed"),
+		f("a full disk", faultvfs.Write, faultvfs.Any, sqlite3.SQLITE_FULL, "full"),
+		f("a failed write", faultvfs.Write, faultvfs.Any, sqlite3.SQLITE_IOERR_WRITE, "writing failed"),
 		short, shortFull,
-		f("a failed sync", faultfile.Sync, faultfile.Any, sqlite3.SQLITE_IOERR_FSYNC, "not known what has reached the disk"),
-		f("a failed read", faultfile.Read, faultfile.Any, sqlite3.SQLITE_IOERR_READ, "reading failed", "disk I/O error (10)"),
-		f("a short read of the log", faultfile.Read, faultfile.WAL, sqlite3.SQLITE_IOERR_SHORT_READ, "missing", "disk I/O error (10)"),
-		f("a short read of the file", faultfile.Read, faultfile.Main, sqlite3.SQLITE_IOERR_SHORT_READ, "missing", "malformed", "not a database", "not a railyard file", "disk I/O error (10)"),
-		f("a failed truncation", faultfile.Truncate, faultfile.Any, sqlite3.SQLITE_IOERR_TRUNCATE, "truncating failed"),
-		f("an unknown size", faultfile.Size, faultfile.Any, sqlite3.SQLITE_IOERR_FSTAT, "size"),
-		f("a failed lock", faultfile.Lock, faultfile.Any, sqlite3.SQLITE_IOERR_LOCK, "locking failed"),
+		f("a failed sync", faultvfs.Sync, faultvfs.Any, sqlite3.SQLITE_IOERR_FSYNC, "not known what has reached the disk"),
+		f("a failed read", faultvfs.Read, faultvfs.Any, sqlite3.SQLITE_IOERR_READ, "reading failed", "disk I/O error (10)"),
+		f("a short read of the log", faultvfs.Read, faultvfs.WAL, sqlite3.SQLITE_IOERR_SHORT_READ, "missing", "disk I/O error (10)"),
+		f("a short read of the file", faultvfs.Read, faultvfs.Main, sqlite3.SQLITE_IOERR_SHORT_READ, "missing", "malformed", "not a database", "not a railyard file", "disk I/O error (10)"),
+		f("a failed truncation", faultvfs.Truncate, faultvfs.Any, sqlite3.SQLITE_IOERR_TRUNCATE, "truncating failed"),
+		f("an unknown size", faultvfs.Size, faultvfs.Any, sqlite3.SQLITE_IOERR_FSTAT, "size"),
+		f("a failed lock", faultvfs.Lock, faultvfs.Any, sqlite3.SQLITE_IOERR_LOCK, "locking failed"),
 	}
 }
 
@@ -319,7 +319,7 @@ const meanStride = 25
 // faulted tells the story with a fault, and whether it acted.
 func faulted(t *testing.T, content []byte, want []string, f fault) bool {
 	t.Helper()
-	disk := faultfile.New(t)
+	disk := faultvfs.New(t)
 	a := tell(t, disk, content)
 	defer a.end()
 	a.News()
@@ -392,7 +392,7 @@ func (a *tale) again(where string, want []string) bool {
 
 // A failing disk is met by whoever uses the file, also by its readers.
 func TestEveryConnectionGoesThroughTheVFS(t *testing.T) {
-	disk := faultfile.New(t)
+	disk := faultvfs.New(t)
 	a := tell(t, disk, template(t))
 	defer a.end()
 	if err := a.Update(t.Context(), "a row", func(tx *Tx) error { return tx.SetCursor(1, 77) }); err != nil {

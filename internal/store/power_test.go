@@ -13,13 +13,13 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"railyard/internal/faultfile"
+	"railyard/internal/test/faultvfs"
 )
 
 // fates is what a power cut may leave: all that was written, only what was synced, or
 // any part between.
-func fates(seed uint64) map[string]faultfile.Fate {
-	return map[string]faultfile.Fate{"kept": faultfile.Kept(), "lost": faultfile.Lost(), "torn": faultfile.Torn(seed)}
+func fates(seed uint64) map[string]faultvfs.Fate {
+	return map[string]faultvfs.Fate{"kept": faultvfs.Kept(), "lost": faultvfs.Lost(), "torn": faultvfs.Torn(seed)}
 }
 
 // The power is cut at each write of a story in turn. What is left is the story up to
@@ -46,15 +46,15 @@ func TestAPowerCutLeavesAPrefix(t *testing.T) {
 }
 
 // powerCut gives the last step that was left, and whether the power was cut at all.
-func powerCut(t *testing.T, where string, content []byte, want []string, n int, fate faultfile.Fate) (int, bool) {
+func powerCut(t *testing.T, where string, content []byte, want []string, n int, fate faultvfs.Fate) (int, bool) {
 	t.Helper()
-	disk := faultfile.New(t)
+	disk := faultvfs.New(t)
 	a := tell(t, disk, content)
 	defer a.end()
 	if err := a.checkpoint(t.Context(), a.own); err != nil { // what Open did is on the disk
 		t.Fatal(err)
 	}
-	armed := disk.Fail(faultfile.Fault{Call: faultfile.Change, File: faultfile.Any, Nth: n, Cut: true})
+	armed := disk.Fail(faultvfs.Fault{Call: faultvfs.Change, File: faultvfs.Any, Nth: n, Cut: true})
 	done, served := 0, int64(0)
 	for _, s := range story() {
 		if err := s.do(t.Context(), a); err != nil {
@@ -93,7 +93,7 @@ func TestServedNumbersSurviveAPowerCutInOpen(t *testing.T) {
 	for n := 1; ; n += 1 + stride(t)/8 {
 		for name, fate := range fates(uint64(n)) {
 			where := fmt.Sprintf("power cut at change %d, %s", n, name)
-			disk := faultfile.New(t)
+			disk := faultvfs.New(t)
 			a := tell(t, disk, content)
 			served := a.seq
 			disk.Cut()
@@ -101,7 +101,7 @@ func TestServedNumbersSurviveAPowerCutInOpen(t *testing.T) {
 			if err := disk.Reboot(fate); err != nil {
 				t.Fatal(err)
 			}
-			armed := disk.Fail(faultfile.Fault{Call: faultfile.Change, File: faultfile.Any, Nth: n, Cut: true})
+			armed := disk.Fail(faultvfs.Fault{Call: faultvfs.Change, File: faultvfs.Any, Nth: n, Cut: true})
 			if err := a.open(); err == nil {
 				served = max(served, a.seq)
 			}
@@ -130,7 +130,7 @@ func TestServedNumbersSurviveAPowerCutInOpen(t *testing.T) {
 // Somebody who reads the file while the service starts keeps the write-ahead log from
 // being copied into it. The leap is on the disk all the same.
 func TestAReaderDoesNotTakeTheLeapBack(t *testing.T) {
-	disk := faultfile.New(t)
+	disk := faultvfs.New(t)
 	a := tell(t, disk, template(t))
 	if err := a.Update(t.Context(), "a row", func(tx *Tx) error { return tx.SetCursor(1, 77) }); err != nil {
 		t.Fatal(err)
@@ -153,7 +153,7 @@ func TestAReaderDoesNotTakeTheLeapBack(t *testing.T) {
 	disk.Cut()
 	a.end()
 	_ = rd.Close()
-	if err := disk.Reboot(faultfile.Lost()); err != nil {
+	if err := disk.Reboot(faultvfs.Lost()); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.open(); err != nil {
@@ -169,7 +169,7 @@ func TestAReaderDoesNotTakeTheLeapBack(t *testing.T) {
 // the disk. Before a client can have numbers beyond the leap, they are brought there.
 func TestNumbersBeyondTheLeapAreOnTheDisk(t *testing.T) {
 	for _, tc := range []struct{ given, cursor int64 }{{maxUnsynced - 1, 12}, {maxUnsynced, 77}} {
-		disk := faultfile.New(t)
+		disk := faultvfs.New(t)
 		a := tell(t, disk, template(t))
 		if err := a.checkpoint(t.Context(), a.own); err != nil {
 			t.Fatal(err)
@@ -184,7 +184,7 @@ func TestNumbersBeyondTheLeapAreOnTheDisk(t *testing.T) {
 		a.mirrored()
 		disk.Cut()
 		a.end()
-		if err := disk.Reboot(faultfile.Lost()); err != nil {
+		if err := disk.Reboot(faultvfs.Lost()); err != nil {
 			t.Fatal(err)
 		}
 		if cursor := scalar[int64](t, a.path, "SELECT cursor FROM upstream"); cursor != tc.cursor {
@@ -218,7 +218,7 @@ func starts(t *testing.T) map[string][]byte {
 // A start meets a fault at each of its calls in turn, or a power cut. It says so, and
 // the next start finds a whole file of one of the versions and completes it.
 func TestAStartThatFailsIsDoneAgain(t *testing.T) {
-	cut := fault{"a power cut", faultfile.Fault{Call: faultfile.Change, File: faultfile.Any, Cut: true}, nil}
+	cut := fault{"a power cut", faultvfs.Fault{Call: faultvfs.Change, File: faultvfs.Any, Cut: true}, nil}
 	for start, content := range starts(t) {
 		whole := shapes(t, content)
 		for _, f := range append(faults(), cut) {
@@ -269,7 +269,7 @@ func shape(t *testing.T, path string) string {
 func failedStart(t *testing.T, content []byte, whole []string, f fault) bool {
 	t.Helper()
 	where := fmt.Sprintf("%s %d", f.name, f.Nth)
-	disk := faultfile.New(t)
+	disk := faultvfs.New(t)
 	a := &tale{t: t, disk: disk, path: filepath.Join(t.TempDir(), "index.db"), now: time.Unix(1_800_100_000, 0)}
 	if err := os.WriteFile(a.path, content, 0o600); err != nil {
 		t.Fatal(err)
@@ -280,7 +280,7 @@ func failedStart(t *testing.T, content []byte, whole []string, f fault) bool {
 	acted := disk.Fired(armed) > 0
 	a.end()
 	if f.Cut {
-		if err := disk.Reboot(faultfile.Torn(uint64(f.Nth))); err != nil {
+		if err := disk.Reboot(faultvfs.Torn(uint64(f.Nth))); err != nil {
 			t.Fatal(err)
 		}
 	} else if err != nil {
@@ -312,11 +312,11 @@ func failedStart(t *testing.T, content []byte, whole []string, f fault) bool {
 func TestTheStoreGoesOnWhenThereIsRoomAgain(t *testing.T) {
 	content := template(t)
 	want := chapters(t, content)
-	disk := faultfile.New(t)
+	disk := faultvfs.New(t)
 	a := tell(t, disk, content)
 	defer a.end()
 	for i, s := range story() {
-		f := disk.Fail(faultfile.Fault{Call: faultfile.Write, File: faultfile.Any, Nth: 1, Code: sqlite3.SQLITE_FULL})
+		f := disk.Fail(faultvfs.Fault{Call: faultvfs.Write, File: faultvfs.Any, Nth: 1, Code: sqlite3.SQLITE_FULL})
 		var failed []error
 		for range 3 {
 			failed = append(failed, s.do(context.Background(), a))

@@ -12,14 +12,14 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"railyard/internal/faultfile"
+	"railyard/internal/test/faultvfs"
 )
 
 // maintained runs the upkeep of a file for a test, in a bubble. Updates go on.
 func maintained(t *testing.T, during func(a *tale)) (log string, err error) {
 	content := template(t)
 	synctest.Test(t, func(t *testing.T) {
-		a := tell(t, faultfile.New(t), content)
+		a := tell(t, faultvfs.New(t), content)
 		defer a.end()
 		a.Store.now = time.Now // the bubble's
 		var lines bytes.Buffer
@@ -55,7 +55,7 @@ func TestCheckpointsThatFailAreToldOfUntilTheyWork(t *testing.T) {
 		if err := a.pass(3); err != nil {
 			t.Fatal(err)
 		}
-		f := a.disk.Fail(faultfile.Fault{Call: faultfile.Write, File: faultfile.Main, Nth: 1, Code: sqlite3.SQLITE_FULL})
+		f := a.disk.Fail(faultvfs.Fault{Call: faultvfs.Write, File: faultvfs.Main, Nth: 1, Code: sqlite3.SQLITE_FULL})
 		if err := a.pass(150); err != nil {
 			t.Errorf("an Update failed: %v", err)
 		}
@@ -83,7 +83,7 @@ func TestCheckpointsThatFailAreToldOfUntilTheyWork(t *testing.T) {
 // upkeep ends with the cause.
 func TestASyncThatFailsStopsTheWriter(t *testing.T) {
 	_, err := maintained(t, func(a *tale) {
-		a.disk.Fail(faultfile.Fault{Call: faultfile.Sync, File: faultfile.Any, Nth: 1, Times: 1, Code: sqlite3.SQLITE_IOERR_FSYNC})
+		a.disk.Fail(faultvfs.Fault{Call: faultvfs.Sync, File: faultvfs.Any, Nth: 1, Times: 1, Code: sqlite3.SQLITE_IOERR_FSYNC})
 		if err := a.pass(5); !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "checkpoint") {
 			t.Errorf("the writer goes on: %v", err)
 		}

@@ -13,7 +13,7 @@ import (
 	"railyard/internal/dagcbor"
 	"railyard/internal/event"
 	"railyard/internal/mst"
-	"railyard/internal/mst/msttest"
+	"railyard/internal/test/msttest"
 )
 
 // BenchmarkProveReal proves the recorded commits of a relay in turn: all checks,

@@ -8,8 +8,8 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/event"
-	"railyard/internal/mst/msttest"
 	"railyard/internal/refusal"
+	"railyard/internal/test/msttest"
 )
 
 // TestASignatureIsLookedAtWhereTheSetChanges proves commits under a key that is

@@ -16,8 +16,8 @@ import (
 	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
 	"railyard/internal/event"
-	"railyard/internal/mst/msttest"
 	"railyard/internal/refusal"
+	"railyard/internal/test/msttest"
 )
 
 const testDID = "did:plc:railyardtestktwofivesixa"

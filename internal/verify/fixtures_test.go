@@ -13,9 +13,9 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/event"
-	"railyard/internal/fixtures"
 	"railyard/internal/mst"
 	"railyard/internal/refusal"
+	"railyard/internal/test/fixtures"
 )
 
 // fixtureNow is the clock of the synthetic cases and of the recorded frames.

@@ -11,9 +11,9 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/event"
-	"railyard/internal/fixtures"
-	"railyard/internal/mst/msttest"
 	"railyard/internal/refusal"
+	"railyard/internal/test/fixtures"
+	"railyard/internal/test/msttest"
 )
 
 // anySignature is a key under which everything verifies, so that the fuzzer

@@ -7,8 +7,8 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/event"
-	"railyard/internal/mst/msttest"
 	"railyard/internal/refusal"
+	"railyard/internal/test/msttest"
 )
 
 // legacy proves a commit of Sync 1.0, which must be refused as such.

@@ -1,0 +1,78 @@
+package recheck
+
+import (
+	"context"
+	"slices"
+
+	"railyard/internal/atproto"
+	"railyard/internal/store"
+)
+
+// membershipsAtOnce is how many rows of a repo's set are read with one query.
+const membershipsAtOnce = 1000
+
+// row is what the file says of a repo at one moment.
+type row struct {
+	*store.Repo
+	listed bool
+	rests  bool
+	set    []string // its visible collections, sorted by their bytes
+}
+
+// read reads the row of a repo in one transaction.
+func (c *comparer) read(ctx context.Context, id int64) (*row, error) {
+	r := new(row)
+	err := c.Reader.View(ctx, func(rx *store.Rx) (err error) {
+		if r.Repo, err = rx.RepoByID(id); err != nil {
+			return err
+		}
+		waiting, err := rx.Waiting(r.Repo)
+		if err != nil {
+			return err
+		}
+		r.listed, r.rests = r.Visible(), r.Rests(waiting)
+		r.set, err = visible(rx, r.Repo)
+		return err
+	})
+	return r, err
+}
+
+func visible(rx *store.Rx, r *store.Repo) (set []string, err error) {
+	for after := int64(0); ; {
+		some, last, err := rx.Memberships(r, after, membershipsAtOnce)
+		for _, m := range some {
+			if m.Visible {
+				set = append(set, m.NSID)
+			}
+		}
+		if err != nil || len(some) < membershipsAtOnce {
+			slices.Sort(set)
+			return set, err
+		}
+		after = last
+	}
+}
+
+// served tells whether the file lists the repo and follows it.
+func (r *row) served() bool {
+	return r.State == store.Synchronized && r.Active && r.listed && r.Head != nil && r.Identity != nil
+}
+
+// of tells whether the row is of the state that was fetched. The rev of an
+// unchecked head is hearsay, unless it is of that very commit.
+func (r *row) of(f *fetched) bool {
+	return r.Head != nil && r.Head.Rev == f.head.Rev && (!r.Unchecked || r.Head.CID == f.head.CID)
+}
+
+// is tells whether the row says what was fetched.
+func (r *row) is(f *fetched) bool {
+	return r.listed && r.Head != nil && *r.Head == f.head && slices.Equal(r.set, f.set)
+}
+
+// rev is that of the head, 0 if there is none.
+func (r *row) rev() atproto.TID {
+	if r.Head == nil {
+		return 0
+	}
+	return r.Head.Rev
+}

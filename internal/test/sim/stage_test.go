@@ -1,0 +1,340 @@
+package sim
+
+import (
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"railyard/internal/daemon"
+	"railyard/internal/store"
+	"railyard/internal/test/simnet"
+)
+
+// story is a stretch of the service's life in which some points are passed.
+type story struct {
+	name    string
+	records int
+	// configure changes the flags of its runs, if set.
+	configure func(*daemon.Config)
+	// prepare leaves the file "index.db" that each telling begins with; nil: none.
+	prepare func(*stage)
+	// tell lets things happen while the service runs, until their end or its.
+	tell func(*stage)
+	// exact: nothing but commits happens, so a file that is left is the truth of its
+	// cursor.
+	exact bool
+	// lossy: the upstream does not tell all.
+	lossy bool
+}
+
+// stage is a network on which a story is told again and again, each time with a
+// death at another point.
+type stage struct {
+	*sim
+	*story
+	chronicle
+	dice *rand.Rand
+	r    *running // the run of the moment
+}
+
+const (
+	indexFile  = "index.db"
+	baseFile   = "base.db"
+	beforeFile = "before.db" // right before the step
+	probeFile  = "probe.db"  // a copy of what was left
+)
+
+// onStage tells a story in a bubble, prepared.
+func onStage(t *testing.T, seed uint64, st *story, act func(*stage)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, simnet.Config{Seed: seed, PDS: 2, Accounts: 10, Records: max(st.records, 10), Relay: true, Start: time.Now()})
+		g := &stage{sim: s, story: st, dice: rand.New(rand.NewPCG(seed, 5))}
+		s.configure = func(c *daemon.Config) {
+			wired(c)
+			if st.configure != nil {
+				st.configure(c)
+			}
+		}
+		g.write()
+		if st.prepare != nil {
+			st.prepare(g)
+		}
+		g.keep(indexFile, baseFile)
+		act(g)
+	})
+}
+
+func (g *stage) path(name string) string { return filepath.Join(g.dir, name) }
+
+// keep copies a file that nobody has open.
+func (g *stage) keep(from, to string) {
+	g.t.Helper()
+	if err := removeIfThere(g.path(to)); err != nil {
+		g.t.Fatal(err)
+	}
+	if err := copyFile(g.path(from), g.path(to)); err != nil {
+		g.t.Fatal(err)
+	}
+	if err := removeIfThere(g.path(to) + "-shm"); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// open opens a file that no process has open.
+func (g *stage) open(name string) *sql.DB {
+	g.t.Helper()
+	d, err := sql.Open("sqlite", g.path(name))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return d
+}
+
+// exec changes a file that no process has open.
+func (g *stage) exec(name, script string) {
+	g.t.Helper()
+	d := g.open(name)
+	defer func() { _ = d.Close() }()
+	if _, err := d.Exec(script); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func (g *stage) count(d *sql.DB, query string, args ...any) (n int) {
+	g.t.Helper()
+	if err := d.QueryRow(query, args...).Scan(&n); err != nil {
+		g.t.Fatal(err)
+	}
+	return n
+}
+
+// answer gives the only row of a query on a file as text.
+func (g *stage) answer(name, query string) string {
+	g.t.Helper()
+	d := g.open(name)
+	defer func() { _ = d.Close() }()
+	var text sql.NullString
+	if err := d.QueryRow(query).Scan(&text); err != nil && err != sql.ErrNoRows {
+		return err.Error() // no such table yet
+	}
+	return text.String
+}
+
+// run starts the service on the file as it is.
+func (g *stage) run(dies func(store.Point) bool) *running {
+	g.r = g.startDoomed(indexFile, dies, g.net.Relay())
+	return g.r
+}
+
+// alive tells whether the run of the moment goes on.
+func (g *stage) alive() bool { return !g.r.death.isDead() }
+
+// wait lets time pass until the process is dead.
+func (g *stage) wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-g.r.death.gone:
+	}
+}
+
+// write makes one commit: mostly a first record of a new collection of some active
+// account, or the last one's end.
+func (g *stage) write() {
+	g.t.Helper()
+	truth := g.net.Truth()
+	dids := g.net.DIDs()
+	did := dids[g.dice.IntN(len(dids))]
+	for truth[did] == nil {
+		did = dids[g.dice.IntN(len(dids))]
+	}
+	path := fmt.Sprintf("net.rails.news%d/a", g.dice.IntN(6))
+	write := g.net.Create
+	for _, has := range g.net.Paths(did) {
+		if has == path {
+			write = g.net.Delete
+		}
+	}
+	g.must(write(did, path))
+}
+
+// must is for what happens in the network; it is written down.
+func (g *stage) must(err error) {
+	g.t.Helper()
+	if err == nil {
+		err = g.note(g.net)
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// live lets so many things happen in the network.
+func (g *stage) live(steps int) {
+	for range steps {
+		g.must(g.net.Step())
+	}
+}
+
+// calm ends all faults and hooks.
+func (g *stage) calm() {
+	g.net.SwitchOff()
+	for _, name := range []string{"plc", "relay", "pds1", "pds2"} {
+		g.net.SetHook(name, simnet.Hook{})
+	}
+}
+
+func (g *stage) fault(rules ...simnet.Rule) { g.must(g.net.Switch(rules...)) }
+
+// settled leaves a file in which everything is.
+func (g *stage) settled() {
+	g.t.Helper()
+	r := g.run(nil)
+	time.Sleep(time.Minute)
+	g.write() // so that there is a cursor
+	r.settle("relay")
+	r.same()
+	r.end()
+}
+
+// passes tells the story once without a death and counts the points.
+func (g *stage) passes() map[store.Point]int {
+	g.t.Helper()
+	g.keep(baseFile, indexFile)
+	r := g.run(nil)
+	g.tell(g)
+	r.crash()
+	g.calm()
+	return r.death.met
+}
+
+// dies tells the story with a death at the nth pass of a point. Where the history
+// differs a little from that of the count, and there are fewer passes, the last one
+// is taken; it gives the pass, 0 if the point was not reached.
+func (g *stage) dies(p store.Point, nth int) int {
+	g.t.Helper()
+	for nth > 0 {
+		g.keep(baseFile, indexFile)
+		met, before, failed := 0, 0, error(nil)
+		r := g.run(func(q store.Point) bool {
+			if q.Step == p.Step && !q.Done {
+				if before++; before == nth && p.Done {
+					failed = copyFile(g.path(indexFile), g.path(beforeFile))
+				}
+			}
+			if q == p {
+				met++
+			}
+			return q == p && met == nth
+		})
+		g.tell(g)
+		g.calm()
+		if g.alive() {
+			r.crash()
+			nth = min(met, nth-1)
+			continue
+		}
+		r.bury()
+		if failed != nil {
+			g.t.Fatal(failed)
+		}
+		return nth
+	}
+	return 0
+}
+
+// left checks a file that was left at a point.
+func (g *stage) left() {
+	g.t.Helper()
+	g.keep(indexFile, probeFile)
+	begun := g.answer(probeFile, "SELECT count(*) FROM meta") == "1" && g.answer(probeFile, "PRAGMA user_version") != "1"
+	if begun {
+		g.check(probeFile)
+	}
+	st, err := store.Open(g.t.Context(), store.Config{Path: g.path(probeFile), Version: "probe"})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		g.t.Fatal(err)
+	}
+	if !begun { // or of an older version
+		g.check(probeFile)
+	}
+	g.holdAgainst(probeFile)
+	if n := g.answer(probeFile, "SELECT count(claim) FROM resync_queue"); n != "0" {
+		g.t.Errorf("%s rows are claimed after a start", n)
+	}
+}
+
+// check verifies the invariants of a file.
+func (g *stage) check(name string) {
+	g.t.Helper()
+	(&running{sim: g.sim, file: g.path(name)}).sound()
+}
+
+// recover starts the service on what was left, and compares it with the truth.
+func (g *stage) recover() {
+	g.t.Helper()
+	r := g.run(nil)
+	time.Sleep(5 * time.Second)
+	g.write()
+	// What was said while nobody was connected, and before there was a cursor, is found
+	// by the walk, and not at once.
+	time.Sleep(3 * store.SweepGrace)
+	if g.sweeps() {
+		time.Sleep(2 * sweepEvery)
+	}
+	for range 100 { // quicker than to check the file each second
+		time.Sleep(10 * time.Second)
+		if r.settled([]string{"relay"}) {
+			break
+		}
+	}
+	r.settle("relay")
+	r.same()
+	r.end()
+}
+
+func (g *stage) sweeps() bool {
+	var c daemon.Config
+	if g.story.configure != nil {
+		g.story.configure(&c)
+	}
+	return c.SweepEvery > 0
+}
+
+// label says in the log which telling this was, if it went wrong.
+func (g *stage) label(words ...any) {
+	g.t.Helper()
+	if g.t.Failed() {
+		g.t.Fatal(strings.TrimSpace(fmt.Sprintln(append([]any{g.story.name + ":"}, words...)...)))
+	}
+}
+
+// column gives the rows of a query with one column.
+func (g *stage) column(d *sql.DB, query string) (texts []string) {
+	g.t.Helper()
+	rows, err := d.Query(query)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			g.t.Fatal(err)
+		}
+		texts = append(texts, text)
+	}
+	if err := rows.Err(); err != nil {
+		g.t.Fatal(err)
+	}
+	return texts
+}

@@ -1,0 +1,296 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"railyard/internal/daemon"
+	"railyard/internal/resync"
+	"railyard/internal/store"
+	"railyard/internal/test/simnet"
+)
+
+// sweepEvery is the time between the walks of stories that are about them.
+const sweepEvery = 2 * time.Minute
+
+// The stories. Together they pass every point.
+var (
+	firstStart = &story{
+		name: "a first start", records: 60,
+		configure: func(c *daemon.Config) { c.ResyncMethod = resync.Describe },
+		tell: func(g *stage) {
+			g.wait(300 * time.Millisecond)
+			for range 3 {
+				g.write()
+				g.wait(10 * time.Second)
+			}
+		},
+	}
+	onlyCommits = &story{
+		name: "commits", prepare: (*stage).settled, exact: true,
+		tell: func(g *stage) {
+			g.wait(5300 * time.Millisecond)
+			for range 12 {
+				g.write()
+				g.wait(time.Duration(g.dice.IntN(40)) * time.Millisecond)
+			}
+			g.wait(time.Second)
+		},
+	}
+	atWork = &story{
+		name: "a working day", prepare: (*stage).settled, lossy: true,
+		configure: func(c *daemon.Config) { c.ResyncMethod = resync.WholeRepo },
+		tell:      workingDay,
+	}
+	sweeping = &story{
+		name: "sweeps", prepare: (*stage).settled,
+		configure: func(c *daemon.Config) { c.SweepEvery = sweepEvery },
+		tell: func(g *stage) {
+			g.wait(10 * time.Second)
+			g.fault(simnet.Rule{Fault: simnet.HTMLPage, Host: "relay", On: "listRepos", Times: 1})
+			g.wait(sweepEvery * 5 / 4)
+			g.net.SetHook("relay", simnet.Hook{HTTP: listsNobody})
+			g.wait(sweepEvery * 5 / 4)
+		},
+	}
+	deeply = &story{
+		name:      "a deep crawl",
+		configure: func(c *daemon.Config) { c.Crawl, c.SweepEvery = daemon.Deep, sweepEvery },
+		tell:      deepCrawl,
+	}
+	fromTheLog = &story{
+		name:      "the log of the directory",
+		configure: func(c *daemon.Config) { c.PLCExport = c.PLCURL },
+		prepare: func(g *stage) { // repos are queued before the log is heard of
+			configured := g.sim.configure
+			g.sim.configure = wired
+			g.dieFirst(store.Point{Step: "a page of a crawl", Done: true})
+			g.sim.configure = configured
+			g.exec(indexFile, fmt.Sprintf("UPDATE resync_queue SET not_before = %d", time.Now().Add(30*24*time.Hour).UnixMicro()))
+		},
+		tell: func(g *stage) {
+			g.net.SetHook("plc", simnet.Hook{HTTP: g.addsNonsense})
+			g.wait(300 * time.Millisecond)
+			g.write()
+			g.wait(30 * time.Second)
+			g.must(g.net.RotateKey(g.active(0)))
+			g.wait(time.Minute)
+		},
+	}
+	logGivenUp = &story{
+		name: "a log that is given up",
+		prepare: func(g *stage) {
+			configured := g.sim.configure
+			g.sim.configure = func(c *daemon.Config) { wired(c); c.PLCExport = c.PLCURL }
+			g.net.SetHook("plc", simnet.Hook{HTTP: hasNoLog})
+			r := g.run(nil)
+			time.Sleep(time.Minute)
+			r.end()
+			g.net.SetHook("plc", simnet.Hook{})
+			g.sim.configure = configured
+		},
+		tell: func(g *stage) { g.wait(300 * time.Millisecond); g.write(); g.wait(10 * time.Second) },
+	}
+	claimsLeft = &story{
+		name:    "claims of a dead process",
+		prepare: func(g *stage) { g.dieFirst(store.Point{Step: "claim resyncs", Done: true}) },
+		tell:    func(g *stage) { g.wait(2 * time.Second) },
+	}
+	longAgo = &story{
+		name: "after a long time",
+		prepare: func(g *stage) {
+			g.settled()
+			g.exec(indexFile, `UPDATE identity SET fetched_at = fetched_at - 8 * 86400 * 1000000;
+			                   INSERT INTO membership_change (changed_at, repo_id, collection_id, visible, cause)
+			                   SELECT 1, repo_id, collection_id, 1, 1 FROM membership WHERE seq > 0 LIMIT 1`)
+		},
+		tell: func(g *stage) { g.wait(130 * time.Second) },
+	}
+	largeLog = &story{
+		name: "a large write-ahead log", prepare: (*stage).settled,
+		tell: func(g *stage) {
+			g.wait(300 * time.Millisecond)
+			g.write()
+			g.wait(time.Second)
+			if g.alive() { // as large as a writer makes it that runs flat out for long
+				g.must(os.Truncate(g.r.file+"-wal", 257<<20))
+			}
+			g.wait(3 * time.Second)
+		},
+	}
+	movedAway = &story{
+		name: "keys that nobody has signed with yet",
+		prepare: func(g *stage) {
+			for _, did := range g.net.DIDs()[:3] {
+				g.must(g.net.Rotate(did, simnet.Rotation{Unsigned: true}))
+			}
+		},
+		tell: func(g *stage) { g.wait(10 * time.Second) },
+	}
+	oldVersion = &story{
+		name: "a file of an older version",
+		prepare: func(g *stage) {
+			g.settled()
+			g.asOfVersion1()
+		},
+		tell: func(g *stage) { g.wait(time.Second) },
+	}
+)
+
+// workingDay: whatever sends repos through the queue.
+func workingDay(g *stage) {
+	g.wait(5300 * time.Millisecond)
+	for i := range 3 {
+		g.write()
+		g.wait(time.Second)
+		g.must(g.net.EmitSync(g.active(i)))
+		g.fault(simnet.Rule{Fault: simnet.Drop, Host: "relay", On: "#commit", Times: 1})
+		g.write()
+		g.write()
+		g.wait(time.Second)
+		g.must(g.net.RotateKey(g.active(3 + i)))
+		g.wait(time.Second)
+		g.fault(simnet.Rule{Fault: simnet.TextMessage, Host: "relay", Times: 1})
+		g.write()
+		g.wait(2 * time.Second)
+		g.live(5)
+		g.wait(5 * time.Second)
+	}
+	g.must(g.net.Deactivate(g.active(0)))
+	g.wait(20 * time.Second)
+}
+
+// active is the nth active account, of which there are always some.
+func (g *stage) active(n int) string {
+	truth := g.net.Truth()
+	dids := slices.DeleteFunc(g.net.DIDs(), func(did string) bool { return truth[did] == nil })
+	return dids[n%len(dids)]
+}
+
+// deepCrawl: hosts fail in all ways that a deep crawl tells apart.
+func deepCrawl(g *stage) {
+	g.net.SetHook("pds2", simnet.Hook{HTTP: listsInvented})
+	g.fault(
+		simnet.Rule{Fault: simnet.HTMLPage, Host: "relay", On: "listHosts", Skip: 1, Times: 1},
+		simnet.Rule{Fault: simnet.RateLimited, Host: "pds1", On: "listRepos", Times: 1},
+		simnet.Rule{Fault: simnet.ServerError, Host: "pds1", On: "listRepos", Skip: 1, Times: 3},
+	)
+	g.wait(300 * time.Millisecond)
+	g.write()
+	g.wait(30 * time.Second)
+	g.requestCrawl("stranger.sim.test")
+	for range 8 {
+		g.write()
+		g.wait(30 * time.Second)
+	}
+}
+
+// requestCrawl asks the service to walk a host, which may be dead.
+func (g *stage) requestCrawl(host string) {
+	if !g.alive() {
+		return
+	}
+	resp, err := g.r.client.Post(g.r.base+"/xrpc/com.atproto.sync.requestCrawl", "application/json",
+		strings.NewReader(`{"hostname":"`+host+`"}`))
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+}
+
+// dieFirst leaves the file of a process that died at the first pass of a point of a
+// first start.
+func (g *stage) dieFirst(at store.Point) {
+	g.t.Helper()
+	r := g.run(func(p store.Point) bool { return p == at })
+	g.wait(time.Minute)
+	if g.alive() {
+		g.t.Fatalf("%v is not passed", at)
+	}
+	r.bury()
+}
+
+func listsNobody(w http.ResponseWriter, r *http.Request) bool {
+	if !strings.HasSuffix(r.URL.Path, ".listRepos") {
+		return false
+	}
+	_, _ = io.WriteString(w, `{"repos":[]}`)
+	return true
+}
+
+// listsInvented lists more accounts than a host has room for.
+func listsInvented(w http.ResponseWriter, r *http.Request) bool {
+	if !strings.HasSuffix(r.URL.Path, ".listRepos") {
+		return false
+	}
+	var body bytes.Buffer
+	body.WriteString(`{"repos":[`)
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	for i := range 400 {
+		if i > 0 {
+			body.WriteString(",")
+		}
+		body.WriteString(`{"did":"did:plc:` + strings.Repeat("a", 22) + letters[i/20:i/20+1] + letters[i%20:i%20+1] + `","head":"x","rev":"","active":true}`)
+	}
+	body.WriteString(`]}`)
+	_, _ = w.Write(body.Bytes())
+	return true
+}
+
+func hasNoLog(w http.ResponseWriter, r *http.Request) bool {
+	if r.URL.Path != "/export" {
+		return false
+	}
+	w.WriteHeader(http.StatusServiceUnavailable)
+	return true
+}
+
+// addsNonsense puts a line into the log that has no time.
+func (g *stage) addsNonsense(w http.ResponseWriter, r *http.Request) bool {
+	if r.URL.Path == "/export" {
+		_, _ = io.WriteString(w, "{\"did\":\"nonsense\"}\n")
+	}
+	return false
+}
+
+// asOfVersion1 makes the file what the first version would have it be.
+func (g *stage) asOfVersion1() {
+	g.t.Helper()
+	script, err := os.ReadFile("../store/testdata/schema_v1.sql")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	const made = "v1.db"
+	d := g.open(made)
+	d.SetMaxOpenConns(1)
+	defer func() { _ = d.Close() }()
+	run := func(script string) {
+		g.t.Helper()
+		if _, err := d.Exec(script); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	run(string(script) + "; PRAGMA application_id=0x7261696c; PRAGMA user_version=1; ATTACH '" + g.path(indexFile) + "' AS new")
+	triggers := g.column(d, "SELECT sql FROM main.sqlite_master WHERE type = 'trigger'")
+	for _, name := range g.column(d, "SELECT name FROM main.sqlite_master WHERE type = 'trigger'") {
+		run("DROP TRIGGER main." + name)
+	}
+	for _, table := range g.column(d, "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'") {
+		columns := strings.Join(g.column(d, `SELECT '"' || name || '"' FROM pragma_table_info('`+table+`', 'main')
+			WHERE name IN (SELECT name FROM pragma_table_info('`+table+`', 'new'))`), ",")
+		run("INSERT INTO main." + table + " (" + columns + ") SELECT " + columns + " FROM new." + table)
+	}
+	run(strings.Join(triggers, ";") + "; DETACH new")
+	if err := d.Close(); err != nil {
+		g.t.Fatal(err)
+	}
+	g.keep(made, indexFile)
+	if err := removeIfThere(g.path(made)); err != nil {
+		g.t.Fatal(err)
+	}
+}
