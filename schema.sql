@@ -55,21 +55,8 @@ CREATE TABLE repo_head (
   repo_id INTEGER PRIMARY KEY,
   rev     INTEGER NOT NULL,                          -- rev of the last applied commit
   data    BLOB    NOT NULL CHECK (length(data) = 32), -- root of its tree
-  cid     BLOB    NOT NULL CHECK (length(cid) = 32),  -- the commit itself
-  unchecked INTEGER NOT NULL DEFAULT 0 CHECK (unchecked IN (0, 1))
-          -- 1 = its signature was not checked (--verify changes): it leads from our data to a tree with
-          -- the same collections, but somebody else may have made it
+  cid     BLOB    NOT NULL CHECK (length(cid) = 32)   -- the commit itself
 ) STRICT;
-
-CREATE TABLE repo_status (
-  -- What a source says of an account where it differs from repo.active and repo.status.
-  repo_id INTEGER NOT NULL,
-  source  TEXT    NOT NULL, -- host name of the relay or PDS that said it
-  active  INTEGER NOT NULL CHECK (active IN (0, 1)),
-  status  TEXT,
-  said_at INTEGER NOT NULL, -- when we heard it
-  PRIMARY KEY (repo_id, source)
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE identity (
   -- One row for each DID whose document was resolved.
@@ -90,7 +77,7 @@ CREATE TRIGGER identity_rekeyed AFTER UPDATE OF signing_key ON identity
 WHEN old.signing_key <> new.signing_key BEGIN
   UPDATE identity SET earlier_rev = (
     SELECT nullif(max(coalesce(r.seen_rev, 0), coalesce(
-      (SELECT h.rev FROM repo_head h WHERE h.repo_id = r.id AND h.unchecked = 0), 0)), 0)
+      (SELECT h.rev FROM repo_head h WHERE h.repo_id = r.id), 0)), 0)
     FROM repo r WHERE r.id = new.repo_id)
   WHERE repo_id = new.repo_id;
 END;
@@ -107,14 +94,10 @@ CREATE TABLE host (
   answers        INTEGER NOT NULL DEFAULT 0, -- resyncs that it answered
   error          TEXT,                    -- its last failure that was counted
   error_at       INTEGER,
-  sync11         INTEGER,                 -- 1 = has sent complete Sync 1.1 commits; NULL = not yet
   absent_proofs  INTEGER,                 -- 1 = getRecord proves absence, 0 = refuses absent keys; NULL = not tried
   describe_trust INTEGER,                 -- 0 = its describeRepo was caught with a wrong list; NULL = not caught
   crawl_cursor   TEXT,                    -- where the walk of its listRepos stands
   crawled_at     INTEGER,                 -- when that walk last ended
-  watched_until  INTEGER NOT NULL DEFAULT 0,
-                 -- until then every signature of its accounts is checked, also under --verify changes:
-                 -- one of them was wrong, or a head was contradicted
   listed_status  TEXT,    -- what a relay's listHosts says of it: active, idle, offline, throttled, banned
   crawl_due_at   INTEGER, -- when the walk of its listRepos begins or goes on (--crawl deep); NULL = never
   crawl_again    INTEGER NOT NULL DEFAULT 0 CHECK (crawl_again IN (0, 1)), -- 1 = asked for since the walk began
@@ -128,7 +111,6 @@ CREATE TABLE host (
                  -- how many candidates more it may have: a host that lists what is not its own gets none
 ) STRICT;
 CREATE INDEX host_crawl_due ON host (crawl_due_at) WHERE crawl_due_at IS NOT NULL;
-CREATE INDEX host_watched ON host (watched_until) WHERE watched_until > 0;
 
 CREATE TABLE collection (
   -- One row for each NSID that ever had a member.
@@ -245,7 +227,6 @@ CREATE TABLE resync_buffer (
   cid     BLOB    NOT NULL,
   present TEXT    NOT NULL, -- JSON array: collections that it touched and that exist after it
   died    TEXT    NOT NULL, -- JSON array: collections that it emptied
-  unchecked INTEGER NOT NULL DEFAULT 0 CHECK (unchecked IN (0, 1)), -- as in repo_head
   PRIMARY KEY (repo_id, rev)
 ) STRICT, WITHOUT ROWID;
 
@@ -397,7 +378,7 @@ CREATE VIEW repo_info AS
          CASE r.proof WHEN 1 THEN 'tree' WHEN 2 THEN 'probe' WHEN 3 THEN 'old-key' WHEN 4 THEN 'claim' END AS proof,
          datetime(r.proven_at / 1000000, 'unixepoch') AS proven,
          o.hostname AS host, hex(i.signing_key) AS signing_key, i.stale AS identity_stale,
-         h.rev, h.unchecked AS head_unchecked,
+         h.rev,
          'f01711220' || lower(hex(h.data)) AS data, -- a valid CID, in base16
          'f01711220' || lower(hex(h.cid)) AS "commit",
          r.error, datetime(r.error_at / 1000000, 'unixepoch') AS error_time

@@ -59,9 +59,6 @@ FROM (SELECT w.repo_id, w.rev, 'the repo is not resyncing' AS fault FROM resync_
       WHERE CASE WHEN json_valid(y.present) THEN json_type(y.present) ELSE '' END <> 'array'
          OR CASE WHEN json_valid(y.died) THEN json_type(y.died) ELSE '' END <> 'array'
       UNION ALL
-      SELECT u.repo_id, u.rev, 'it changes collections, and its signature was not checked' FROM resync_buffer u
-      WHERE u.unchecked = 1 AND (u.present <> '[]' OR u.died <> '[]')
-      UNION ALL
       SELECT z.repo_id, z.rev, 'the last of ' || z.n
       FROM (SELECT v.repo_id, max(v.rev) AS rev, count(*) AS n FROM resync_buffer v GROUP BY v.repo_id) z
       WHERE z.n > CAST(?1 AS INTEGER)) b
@@ -343,11 +340,7 @@ FROM (SELECT r.did || ': active ' || r.active || ', state ' || r.state || ', pro
       UNION ALL
       SELECT 'upstream ' || u.url || ': kind ' || u.kind FROM upstream u WHERE u.kind NOT IN ('relay', 'pds')
       UNION ALL
-      SELECT 'repo_status, repo ' || s.repo_id || ': active ' || s.active FROM repo_status s WHERE s.active NOT IN (0, 1)
-      UNION ALL
       SELECT 'host ' || h.hostname || ': insecure ' || h.insecure FROM host h WHERE h.insecure NOT IN (0, 1)
-      UNION ALL
-      SELECT 'repo_head of repo ' || g.repo_id || ': unchecked ' || g.unchecked FROM repo_head g WHERE g.unchecked NOT IN (0, 1)
       UNION ALL
       SELECT 'membership_change ' || c.id || ': visible ' || c.visible FROM membership_change c
       WHERE c.visible NOT IN (0, 1)) f
@@ -805,9 +798,6 @@ FROM (SELECT 'membership, repo ' || a.repo_id AS what, 'repo' AS missing
       UNION ALL
       SELECT 'repo_head, repo ' || h.repo_id, 'repo' FROM repo_head h
       WHERE NOT EXISTS (SELECT 1 FROM repo hr WHERE hr.id = h.repo_id)
-      UNION ALL
-      SELECT 'repo_status, repo ' || s.repo_id, 'repo' FROM repo_status s
-      WHERE NOT EXISTS (SELECT 1 FROM repo sr WHERE sr.id = s.repo_id)
       UNION ALL
       SELECT 'identity, repo ' || i.repo_id, 'repo' FROM identity i
       WHERE NOT EXISTS (SELECT 1 FROM repo ir WHERE ir.id = i.repo_id)

@@ -185,15 +185,6 @@ func (q *Queries) DeleteBareRepo(ctx context.Context, repoID int64) (int64, erro
 	return result.RowsAffected()
 }
 
-const deleteRepoStatuses = `-- name: DeleteRepoStatuses :exec
-DELETE FROM repo_status WHERE repo_id = ?1
-`
-
-func (q *Queries) DeleteRepoStatuses(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.deleteRepoStatusesStmt, deleteRepoStatuses, repoID)
-	return err
-}
-
 const dueHosts = `-- name: DueHosts :many
 SELECT id, hostname, insecure, crawl_cursor, crawl_failures, cooldown_until, CAST(room AS INTEGER) AS room
 FROM host WHERE crawl_due_at <= ?1 ORDER BY crawl_due_at LIMIT ?2

@@ -51,9 +51,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.advanceHeadStmt, err = db.PrepareContext(ctx, advanceHead); err != nil {
 		return nil, fmt.Errorf("error preparing query AdvanceHead: %w", err)
 	}
-	if q.advanceHeadSinceStmt, err = db.PrepareContext(ctx, advanceHeadSince); err != nil {
-		return nil, fmt.Errorf("error preparing query AdvanceHeadSince: %w", err)
-	}
 	if q.agedIdentitiesStmt, err = db.PrepareContext(ctx, agedIdentities); err != nil {
 		return nil, fmt.Errorf("error preparing query AgedIdentities: %w", err)
 	}
@@ -270,12 +267,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.deleteQueueRowStmt, err = db.PrepareContext(ctx, deleteQueueRow); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteQueueRow: %w", err)
 	}
-	if q.deleteRepoStatusStmt, err = db.PrepareContext(ctx, deleteRepoStatus); err != nil {
-		return nil, fmt.Errorf("error preparing query DeleteRepoStatus: %w", err)
-	}
-	if q.deleteRepoStatusesStmt, err = db.PrepareContext(ctx, deleteRepoStatuses); err != nil {
-		return nil, fmt.Errorf("error preparing query DeleteRepoStatuses: %w", err)
-	}
 	if q.distrustDescribeStmt, err = db.PrepareContext(ctx, distrustDescribe); err != nil {
 		return nil, fmt.Errorf("error preparing query DistrustDescribe: %w", err)
 	}
@@ -405,9 +396,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.putPLCLogStmt, err = db.PrepareContext(ctx, putPLCLog); err != nil {
 		return nil, fmt.Errorf("error preparing query PutPLCLog: %w", err)
 	}
-	if q.putRepoStatusStmt, err = db.PrepareContext(ctx, putRepoStatus); err != nil {
-		return nil, fmt.Errorf("error preparing query PutRepoStatus: %w", err)
-	}
 	if q.queuePieceStmt, err = db.PrepareContext(ctx, queuePiece); err != nil {
 		return nil, fmt.Errorf("error preparing query QueuePiece: %w", err)
 	}
@@ -483,9 +471,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.setNextSeqStmt, err = db.PrepareContext(ctx, setNextSeq); err != nil {
 		return nil, fmt.Errorf("error preparing query SetNextSeq: %w", err)
 	}
-	if q.setProofStmt, err = db.PrepareContext(ctx, setProof); err != nil {
-		return nil, fmt.Errorf("error preparing query SetProof: %w", err)
-	}
 	if q.setRepoAccountStmt, err = db.PrepareContext(ctx, setRepoAccount); err != nil {
 		return nil, fmt.Errorf("error preparing query SetRepoAccount: %w", err)
 	}
@@ -503,9 +488,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.setStatusCheckedStmt, err = db.PrepareContext(ctx, setStatusChecked); err != nil {
 		return nil, fmt.Errorf("error preparing query SetStatusChecked: %w", err)
-	}
-	if q.setSync11Stmt, err = db.PrepareContext(ctx, setSync11); err != nil {
-		return nil, fmt.Errorf("error preparing query SetSync11: %w", err)
 	}
 	if q.setUnresolvedStmt, err = db.PrepareContext(ctx, setUnresolved); err != nil {
 		return nil, fmt.Errorf("error preparing query SetUnresolved: %w", err)
@@ -570,12 +552,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.wantHostWalkStmt, err = db.PrepareContext(ctx, wantHostWalk); err != nil {
 		return nil, fmt.Errorf("error preparing query WantHostWalk: %w", err)
 	}
-	if q.watchHostStmt, err = db.PrepareContext(ctx, watchHost); err != nil {
-		return nil, fmt.Errorf("error preparing query WatchHost: %w", err)
-	}
-	if q.watchedHostsStmt, err = db.PrepareContext(ctx, watchedHosts); err != nil {
-		return nil, fmt.Errorf("error preparing query WatchedHosts: %w", err)
-	}
 	if q.wishStmt, err = db.PrepareContext(ctx, wish); err != nil {
 		return nil, fmt.Errorf("error preparing query Wish: %w", err)
 	}
@@ -627,11 +603,6 @@ func (q *Queries) Close() error {
 	if q.advanceHeadStmt != nil {
 		if cerr := q.advanceHeadStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing advanceHeadStmt: %w", cerr)
-		}
-	}
-	if q.advanceHeadSinceStmt != nil {
-		if cerr := q.advanceHeadSinceStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing advanceHeadSinceStmt: %w", cerr)
 		}
 	}
 	if q.agedIdentitiesStmt != nil {
@@ -994,16 +965,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing deleteQueueRowStmt: %w", cerr)
 		}
 	}
-	if q.deleteRepoStatusStmt != nil {
-		if cerr := q.deleteRepoStatusStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing deleteRepoStatusStmt: %w", cerr)
-		}
-	}
-	if q.deleteRepoStatusesStmt != nil {
-		if cerr := q.deleteRepoStatusesStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing deleteRepoStatusesStmt: %w", cerr)
-		}
-	}
 	if q.distrustDescribeStmt != nil {
 		if cerr := q.distrustDescribeStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing distrustDescribeStmt: %w", cerr)
@@ -1219,11 +1180,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing putPLCLogStmt: %w", cerr)
 		}
 	}
-	if q.putRepoStatusStmt != nil {
-		if cerr := q.putRepoStatusStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing putRepoStatusStmt: %w", cerr)
-		}
-	}
 	if q.queuePieceStmt != nil {
 		if cerr := q.queuePieceStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing queuePieceStmt: %w", cerr)
@@ -1349,11 +1305,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing setNextSeqStmt: %w", cerr)
 		}
 	}
-	if q.setProofStmt != nil {
-		if cerr := q.setProofStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setProofStmt: %w", cerr)
-		}
-	}
 	if q.setRepoAccountStmt != nil {
 		if cerr := q.setRepoAccountStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setRepoAccountStmt: %w", cerr)
@@ -1382,11 +1333,6 @@ func (q *Queries) Close() error {
 	if q.setStatusCheckedStmt != nil {
 		if cerr := q.setStatusCheckedStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setStatusCheckedStmt: %w", cerr)
-		}
-	}
-	if q.setSync11Stmt != nil {
-		if cerr := q.setSync11Stmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setSync11Stmt: %w", cerr)
 		}
 	}
 	if q.setUnresolvedStmt != nil {
@@ -1494,16 +1440,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing wantHostWalkStmt: %w", cerr)
 		}
 	}
-	if q.watchHostStmt != nil {
-		if cerr := q.watchHostStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing watchHostStmt: %w", cerr)
-		}
-	}
-	if q.watchedHostsStmt != nil {
-		if cerr := q.watchedHostsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing watchedHostsStmt: %w", cerr)
-		}
-	}
 	if q.wishStmt != nil {
 		if cerr := q.wishStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing wishStmt: %w", cerr)
@@ -1557,7 +1493,6 @@ type Queries struct {
 	addRepoStmt               *sql.Stmt
 	addUpstreamStmt           *sql.Stmt
 	advanceHeadStmt           *sql.Stmt
-	advanceHeadSinceStmt      *sql.Stmt
 	agedIdentitiesStmt        *sql.Stmt
 	birthStmt                 *sql.Stmt
 	birthsOfStmt              *sql.Stmt
@@ -1630,8 +1565,6 @@ type Queries struct {
 	deleteHeadStmt            *sql.Stmt
 	deletePLCLogStmt          *sql.Stmt
 	deleteQueueRowStmt        *sql.Stmt
-	deleteRepoStatusStmt      *sql.Stmt
-	deleteRepoStatusesStmt    *sql.Stmt
 	distrustDescribeStmt      *sql.Stmt
 	dropWishStmt              *sql.Stmt
 	dueHostsStmt              *sql.Stmt
@@ -1675,7 +1608,6 @@ type Queries struct {
 	putHeadStmt               *sql.Stmt
 	putIdentityStmt           *sql.Stmt
 	putPLCLogStmt             *sql.Stmt
-	putRepoStatusStmt         *sql.Stmt
 	queuePieceStmt            *sql.Stmt
 	queueRowStmt              *sql.Stmt
 	queueTallyStmt            *sql.Stmt
@@ -1701,14 +1633,12 @@ type Queries struct {
 	setLooksStmt              *sql.Stmt
 	setMissingStmt            *sql.Stmt
 	setNextSeqStmt            *sql.Stmt
-	setProofStmt              *sql.Stmt
 	setRepoAccountStmt        *sql.Stmt
 	setRepoErrorStmt          *sql.Stmt
 	setRepoProvenStmt         *sql.Stmt
 	setRepoSeqStmt            *sql.Stmt
 	setRepoStateStmt          *sql.Stmt
 	setStatusCheckedStmt      *sql.Stmt
-	setSync11Stmt             *sql.Stmt
 	setUnresolvedStmt         *sql.Stmt
 	setUpstreamCursorStmt     *sql.Stmt
 	setUpstreamKindStmt       *sql.Stmt
@@ -1730,8 +1660,6 @@ type Queries struct {
 	walkedHostsStmt           *sql.Stmt
 	wantCrawlStmt             *sql.Stmt
 	wantHostWalkStmt          *sql.Stmt
-	watchHostStmt             *sql.Stmt
-	watchedHostsStmt          *sql.Stmt
 	wishStmt                  *sql.Stmt
 }
 
@@ -1748,7 +1676,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		addRepoStmt:               q.addRepoStmt,
 		addUpstreamStmt:           q.addUpstreamStmt,
 		advanceHeadStmt:           q.advanceHeadStmt,
-		advanceHeadSinceStmt:      q.advanceHeadSinceStmt,
 		agedIdentitiesStmt:        q.agedIdentitiesStmt,
 		birthStmt:                 q.birthStmt,
 		birthsOfStmt:              q.birthsOfStmt,
@@ -1821,8 +1748,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		deleteHeadStmt:            q.deleteHeadStmt,
 		deletePLCLogStmt:          q.deletePLCLogStmt,
 		deleteQueueRowStmt:        q.deleteQueueRowStmt,
-		deleteRepoStatusStmt:      q.deleteRepoStatusStmt,
-		deleteRepoStatusesStmt:    q.deleteRepoStatusesStmt,
 		distrustDescribeStmt:      q.distrustDescribeStmt,
 		dropWishStmt:              q.dropWishStmt,
 		dueHostsStmt:              q.dueHostsStmt,
@@ -1866,7 +1791,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		putHeadStmt:               q.putHeadStmt,
 		putIdentityStmt:           q.putIdentityStmt,
 		putPLCLogStmt:             q.putPLCLogStmt,
-		putRepoStatusStmt:         q.putRepoStatusStmt,
 		queuePieceStmt:            q.queuePieceStmt,
 		queueRowStmt:              q.queueRowStmt,
 		queueTallyStmt:            q.queueTallyStmt,
@@ -1892,14 +1816,12 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		setLooksStmt:              q.setLooksStmt,
 		setMissingStmt:            q.setMissingStmt,
 		setNextSeqStmt:            q.setNextSeqStmt,
-		setProofStmt:              q.setProofStmt,
 		setRepoAccountStmt:        q.setRepoAccountStmt,
 		setRepoErrorStmt:          q.setRepoErrorStmt,
 		setRepoProvenStmt:         q.setRepoProvenStmt,
 		setRepoSeqStmt:            q.setRepoSeqStmt,
 		setRepoStateStmt:          q.setRepoStateStmt,
 		setStatusCheckedStmt:      q.setStatusCheckedStmt,
-		setSync11Stmt:             q.setSync11Stmt,
 		setUnresolvedStmt:         q.setUnresolvedStmt,
 		setUpstreamCursorStmt:     q.setUpstreamCursorStmt,
 		setUpstreamKindStmt:       q.setUpstreamKindStmt,
@@ -1921,8 +1843,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		walkedHostsStmt:           q.walkedHostsStmt,
 		wantCrawlStmt:             q.wantCrawlStmt,
 		wantHostWalkStmt:          q.wantHostWalkStmt,
-		watchHostStmt:             q.watchHostStmt,
-		watchedHostsStmt:          q.watchedHostsStmt,
 		wishStmt:                  q.wishStmt,
 	}
 }

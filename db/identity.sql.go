@@ -11,7 +11,7 @@ import (
 
 const addHost = `-- name: AddHost :one
 INSERT INTO host (hostname, insecure) VALUES (?1, ?2)
-ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, sync11, describe_trust, absent_proofs
+ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, describe_trust, absent_proofs
 `
 
 type AddHostParams struct {
@@ -21,7 +21,6 @@ type AddHostParams struct {
 
 type AddHostRow struct {
 	ID            int64
-	Sync11        *int64
 	DescribeTrust *int64
 	AbsentProofs  *int64
 }
@@ -29,12 +28,7 @@ type AddHostRow struct {
 func (q *Queries) AddHost(ctx context.Context, arg AddHostParams) (AddHostRow, error) {
 	row := q.queryRow(ctx, q.addHostStmt, addHost, arg.Hostname, arg.Insecure)
 	var i AddHostRow
-	err := row.Scan(
-		&i.ID,
-		&i.Sync11,
-		&i.DescribeTrust,
-		&i.AbsentProofs,
-	)
+	err := row.Scan(&i.ID, &i.DescribeTrust, &i.AbsentProofs)
 	return i, err
 }
 
@@ -150,74 +144,14 @@ func (q *Queries) SetStatusChecked(ctx context.Context, arg SetStatusCheckedPara
 	return err
 }
 
-const setSync11 = `-- name: SetSync11 :exec
-UPDATE host SET sync11 = 1 WHERE id = ?1
-`
-
-func (q *Queries) SetSync11(ctx context.Context, id int64) error {
-	_, err := q.exec(ctx, q.setSync11Stmt, setSync11, id)
-	return err
-}
-
 const signingKey = `-- name: SigningKey :one
-SELECT i.signing_key, i.host_id FROM repo r CROSS JOIN identity i
+SELECT i.signing_key FROM repo r CROSS JOIN identity i
 WHERE r.did = ?1 AND i.repo_id = r.id
 `
 
-type SigningKeyRow struct {
-	SigningKey []byte
-	HostID     int64
-}
-
-func (q *Queries) SigningKey(ctx context.Context, did string) (SigningKeyRow, error) {
+func (q *Queries) SigningKey(ctx context.Context, did string) ([]byte, error) {
 	row := q.queryRow(ctx, q.signingKeyStmt, signingKey, did)
-	var i SigningKeyRow
-	err := row.Scan(&i.SigningKey, &i.HostID)
-	return i, err
-}
-
-const watchHost = `-- name: WatchHost :exec
-UPDATE host SET watched_until = max(watched_until, CAST(?1 AS INTEGER)) WHERE id = ?2
-`
-
-type WatchHostParams struct {
-	Until int64
-	ID    int64
-}
-
-func (q *Queries) WatchHost(ctx context.Context, arg WatchHostParams) error {
-	_, err := q.exec(ctx, q.watchHostStmt, watchHost, arg.Until, arg.ID)
-	return err
-}
-
-const watchedHosts = `-- name: WatchedHosts :many
-SELECT id, watched_until FROM host WHERE watched_until > 0 AND watched_until > ?1
-`
-
-type WatchedHostsRow struct {
-	ID           int64
-	WatchedUntil int64
-}
-
-func (q *Queries) WatchedHosts(ctx context.Context, now int64) ([]WatchedHostsRow, error) {
-	rows, err := q.query(ctx, q.watchedHostsStmt, watchedHosts, now)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []WatchedHostsRow
-	for rows.Next() {
-		var i WatchedHostsRow
-		if err := rows.Scan(&i.ID, &i.WatchedUntil); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+	var signing_key []byte
+	err := row.Scan(&signing_key)
+	return signing_key, err
 }

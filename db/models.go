@@ -32,12 +32,10 @@ type Host struct {
 	Answers       int64
 	Error         *string
 	ErrorAt       *int64
-	Sync11        *int64
 	AbsentProofs  *int64
 	DescribeTrust *int64
 	CrawlCursor   *string
 	CrawledAt     *int64
-	WatchedUntil  int64
 	ListedStatus  *string
 	CrawlDueAt    *int64
 	CrawlAgain    int64
@@ -154,11 +152,10 @@ type RepoCollections struct {
 }
 
 type RepoHead struct {
-	RepoID    int64
-	Rev       int64
-	Data      []byte
-	CID       []byte
-	Unchecked int64
+	RepoID int64
+	Rev    int64
+	Data   []byte
+	CID    []byte
 }
 
 type RepoInfo struct {
@@ -173,7 +170,6 @@ type RepoInfo struct {
 	SigningKey    string
 	IdentityStale *int64
 	Rev           *int64
-	HeadUnchecked *int64
 	Data          interface{}
 	Commit        interface{}
 	Error         *string
@@ -183,14 +179,6 @@ type RepoInfo struct {
 type RepoLane struct {
 	RepoID int64
 	Lane   interface{}
-}
-
-type RepoStatus struct {
-	RepoID int64
-	Source string
-	Active int64
-	Status *string
-	SaidAt int64
 }
 
 type RepoTally struct {
@@ -219,14 +207,13 @@ type ResyncBacklog struct {
 }
 
 type ResyncBuffer struct {
-	RepoID    int64
-	Rev       int64
-	Prev      []byte
-	Data      []byte
-	CID       []byte
-	Present   string
-	Died      string
-	Unchecked int64
+	RepoID  int64
+	Rev     int64
+	Prev    []byte
+	Data    []byte
+	CID     []byte
+	Present string
+	Died    string
 }
 
 type ResyncQueue struct {

@@ -21,18 +21,17 @@ func (q *Queries) AddRepo(ctx context.Context, did string) (int64, error) {
 }
 
 const advanceHead = `-- name: AdvanceHead :execrows
-UPDATE repo_head SET rev = ?1, data = ?2, cid = ?3, unchecked = ?4
-WHERE repo_id = ?5 AND data = ?6 AND rev < ?1
+UPDATE repo_head SET rev = ?1, data = ?2, cid = ?3
+WHERE repo_id = ?4 AND data = ?5 AND rev < ?1
   AND EXISTS (SELECT 1 FROM repo r WHERE r.id = repo_head.repo_id AND r.state = 3 AND r.active = 1)
 `
 
 type AdvanceHeadParams struct {
-	Rev       int64
-	Data      []byte
-	CID       []byte
-	Unchecked int64
-	RepoID    int64
-	Prev      []byte
+	Rev    int64
+	Data   []byte
+	CID    []byte
+	RepoID int64
+	Prev   []byte
 }
 
 func (q *Queries) AdvanceHead(ctx context.Context, arg AdvanceHeadParams) (int64, error) {
@@ -40,37 +39,8 @@ func (q *Queries) AdvanceHead(ctx context.Context, arg AdvanceHeadParams) (int64
 		arg.Rev,
 		arg.Data,
 		arg.CID,
-		arg.Unchecked,
 		arg.RepoID,
 		arg.Prev,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const advanceHeadSince = `-- name: AdvanceHeadSince :execrows
-UPDATE repo_head SET rev = ?1, data = ?2, cid = ?3, unchecked = 0
-WHERE repo_id = ?4 AND rev = ?5 AND rev < ?1
-  AND EXISTS (SELECT 1 FROM repo r WHERE r.id = repo_head.repo_id AND r.state = 3 AND r.active = 1)
-`
-
-type AdvanceHeadSinceParams struct {
-	Rev    int64
-	Data   []byte
-	CID    []byte
-	RepoID int64
-	Since  int64
-}
-
-func (q *Queries) AdvanceHeadSince(ctx context.Context, arg AdvanceHeadSinceParams) (int64, error) {
-	result, err := q.exec(ctx, q.advanceHeadSinceStmt, advanceHeadSince,
-		arg.Rev,
-		arg.Data,
-		arg.CID,
-		arg.RepoID,
-		arg.Since,
 	)
 	if err != nil {
 		return 0, err
@@ -96,20 +66,6 @@ func (q *Queries) DeleteHead(ctx context.Context, repoID int64) error {
 	return err
 }
 
-const deleteRepoStatus = `-- name: DeleteRepoStatus :exec
-DELETE FROM repo_status WHERE repo_id = ?1 AND source = ?2
-`
-
-type DeleteRepoStatusParams struct {
-	RepoID int64
-	Source string
-}
-
-func (q *Queries) DeleteRepoStatus(ctx context.Context, arg DeleteRepoStatusParams) error {
-	_, err := q.exec(ctx, q.deleteRepoStatusStmt, deleteRepoStatus, arg.RepoID, arg.Source)
-	return err
-}
-
 const forgetRepo = `-- name: ForgetRepo :exec
 UPDATE repo SET seen_rev = NULL, proof = NULL WHERE id = ?1
 `
@@ -122,7 +78,7 @@ func (q *Queries) ForgetRepo(ctx context.Context, id int64) error {
 const putHead = `-- name: PutHead :exec
 INSERT INTO repo_head (repo_id, rev, data, cid)
 VALUES (?1, ?2, ?3, ?4)
-ON CONFLICT (repo_id) DO UPDATE SET rev = excluded.rev, data = excluded.data, cid = excluded.cid, unchecked = 0
+ON CONFLICT (repo_id) DO UPDATE SET rev = excluded.rev, data = excluded.data, cid = excluded.cid
 `
 
 type PutHeadParams struct {
@@ -138,31 +94,6 @@ func (q *Queries) PutHead(ctx context.Context, arg PutHeadParams) error {
 		arg.Rev,
 		arg.Data,
 		arg.CID,
-	)
-	return err
-}
-
-const putRepoStatus = `-- name: PutRepoStatus :exec
-INSERT INTO repo_status (repo_id, source, active, status, said_at)
-VALUES (?1, ?2, ?3, ?4, ?5)
-ON CONFLICT (repo_id, source) DO UPDATE SET active = excluded.active, status = excluded.status, said_at = excluded.said_at
-`
-
-type PutRepoStatusParams struct {
-	RepoID int64
-	Source string
-	Active int64
-	Status *string
-	Now    int64
-}
-
-func (q *Queries) PutRepoStatus(ctx context.Context, arg PutRepoStatusParams) error {
-	_, err := q.exec(ctx, q.putRepoStatusStmt, putRepoStatus,
-		arg.RepoID,
-		arg.Source,
-		arg.Active,
-		arg.Status,
-		arg.Now,
 	)
 	return err
 }
@@ -184,9 +115,9 @@ func (q *Queries) RaiseSeenRev(ctx context.Context, arg RaiseSeenRevParams) erro
 
 const repoByDID = `-- name: RepoByDID :one
 SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
-       h.rev, h.data, h.cid, h.unchecked,
+       h.rev, h.data, h.cid,
        i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
-       o.hostname, o.insecure, o.sync11, o.describe_trust, o.absent_proofs
+       o.hostname, o.insecure, o.describe_trust, o.absent_proofs
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -207,7 +138,6 @@ type RepoByDIDRow struct {
 	Rev           *int64
 	Data          []byte
 	CID           []byte
-	Unchecked     *int64
 	SigningKey    []byte
 	HostID        *int64
 	FetchedAt     *int64
@@ -216,7 +146,6 @@ type RepoByDIDRow struct {
 	EarlierRev    *int64
 	Hostname      *string
 	Insecure      *int64
-	Sync11        *int64
 	DescribeTrust *int64
 	AbsentProofs  *int64
 }
@@ -237,7 +166,6 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 		&i.Rev,
 		&i.Data,
 		&i.CID,
-		&i.Unchecked,
 		&i.SigningKey,
 		&i.HostID,
 		&i.FetchedAt,
@@ -246,7 +174,6 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 		&i.EarlierRev,
 		&i.Hostname,
 		&i.Insecure,
-		&i.Sync11,
 		&i.DescribeTrust,
 		&i.AbsentProofs,
 	)
@@ -255,9 +182,9 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 
 const repoByID = `-- name: RepoByID :one
 SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
-       h.rev, h.data, h.cid, h.unchecked,
+       h.rev, h.data, h.cid,
        i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
-       o.hostname, o.insecure, o.sync11, o.describe_trust, o.absent_proofs
+       o.hostname, o.insecure, o.describe_trust, o.absent_proofs
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -278,7 +205,6 @@ type RepoByIDRow struct {
 	Rev           *int64
 	Data          []byte
 	CID           []byte
-	Unchecked     *int64
 	SigningKey    []byte
 	HostID        *int64
 	FetchedAt     *int64
@@ -287,7 +213,6 @@ type RepoByIDRow struct {
 	EarlierRev    *int64
 	Hostname      *string
 	Insecure      *int64
-	Sync11        *int64
 	DescribeTrust *int64
 	AbsentProofs  *int64
 }
@@ -308,7 +233,6 @@ func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
 		&i.Rev,
 		&i.Data,
 		&i.CID,
-		&i.Unchecked,
 		&i.SigningKey,
 		&i.HostID,
 		&i.FetchedAt,
@@ -317,26 +241,10 @@ func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
 		&i.EarlierRev,
 		&i.Hostname,
 		&i.Insecure,
-		&i.Sync11,
 		&i.DescribeTrust,
 		&i.AbsentProofs,
 	)
 	return i, err
-}
-
-const setProof = `-- name: SetProof :exec
-UPDATE repo SET proof = ?1, proven_at = ?2 WHERE id = ?3
-`
-
-type SetProofParams struct {
-	Proof *int64
-	Now   *int64
-	ID    int64
-}
-
-func (q *Queries) SetProof(ctx context.Context, arg SetProofParams) error {
-	_, err := q.exec(ctx, q.setProofStmt, setProof, arg.Proof, arg.Now, arg.ID)
-	return err
 }
 
 const setRepoAccount = `-- name: SetRepoAccount :exec

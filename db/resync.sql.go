@@ -10,20 +10,18 @@ import (
 )
 
 const bufferCommit = `-- name: BufferCommit :exec
-INSERT INTO resync_buffer (repo_id, rev, prev, data, cid, present, died, unchecked)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
-        ?8)
+INSERT INTO resync_buffer (repo_id, rev, prev, data, cid, present, died)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 `
 
 type BufferCommitParams struct {
-	RepoID    int64
-	Rev       int64
-	Prev      []byte
-	Data      []byte
-	CID       []byte
-	Present   string
-	Died      string
-	Unchecked int64
+	RepoID  int64
+	Rev     int64
+	Prev    []byte
+	Data    []byte
+	CID     []byte
+	Present string
+	Died    string
 }
 
 func (q *Queries) BufferCommit(ctx context.Context, arg BufferCommitParams) error {
@@ -35,7 +33,6 @@ func (q *Queries) BufferCommit(ctx context.Context, arg BufferCommitParams) erro
 		arg.CID,
 		arg.Present,
 		arg.Died,
-		arg.Unchecked,
 	)
 	return err
 }
@@ -68,17 +65,16 @@ func (q *Queries) BufferedCommit(ctx context.Context, arg BufferedCommitParams) 
 }
 
 const bufferedCommits = `-- name: BufferedCommits :many
-SELECT rev, prev, data, cid, present, died, unchecked FROM resync_buffer WHERE repo_id = ?1 ORDER BY rev
+SELECT rev, prev, data, cid, present, died FROM resync_buffer WHERE repo_id = ?1 ORDER BY rev
 `
 
 type BufferedCommitsRow struct {
-	Rev       int64
-	Prev      []byte
-	Data      []byte
-	CID       []byte
-	Present   string
-	Died      string
-	Unchecked int64
+	Rev     int64
+	Prev    []byte
+	Data    []byte
+	CID     []byte
+	Present string
+	Died    string
 }
 
 func (q *Queries) BufferedCommits(ctx context.Context, repoID int64) ([]BufferedCommitsRow, error) {
@@ -97,7 +93,6 @@ func (q *Queries) BufferedCommits(ctx context.Context, repoID int64) ([]Buffered
 			&i.CID,
 			&i.Present,
 			&i.Died,
-			&i.Unchecked,
 		); err != nil {
 			return nil, err
 		}

@@ -35,8 +35,7 @@ var methods = []struct {
 	{"describe", []string{"--resync-method", "describe"}},
 	{"probe", []string{"--resync-method", "probe"}},
 	{"repo", []string{"--resync-method", "repo"}},
-	{"changes", []string{"--verify", "changes", "--sync11", "lenient"}},
-	{"strict", []string{"--sync11", "strict", "--sweep-every", "1m"}},
+	{"often swept", []string{"--sweep-every", "1m"}},
 }
 
 func TestHostileMoments(t *testing.T) {

@@ -13,9 +13,6 @@ DELETE FROM repo WHERE id = sqlc.arg(repo_id) AND proven_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = repo.id)
   AND NOT EXISTS (SELECT 1 FROM membership m WHERE m.repo_id = repo.id);
 
--- name: DeleteRepoStatuses :exec
-DELETE FROM repo_status WHERE repo_id = sqlc.arg(repo_id);
-
 -- name: SetHarmlessRev :exec
 UPDATE repo SET harmless_rev = sqlc.arg(rev) WHERE id = sqlc.arg(repo_id);
 

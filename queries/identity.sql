@@ -1,5 +1,5 @@
 -- name: SigningKey :one
-SELECT i.signing_key, i.host_id FROM repo r CROSS JOIN identity i
+SELECT i.signing_key FROM repo r CROSS JOIN identity i
 WHERE r.did = sqlc.arg(did) AND i.repo_id = r.id;
 
 -- name: PutIdentity :exec
@@ -16,7 +16,7 @@ UPDATE identity SET checked_at = sqlc.arg(now) WHERE repo_id = sqlc.arg(repo_id)
 
 -- name: AddHost :one
 INSERT INTO host (hostname, insecure) VALUES (sqlc.arg(hostname), sqlc.arg(insecure))
-ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, sync11, describe_trust, absent_proofs;
+ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, describe_trust, absent_proofs;
 
 -- name: HostAnswered :exec
 UPDATE host SET answers = answers + 1, failures = 0, status = NULL, error = NULL, error_at = NULL
@@ -31,15 +31,6 @@ RETURNING failures;
 
 -- name: CoolHost :exec
 UPDATE host SET cooldown_until = max(cooldown_until, CAST(sqlc.arg(until) AS INTEGER)) WHERE id = sqlc.arg(id);
-
--- name: WatchHost :exec
-UPDATE host SET watched_until = max(watched_until, CAST(sqlc.arg(until) AS INTEGER)) WHERE id = sqlc.arg(id);
-
--- name: WatchedHosts :many
-SELECT id, watched_until FROM host WHERE watched_until > 0 AND watched_until > sqlc.arg(now);
-
--- name: SetSync11 :exec
-UPDATE host SET sync11 = 1 WHERE id = sqlc.arg(id);
 
 -- name: DistrustDescribe :exec
 UPDATE host SET describe_trust = 0 WHERE id = sqlc.arg(id);

@@ -1,8 +1,8 @@
 -- name: RepoByDID :one
 SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
-       h.rev, h.data, h.cid, h.unchecked,
+       h.rev, h.data, h.cid,
        i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
-       o.hostname, o.insecure, o.sync11, o.describe_trust, o.absent_proofs
+       o.hostname, o.insecure, o.describe_trust, o.absent_proofs
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -11,9 +11,9 @@ WHERE r.did = sqlc.arg(did);
 
 -- name: RepoByID :one
 SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
-       h.rev, h.data, h.cid, h.unchecked,
+       h.rev, h.data, h.cid,
        i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
-       o.hostname, o.insecure, o.sync11, o.describe_trust, o.absent_proofs
+       o.hostname, o.insecure, o.describe_trust, o.absent_proofs
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -55,30 +55,15 @@ UPDATE repo SET proof = NULL WHERE id = sqlc.arg(id);
 UPDATE repo SET seen_rev = NULL, proof = NULL WHERE id = sqlc.arg(id);
 
 -- name: AdvanceHead :execrows
-UPDATE repo_head SET rev = sqlc.arg(rev), data = sqlc.arg(data), cid = sqlc.arg(cid), unchecked = sqlc.arg(unchecked)
+UPDATE repo_head SET rev = sqlc.arg(rev), data = sqlc.arg(data), cid = sqlc.arg(cid)
 WHERE repo_id = sqlc.arg(repo_id) AND data = sqlc.arg(prev) AND rev < sqlc.arg(rev)
-  AND EXISTS (SELECT 1 FROM repo r WHERE r.id = repo_head.repo_id AND r.state = 3 AND r.active = 1);
-
--- name: AdvanceHeadSince :execrows
-UPDATE repo_head SET rev = sqlc.arg(rev), data = sqlc.arg(data), cid = sqlc.arg(cid), unchecked = 0
-WHERE repo_id = sqlc.arg(repo_id) AND rev = sqlc.arg(since) AND rev < sqlc.arg(rev)
   AND EXISTS (SELECT 1 FROM repo r WHERE r.id = repo_head.repo_id AND r.state = 3 AND r.active = 1);
 
 -- name: PutHead :exec
 INSERT INTO repo_head (repo_id, rev, data, cid)
 VALUES (sqlc.arg(repo_id), sqlc.arg(rev), sqlc.arg(data), sqlc.arg(cid))
-ON CONFLICT (repo_id) DO UPDATE SET rev = excluded.rev, data = excluded.data, cid = excluded.cid, unchecked = 0;
-
--- name: SetProof :exec
-UPDATE repo SET proof = sqlc.arg(proof), proven_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
+ON CONFLICT (repo_id) DO UPDATE SET rev = excluded.rev, data = excluded.data, cid = excluded.cid;
 
 -- name: DeleteHead :exec
 DELETE FROM repo_head WHERE repo_id = sqlc.arg(repo_id);
 
--- name: PutRepoStatus :exec
-INSERT INTO repo_status (repo_id, source, active, status, said_at)
-VALUES (sqlc.arg(repo_id), sqlc.arg(source), sqlc.arg(active), sqlc.arg(status), sqlc.arg(now))
-ON CONFLICT (repo_id, source) DO UPDATE SET active = excluded.active, status = excluded.status, said_at = excluded.said_at;
-
--- name: DeleteRepoStatus :exec
-DELETE FROM repo_status WHERE repo_id = sqlc.arg(repo_id) AND source = sqlc.arg(source);

@@ -62,9 +62,8 @@ DELETE FROM resync_queue WHERE repo_id = sqlc.arg(repo_id);
 SELECT repo_id FROM resync_queue WHERE claim IS NOT NULL LIMIT sqlc.arg(max_rows);
 
 -- name: BufferCommit :exec
-INSERT INTO resync_buffer (repo_id, rev, prev, data, cid, present, died, unchecked)
-VALUES (sqlc.arg(repo_id), sqlc.arg(rev), sqlc.arg(prev), sqlc.arg(data), sqlc.arg(cid), sqlc.arg(present), sqlc.arg(died),
-        sqlc.arg(unchecked));
+INSERT INTO resync_buffer (repo_id, rev, prev, data, cid, present, died)
+VALUES (sqlc.arg(repo_id), sqlc.arg(rev), sqlc.arg(prev), sqlc.arg(data), sqlc.arg(cid), sqlc.arg(present), sqlc.arg(died));
 
 -- name: BufferedCommit :one
 SELECT cid FROM resync_buffer WHERE repo_id = sqlc.arg(repo_id) AND rev = sqlc.arg(rev);
@@ -73,7 +72,7 @@ SELECT cid FROM resync_buffer WHERE repo_id = sqlc.arg(repo_id) AND rev = sqlc.a
 SELECT count(*) FROM resync_buffer WHERE repo_id = sqlc.arg(repo_id);
 
 -- name: BufferedCommits :many
-SELECT rev, prev, data, cid, present, died, unchecked FROM resync_buffer WHERE repo_id = sqlc.arg(repo_id) ORDER BY rev;
+SELECT rev, prev, data, cid, present, died FROM resync_buffer WHERE repo_id = sqlc.arg(repo_id) ORDER BY rev;
 
 -- name: ClearBuffer :exec
 DELETE FROM resync_buffer WHERE repo_id = sqlc.arg(repo_id);

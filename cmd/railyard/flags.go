@@ -36,6 +36,34 @@ func (l *list) Set(v string) error {
 	return nil
 }
 
+// removed is a flag that is no more. Who still uses it is told what became of it.
+type removed struct{ why string }
+
+func (r *removed) String() string { return "" }
+
+// Set accepts any value: usesRemoved complains.
+func (r *removed) Set(string) error { return nil }
+
+// usesRemoved returns a usage error if a flag, or the variable of a flag, was set
+// that is no more.
+func usesRemoved(fs *flag.FlagSet) (err error) {
+	fs.Visit(func(f *flag.Flag) {
+		if r, is := f.Value.(*removed); is && err == nil {
+			err = usagef("%s: --%s: %s", fs.Name(), f.Name, r.why)
+		}
+	})
+	return err
+}
+
+// present visits the flags that are not removed.
+func present(fs *flag.FlagSet, visit func(*flag.Flag)) {
+	fs.VisitAll(func(f *flag.Flag) {
+		if _, is := f.Value.(*removed); !is {
+			visit(f)
+		}
+	})
+}
+
 // choice is a flag with a closed set of values.
 type choice struct {
 	value   string
@@ -85,8 +113,10 @@ func parseWith(fs *flag.FlagSet, names, args, environ []string, stdout io.Writer
 	if len(values) < len(names) {
 		return nil, nil, usagef("%s: no %s given; try railyard %s --help", fs.Name(), names[len(values)], fs.Name())
 	}
-	unknown, err = parseEnviron(fs, environ)
-	return values, unknown, err
+	if unknown, err = parseEnviron(fs, environ); err != nil {
+		return nil, nil, err
+	}
+	return values, unknown, usesRemoved(fs)
 }
 
 // parseEnviron sets the flags that the command line does not name.
@@ -126,7 +156,7 @@ var kubernetes = regexp.MustCompile(`^RAILYARD_(SERVICE_HOST|SERVICE_PORT(_[A-Z0
 func warnUnknown(log *slog.Logger, fs *flag.FlagSet, unknown []string) {
 	for _, name := range unknown {
 		nearest, least := "", 1<<30
-		fs.VisitAll(func(f *flag.Flag) {
+		present(fs, func(f *flag.Flag) {
 			if d := distance(name, envName(f.Name)); d < least {
 				nearest, least = envName(f.Name), d
 			}
@@ -160,7 +190,7 @@ func printFlags(w io.Writer, fs *flag.FlagSet, names []string) {
 	words := strings.Join(append([]string{fs.Name()}, names...), " ")
 	_, _ = fmt.Fprintf(w, "usage: railyard %s [flags]\n\n", words)
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fs.VisitAll(func(f *flag.Flag) {
+	present(fs, func(f *flag.Flag) {
 		def := f.DefValue
 		if def == "" {
 			def = "-"

@@ -117,13 +117,12 @@ const passTime = `
 UPDATE resync_queue SET not_before = not_before - :d WHERE not_before < 200000000000000000;
 UPDATE resync_queue SET queued_at = queued_at - :d, missing_since = missing_since - :d,
   unresolved_since = unresolved_since - :d, stale_since = stale_since - :d;
-UPDATE host SET cooldown_until = max(0, cooldown_until - :d), watched_until = max(0, watched_until - :d),
+UPDATE host SET cooldown_until = max(0, cooldown_until - :d),
   crawl_due_at = max(0, crawl_due_at - :d), crawled_at = crawled_at - :d, error_at = error_at - :d;
 UPDATE identity SET fetched_at = fetched_at - :d, checked_at = checked_at - :d;
 UPDATE upstream SET last_event_at = last_event_at - :d, crawl_wanted_at = crawl_wanted_at - :d,
   crawl_started_at = crawl_started_at - :d, crawl_finished_at = crawl_finished_at - :d;
 UPDATE repo SET proven_at = proven_at - :d, error_at = error_at - :d;
-UPDATE repo_status SET said_at = said_at - :d;
 UPDATE membership_change SET changed_at = changed_at - :d;`
 
 // wantSweep is what the service writes when a sweep is due, and finds at its start.

@@ -172,8 +172,8 @@ func (k *killed) load(ctx context.Context) {
 // drawArgs draws how the next process is started.
 func (k *killed) drawArgs() {
 	one := func(values ...string) string { return values[k.dice.IntN(len(values))] }
-	k.args = k.serveArgs("--resync-method", one("auto", "describe", "probe", "repo"), "--verify", one("all", "changes"),
-		"--sync11", one("auto", "strict", "lenient"), "--crawl", one("relay", "relay", "deep", "deep", "off"),
+	k.args = k.serveArgs("--resync-method", one("auto", "describe", "probe", "repo"),
+		"--crawl", one("relay", "relay", "deep", "deep", "off"),
 		"--resync-workers", one("1", "4", "128"))
 	if !k.honest {
 		k.args = append(k.args, "--sweep-every", one("0", "1m", "24h"))

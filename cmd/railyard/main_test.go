@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"flag"
+	"io"
 	"strings"
 	"testing"
 )
@@ -99,12 +100,23 @@ func TestMistakesOnTheCommandLineEndWithTwoAndOneLine(t *testing.T) {
 	}
 }
 
+// Who still uses a flag that is no more is told what became of it.
+func TestRemovedFlagsSayWhatBecameOfThem(t *testing.T) {
+	for flag, says := range map[string]string{"--verify": "signatures are always checked now", "--sync11": "cannot be inverted"} {
+		invoke(t, []string{"serve", flag, "auto"}).oneLine(t, exitUsage, flag+": ", says)
+		fs, _ := serveFlags()
+		_, err := parse(fs, nil, []string{envName(flag[2:]) + "=auto"}, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("its variable: %v", err)
+		}
+	}
+}
+
 // Commands, flags and values whose feature has not landed do not exist: no stubs.
 func TestWhatHasNotLandedDoesNotExist(t *testing.T) {
 	for _, args := range [][]string{
 		{"demo"}, {"status"}, {"check"}, {"repo"}, {"firehose"}, {"resync"}, {"crawl"}, {"snapshot"}, {"import"}, {"bench"},
-		{"serve", "--describe-timeout", "1s"}, {"serve", "--verify", "all"},
-		{"serve", "--sync11", "auto"}, {"serve", "--admin-password", "x"}, {"serve", "--read-only"}, {"serve", "--memory-limit", "1"},
+		{"serve", "--describe-timeout", "1s"}, {"serve", "--admin-password", "x"}, {"serve", "--read-only"}, {"serve", "--memory-limit", "1"},
 	} {
 		if known := args[0] == "serve" && lookupFlag(args[1]) || args[0] != "serve" && lookupCommand(args[0]); known {
 			continue // it has landed
@@ -145,7 +157,7 @@ func TestHelpListsEveryCommandAndEveryFlagWithItsVariable(t *testing.T) {
 		if o.code != exitOK || o.stderr != "" {
 			t.Errorf("serve %s: exit code %d, stderr %q", arg, o.code, o.stderr)
 		}
-		fs.VisitAll(func(f *flag.Flag) {
+		present(fs, func(f *flag.Flag) {
 			i := strings.Index(o.stdout, "\n  --"+f.Name+" ")
 			if i < 0 {
 				t.Errorf("serve %s does not list --%s", arg, f.Name)

@@ -178,7 +178,7 @@ func TestTheReadmesLooksAtReposAndEventsWork(t *testing.T) {
 func TestTheReadmeNamesEveryFlagOfServe(t *testing.T) {
 	text := readme(t)
 	fs, _ := serveFlags()
-	fs.VisitAll(func(f *flag.Flag) {
+	present(fs, func(f *flag.Flag) {
 		if !strings.Contains(text, "`--"+f.Name+"`") {
 			t.Errorf("--%s is missing", f.Name)
 		}

@@ -25,8 +25,6 @@ type serveConfig struct {
 	plcURL          string
 	plcExport       string
 	plcQPS          float64
-	verify          choice
-	sync11          choice
 	crawl           choice
 	crawlQPS        float64
 	sweepEvery      time.Duration
@@ -42,8 +40,6 @@ type serveConfig struct {
 func serveFlags() (*flag.FlagSet, *serveConfig) {
 	c := &serveConfig{
 		upstreams:    list{values: []string{"wss://bsky.network"}},
-		verify:       choice{"all", []string{"all", "changes"}},
-		sync11:       choice{"auto", []string{"auto", "strict", "lenient"}},
 		crawl:        choice{"relay", []string{"relay", "deep", "off"}},
 		resyncMethod: choice{string(resync.Auto), resync.Methods()},
 		logFormat:    choice{"text", []string{"text", "json"}},
@@ -57,8 +53,8 @@ func serveFlags() (*flag.FlagSet, *serveConfig) {
 	fs.StringVar(&c.plcURL, "plc-url", "https://plc.directory", "the PLC directory")
 	fs.StringVar(&c.plcExport, "plc-export", "", "server whose /export gives identities in bulk and changes of them, https://plc.directory; empty for none")
 	fs.Float64Var(&c.plcQPS, "plc-qps", 30, "requests per second to the PLC directory, its export included")
-	fs.Var(&c.verify, "verify", "signatures that are checked: all, or changes (of the commits that change a set of collections, and a sample)")
-	fs.Var(&c.sync11, "sync11", "commits without prevData: auto (accepted from hosts that never sent better), strict, lenient")
+	fs.Var(&removed{why: "signatures are always checked now"}, "verify", "")
+	fs.Var(&removed{why: "a commit that cannot be inverted always has its repo fetched now"}, "sync11", "")
 	fs.Var(&c.crawl, "crawl", "where to look for repos: relay (listRepos of the upstreams), deep (and of each host that the relays follow), off")
 	fs.Float64Var(&c.crawlQPS, "crawl-qps", 8, "requests per second to one host; hosts whose answers ask for less get less")
 	fs.DurationVar(&c.sweepEvery, "sweep-every", 24*time.Hour, "time between two walks of a listing; 0 for one walk only")
@@ -141,7 +137,6 @@ func serverURL(raw string) (string, error) {
 func (c *serveConfig) service() daemon.Config {
 	return daemon.Config{
 		DB: c.db, Version: versionText(), Upstreams: c.upstreams.values, PLCURL: c.plcURL, PLCExport: c.plcExport, PLCQPS: c.plcQPS,
-		Changes: c.verify.value == "changes", Sync11: ingest.Sync11(c.sync11.value),
 		Crawl: daemon.Crawl(c.crawl.value), CrawlQPS: c.crawlQPS, SweepEvery: c.sweepEvery,
 		ResyncWorkers: c.resyncWorkers, ResyncMethod: resync.Method(c.resyncMethod.value),
 		DescribeTimeout: c.describeTimeout, RepoTimeout: c.repoTimeout, AllowPrivate: c.allowPrivate,

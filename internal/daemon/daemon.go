@@ -38,16 +38,12 @@ const (
 // Config of the service. Most fields are flags of serve; where zero means
 // nothing there, the package that takes them has a default.
 type Config struct {
-	DB        string // path of the file
-	Version   string // of the program
-	Upstreams []string
-	PLCURL    string
-	PLCExport string  // server of the PLC directory's log; empty for none
-	PLCQPS    float64 // requests per second to the directory, its log included
-	// Changes spares the signatures of commits that leave a repo's set of
-	// collections as it was. (ingest.Config)
-	Changes         bool
-	Sync11          ingest.Sync11
+	DB              string // path of the file
+	Version         string // of the program
+	Upstreams       []string
+	PLCURL          string
+	PLCExport       string  // server of the PLC directory's log; empty for none
+	PLCQPS          float64 // requests per second to the directory, its log included
 	Crawl           Crawl
 	CrawlQPS        float64       // requests per second to one host
 	SweepEvery      time.Duration // between two walks of a listing; 0: one walk only
@@ -140,7 +136,7 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 	s.ingest, err = ingest.New(ctx, ingest.Config{
 		Store: st, Upstreams: cfg.Upstreams, UserAgent: agent, Dial: cfg.Dial, Log: log, Metrics: s.metrics,
 		Kind: s.kind, HostName: OperatorHost, Connected: func(id int64) { s.crawl.Wake(id) },
-		Changes: cfg.Changes, Sync11: cfg.Sync11, Provers: cfg.Provers, Batch: cfg.Batch, Delay: cfg.Delay,
+		Provers: cfg.Provers, Batch: cfg.Batch, Delay: cfg.Delay,
 		NoAudit: cfg.Unrepaired,
 	})
 	if err != nil {

@@ -37,11 +37,7 @@ func (c *court) account(s *slot, a *event.Account) (verdict, error) {
 		}
 		return c.decided(s, r, a.Active, a.Status)
 	}
-	v, err := c.hearsay(r, a.Active, a.Status)
-	if err != nil {
-		return rejected, err
-	}
-	return v, c.tx.SaidStatus(r, s.up.host, a.Active, a.Status)
+	return c.hearsay(r, a.Active, a.Status)
 }
 
 // decided is the word of the host itself.

@@ -24,7 +24,7 @@ func (c *court) audit(s *slot, r *store.Repo) error {
 	if wrong == "" {
 		return nil
 	}
-	did, rev, claimed := r.DID, s.proof.Rev, r.Proof == store.ProofClaim && !s.proof.Legacy
+	did, rev, claimed := r.DID, s.proof.Rev, r.Proof == store.ProofClaim
 	c.tx.AfterCommit(func() {
 		c.in.cfg.Metrics.AuditFailed()
 		c.in.cfg.Log.Error("a row of the index is wrong; its repo is fetched", "did", did, "rev", rev, "collection", wrong, "claim", claimed)

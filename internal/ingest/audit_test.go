@@ -94,26 +94,6 @@ func TestAWrongClaimCostsTheHostItsTrust(t *testing.T) {
 	}
 }
 
-// What a commit of Sync 1.0 claims is not what describeRepo said.
-func TestAWrongCommitOfSyncOneZeroCostsNoTrust(t *testing.T) {
-	s := newStory(t, store.KindRelay)
-	s.known(posts)
-	s.tell(showing(t, old(commit(11, 0, 2, nil, nil), 10), posts+"/1", likes+"/1"))
-	s.wantState(store.Desynchronized, 11)
-	if !s.repo().Identity.DescribeTrusted {
-		t.Error("describeRepo is not trusted though it was never asked")
-	}
-}
-
-// Whoever made an unchecked commit, its tree has the collections of the one that we
-// hold: what it shows is an audit too.
-func TestAnUncheckedCommitIsAnAudit(t *testing.T) {
-	s := sparing(t)
-	s.known(posts)
-	s.want(s.tell(showing(t, spared(commit(11, 1, 2, nil, nil)), posts+"/1", likes+"/1")), applied)
-	s.wantState(store.Desynchronized, 11)
-}
-
 // Tests of the path itself leave the audit out.
 func TestWithoutAuditsAWrongRowStays(t *testing.T) {
 	s := newStory(t, store.KindRelay)

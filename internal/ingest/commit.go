@@ -31,7 +31,7 @@ func (c *court) signedEvent(s *slot) (verdict, error) {
 	if r == nil || r.Identity == nil {
 		return c.firstSight(s, r)
 	}
-	if c.repeats(s, r) {
+	if r.Head != nil && s.rev < r.Head.Rev {
 		return stale, nil // before all else: a replay may carry an earlier key's commits
 	}
 	if s.up.isPDS() && r.Identity.Host != s.up.host {
@@ -42,9 +42,6 @@ func (c *court) signedEvent(s *slot) (verdict, error) {
 		return c.otherKey(r)
 	}
 	if s.refusal != nil {
-		if c.lenient(s, r) {
-			return c.legacy(s, r)
-		}
 		return c.refusedEvent(s, r)
 	}
 	if !r.Active {
@@ -124,9 +121,6 @@ func (c *court) refusedEvent(s *slot, r *store.Repo) (verdict, error) {
 	c.refuse(s, s.refusal.Reason, s.refusal.Detail)
 	switch reason := s.refusal.Reason; {
 	case reason == refusal.BadSignature:
-		if err := c.watch(r); err != nil {
-			return rejected, err
-		}
 		if err := c.suspectEarlierKey(s, r); err != nil {
 			return rejected, err
 		}
@@ -202,7 +196,7 @@ func (c *court) doubtIdentity(s *slot, r *store.Repo, rest time.Duration) error 
 // commitOfInactive: a host does not commit for an inactive account, so what we
 // hold of its status may be old. The host is asked, now and then.
 func (c *court) commitOfInactive(s *slot, r *store.Repo) error {
-	if err := c.saw(s, r); err != nil {
+	if err := c.tx.Saw(r, s.proof.Rev); err != nil {
 		return err
 	}
 	at := c.tx.Now()
@@ -218,7 +212,7 @@ func (c *court) commitOfInactive(s *slot, r *store.Repo) error {
 // wait: the repo is wrong or unproven and a fetch is queued. The rev is kept, so
 // that an older answer of the host is known to be stale.
 func (c *court) wait(s *slot, r *store.Repo) (verdict, error) {
-	if err := c.saw(s, r); err != nil {
+	if err := c.tx.Saw(r, s.proof.Rev); err != nil {
 		return rejected, err
 	}
 	if s.kind == syncEvent {
@@ -238,9 +232,6 @@ func (c *court) keep(s *slot, r *store.Repo) (verdict, error) {
 	}
 	if !ok {
 		return desynchronized, c.tx.Desynchronize(r, store.Discontinuity)
-	}
-	if s.proof.Unchecked {
-		c.remember(s) // a copy may come when it has been replayed
 	}
 	return buffered, nil
 }
@@ -266,10 +257,7 @@ func (c *court) follow(s *slot, r *store.Repo) (verdict, error) {
 	if s.kind == syncEvent || p.Data == r.Head.Data {
 		prev = p.Data // nothing but the rev changes
 	}
-	moved, err := false, error(nil)
-	if !p.Unchecked || r.SeenRev <= r.Head.Rev { // a real commit that we lack is not passed over
-		moved, err = c.tx.Advance(r, prev, head, p.Unchecked)
-	}
+	moved, err := c.tx.Advance(r, prev, head)
 	if err != nil {
 		return rejected, err
 	}
@@ -279,14 +267,6 @@ func (c *court) follow(s *slot, r *store.Repo) (verdict, error) {
 	if p.Rev == r.Head.Rev && p.Commit == r.Head.CID {
 		return stale, nil
 	}
-	if r.Unchecked && !p.Unchecked && p.Rev <= r.Head.Rev {
-		if err := c.watch(r); err != nil { // somebody made a head that the account did not
-			return rejected, err
-		}
-	}
-	if p.Unchecked && !c.in.limits.allowDesync(r.Identity.HostID, c.tx.Now()) {
-		return waits, c.suspect(r, p.Rev) // nobody may have signed it
-	}
 	why := store.Discontinuity
 	if s.kind == syncEvent {
 		why = store.SyncEvent
@@ -294,16 +274,11 @@ func (c *court) follow(s *slot, r *store.Repo) (verdict, error) {
 	if err := c.tx.Desynchronize(r, why); err != nil {
 		return rejected, err
 	}
-	return desynchronized, c.saw(s, r)
+	return desynchronized, c.tx.Saw(r, p.Rev)
 }
 
-// apply writes what a commit that moved the head has changed. An unchecked one has
-// changed nothing.
+// apply writes what a commit that moved the head has changed.
 func (c *court) apply(s *slot, r *store.Repo) error {
-	if s.proof.Unchecked {
-		c.remember(s)
-		return c.audit(s, r) // whoever made it, it has the collections of the tree that we hold
-	}
 	births, err := c.tx.Bear(r, s.proof.Present, store.SourceCommit)
 	if err != nil {
 		return err
@@ -317,20 +292,11 @@ func (c *court) apply(s *slot, r *store.Repo) error {
 	if s.kind != commitEvent {
 		return nil
 	}
-	if s.proof.Sync11 {
-		if err := c.tx.SawSync11(r); err != nil {
-			return err
-		}
-	}
 	return c.audit(s, r)
 }
 
 func headOf(p proof) store.Head { return store.Head{Rev: p.Rev, Data: p.Data, CID: p.Commit} }
 
 func commitOf(p proof) store.Commit {
-	c := store.Commit{Prev: p.Prev, Head: headOf(p), Unchecked: p.Unchecked}
-	if !p.Unchecked {
-		c.Present, c.Died = p.Present, p.Died
-	}
-	return c
+	return store.Commit{Prev: p.Prev, Head: headOf(p), Present: p.Present, Died: p.Died}
 }

@@ -46,13 +46,6 @@ type Config struct {
 	// Connected is called after an upstream's socket is open, and when a walk of
 	// its repos is wanted.
 	Connected func(upstream int64)
-	// Changes: the signature of a commit is checked only where the commit changes
-	// the set of collections, on a sample of one in Sample (0 means 64), and on all
-	// commits of hosts that were caught. Inversion is always done.
-	Changes bool
-	Sample  int
-	// Sync11 is what is done with commits of Sync 1.0; empty means Auto.
-	Sync11 Sync11
 	// Provers is the number of goroutines that verify; 0 means one per core.
 	Provers int
 	// Batch and Delay close a transaction: at so many events or after that time.
@@ -73,7 +66,6 @@ type Ingest struct {
 	cfg       Config
 	upstreams []*upstream
 	keys      *keyCache
-	unchecked *unchecked
 	limits    *limits
 	memory    *semaphore.Weighted
 	inFlight  atomic.Int64
@@ -106,10 +98,9 @@ type slot struct {
 	reset   bool
 	missed  int64 // sequence numbers between our cursor and a connection's first event
 	size    int64
-	rev     atproto.TID    // as claimed
-	cid     atproto.Digest // of the commit, as claimed; zero for a #sync
-	done    chan struct{}  // closed when the fields below are set
-	key     string         // the signing key that the prover used; empty if none is known
+	rev     atproto.TID   // as the message states it
+	done    chan struct{} // closed when the fields below are set
+	key     string        // the signing key that the prover used; empty if none is known
 	proof   proof
 	refusal *refusal.Error
 	fault   error // of our file
@@ -135,10 +126,6 @@ func New(ctx context.Context, cfg Config) (*Ingest, error) {
 	in := &Ingest{
 		cfg: cfg, keys: newKeyCache(cfg.Store), limits: newLimits(),
 		memory: semaphore.NewWeighted(waiting), work: make(chan *slot, 4*cfg.Provers),
-	}
-	var err error
-	if in.unchecked, err = newUnchecked(ctx, cfg.Store, cfg.Sample, cfg.Now()); err != nil {
-		return nil, err
 	}
 	for _, raw := range cfg.Upstreams {
 		u, err := in.add(ctx, raw, bare)
@@ -319,7 +306,7 @@ func (in *Ingest) receive(ctx context.Context, u *upstream, it firehose.Item) er
 	in.cfg.Metrics.Event(s.kind.String())
 	if s.kind.proven() {
 		var blocks int
-		s.rev, s.cid, blocks = claimOf(s.frame.Event)
+		s.rev, blocks = statedBy(s.frame.Event)
 		s.size = min(int64(blocks)+1024, waiting)
 		if err := in.memory.Acquire(ctx, s.size); err != nil {
 			return err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"railyard/internal/atproto"
 	"railyard/internal/event"
 	"railyard/internal/firehose"
 	"railyard/internal/refusal"
@@ -80,7 +79,6 @@ type court struct {
 	refused  []store.Refused
 	births   int
 	deaths   int
-	applied  map[atproto.Digest]bool // unchecked commits of this batch, by commit CID
 }
 
 // commit judges a batch in one transaction: heads, rows, queue and cursors change

@@ -130,7 +130,7 @@ func (s *story) tell(sl *slot) verdict {
 func commit(rev int64, from, to byte, present, died []string) *slot {
 	h := head(rev, to)
 	return &slot{kind: commitEvent, key: homeKey, rev: h.Rev, proof: proof{
-		DID: alice, Rev: h.Rev, Commit: h.CID, Data: h.Data, Prev: tree(from), Present: present, Died: died,
+		Rev: h.Rev, Commit: h.CID, Data: h.Data, Prev: tree(from), Present: present, Died: died,
 	}}
 }
 
@@ -307,7 +307,7 @@ func TestACommitThatDoesNotFollowIsNotArguedWith(t *testing.T) {
 		{"a sync with other data", syncAt(12, 3), desynchronized, 12},
 		{"a key that is not the row's", func() *slot { sl := commit(11, 1, 2, nil, nil); sl.key = "old key"; return sl }(), desynchronized, 0},
 		{"a real commit with a broken tree", refusedWith(commit(11, 1, 2, nil, nil), refusal.BadTree), rejected, 11},
-		{"a real commit of Sync 1.0", refusedWith(commit(11, 1, 2, nil, nil), refusal.NoPrevData), rejected, 11},
+		{"a real commit of Sync 1.0", refusedWith(commit(11, 1, 2, nil, nil), refusal.NoPrev), rejected, 11},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)

@@ -53,16 +53,15 @@ func kindOf(e event.Event) kind {
 	return refused
 }
 
-// claimOf gives the rev and, of a #commit, the CID that a signed event claims,
-// and the size of its blocks.
-func claimOf(e event.Event) (rev atproto.TID, cid atproto.Digest, blocks int) {
+// statedBy returns the rev that a signed event states, and the size of its blocks.
+func statedBy(e event.Event) (rev atproto.TID, blocks int) {
 	switch e := e.(type) {
 	case *event.Commit:
-		return e.Rev, e.CID, len(e.Blocks)
+		return e.Rev, len(e.Blocks)
 	case *event.Sync:
-		return e.Rev, cid, len(e.Blocks)
+		return e.Rev, len(e.Blocks)
 	}
-	return 0, cid, 0
+	return 0, 0
 }
 
 // prove verifies events until there is no more work.
@@ -72,11 +71,7 @@ func (in *Ingest) prove(ctx context.Context) {
 		// What waits for the judge is small: neither the frame nor what the proof
 		// says beside the births and deaths.
 		s.frame.Event = nil
-		s.proof.Born, s.proof.BirthUnknown, s.proof.Collections = nil, nil, nil
-		if since := s.proof.Since; since != nil { // it lies within the event
-			rev := *since
-			s.proof.Since = &rev
-		}
+		s.proof.Born, s.proof.BirthUnknown = nil, nil
 		in.memory.Release(s.size)
 		close(s.done)
 	}
@@ -102,11 +97,7 @@ func (in *Ingest) proveOne(ctx context.Context, s *slot) {
 	now := in.cfg.Now()
 	switch e := s.frame.Event.(type) {
 	case *event.Commit:
-		if in.cfg.Changes && in.unchecked.skips(key.host, now) {
-			s.proof, err = verify.Changes(e, key.public, now)
-		} else {
-			s.proof, err = verify.Commit(e, key.public, now)
-		}
+		s.proof, err = verify.Commit(e, key.public, now)
 	case *event.Sync:
 		s.proof, err = verify.Sync(e, key.public, now)
 	}
@@ -136,7 +127,6 @@ type keyCache struct {
 type cachedKey struct {
 	raw    string // empty: none is known
 	public atcrypto.PublicKey
-	host   int64
 }
 
 func newKeyCache(s *store.Store) *keyCache {
@@ -156,19 +146,19 @@ func (c *keyCache) get(ctx context.Context, did string) (cachedKey, error) {
 		return k, nil
 	}
 	epoch := c.epoch.Load()
-	var row store.SigningKey
+	var raw string
 	err := c.store.OwnView(ctx, func(rx *store.Rx) (err error) {
-		row, err = rx.SigningKey(did)
+		raw, err = rx.SigningKey(did)
 		return err
 	})
-	if err != nil || row.Key == "" {
+	if err != nil || raw == "" {
 		return cachedKey{}, err
 	}
-	public, err := identity.Key(row.Key).Public()
+	public, err := identity.Key(raw).Public()
 	if err != nil {
 		return cachedKey{}, fmt.Errorf("%w of %s: %w", errStoredKey, did, err)
 	}
-	k := cachedKey{row.Key, public, row.HostID}
+	k := cachedKey{raw, public}
 	c.keep(did, k, epoch)
 	return k, nil
 }

@@ -29,7 +29,6 @@ type Metrics struct {
 	requests *prometheus.CounterVec
 	foreign  prometheus.Counter
 	audits   prometheus.Counter
-	legacy   prometheus.Counter
 	listed   *prometheus.CounterVec
 	logged   *prometheus.CounterVec
 }
@@ -65,13 +64,10 @@ func New() *Metrics {
 			Name: "railyard_audit_findings_total", Help: "Applied commits that showed a row of the index to be wrong. " +
 				"Claims of hosts can be wrong; anything else deserves a report.",
 		}),
-		legacy: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "railyard_legacy_commits_total", Help: "Commits of Sync 1.0 that were accepted as far as they go (--sync11).",
-		}),
 		listed: counter("listed_total", "Entries of listings, by what they were: found (unknown until then), known, "+
 			"foreign (of an account whose document names another host), unlisted (in service, and left out by a whole walk).", "what"),
 	}
-	m.registry.MustRegister(m.listed, m.audits, m.legacy, m.events, m.verdicts, m.refusals, m.resyncs, m.births, m.deaths, m.logged, m.batches, m.sizes, m.requests, m.foreign,
+	m.registry.MustRegister(m.listed, m.audits, m.events, m.verdicts, m.refusals, m.resyncs, m.births, m.deaths, m.logged, m.batches, m.sizes, m.requests, m.foreign,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range refusal.All() {
 		m.refusals.WithLabelValues(string(r.Reason))
@@ -167,13 +163,6 @@ func (m *Metrics) ForeignCursor() {
 func (m *Metrics) AuditFailed() {
 	if m != nil {
 		m.audits.Inc()
-	}
-}
-
-// Legacy counts a commit of Sync 1.0 that was accepted.
-func (m *Metrics) Legacy() {
-	if m != nil {
-		m.legacy.Inc()
 	}
 }
 

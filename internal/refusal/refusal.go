@@ -56,7 +56,7 @@ const (
 	RecordMissing    Reason = "record-missing"    // the record of a create or update is absent or over 1 MB
 	InversionBlocked Reason = "inversion-blocked" // a node that undoing the ops needs is absent
 	InversionFailed  Reason = "inversion-failed"  // undoing the ops does not give prevData
-	NoPrevData       Reason = "no-prev-data"      // Sync 1.0: cannot be inverted
+	NoPrev           Reason = "no-prev"           // an op without prev (Sync 1.0): cannot be inverted
 )
 
 // Identities and hosts.
@@ -112,7 +112,7 @@ var entries = []Entry{
 	{RecordMissing, "a created or updated record whose block is absent or over 1,000,000 bytes"},
 	{InversionBlocked, "a tree node that undoing the ops needs is absent"},
 	{InversionFailed, "undoing the ops does not give prevData"},
-	{NoPrevData, "a commit of Sync 1.0, without prevData or an op's prev: it cannot be inverted"},
+	{NoPrev, "an update or delete that does not name the record before it (Sync 1.0): the commit cannot be inverted"},
 	{IdentityUnresolved, "a DID for which the directory or the did:web host has no document"},
 	{IdentityInvalid, "a DID document without usable key or PDS, or of another DID"},
 	{WrongHost, "an event of an account whose DID document names another PDS"},
@@ -132,7 +132,7 @@ var entries = []Entry{
 // that we could not follow.
 func (r Reason) AfterSignature() bool {
 	switch r {
-	case BadTree, OpsMismatch, RecordMissing, InversionBlocked, InversionFailed, NoPrevData:
+	case BadTree, OpsMismatch, RecordMissing, InversionBlocked, InversionFailed, NoPrev:
 		return true
 	}
 	return false

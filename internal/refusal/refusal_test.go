@@ -16,7 +16,7 @@ func TestEveryReasonIsExplainedOnce(t *testing.T) {
 		}
 		seen[e.Reason] = true
 	}
-	for _, r := range []Reason{BadTree, OpsMismatch, RecordMissing, InversionBlocked, InversionFailed, NoPrevData} {
+	for _, r := range []Reason{BadTree, OpsMismatch, RecordMissing, InversionBlocked, InversionFailed, NoPrev} {
 		if !r.AfterSignature() || !seen[r] {
 			t.Errorf("%s", r)
 		}

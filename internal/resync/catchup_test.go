@@ -9,35 +9,6 @@ import (
 	"railyard/internal/store"
 )
 
-// Somebody forges a commit during each fetch.
-func TestForgedCommitsDoNotKeepARepoOut(t *testing.T) {
-	w, did := filled(t)
-	if err := w.net.Create(did, "com.example.new/a"); err != nil {
-		t.Fatal(err)
-	}
-	n := byte(0)
-	var forge func(string, string)
-	forge = func(string, string) {
-		n++
-		w.with(did, func(tx *store.Tx, r *store.Repo) error {
-			if r.State != store.Resyncing {
-				return nil
-			}
-			_, err := tx.Buffer(r, store.Commit{Unchecked: true, Prev: atproto.Digest{n}, Head: store.Head{Rev: atproto.TIDAt(w.now.Add(time.Minute)), Data: atproto.Digest{n, 1}, CID: atproto.Digest{n, 2}}})
-			return err
-		})
-		w.hook = forge
-	}
-	w.hook = forge
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
-	w.work()
-	for range 60 {
-		w.later(time.Minute)
-	}
-	t.Logf("%d forgeries, %d fetches", n, w.count("getRepo"))
-	w.same(did, true)
-}
-
 // A busy repo of an old host: a commit that cannot be undone comes during each fetch.
 func TestABusyRepoOfAnOldHostGetsOn(t *testing.T) {
 	w, did := filled(t)
@@ -131,35 +102,5 @@ func TestAFetchThatNeverMeetsTheBufferIsPaced(t *testing.T) {
 	}
 	w.hook = nil
 	w.later(staleMost)
-	w.settled(did)
-}
-
-// A commit that nobody may have signed does not follow what was fetched. The repo is
-// in service, and its host is asked for that rev later, because it may be real.
-func TestAnUncheckedCommitBeyondAHoleIsLookedFor(t *testing.T) {
-	w, did := filled(t)
-	fetched, _ := w.net.Repo(did)
-	w.hook = func(string, string) {
-		for _, path := range []string{"com.example.lost/a", "com.example.meanwhile/a"} {
-			if err := w.net.Create(did, path); err != nil {
-				t.Error(err)
-			}
-		}
-		after, _ := w.net.Repo(did)
-		w.with(did, func(tx *store.Tx, r *store.Repo) error {
-			_, err := tx.Buffer(r, store.Commit{
-				Unchecked: true, Prev: atproto.Digest{1}, Head: store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit},
-			})
-			return err
-		})
-	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
-	w.work()
-	if r := w.repo(did); r.State != store.Synchronized || r.Head.Rev != fetched.Rev {
-		t.Errorf("state %s, rev %s; want that of the fetch, %s", r.State, r.Head.Rev, fetched.Rev)
-	}
-	for range 10 {
-		w.later(time.Minute)
-	}
 	w.settled(did)
 }

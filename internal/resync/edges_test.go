@@ -111,7 +111,6 @@ func TestWhichSignaturesCount(t *testing.T) {
 	}{
 		{"our head", func(*store.Task) {}, c, nil, true, 0},
 		{"our head, long after", func(t *store.Task) { t.ClaimedAt = t.ClaimedAt.Add(24 * time.Hour) }, c, nil, true, 0},
-		{"our head, which nobody had checked", func(t *store.Task) { t.Repo.Unchecked = true }, c, nil, false, 1},
 		{"by a key of the log", func(*store.Task) {}, &other, []identity.EarlierKey{{Key: key}}, true, 1},
 		{"by no key of the log", func(*store.Task) {}, &other, nil, false, 1},
 		{"under an old document", func(t *store.Task) { t.ClaimedAt = t.ClaimedAt.Add(24 * time.Hour) }, &other, []identity.EarlierKey{{Key: key}}, false, 0},

@@ -73,7 +73,7 @@ func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 	if err != nil {
 		return "", err
 	}
-	checked, hint, replay, linked := chain(f.head, waiting)
+	checked, replay, linked := chain(f.head, waiting)
 	if !linked {
 		// What was fetched and what was seen do not meet: fetch once more.
 		return superseded, tx.Retry(r, store.Discontinuity, tx.Now().Add(backoff.Delay(staleRetry, staleMost, t.Attempts)), true, false)
@@ -93,12 +93,6 @@ func (rs *Resyncer) endFetch(tx *store.Tx, t *store.Task, r *store.Repo, f *fetc
 	}
 	if err := rs.establish(tx, r, f, replay); err != nil {
 		return "", err
-	}
-	if hint > r.Head.Rev {
-		if err := tx.Wish(r, hint); err != nil {
-			return "", err
-		}
-		t.WantRev = max(t.WantRev, hint)
 	}
 	return synchronized, rs.done(tx, t, r)
 }
@@ -121,11 +115,10 @@ func (rs *Resyncer) bringForward(tx *store.Tx, t *store.Task, r *store.Repo, f *
 }
 
 // chain finds the commits that lead on from a fetched head. Older ones are in
-// it already; linked is false if a newer one does not follow, unless nobody looked
-// at its signature: its rev is then no more than a hint. checked is the newest rev
-// that the account has signed.
-func chain(head store.Head, waiting []store.Commit) (checked, hint atproto.TID, replay []store.Commit, linked bool) {
-	last, checked := head, head.Rev
+// it already; linked is false if a newer one does not follow. newest is the last rev
+// of the chain.
+func chain(head store.Head, waiting []store.Commit) (newest atproto.TID, replay []store.Commit, linked bool) {
+	last := head
 	for _, c := range waiting {
 		switch {
 		case c.Head.Rev < last.Rev:
@@ -133,18 +126,11 @@ func chain(head store.Head, waiting []store.Commit) (checked, hint atproto.TID, 
 		case c.Head.Rev == last.Rev && c.Head.CID == last.CID:
 			continue
 		case c.Head.Rev == last.Rev, c.Prev != last.Data && c.Head.Data != last.Data:
-			if !c.Unchecked {
-				return checked, 0, nil, false
-			}
-			hint = c.Head.Rev
-			continue
+			return 0, nil, false
 		}
 		last, replay = c.Head, append(replay, c)
-		if !c.Unchecked {
-			checked = c.Head.Rev
-		}
 	}
-	return checked, hint, replay, true
+	return last.Rev, replay, true
 }
 
 // believeStale tells whether an answer older than what was seen is to be
@@ -206,7 +192,7 @@ func (rs *Resyncer) establish(tx *store.Tx, r *store.Repo, f *fetched, replay []
 
 // replay applies a buffered commit as the firehose path would have.
 func (rs *Resyncer) replay(tx *store.Tx, r *store.Repo, c store.Commit) error {
-	moved, err := tx.Advance(r, r.Head.Data, c.Head, c.Unchecked)
+	moved, err := tx.Advance(r, r.Head.Data, c.Head)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package resync
 import (
 	"testing"
 
-	"railyard/internal/atproto"
 	"railyard/internal/store"
 )
 
@@ -62,7 +61,7 @@ func TestAClaimIsNotProvenAgainstAnotherHead(t *testing.T) {
 		t.Fatalf("state %s, proof %d", r.State, r.Proof)
 	}
 	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if _, err := tx.Advance(r, before.Data, store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}, false); err != nil {
+		if _, err := tx.Advance(r, before.Data, store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}); err != nil {
 			return err
 		}
 		_, err := tx.Bear(r, []string{"com.example.late"}, store.SourceCommit)
@@ -88,48 +87,6 @@ func TestAProofFindsALostEvent(t *testing.T) {
 	w.settled(did)
 	if r := w.repo(did); r.Proof != store.ProofTree {
 		t.Errorf("proof %d", r.Proof)
-	}
-}
-
-// A forged head that nobody looked at lies ahead of what the host serves. The host
-// is believed: a rev that nobody has signed makes no answer stale.
-func TestAForgedHeadDoesNotMakeTheHostStale(t *testing.T) {
-	for name, found := range map[string]func(w *world, did string){
-		"by a commit that contradicts it": func(w *world, did string) {
-			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
-		},
-		"by a listing": func(w *world, did string) {
-			state, _ := w.net.Repo(did)
-			w.update(func(tx *store.Tx) error {
-				_, err := tx.AddListed([]store.Listed{{DID: did, Rev: state.Rev, Active: true}})
-				return err
-			})
-			w.later(store.SweepGrace)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w, did := filled(t)
-			before, _ := w.net.Repo(did)
-			if err := w.net.Create(did, "com.example.hidden/a"); err != nil {
-				t.Fatal(err)
-			}
-			w.with(did, func(tx *store.Tx, r *store.Repo) error {
-				forged := store.Head{Rev: atproto.TIDAt(w.now) + 1<<20, Data: atproto.Digest{6}, CID: atproto.Digest{66}}
-				moved, err := tx.Advance(r, before.Data, forged, true)
-				if !moved {
-					t.Error("the head did not move")
-				}
-				return err
-			})
-			found(w, did)
-			w.work()
-			w.same(did, true)
-			if r := w.repo(did); r.State != store.Synchronized || r.Unchecked {
-				t.Errorf("state %s, unchecked %t", r.State, r.Unchecked)
-			}
-			w.later(brokenMost) // what the forged rev made us wish for is looked at, once
-			w.settled(did)
-		})
 	}
 }
 

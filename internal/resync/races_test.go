@@ -52,7 +52,7 @@ func (w *world) commit(did, path string) {
 			_, err := tx.Buffer(r, c)
 			return err
 		case store.Synchronized:
-			if moved, err := tx.Advance(r, c.Prev, c.Head, false); err != nil || !moved {
+			if moved, err := tx.Advance(r, c.Prev, c.Head); err != nil || !moved {
 				return err
 			}
 			_, err := tx.Bear(r, c.Present, store.SourceCommit)

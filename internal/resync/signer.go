@@ -60,7 +60,7 @@ func (s *signer) verify(ctx context.Context, c *repo.Commit) error {
 // held: the commit is our head, whose signature was good when we took it.
 func (s *signer) held(c *repo.Commit) bool {
 	r := s.task.Repo
-	return r.Head != nil && !r.Unchecked && c.CID == r.Head.CID
+	return r.Head != nil && c.CID == r.Head.CID
 }
 
 // signedEarlier asks the directory for the keys of before, once for a look and not

@@ -20,18 +20,14 @@ type Commit struct {
 	Head    Head
 	Present []string // collections that it touched and that exist after it
 	Died    []string // collections that it emptied
-	// Unchecked: nobody looked at its signature, and it changes no collection.
-	Unchecked bool
 }
 
 // Buffer keeps a proven commit of a repo that is being fetched. It tells whether
 // the commit fits: false when the buffer is full, or holds another commit of the
 // same rev; the caller then desynchronizes the repo.
 func (tx *Tx) Buffer(r *Repo, c Commit) (bool, error) {
-	if !c.Unchecked {
-		if err := tx.Saw(r, c.Head.Rev); err != nil {
-			return false, err
-		}
+	if err := tx.Saw(r, c.Head.Rev); err != nil {
+		return false, err
 	}
 	taken, same, err := tx.bufferedAt(r, c.Head)
 	if err != nil || taken {
@@ -43,7 +39,7 @@ func (tx *Tx) Buffer(r *Repo, c Commit) (bool, error) {
 	}
 	return true, tx.q.BufferCommit(tx.ctx, db.BufferCommitParams{
 		RepoID: r.ID, Rev: int64(c.Head.Rev), Prev: c.Prev[:], Data: c.Head.Data[:], CID: c.Head.CID[:],
-		Present: jsonTexts(c.Present), Died: jsonTexts(c.Died), Unchecked: flag(c.Unchecked),
+		Present: jsonTexts(c.Present), Died: jsonTexts(c.Died),
 	})
 }
 
@@ -75,7 +71,6 @@ func (tx *Tx) Buffered(r *Repo) ([]Commit, error) {
 		c := &commits[i]
 		c.Prev = digest(row.Prev)
 		c.Head = Head{Rev: atproto.TID(row.Rev), Data: digest(row.Data), CID: digest(row.CID)}
-		c.Unchecked = row.Unchecked == 1
 		if err := json.Unmarshal([]byte(row.Present), &c.Present); err != nil {
 			return nil, fmt.Errorf("resync_buffer of %s: %w", r.DID, err)
 		}

@@ -92,7 +92,7 @@ func filled(t *testing.T) string {
 	})
 	step(3, func(tx *Tx, r *Repo) error { return tx.Desynchronize(r, Discontinuity) })
 	step(4, func(tx *Tx, r *Repo) error {
-		return errors.Join(tx.SetInactive(r, "deactivated"), tx.SaidStatus(r, "relay.example.com", true, ""))
+		return tx.SetInactive(r, "deactivated")
 	})
 	step(5, func(tx *Tx, r *Repo) error { return tx.Leave(r, "deleted") })
 	step(6, func(tx *Tx, r *Repo) error {
@@ -216,13 +216,10 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE resync_buffer SET repo_id = " + repo(0), []string{"buffer"}, did(0) + ": rev 7, the repo is not resyncing"},
 		{"UPDATE resync_buffer SET cid = x'01'", []string{"buffer"}, "not 32 bytes"},
 		{"UPDATE resync_buffer SET present = '[', died = '{}'", []string{"buffer"}, "is no list"},
-		{"UPDATE resync_buffer SET unchecked = 1", []string{"buffer"}, "its signature was not checked"},
-		{"UPDATE repo_head SET unchecked = 2 WHERE repo_id = " + repo(0), []string{"flags"}, "unchecked 2"},
-		{series(maxBuffered) + "INSERT INTO resync_buffer SELECT repo_id, n + 8, prev, data, cid, present, died, 0 FROM resync_buffer, series", []string{"buffer"}, "the last of 257"},
+		{series(maxBuffered) + "INSERT INTO resync_buffer SELECT repo_id, n + 8, prev, data, cid, present, died FROM resync_buffer, series", []string{"buffer"}, "the last of 257"},
 		{"UPDATE membership SET repo_id = 99 WHERE " + row(0, "com.example.b"), []string{"orphans"}, "membership, repo 99: there is no such repo"},
 		{"UPDATE membership SET collection_id = 99 WHERE " + row(1, "com.example.b"), []string{"members", "orphans"}, "collection 99: there is no such collection"},
-		{"INSERT INTO repo_head VALUES (99, 1, zeroblob(32), zeroblob(32), 0)", []string{"orphans"}, "repo_head, repo 99"},
-		{"UPDATE repo_status SET repo_id = 99", []string{"orphans"}, "repo_status, repo 99"},
+		{"INSERT INTO repo_head VALUES (99, 1, zeroblob(32), zeroblob(32))", []string{"orphans"}, "repo_head, repo 99"},
 		{"UPDATE identity SET repo_id = 99 WHERE repo_id = " + repo(7), []string{"lanes", "orphans"}, "identity, repo 99"},
 		{"UPDATE identity SET host_id = 99 WHERE repo_id = " + repo(7), []string{"orphans"}, "host 99: there is no such host"},
 		{"INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at) VALUES (99, 1, 1, 0, 1, 1, 1)", []string{"orphans"}, "resync_queue, repo 99"},
@@ -304,7 +301,7 @@ func TestADamagedFileIsFound(t *testing.T) {
 
 func TestAViolationShowsTheFirstRowsAndCountsAll(t *testing.T) {
 	path := filled(t)
-	raw(t, path, series(50)+"INSERT INTO repo_head SELECT n + 100, 1, zeroblob(32), zeroblob(32), 0 FROM series")
+	raw(t, path, series(50)+"INSERT INTO repo_head SELECT n + 100, 1, zeroblob(32), zeroblob(32) FROM series")
 	raw(t, path, series(2*namesAtOnce+50)+"INSERT INTO collection (nsid) SELECT 'bad' || n FROM series")
 	_, broken, err := reader(t, path).Check(t.Context())
 	if err != nil || len(broken) != 2 {
@@ -356,8 +353,8 @@ func TestOpenReaderRefuses(t *testing.T) {
 		"what is no database": {func(_ *testing.T, path string) {
 			_ = os.WriteFile(path, []byte(strings.Repeat("not a database, ", 100)), 0o600)
 		}, ErrForeign},
-		"a newer version":  {script(fmt.Sprintf("CREATE TABLE a (b); PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, schemaVersion+1)), ErrNewer},
-		"an older version": {script(fmt.Sprintf("CREATE TABLE a (b); PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, schemaVersion-1)), ErrOlder},
+		"a newer version": {script(fmt.Sprintf("CREATE TABLE a (b); PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, schemaVersion+1)), ErrNewer},
+		"a former schema": {script(fmt.Sprintf("CREATE TABLE a (b); PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, firstSchema-1)), ErrFormer},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.db")

@@ -98,7 +98,7 @@ func story() []deed {
 			return err
 		}),
 		update("a commit with deaths", 1, func(tx *Tx, r *Repo) error {
-			moved, err := tx.Advance(r, r.Head.Data, Head{Rev: 9, Data: atproto.Digest{9}}, false)
+			moved, err := tx.Advance(r, r.Head.Data, Head{Rev: 9, Data: atproto.Digest{9}})
 			if err == nil && !moved {
 				err = errors.New("the head did not move")
 			}

@@ -40,32 +40,5 @@ func (tx *Tx) SetRate(id int64, perSecond float64) error {
 	return tx.q.SetHostRate(tx.ctx, db.SetHostRateParams{ID: id, Rate: &perSecond})
 }
 
-// Watch has every signature of the host's accounts checked for a while.
-func (tx *Tx) Watch(id int64, until time.Time) error {
-	return tx.q.WatchHost(tx.ctx, db.WatchHostParams{ID: id, Until: until.UnixMicro()})
-}
-
-// WatchedHosts gives the hosts that are watched now, and until when.
-func (rx *Rx) WatchedHosts(now time.Time) (map[int64]time.Time, error) {
-	rows, err := rx.q.WatchedHosts(rx.ctx, now.UnixMicro())
-	if err != nil {
-		return nil, err
-	}
-	watched := make(map[int64]time.Time, len(rows))
-	for _, row := range rows {
-		watched[row.ID] = time.UnixMicro(row.WatchedUntil)
-	}
-	return watched, nil
-}
-
-// SawSync11 notes that a host has sent a complete Sync 1.1 commit.
-func (tx *Tx) SawSync11(r *Repo) error {
-	if r.Identity.Sync11 {
-		return nil
-	}
-	r.Identity.Sync11 = true
-	return tx.q.SetSync11(tx.ctx, r.Identity.HostID)
-}
-
 // DistrustDescribe notes that a host's describeRepo was caught with a wrong list.
 func (tx *Tx) DistrustDescribe(host int64) error { return tx.q.DistrustDescribe(tx.ctx, host) }

@@ -96,9 +96,9 @@ func (tx *Tx) takeKnown(from Lister, r *Repo, l Listed, t *Taken) error {
 }
 
 // trails tells whether a repo in service is listed as it is, but for an older rev than
-// that of its head. What an unchecked head has not surely reached is not older.
+// that of its head.
 func (l Listed) trails(r *Repo) bool {
-	return r.State == Synchronized && l.Active == r.Active && l.Rev != 0 && r.Head != nil && l.Rev < r.Head.Rev && r.Reached(l.Rev)
+	return r.State == Synchronized && l.Active == r.Active && l.Rev != 0 && r.Head != nil && l.Rev < r.Head.Rev
 }
 
 const (
@@ -211,9 +211,6 @@ func (tx *Tx) Vanish(r *Repo) (bool, error) {
 	n, err := tx.q.DeleteBareRepo(tx.ctx, r.ID)
 	if err != nil || n == 0 {
 		return false, err
-	}
-	if err := tx.q.DeleteRepoStatuses(tx.ctx, r.ID); err != nil {
-		return true, err
 	}
 	if err := tx.q.ClearBuffer(tx.ctx, r.ID); err != nil {
 		return true, err

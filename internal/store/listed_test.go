@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"railyard/db"
-	"railyard/internal/atproto"
 )
 
 // yard is a file with two hosts and a clock of the test.
@@ -156,7 +155,7 @@ func TestInventedDIDsLeaveNoMoreThanTheCapAndThenNothing(t *testing.T) {
 		t.Errorf("%d rows, want the cap of 100", n)
 	}
 	y.vanishes(0, 100)
-	for _, table := range []string{"repo", "resync_queue", "repo_status"} {
+	for _, table := range []string{"repo", "resync_queue"} {
 		if n := y.count("SELECT count(*) FROM " + table); n != 0 {
 			t.Errorf("%s has %d rows", table, n)
 		}
@@ -291,31 +290,6 @@ func TestARelayThatIsBehindIsAReasonToLookAtAnOldDocument(t *testing.T) {
 	}
 	if n := y.count("SELECT count(*) FROM repo WHERE state <> 3"); n != 0 {
 		t.Errorf("%d repos are out of service", n)
-	}
-	sound(t, y.Reader)
-}
-
-// An unchecked head may be forged: a lower rev that it need not contain is no laggard's,
-// however old the document is.
-func TestAListedRevBelowAnUncheckedHeadIsLookedFor(t *testing.T) {
-	y := newYard(t)
-	y.list(y.a, 0, 1)
-	y.resolves("a.example.com", 0, 1)
-	y.now = y.now.Add(2 * laggardAge)
-	y.establish(1)
-	y.do(func(tx *Tx) error {
-		r, err := tx.RepoByDID(numbered(0))
-		if err == nil {
-			_, err = tx.Advance(r, atproto.Digest{}, Head{Rev: 50, Data: atproto.Digest{1}, CID: atproto.Digest{2}}, true)
-		}
-		if err = errors.Join(err, tx.Done(r)); err != nil {
-			return err
-		}
-		_, err = tx.TakeListed(Lister{}, []Listed{{DID: numbered(0), Rev: 40, Active: true}})
-		return err
-	})
-	if n := y.count("SELECT count(*) FROM resync_queue WHERE reason = ? AND want_rev = 40", int64(Sweep)); n != 1 {
-		t.Errorf("%d repos are looked at, want 1", n)
 	}
 	sound(t, y.Reader)
 }

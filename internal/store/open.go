@@ -25,7 +25,10 @@ const (
 	// applicationID marks the file: "rail" in ASCII.
 	applicationID = 0x7261696c
 	// schemaVersion is what schema.sql at the root describes.
-	schemaVersion = 2
+	schemaVersion = 3
+	// firstSchema is the oldest schema from which migrations lead here. Those before
+	// it were in no release.
+	firstSchema = 3
 	// seqsPerMilli is how many birth numbers a millisecond of the clock is worth: more
 	// than are given in one, over any run. In 6 bytes they last until the year 2109.
 	seqsPerMilli = 32
@@ -44,6 +47,7 @@ var (
 	ErrForeign = errors.New("not a railyard file")
 	ErrNewer   = errors.New("written by a newer railyard")
 	ErrInUse   = errors.New("another railyard writes to it")
+	ErrFormer  = errors.New("of a schema before the first release: build the index anew, in a file of another name")
 )
 
 // Config of a Store.
@@ -195,6 +199,9 @@ func (s *Store) upgrade(ctx context.Context, steps fs.FS, schema string, want in
 	file, err := versionOf(ctx, s.writer, want)
 	if err != nil {
 		return err
+	}
+	if !file.empty && file.schema < firstSchema {
+		return fmt.Errorf("%w (schema version %d)", ErrFormer, file.schema)
 	}
 	if _, err := s.writer.ExecContext(ctx, "PRAGMA journal_mode=WAL"); err != nil {
 		return err

@@ -196,23 +196,7 @@ func TestNumbersBeyondTheLeapAreOnTheDisk(t *testing.T) {
 // starts are the files that Open may find.
 func starts(t *testing.T) map[string][]byte {
 	t.Helper()
-	first, err := os.ReadFile("testdata/schema_v1.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	old := filepath.Join(t.TempDir(), "old.db")
-	raw(t, old, string(first)+fmt.Sprintf(`
-		PRAGMA application_id=%d; PRAGMA user_version=1;
-		INSERT INTO meta VALUES (1, 'aaaaaaaaaaaaa', 2, 1, 'old', 'old');
-		INSERT INTO host (id, hostname) VALUES (1, 'pds.example.com');
-		INSERT INTO repo (id, did) VALUES (2, 'did:web:example.com'), (3, '%s');
-		INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at)
-		VALUES (2, 9, 4, 0, 1, 0, 1), (3, 9, 4, 0, 1, 0, 1)`, applicationID, did(3)))
-	content, err := os.ReadFile(old)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string][]byte{"new": nil, "first version": content, "with claims": template(t)}
+	return map[string][]byte{"new": nil, "with claims": template(t)}
 }
 
 // A start meets a fault at each of its calls in turn, or a power cut. It says so, and

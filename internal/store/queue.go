@@ -80,10 +80,6 @@ func (tx *Tx) Desynchronize(r *Repo, why Reason) error {
 			return err
 		}
 	}
-	if r.Unchecked { // its rev is no more than a hint
-		rev := int64(r.Head.Rev)
-		return tx.enqueue(r, why, tx.now, &rev)
-	}
 	return tx.Enqueue(r, why, tx.now)
 }
 

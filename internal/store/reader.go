@@ -64,6 +64,8 @@ func openPool(ctx context.Context, path string, params ...string) (_ *Reader, er
 		return nil, err
 	case v.empty:
 		return nil, fmt.Errorf("%w (it is empty)", ErrForeign)
+	case v.schema < firstSchema:
+		return nil, fmt.Errorf("%w (schema version %d)", ErrFormer, v.schema)
 	case v.schema < schemaVersion:
 		return nil, fmt.Errorf("%w (schema version %d, this one reads %d)", ErrOlder, v.schema, schemaVersion)
 	}

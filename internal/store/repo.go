@@ -52,7 +52,6 @@ type Identity struct {
 	FetchedAt time.Time
 	Stale     bool
 	CheckedAt time.Time // when the host was last asked for the account's status; zero = never
-	Sync11    bool      // the host has sent complete Sync 1.1 commits
 	// DescribeTrusted: the host's describeRepo was never caught with a wrong list.
 	DescribeTrusted bool
 	// AbsentProofs: whether the host's getRecord proves the absence of keys.
@@ -68,20 +67,17 @@ func (i *Identity) URL() string { return atproto.BaseURL(i.Host, i.Insecure) }
 // Repo is what the file knows of a repo. Methods of Tx that change a repo change
 // the value too.
 type Repo struct {
-	ID      int64
-	DID     string
-	State   State
-	Active  bool
-	Status  string
-	Proof   Proof       // 0 = never proven
-	SeenRev atproto.TID // 0 = none
-	Head    *Head       // nil = unknown
-	// Unchecked: the head's signature was not checked. Its set of collections is
-	// right, but its rev and CID are hearsay.
-	Unchecked bool
-	Identity  *Identity // nil = never resolved
-	provenAt  time.Time // when it was last proven, also where that proof is void; zero = never
-	seq       int64     // of the listing, 0 = not visible
+	ID       int64
+	DID      string
+	State    State
+	Active   bool
+	Status   string
+	Proof    Proof       // 0 = never proven
+	SeenRev  atproto.TID // 0 = none
+	Head     *Head       // nil = unknown
+	Identity *Identity   // nil = never resolved
+	provenAt time.Time   // when it was last proven, also where that proof is void; zero = never
+	seq      int64       // of the listing, 0 = not visible
 }
 
 // Visible tells whether the repo is listed.
@@ -124,14 +120,13 @@ func repoOf(row db.RepoByIDRow) *Repo {
 	}
 	if row.Rev != nil {
 		r.Head = &Head{Rev: atproto.TID(*row.Rev), Data: digest(row.Data), CID: digest(row.CID)}
-		r.Unchecked = deref(row.Unchecked) == 1
 	}
 	if row.HostID != nil {
 		r.Identity = &Identity{
 			Key: string(row.SigningKey), HostID: *row.HostID, Host: deref(row.Hostname),
 			Insecure: deref(row.Insecure) == 1, FetchedAt: time.UnixMicro(deref(row.FetchedAt)), Stale: deref(row.Stale) == 1,
-			Sync11: deref(row.Sync11) == 1, DescribeTrusted: trusted(row.DescribeTrust),
-			AbsentProofs: ability(row.AbsentProofs), EarlierRev: atproto.TID(deref(row.EarlierRev)),
+			DescribeTrusted: trusted(row.DescribeTrust),
+			AbsentProofs:    ability(row.AbsentProofs), EarlierRev: atproto.TID(deref(row.EarlierRev)),
 		}
 		if row.CheckedAt != nil {
 			r.Identity.CheckedAt = time.UnixMicro(*row.CheckedAt)
@@ -169,19 +164,14 @@ func text(s string) *string {
 	return &s
 }
 
-// SigningKey is what an account's commits are checked with.
-type SigningKey struct {
-	Key    string // multicodec prefix and compressed point; empty = none is known
-	HostID int64  // of the account
-}
-
-// SigningKey gives the key of an account. It reads on the pool.
-func (rx *Rx) SigningKey(did string) (SigningKey, error) {
-	row, err := rx.q.SigningKey(rx.ctx, did)
+// SigningKey returns the key of an account: multicodec prefix and compressed point,
+// empty if none is known. It reads on the pool.
+func (rx *Rx) SigningKey(did string) (string, error) {
+	key, err := rx.q.SigningKey(rx.ctx, did)
 	if errors.Is(err, sql.ErrNoRows) {
-		return SigningKey{}, nil
+		return "", nil
 	}
-	return SigningKey{Key: string(row.SigningKey), HostID: row.HostID}, err
+	return string(key), err
 }
 
 // AddRepo makes the row of a DID that was never seen: a candidate.
@@ -193,61 +183,30 @@ func (tx *Tx) AddRepo(did string) (*Repo, error) {
 // Advance is the chain check: the head moves to head if the repo is
 // synchronized and active, its data is prev and its rev is older. It tells
 // whether the head moved.
-//
-// unchecked says that nobody looked at the signature. The rev of the last head
-// that was checked is then kept, because an unchecked one says nothing about how
-// old an answer of the host is.
-func (tx *Tx) Advance(r *Repo, prev atproto.Digest, head Head, unchecked bool) (bool, error) {
+func (tx *Tx) Advance(r *Repo, prev atproto.Digest, head Head) (bool, error) {
 	n, err := tx.q.AdvanceHead(tx.ctx, db.AdvanceHeadParams{
-		RepoID: r.ID, Prev: prev[:], Rev: int64(head.Rev), Data: head.Data[:], CID: head.CID[:], Unchecked: flag(unchecked),
+		RepoID: r.ID, Prev: prev[:], Rev: int64(head.Rev), Data: head.Data[:], CID: head.CID[:],
 	})
 	if err != nil || n == 0 {
 		return false, err
 	}
-	if unchecked && !r.Unchecked {
-		if err := tx.Saw(r, r.Head.Rev); err != nil {
-			return false, err
-		}
-	}
-	r.Head, r.Unchecked = &head, unchecked
+	r.Head = &head
 	return true, nil
 }
 
-// AdvanceSince is the weaker chain check of Sync 1.0, whose commits do not say
-// from which data they start: the head moves if it stands at rev since. The set
-// is the host's claim from then on, until it is proven again.
-func (tx *Tx) AdvanceSince(r *Repo, since atproto.TID, head Head) (bool, error) {
-	n, err := tx.q.AdvanceHeadSince(tx.ctx, db.AdvanceHeadSinceParams{
-		RepoID: r.ID, Since: int64(since), Rev: int64(head.Rev), Data: head.Data[:], CID: head.CID[:],
-	})
-	if err != nil || n == 0 {
-		return false, err
-	}
-	r.Head, r.Unchecked = &head, false
-	if r.Proof == ProofClaim {
-		return true, nil
-	}
-	r.Proof, r.provenAt = ProofClaim, tx.now
-	v, now := int64(ProofClaim), tx.micros()
-	return true, tx.q.SetProof(tx.ctx, db.SetProofParams{ID: r.ID, Proof: &v, Now: &now})
-}
-
 // Reached tells whether the head is where a rev that was heard of is, or beyond.
-// Of an unchecked head only its own rev is known to be in it, and what lies below
-// the last one that was checked. A rev that was seen and not applied is not reached.
+// A rev that was seen and not applied is not reached.
 func (r *Repo) Reached(rev atproto.TID) bool {
 	switch {
 	case r.Head == nil:
 		return rev == 0
-	case r.Unchecked:
-		return rev == r.Head.Rev || rev <= min(r.SeenRev, r.Head.Rev)
 	}
 	return rev <= r.Head.Rev
 }
 
 // Floor is the rev below which an answer of the host is older than what was seen.
 func (r *Repo) Floor() atproto.TID {
-	if r.Head == nil || r.Unchecked {
+	if r.Head == nil {
 		return r.SeenRev
 	}
 	return max(r.SeenRev, r.Head.Rev)
@@ -346,7 +305,7 @@ func (tx *Tx) Forget(r *Repo) error {
 	if _, err := tx.dieAllBut(r, "[]"); err != nil {
 		return err
 	}
-	r.Head, r.Unchecked, r.SeenRev, r.Proof = nil, false, 0, 0
+	r.Head, r.SeenRev, r.Proof = nil, 0, 0
 	if err := tx.q.ForgetRepo(tx.ctx, r.ID); err != nil {
 		return err
 	}
@@ -371,7 +330,7 @@ func (tx *Tx) Establish(r *Repo, head Head, nsids []string, p Proof) (births, de
 		return 0, 0, err
 	}
 	first := r.provenAt.IsZero()
-	r.Head, r.Unchecked, r.State, r.Active, r.Status, r.SeenRev = &head, false, Synchronized, true, "", 0
+	r.Head, r.State, r.Active, r.Status, r.SeenRev = &head, Synchronized, true, "", 0
 	r.Proof, r.provenAt = p, tx.now
 	v, now := int64(p), tx.micros()
 	if err := tx.q.SetRepoProven(tx.ctx, db.SetRepoProvenParams{ID: r.ID, Proof: &v, Now: &now}); err != nil {
@@ -408,8 +367,8 @@ func (tx *Tx) putIdentity(r *Repo, key, host string, insecure bool, at time.Time
 	}
 	fresh := Identity{
 		Key: key, HostID: row.ID, Host: host, Insecure: insecure, FetchedAt: at,
-		Sync11: deref(row.Sync11) == 1, DescribeTrusted: trusted(row.DescribeTrust),
-		AbsentProofs: ability(row.AbsentProofs),
+		DescribeTrusted: trusted(row.DescribeTrust),
+		AbsentProofs:    ability(row.AbsentProofs),
 	}
 	if old := r.Identity; old != nil {
 		changed = old.Key != key || old.HostID != row.ID
@@ -451,15 +410,4 @@ func (tx *Tx) MarkStale(r *Repo) error {
 func (tx *Tx) StatusChecked(r *Repo) error {
 	now := tx.micros()
 	return tx.q.SetStatusChecked(tx.ctx, db.SetStatusCheckedParams{RepoID: r.ID, Now: &now})
-}
-
-// SaidStatus remembers what a source says of an account where it differs from
-// what the index holds, and forgets it where it agrees.
-func (tx *Tx) SaidStatus(r *Repo, source string, active bool, status string) error {
-	if active == r.Active && status == r.Status {
-		return tx.q.DeleteRepoStatus(tx.ctx, db.DeleteRepoStatusParams{RepoID: r.ID, Source: source})
-	}
-	return tx.q.PutRepoStatus(tx.ctx, db.PutRepoStatusParams{
-		RepoID: r.ID, Source: source, Active: flag(active), Status: text(status), Now: tx.micros(),
-	})
 }

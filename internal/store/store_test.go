@@ -138,6 +138,7 @@ func TestOpenRefuses(t *testing.T) {
 		"another application's file": {sqlite("CREATE TABLE a (b); PRAGMA application_id=7"), ErrForeign},
 		"a file without application": {sqlite("CREATE TABLE a (b)"), ErrForeign},
 		"a newer version":            {sqlite(fmt.Sprintf("CREATE TABLE a (b); PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, schemaVersion+1)), ErrNewer},
+		"a file of a former schema":  {sqlite(fmt.Sprintf("CREATE TABLE a (b); PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, firstSchema-1)), ErrFormer},
 		"what is no database": {func(t *testing.T, path string) {
 			if err := os.WriteFile(path, []byte(strings.Repeat("not a database, ", 100)), 0o600); err != nil {
 				t.Fatal(err)
@@ -166,73 +167,11 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestAnOlderFileBecomesWhatANewOneIs takes a file of the first schema through the
-// migrations and compares it with a new one: tables with their columns, indexes,
-// triggers and views.
-func TestAnOlderFileBecomesWhatANewOneIs(t *testing.T) {
-	first, err := os.ReadFile("testdata/schema_v1.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	old := filepath.Join(t.TempDir(), "old.db")
-	d, err := sql.Open("sqlite", dsn(old))
-	if err != nil {
-		t.Fatal(err)
-	}
-	did := "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
-	script := string(first) + fmt.Sprintf(`
-		PRAGMA application_id=%d; PRAGMA user_version=1;
-		INSERT INTO host (id, hostname) VALUES (1, 'pds.example.com');
-		INSERT INTO repo (id, did, state, seq, proof, proven_at) VALUES (1, '%s', 3, 1, 1, 1);
-		INSERT INTO identity (repo_id, signing_key, host_id, fetched_at)
-		VALUES (1, x'e7010279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798', 1, 1);
-		INSERT INTO repo_head (repo_id, rev, data, cid) VALUES (1, 5, zeroblob(32), zeroblob(32));
-		INSERT INTO meta VALUES (1, 'aaaaaaaaaaaaa', 2, 1, 'old', 'old');
-		INSERT INTO repo (id, did) VALUES (2, 'did:web:example.com'), (3, 'did:plc:bbbbbbbbbbbbbbbbbbbbbbbb');
-		INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at)
-		VALUES (1, 11, 6, 1, 1, 0, 1), (2, 9, 4, 0, 1, 0, 1), (3, 9, 4, 0, 1, 0, 1);
-		INSERT INTO seq_clock VALUES (1, 1);`, applicationID, did)
-	if _, err := d.Exec(script); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s := open(t, old)
-	sound(t, s.Reader)
-	var r *Repo
-	if err := s.View(t.Context(), func(rx *Rx) (err error) {
-		r, err = rx.RepoByDID(did)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if r.Unchecked || r.Head == nil || r.Head.Rev != 5 || !r.Visible() {
-		t.Errorf("the repo became %+v", r)
-	}
-	if lanes := scalar[string](t, old, "SELECT group_concat(lane) FROM (SELECT lane FROM resync_queue ORDER BY repo_id)"); lanes != "1,-1,0" {
-		t.Errorf("the rows of the queue came into the lanes %s", lanes)
-	}
-	fresh := filepath.Join(t.TempDir(), "new.db")
-	open(t, fresh)
-	const shape = `
-		SELECT json_group_array(what) FROM (
-		  SELECT m.name || ': ' || c.name || ' ' || c.type || ' ' || c."notnull" || ' ' || coalesce(c.dflt_value, '') || ' ' || c.pk AS what
-		  FROM sqlite_schema m JOIN pragma_table_xinfo(m.name) c WHERE m.type = 'table'
-		  UNION ALL
-		  SELECT type || ' ' || name || ': ' || coalesce(sql, '') FROM sqlite_schema WHERE type <> 'table'
-		  ORDER BY 1)`
-	got, want := scalar[string](t, old, shape), scalar[string](t, fresh, shape)
-	if got != want {
-		t.Errorf("after the migrations:\n%s\na new file:\n%s", got, want)
-	}
-}
-
 func TestMigrationsLeadStepByStepToTheNewestVersion(t *testing.T) {
 	steps := fstest.MapFS{
-		"db/migrations/0002_more.sql": {Data: []byte("ALTER TABLE a ADD COLUMN c")},
-		"db/migrations/0003_less.sql": {Data: []byte("ALTER TABLE a DROP COLUMN b; CREATE TABLE d (e)")},
-		"db/migrations/0004_bad.sql":  {Data: []byte("CREATE TABLE f (g); ALTER TABLE nothing ADD COLUMN x")},
+		"db/migrations/0004_more.sql": {Data: []byte("ALTER TABLE a ADD COLUMN c")},
+		"db/migrations/0005_less.sql": {Data: []byte("ALTER TABLE a DROP COLUMN b; CREATE TABLE d (e)")},
+		"db/migrations/0006_bad.sql":  {Data: []byte("CREATE TABLE f (g); ALTER TABLE nothing ADD COLUMN x")},
 	}
 	path := filepath.Join(t.TempDir(), "x.db")
 	d, err := sql.Open("sqlite", dsn(path, "_txlock=immediate"))
@@ -247,22 +186,22 @@ func TestMigrationsLeadStepByStepToTheNewestVersion(t *testing.T) {
 		}
 		return v
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "CREATE TABLE a (b)", 1, nil); err != nil || version() != 1 {
+	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "CREATE TABLE a (b)", 3, nil); err != nil || version() != 3 {
 		t.Fatal(err, version())
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "", 3, nil); err != nil || version() != 3 {
+	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "", 5, nil); err != nil || version() != 5 {
 		t.Fatal(err, version())
 	}
 	if _, err := d.Exec("INSERT INTO a (c) VALUES (1); INSERT INTO d (e) VALUES (1)"); err != nil {
 		t.Error(err)
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "", 4, nil); err == nil || version() != 3 {
+	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "", 6, nil); err == nil || version() != 5 {
 		t.Errorf("a bad step: %v, version %d", err, version())
 	}
 	if _, err := d.Exec("SELECT g FROM f"); err == nil {
 		t.Error("half of a bad step stayed")
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), fstest.MapFS{}, "", 4, nil); err == nil || !strings.Contains(err.Error(), "0 migrations") {
+	if err := (&Store{writer: d}).upgrade(t.Context(), fstest.MapFS{}, "", 6, nil); err == nil || !strings.Contains(err.Error(), "0 migrations") {
 		t.Errorf("a missing step: %v", err)
 	}
 }

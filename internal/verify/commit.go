@@ -6,7 +6,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 
-	"railyard/internal/atproto"
 	"railyard/internal/event"
 	"railyard/internal/mst"
 	"railyard/internal/refusal"
@@ -16,29 +15,15 @@ import (
 // Commit proves a #commit that package event has decoded.
 func Commit(c *event.Commit, key atcrypto.PublicKey, now time.Time) (p Proof, err error) {
 	defer recovered(&p, &err)
-	return proveOnce(c, key, now, false)
-}
-
-// Changes is Commit that looks at the signature only if the commit changes the set
-// of collections, or is refused for what follows the signature. Otherwise the proof
-// says Unchecked: whoever made the commit, it leads from the tree Prev to one with
-// the same collections.
-func Changes(c *event.Commit, key atcrypto.PublicKey, now time.Time) (p Proof, err error) {
-	defer recovered(&p, &err)
-	return proveOnce(c, key, now, true)
-}
-
-// proveOnce proves in memory that is used again.
-func proveOnce(c *event.Commit, key atcrypto.PublicKey, now time.Time, sparing bool) (Proof, error) {
 	pr := provers.Get().(*prover)
-	p, _, err := pr.prove(c, key, now, sparing)
+	p, _, err = pr.prove(c, key, now)
 	pr.release(c.Blocks)
 	return p, err
 }
 
-// prove is Commit, or Changes if it is sparing, that also gives the new tree's
-// view, which is good until the prover's next proof.
-func (pr *prover) prove(c *event.Commit, key atcrypto.PublicKey, now time.Time, sparing bool) (Proof, *mst.View, error) {
+// prove is Commit. It also returns the new tree's view, which is good until the
+// prover's next proof.
+func (pr *prover) prove(c *event.Commit, key atcrypto.PublicKey, now time.Time) (Proof, *mst.View, error) {
 	ops, err := settle(c.Ops)
 	if err != nil {
 		return Proof{}, nil, err
@@ -56,26 +41,15 @@ func (pr *prover) prove(c *event.Commit, key atcrypto.PublicKey, now time.Time, 
 	if err := pr.matches(c.DID, c.Rev); err != nil {
 		return Proof{}, nil, err
 	}
-	if !sparing {
-		if err := pr.commit.Verify(key); err != nil {
-			return Proof{}, nil, err
-		}
+	if err := pr.commit.Verify(key); err != nil {
+		return Proof{}, nil, err
 	}
 	p := pr.head()
 	view, err := pr.proveTree(&p, c, ops)
-	if sparing {
-		if err == nil && p.keepsSet() {
-			p.Unchecked = true
-			return p, view, nil
-		}
-		if err := pr.commit.Verify(key); err != nil {
-			return Proof{}, nil, err
-		}
-	}
 	if err != nil {
-		p, err = p.refuse(err)
+		return pr.head(), view, err
 	}
-	return p, view, err
+	return p, view, nil
 }
 
 // proveTree does what follows the signature: the tree's rules, the ops against
@@ -88,11 +62,11 @@ func (pr *prover) proveTree(p *Proof, c *event.Commit, ops []event.Op) (*mst.Vie
 	if err := agree(ops, view, &pr.car); err != nil {
 		return nil, err
 	}
-	err = pr.invert(p, c, ops, tree, view)
-	if err == nil || p.Legacy {
-		pr.conclude(p, c, ops, view)
+	if err := pr.invert(p, c, ops, tree); err != nil {
+		return view, err
 	}
-	return view, err
+	pr.conclude(p, ops, view)
+	return view, nil
 }
 
 // agree compares the ops with the new tree. What the tree hides is left to the
@@ -132,15 +106,13 @@ func checkRecord(op *event.Op, car *repo.CAR) error {
 	return nil
 }
 
-// invert undoes the ops in the tree and compares the root with what the message
-// names as the tree before (spec: sync). Ops come as settle orders them.
-func (pr *prover) invert(p *Proof, c *event.Commit, ops []event.Op, tree *mst.Tree, view *mst.View) error {
-	if c.PrevData == nil {
-		return pr.invertUnnamed(p, c, ops, tree, view)
-	}
-	p.Sync11 = true
+// invert undoes the ops in the tree. The root that comes out is the tree that the
+// commit starts from; if the message names one (prevData), it must be that (spec:
+// sync). Whether the index holds it is the caller's question, so a commit of Sync
+// 1.0, which names none, needs no rule of its own. Ops come as settle orders them.
+func (pr *prover) invert(p *Proof, c *event.Commit, ops []event.Op, tree *mst.Tree) error {
 	if op := withoutPrev(ops); op != nil {
-		return refusal.New(refusal.NoPrevData, "no prev of %s", op.Path)
+		return refusal.New(refusal.NoPrev, "no prev of %s", op.Path)
 	}
 	if err := pr.undo(ops, tree); errors.Is(err, mst.ErrHidden) {
 		return refusal.New(refusal.InversionBlocked, "%w", err)
@@ -149,26 +121,12 @@ func (pr *prover) invert(p *Proof, c *event.Commit, ops []event.Op, tree *mst.Tr
 	}
 	p.Prev = tree.Root()
 	switch {
-	case p.Prev == *c.PrevData:
+	case c.PrevData == nil, p.Prev == *c.PrevData:
 		return nil
 	case tree.RootHidden() && len(ops) > 0:
 		return refusal.New(refusal.InversionBlocked, "the root before is behind %s", p.Prev)
 	}
 	return refusal.New(refusal.InversionFailed, "undone to %s instead of %s", p.Prev, *c.PrevData)
-}
-
-// invertUnnamed inverts a message that does not name the tree before. The first
-// commit of a repo leads from the empty tree; any other is one of Sync 1.0, which
-// can still be inverted if its ops have what that needs.
-func (pr *prover) invertUnnamed(p *Proof, c *event.Commit, ops []event.Op, tree *mst.Tree, view *mst.View) error {
-	if withoutPrev(ops) == nil && pr.undo(ops, tree) == nil {
-		p.Prev, p.Inverted = tree.Root(), true
-		if c.Since == nil && p.Prev == atproto.EmptyTree {
-			return nil
-		}
-	}
-	p.Legacy = p.Inverted || shows(view, ops)
-	return refusal.New(refusal.NoPrevData, "neither prevData nor a first commit")
 }
 
 // withoutPrev finds an update or delete that does not name the record before.
@@ -179,19 +137,6 @@ func withoutPrev(ops []event.Op) *event.Op {
 		}
 	}
 	return nil
-}
-
-// shows tells whether the tree shows every key that the ops write.
-func shows(view *mst.View, ops []event.Op) bool {
-	for i := range ops {
-		if ops[i].Action == event.Delete {
-			continue
-		}
-		if _, presence := view.Get(ops[i].Path); presence != mst.Present {
-			return false
-		}
-	}
-	return true
 }
 
 func (pr *prover) undo(ops []event.Op, tree *mst.Tree) error {

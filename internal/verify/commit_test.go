@@ -155,7 +155,7 @@ func (a *account) wantReason(c *event.Commit, want refusal.Reason) {
 	if reasonOf(err) != want {
 		a.t.Errorf("%v, want %s", err, want)
 	}
-	if (p.DID != "") != want.AfterSignature() {
+	if (p.Rev != 0) != want.AfterSignature() {
 		a.t.Errorf("%s leaves %+v", want, p)
 	}
 }
@@ -189,12 +189,12 @@ func TestACommitProvesWhatItsOpsChanged(t *testing.T) {
 		a.delete("com.ex.c/1"), a.create("com.ex.d/2"), a.delete("com.ex.d/1"), a.create("com.ex.e/1"), a.create("com.ex.e/2"))
 	p := a.prove(c)
 	wantLists(t, p, "com.ex.a2 com.ex.b com.ex.d com.ex.e", "com.ex.a", "com.ex.a2 com.ex.e")
-	if p.Prev != prev || p.Data != a.data() || p.Commit != c.CID || p.Rev != c.Rev || *p.Since != *c.Since || p.DID != testDID {
+	if p.Prev != prev || p.Data != a.data() || p.Commit != c.CID || p.Rev != c.Rev {
 		t.Errorf("%+v", p)
 	}
 	want := []string{"com.ex.a.b", "com.ex.a2", "com.ex.b", "com.ex.c", "com.ex.d", "com.ex.e"}
-	if !p.Complete || !slices.Equal(p.Collections, want) || p.BirthUnknown != nil {
-		t.Errorf("complete %v: %v", p.Complete, p.Collections)
+	if got := slices.Sorted(p.Shown.Names()); !slices.Equal(got, want) || p.BirthUnknown != nil {
+		t.Errorf("shown %v, unknown %v", got, p.BirthUnknown)
 	}
 }
 
@@ -214,7 +214,7 @@ func TestWhatIsHiddenAmongNewKeysIsOlder(t *testing.T) {
 	root, nodes := msttest.Build(a.content)
 	p := a.prove(a.commitOf(&prev, root, [][]byte{nodes[root]}, ops))
 	wantLists(t, p, "com.ex.c", "", "")
-	if p.BirthUnknown != nil || p.Complete || p.Prev != prev {
+	if p.BirthUnknown != nil || p.Prev != prev {
 		t.Errorf("%+v", p)
 	}
 }
@@ -225,7 +225,7 @@ func TestTheFirstCommitStartsFromTheEmptyTree(t *testing.T) {
 	c.Since = nil
 	p := a.prove(c)
 	wantLists(t, p, "com.ex.a com.ex.b", "", "com.ex.a com.ex.b")
-	if p.Prev != atproto.EmptyTree || p.Since != nil || !p.Complete {
+	if p.Prev != atproto.EmptyTree {
 		t.Errorf("%+v", p)
 	}
 
@@ -237,22 +237,32 @@ func TestTheFirstCommitStartsFromTheEmptyTree(t *testing.T) {
 		t.Errorf("under another key: %v", err)
 	}
 
-	a.fill("com.ex.c/1")
-	more := a.commit(nil, a.create("com.ex.d/1"))
-	more.Since = nil
-	a.wantReason(more, refusal.NoPrevData)
+}
+
+// TestACommitThatNamesNoTreeBeforeStartsFromWhereItsOpsLead: whether the index
+// holds that tree decides, whatever the message leaves out (Sync 1.0).
+func TestACommitThatNamesNoTreeBeforeStartsFromWhereItsOpsLead(t *testing.T) {
+	a := newAccount(t).fill("com.ex.a/1", "com.ex.b/1", "com.ex.b/2")
+	prev := a.data()
+	p := a.prove(a.commit(nil, a.create("com.ex.c/1"), a.update("com.ex.b/1"), a.delete("com.ex.a/1")))
+	wantLists(t, p, "com.ex.b com.ex.c", "com.ex.a", "com.ex.c")
+	if p.Prev != prev {
+		t.Errorf("undone to %s, want %s", p.Prev, prev)
+	}
 }
 
 func TestCommitsWithoutOpsNeedNoTree(t *testing.T) {
 	a := newAccount(t).fill("com.ex.a/1")
 	data := a.data()
 	p := a.prove(a.commitOf(&data, data, nil, nil))
-	if p.Prev != data || p.Data != data || p.Complete || p.Present != nil {
+	if p.Prev != data || p.Data != data || p.Present != nil {
 		t.Errorf("%+v", p)
 	}
 	a.wantReason(a.commitOf(digestPtr(atproto.EmptyTree), data, nil, nil), refusal.InversionFailed)
 	a.wantReason(a.commit(digestPtr(atproto.EmptyTree)), refusal.InversionFailed)
-	a.wantReason(a.commit(nil), refusal.NoPrevData)
+	if p := a.prove(a.commit(nil)); p.Prev != data {
+		t.Errorf("without prevData: %+v", p)
+	}
 }
 
 func TestACreateAndItsDeleteInOneCommitCancelOut(t *testing.T) {
@@ -409,12 +419,15 @@ func TestOpsThatTheTreeDoesNotBearOutAreRefused(t *testing.T) {
 	}
 }
 
-func TestADeleteWithoutPrevIsOfSyncOneZero(t *testing.T) {
+func TestAnOpWithoutPrevCannotBeUndone(t *testing.T) {
 	a := newAccount(t).fill("com.ex.a/1", "com.ex.b/1")
 	prev := a.data()
 	op := a.delete("com.ex.a/1")
 	op.Prev = nil
-	a.wantReason(a.commit(&prev, op), refusal.NoPrevData)
+	a.wantReason(a.commit(&prev, op), refusal.NoPrev)
+	a.wantReason(a.commit(nil, op), refusal.NoPrev)
+	a.wantReason(a.commit(&prev, op, a.create("com.ex.a/2")), refusal.NoPrev)
+	delete(a.content, "com.ex.a/2")
 	a.content["com.ex.a/1"] = a.record()
 	a.wantReason(a.commit(&prev, op), refusal.OpsMismatch)
 }
@@ -448,7 +461,7 @@ func TestAMessageMustAgreeWithItsCommit(t *testing.T) {
 	} {
 		c := *good
 		want := change(&c)
-		if p, err := Commit(&c, a.public, fixtureNow); reasonOf(err) != want || p.DID != "" {
+		if p, err := Commit(&c, a.public, fixtureNow); reasonOf(err) != want || p.Rev != 0 {
 			t.Errorf("%s: %v, want %s", name, err, want)
 		}
 	}
@@ -467,7 +480,7 @@ func TestSyncProvesTheHeadAlone(t *testing.T) {
 	c := a.commitOf(nil, a.data(), nil, nil)
 	s := &event.Sync{DID: testDID, Rev: c.Rev, Blocks: c.Blocks}
 	p, err := Sync(s, a.public, fixtureNow)
-	if err != nil || p.Commit != c.CID || p.Data != a.data() || p.DID != testDID || p.Rev != c.Rev {
+	if err != nil || p.Commit != c.CID || p.Data != a.data() || p.Rev != c.Rev {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	for name, want := range map[string]refusal.Reason{
@@ -496,11 +509,11 @@ func TestAPanicBecomesARefusal(t *testing.T) {
 	a := newAccount(t)
 	c := a.commit(digestPtr(a.data()))
 	p, err := Commit(c, panicking{}, fixtureNow)
-	if reasonOf(err) != refusal.Internal || p.DID != "" {
+	if reasonOf(err) != refusal.Internal || p.Rev != 0 {
 		t.Errorf("%+v, %v", p, err)
 	}
 	p, err = Sync(&event.Sync{DID: c.DID, Rev: c.Rev, Blocks: c.Blocks}, panicking{}, fixtureNow)
-	if reasonOf(err) != refusal.Internal || p.DID != "" {
+	if reasonOf(err) != refusal.Internal || p.Rev != 0 {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
@@ -609,7 +622,7 @@ func checkTruth(t *testing.T, p Proof, ops []event.Op, was, is map[string]bool) 
 			t.Fatalf("%s is said to be born", nsid)
 		}
 	}
-	for _, list := range [][]string{p.Present, p.Died, p.Born, p.BirthUnknown, p.Collections} {
+	for _, list := range [][]string{p.Present, p.Died, p.Born, p.BirthUnknown} {
 		if !slices.IsSorted(list) || len(slices.Compact(slices.Clone(list))) != len(list) {
 			t.Fatalf("%v is not sorted and distinct", list)
 		}
@@ -618,8 +631,5 @@ func checkTruth(t *testing.T, p Proof, ops []event.Op, was, is map[string]bool) 
 		if !is[nsid] {
 			t.Fatalf("%s is said to be present", nsid)
 		}
-	}
-	if p.Complete && !slices.Equal(p.Collections, slices.Sorted(maps.Keys(is))) {
-		t.Fatalf("all are said to be %v", p.Collections)
 	}
 }

@@ -8,19 +8,14 @@ import (
 	"railyard/internal/mst"
 )
 
-// conclude fills in what the ops and the new tree prove about collections. But for
-// a Legacy proof the ops have been undone successfully, so the tree shows the
-// place of each.
-func (pr *prover) conclude(p *Proof, c *event.Commit, ops []event.Op, view *mst.View) {
-	p.Since = c.Since
+// conclude fills in what the ops and the new tree prove about collections. The ops
+// have been undone, so the tree shows the place of each.
+func (pr *prover) conclude(p *Proof, ops []event.Op, view *mst.View) {
 	for _, nsid := range pr.touched(ops) {
 		run := view.Collection(nsid)
 		kinds := actionsIn(ops, nsid)
 		if run.Presence() == mst.Absent {
 			p.Died = append(p.Died, nsid)
-		}
-		if run.Presence() == mst.Unknown {
-			p.Unsure = append(p.Unsure, nsid)
 		}
 		if run.Presence() != mst.Present || !kinds.created && !kinds.updated {
 			continue
@@ -36,14 +31,6 @@ func (pr *prover) conclude(p *Proof, c *event.Commit, ops []event.Op, view *mst.
 		}
 	}
 	p.Shown = view.Outline()
-	if p.Complete = view.Complete(); p.Complete {
-		p.Collections = slices.Sorted(p.Shown.Names())
-	}
-}
-
-// keepsSet tells whether the repo has the same collections as before.
-func (p *Proof) keepsSet() bool {
-	return len(p.Died) == 0 && len(p.Born) == 0 && len(p.BirthUnknown) == 0 && len(p.Unsure) == 0
 }
 
 // touched are the collections of the ops, sorted, each once.

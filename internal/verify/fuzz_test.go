@@ -11,6 +11,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/event"
+	"railyard/internal/mst"
 	"railyard/internal/refusal"
 	"railyard/internal/test/fixtures"
 	"railyard/internal/test/msttest"
@@ -81,7 +82,7 @@ func checkFuzzed(t *testing.T, c *event.Commit) {
 	p, err := Commit(c, anySignature{}, fixtureNow)
 	if err == nil {
 		for _, nsid := range p.Died {
-			if slices.Contains(p.Present, nsid) || slices.Contains(p.Collections, nsid) {
+			if slices.Contains(p.Present, nsid) || p.Shown.Presence(nsid) == mst.Present {
 				t.Fatalf("%s is dead and present", nsid)
 			}
 		}

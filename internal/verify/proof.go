@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"errors"
 	"sync"
 	"time"
 
@@ -20,13 +19,10 @@ const Tolerance = 5 * time.Minute
 
 // Proof is what an event proves.
 //
-// After a refusal whose reason is given after the signature only DID, Rev,
-// Commit and Data are set, but see Legacy; after any other refusal nothing is.
+// After a refusal whose reason is given after the signature only Rev, Commit and
+// Data are set; after any other refusal nothing is.
 type Proof struct {
-	DID string
-	Rev atproto.TID
-	// Since is the message's claim, unsigned and unproven.
-	Since  *atproto.TID
+	Rev    atproto.TID
 	Commit atproto.Digest
 	Data   atproto.Digest
 	// Prev is the tree from which the ops lead to Data.
@@ -39,21 +35,6 @@ type Proof struct {
 	// the message does not show whether they had. All are in Present.
 	Born         []string
 	BirthUnknown []string
-	// Sync11: the message named the tree before it (prevData), as Sync 1.1 asks.
-	Sync11 bool
-	// Legacy: a commit of Sync 1.0, without prevData. It is refused with NoPrevData,
-	// but its ops are true of its tree, so Present and Died hold and Shown is set.
-	// Unsure are the collections that it deletes from without showing whether a key
-	// is left. Prev is set if Inverted: the ops alone lead back to one tree.
-	Legacy   bool
-	Inverted bool
-	Unsure   []string
-	// Unchecked: nobody looked at the signature. The commit leaves the set of
-	// collections as it was in the tree Prev, whoever made it.
-	Unchecked bool
-	// Complete: the whole tree is visible, and Collections are all it has.
-	Complete    bool
-	Collections []string
 	// Shown is the outline of the new tree. It shares no memory with the event.
 	Shown mst.Outline
 }
@@ -83,8 +64,8 @@ func (pr *prover) release(blocks []byte) {
 	}
 }
 
-// Sync proves a #sync: the signature over the repo's present state. Only DID,
-// Rev, Commit and Data are set.
+// Sync proves a #sync: the signature over the repo's present state. Only Rev,
+// Commit and Data are set.
 func Sync(s *event.Sync, key atcrypto.PublicKey, now time.Time) (p Proof, err error) {
 	defer recovered(&p, &err)
 	if err := checkRev(s.Rev, now); err != nil {
@@ -152,16 +133,5 @@ func (pr *prover) matches(did string, rev atproto.TID) error {
 // head is what the commit block alone says.
 func (pr *prover) head() Proof {
 	c := &pr.commit
-	return Proof{DID: c.DID, Rev: c.Rev, Commit: c.CID, Data: c.Data}
-}
-
-// refuse keeps of a proof what a refusal of this reason leaves true.
-func (p Proof) refuse(err error) (Proof, error) {
-	if p.Legacy {
-		return p, err
-	}
-	if e, ok := errors.AsType[*refusal.Error](err); ok && e.Reason.AfterSignature() {
-		return Proof{DID: p.DID, Rev: p.Rev, Commit: p.Commit, Data: p.Data}, err
-	}
-	return Proof{}, err
+	return Proof{Rev: c.Rev, Commit: c.CID, Data: c.Data}
 }

@@ -15,7 +15,7 @@ func TestAProverDoesNotGrowWithTheNumberOfProofs(t *testing.T) {
 	c := a.commit(&prev, a.delete("com.ex.a/1"), a.create("com.ex.a/2"), a.update("com.ex.b/1"))
 	var pr prover
 	for range 1000 {
-		_, _, err := pr.prove(c, anySignature{}, fixtureNow, false)
+		_, _, err := pr.prove(c, anySignature{}, fixtureNow)
 		must(t, err)
 	}
 	if n := cap(pr.paths) + cap(pr.names); n > 200 {
@@ -31,7 +31,7 @@ func TestProofsAtOnceShareNothing(t *testing.T) {
 	var commits []*event.Commit
 	for _, frame := range frames {
 		if c, ok := event.Decode(frame).Event.(*event.Commit); ok {
-			p, _, err := new(prover).prove(c, keys[c.DID], fixtureNow, false)
+			p, _, err := new(prover).prove(c, keys[c.DID], fixtureNow)
 			must(t, err)
 			commits, proofs = append(commits, c), append(proofs, p)
 		}

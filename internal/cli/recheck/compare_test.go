@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"railyard/internal/atproto"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
 )
@@ -541,36 +540,6 @@ func TestHostileAnswersAreRefused(t *testing.T) {
 		y.must(y.Switch(simnet.Rule{Fault: simnet.CorruptArchive, Times: 1}))
 		if f := y.one(did); f.Verdict != Equal {
 			t.Errorf("it was mended, but %+v", f)
-		}
-	})
-}
-
-// What an unchecked head says of its own rev is hearsay.
-func TestAnUncheckedHeadDoesNotDiffer(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 22}, func(y *yard) {
-		did := y.made(0, "com.example.a")
-		forge := func(cid atproto.Digest) {
-			truth, err := y.Repo(did)
-			y.must(err)
-			y.update(did, func(tx *store.Tx, r *store.Repo) error {
-				moved, err := tx.Advance(r, r.Head.Data, store.Head{Rev: truth.Rev, Data: truth.Data, CID: cid}, true)
-				if !moved {
-					t.Error("it did not move")
-				}
-				return err
-			})
-		}
-		y.must(y.Create(did, "com.example.a/2"))
-		forge(atproto.Digest{1})
-		if f := y.one(did); f.Verdict != Behind || len(f.Missing)+len(f.Extra) > 0 {
-			t.Errorf("%+v", f)
-		}
-		y.must(y.Create(did, "com.example.a/3"))
-		truth, err := y.Repo(did)
-		y.must(err)
-		forge(truth.Commit)
-		if f := y.one(did); f.Verdict != Equal {
-			t.Errorf("%+v", f)
 		}
 	})
 }

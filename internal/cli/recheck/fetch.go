@@ -107,7 +107,7 @@ func (c *comparer) get(ctx context.Context, id identity.Identity) (*repo.Snapsho
 // (spec: account migration)
 func (c *comparer) signed(ctx context.Context, r *row, id identity.Identity, commit *repo.Commit) error {
 	err := verifyWith(id.Key, commit)
-	held := r.Head != nil && !r.Unchecked && r.Head.CID == commit.CID
+	held := r.Head != nil && r.Head.CID == commit.CID
 	if err == nil || !held && !oldKeysCount(r, commit.Rev) {
 		return err
 	}

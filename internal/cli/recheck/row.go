@@ -61,7 +61,7 @@ func (r *row) served() bool {
 // of tells whether the row is of the state that was fetched. The rev of an
 // unchecked head is hearsay, unless it is of that very commit.
 func (r *row) of(f *fetched) bool {
-	return r.Head != nil && r.Head.Rev == f.head.Rev && (!r.Unchecked || r.Head.CID == f.head.CID)
+	return r.Head != nil && r.Head.Rev == f.head.Rev
 }
 
 // is tells whether the row says what was fetched.

@@ -49,11 +49,11 @@ func eachOnStreams() map[simnet.FaultName][]each {
 		simnet.Reorder:        on(each{}, "relay"),
 		simnet.WrongSignature: signed("bad-signature"),
 		simnet.WrongPrevData:  signed("inversion-failed"),
-		simnet.NoPrevData:     signed("no-prev-data"),
-		simnet.NoOpPrev:       signed("no-prev-data"),
+		simnet.NoPrevData:     either(each{}),
+		simnet.NoOpPrev:       signed("no-prev"),
 		simnet.MissingBlock:   either(each{refused: "inversion-blocked|record-missing|bad-tree?", judged: "refused?"}), // it may be one that the proof spares
 		simnet.ForgedBlock:    signed("bad-block"),
-		simnet.OmittedOp:      signed("inversion-failed|inversion-blocked|no-prev-data"), // an op may be the only one
+		simnet.OmittedOp:      signed("inversion-failed|inversion-blocked|no-prev"), // an op may be the only one
 		simnet.InventedOp:     signed("ops-mismatch|inversion-blocked|inversion-failed|record-missing|bad-op"),
 		simnet.OldRev:         either(each{judged: "stale"}),
 		simnet.FutureRev:      either(each{refused: "future-rev", judged: "refused", looks: "superseded?"}),

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"railyard/internal/daemon"
-	"railyard/internal/ingest"
 	"railyard/internal/test/simnet"
 )
 
@@ -40,14 +39,13 @@ func heals(t *testing.T, seed uint64, pds int) {
 	s.configure = func(c *daemon.Config) {
 		c.SweepEvery = time.Hour
 		c.ResyncMethod = one(dice, everyMethod)
-		c.Changes, c.Sync11 = dice.IntN(2) == 0, one(dice, []ingest.Sync11{ingest.Auto, ingest.Strict, ingest.Lenient})
 		if dice.IntN(2) == 0 {
 			c.PLCExport = s.net.PLC()
 		}
 		if pds == 0 && dice.IntN(2) == 0 {
 			c.Crawl = daemon.Deep
 		}
-		t.Logf("method %s, changes %t, sync11 %s, crawl %s, PLC export %q", c.ResyncMethod, c.Changes, c.Sync11, c.Crawl, c.PLCExport)
+		t.Logf("method %s, crawl %s, PLC export %q", c.ResyncMethod, c.Crawl, c.PLCExport)
 	}
 	r := s.start("index.db", s.upstreams(pds)...)
 	if err := s.net.Switch(simnet.Mixture(seed, 0.05, simnet.OnStream, simnet.OnHTTP, simnet.OnDirectory)...); err != nil {

@@ -11,7 +11,6 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/daemon"
-	"railyard/internal/ingest"
 	"railyard/internal/resync"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
@@ -81,18 +80,13 @@ func newLive(t *testing.T, seed uint64, quiet bool) *live {
 func (y *live) setUp() {
 	y.method = one(y.dice, everyMethod)
 	cfg := daemon.Config{
-		// Of two streams that repeat each other, the copy of an unchecked commit can look
-		// like a commit of another history: that is what sparing signatures costs (ingest).
-		Changes: y.dice.IntN(2) == 0 && len(y.ups) < 4,
-		// Commits of Sync 1.0 are accepted of nobody: their claims would wait for proofs.
-		Sync11:  one(y.dice, []ingest.Sync11{ingest.Auto, ingest.Strict}),
 		Provers: one(y.dice, []int{1, 2, 8}), Batch: one(y.dice, []int{1, 20, 1000}), ResyncWorkers: one(y.dice, []int{1, 8, 128}),
 	}
 	y.configure = func(c *daemon.Config) {
 		c.Unrepaired, c.ResyncMethod, c.ResyncWorkers = true, y.method, cfg.ResyncWorkers
-		c.Changes, c.Sync11, c.Provers, c.Batch = cfg.Changes, cfg.Sync11, cfg.Provers, cfg.Batch
+		c.Provers, c.Batch = cfg.Provers, cfg.Batch
 	}
-	y.t.Logf("seed %d follows %s, method %s, changes %t, sync11 %s", y.seed, strings.Join(y.ups, ", "), y.method, cfg.Changes, cfg.Sync11)
+	y.t.Logf("seed %d follows %s, method %s", y.seed, strings.Join(y.ups, ", "), y.method)
 }
 
 // remember notes what happened to each account before the index begins, and chooses

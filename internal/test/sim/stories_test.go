@@ -133,14 +133,6 @@ var (
 		},
 		tell: func(g *stage) { g.wait(10 * time.Second) },
 	}
-	oldVersion = &story{
-		name: "a file of an older version",
-		prepare: func(g *stage) {
-			g.settled()
-			g.asOfVersion1()
-		},
-		tell: func(g *stage) { g.wait(time.Second) },
-	}
 )
 
 // workingDay: whatever sends repos through the queue.
@@ -256,41 +248,4 @@ func (g *stage) addsNonsense(w http.ResponseWriter, r *http.Request) bool {
 		_, _ = io.WriteString(w, "{\"did\":\"nonsense\"}\n")
 	}
 	return false
-}
-
-// asOfVersion1 makes the file what the first version would have it be.
-func (g *stage) asOfVersion1() {
-	g.t.Helper()
-	script, err := os.ReadFile("../store/testdata/schema_v1.sql")
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	const made = "v1.db"
-	d := g.open(made)
-	d.SetMaxOpenConns(1)
-	defer func() { _ = d.Close() }()
-	run := func(script string) {
-		g.t.Helper()
-		if _, err := d.Exec(script); err != nil {
-			g.t.Fatal(err)
-		}
-	}
-	run(string(script) + "; PRAGMA application_id=0x7261696c; PRAGMA user_version=1; ATTACH '" + g.path(indexFile) + "' AS new")
-	triggers := g.column(d, "SELECT sql FROM main.sqlite_master WHERE type = 'trigger'")
-	for _, name := range g.column(d, "SELECT name FROM main.sqlite_master WHERE type = 'trigger'") {
-		run("DROP TRIGGER main." + name)
-	}
-	for _, table := range g.column(d, "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'") {
-		columns := strings.Join(g.column(d, `SELECT '"' || name || '"' FROM pragma_table_info('`+table+`', 'main')
-			WHERE name IN (SELECT name FROM pragma_table_info('`+table+`', 'new'))`), ",")
-		run("INSERT INTO main." + table + " (" + columns + ") SELECT " + columns + " FROM new." + table)
-	}
-	run(strings.Join(triggers, ";") + "; DETACH new")
-	if err := d.Close(); err != nil {
-		g.t.Fatal(err)
-	}
-	g.keep(made, indexFile)
-	if err := removeIfThere(g.path(made)); err != nil {
-		g.t.Fatal(err)
-	}
 }

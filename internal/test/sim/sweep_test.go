@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"railyard/internal/daemon"
-	"railyard/internal/ingest"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
 )
@@ -116,7 +115,6 @@ func newTrial(t *testing.T, seed uint64, quiet bool) *trial {
 	cfg := daemon.Config{
 		SweepEvery:   time.Hour,
 		ResyncMethod: one(dice, everyMethod), ResyncWorkers: one(dice, []int{1, 8, 128}),
-		Changes: dice.IntN(2) == 0, Sync11: one(dice, []ingest.Sync11{ingest.Auto, ingest.Strict, ingest.Lenient}),
 		Crawl: daemon.Relay, Provers: one(dice, []int{1, 2, 8}), Batch: one(dice, []int{1, 20, 1000}),
 	}
 	if dice.IntN(2) == 0 {
@@ -127,7 +125,7 @@ func newTrial(t *testing.T, seed uint64, quiet bool) *trial {
 	}
 	y.configure = func(c *daemon.Config) {
 		c.SweepEvery, c.ResyncMethod, c.ResyncWorkers, c.PLCExport, c.Crawl = cfg.SweepEvery, cfg.ResyncMethod, cfg.ResyncWorkers, cfg.PLCExport, cfg.Crawl
-		c.Changes, c.Sync11, c.Provers, c.Batch = cfg.Changes, cfg.Sync11, cfg.Provers, cfg.Batch
+		c.Provers, c.Batch = cfg.Provers, cfg.Batch
 	}
 	t.Logf("seed %d follows %s: %+v", seed, strings.Join(y.ups, ", "), cfg)
 	return y

@@ -22,7 +22,7 @@ func expected() map[FaultName]string {
 
 		WrongSignature: unsigned,
 		WrongPrevData:  signed,
-		NoPrevData:     "From a host that has sent complete commits it is refused and counted, and the repo is fetched; from others it is taken for what it shows, and proven later.",
+		NoPrevData:     "It is applied: undoing its ops leads to the tree that we hold.",
 		NoOpPrev:       signed,
 		MissingBlock:   signed,
 		ForgedBlock:    unproven,
