@@ -1,0 +1,460 @@
+package repostate
+
+import (
+	"fmt"
+	"time"
+
+	"railyard/internal/atproto"
+	"railyard/internal/refusal"
+)
+
+// attempt is the end of an attempt in the making.
+type attempt struct {
+	*machine
+	*Attempt
+	doubted bool // the identity became stale while it ran
+}
+
+// was is the row as it was leased.
+func (a *attempt) was() *Waiting { return a.Repo.Waiting }
+
+// decide concludes an attempt. What it brings is void if the row has another generation
+// now, but for a document, which is as good as ever.
+func (e Ended) decide(m *machine) Outcome {
+	a := &attempt{m, e.Attempt, m.r.Identity != nil && m.r.Identity.Stale}
+	if m.r.Waiting == nil {
+		return Superseded
+	}
+	current := m.r.Waiting.Generation == a.was().Generation
+	switch {
+	case e.Identity != nil:
+		return a.resolved(*e.Identity)
+	case a.Step == Resolve:
+		m.stale() // a document of yesterday beats none
+	}
+	switch {
+	case e.Failure != nil && e.Failure.Kind == FailedCancelled:
+		m.release(m.Now)
+		return Cancelled
+	case !current:
+		return a.supersede()
+	case e.Failure != nil:
+		return a.failed(e.Failure)
+	case e.Status != nil:
+		return a.answered(*e.Status)
+	case e.Found != nil && a.InService():
+		return a.audited(e.Found)
+	case e.Found != nil:
+		return a.fetched(e.Found, e.Buffered)
+	}
+	a.done()
+	return Confirmed
+}
+
+// supersede gives back a row for which something happened meanwhile. It is due at once,
+// unless that happens again and again.
+func (a *attempt) supersede() Outcome {
+	at := a.Now
+	if n := a.was().Attempts; n >= supersededFree {
+		at = at.Add(a.Backoff(supersededFirst, supersededMost, n-supersededFree))
+	}
+	a.r.Waiting.Attempts++
+	a.release(at)
+	return Superseded
+}
+
+// resolved stores what the DID document says. The row goes on with the next step, in
+// its place.
+func (a *attempt) resolved(id Identity) Outcome {
+	changed := a.learn(id, a.Now)
+	w := a.r.Waiting
+	w.Checks = max(0, w.Checks-1)
+	if w.Said == NoSuchDID {
+		w.unsay()
+	}
+	switch {
+	case changed:
+		w.Checks = 0
+		a.moved()
+		a.release(a.Now)
+	case a.doubted: // an #identity came during the look-up: another one, but no faster
+		a.release(a.Now.Add(announcedRest))
+	default:
+		a.release(a.was().NotBefore)
+	}
+	return Resolved
+}
+
+// fresh reports whether the host was surely the one that the DID document named when it
+// was asked. If not, the document is looked up before the host is asked again. The
+// directory's log is no substitute: a look-up can have brought an older document than
+// what the log has told before, and then the log is silent.
+func (a *attempt) fresh() bool {
+	if a.At.Sub(a.r.Identity.FetchedAt) <= identityFresh {
+		return true
+	}
+	a.stale()
+	a.release(a.was().NotBefore)
+	return false
+}
+
+// failed sorts what went wrong. A refusal by rate or a terminal one never leads to a
+// heavier request.
+func (a *attempt) failed(f *Failure) Outcome {
+	if f.Refusal != nil {
+		a.d.Refusals = append(a.d.Refusals, f.Refusal)
+	}
+	n := a.was().Attempts
+	switch f.Kind {
+	case FailedDeferred:
+		a.release(a.Now.Add(f.Pause))
+		return Superseded
+	case FailedGone:
+		a.ended(f.Status)
+		return Gone
+	case FailedNoRepo:
+		a.noRepo()
+		return Missing
+	case FailedRate:
+		a.release(a.Now) // when the host may be asked again
+		return RateLimited
+	case FailedYoung: // that is no failure
+		a.again(f.Cause, a.Backoff(youngFirst, youngMost, n))
+		return TooYoung
+	case FailedHost:
+		// The account may live elsewhere by now, or never have lived there.
+		if a.At.Sub(a.r.Identity.FetchedAt) > identityFresh {
+			a.stale()
+		}
+		a.again(f.Cause, a.Backoff(retryFirst, retryMost, n))
+		return Transient
+	case FailedKey:
+		a.wrongKey(f.Cause)
+		return Invalid
+	case FailedDirectory:
+		a.again(f.Cause, max(a.Backoff(retryFirst, retryMost, n), min(f.Pause, time.Hour)))
+		return IdentityFailed
+	case FailedNoDID:
+		a.noDID()
+		return IdentityFailed
+	case FailedLookup:
+		a.again(f.Cause, a.Backoff(retryFirst, retryMost, n))
+		return IdentityFailed
+	case FailedDocument:
+		a.r.FoundAt = 0 // it is no account of the host that listed it
+		a.again(f.Cause, a.Backoff(brokenFirst, brokenMost, n))
+		return IdentityFailed
+	}
+	a.again(f.Cause, a.Backoff(brokenFirst, brokenMost, n))
+	switch {
+	case a.Step == Resolve:
+		return IdentityFailed
+	case f.Kind == FailedInternal:
+		return InternalFault
+	}
+	return Invalid
+}
+
+// again notes a failure and puts the row back. If an #identity came meanwhile, the
+// failure may be the old host's or key's, and is not waited for.
+func (a *attempt) again(cause error, after time.Duration) {
+	a.note(cause.Error())
+	if a.doubted {
+		after = min(after, identitySecond)
+	}
+	why := a.was().Reason
+	if !a.InService() && (why == NotFoundAgain || why == MissedRev) && a.r.Active {
+		why = Discontinuity // it is no mere second look: the rows may be wrong
+	}
+	a.retry(why, a.Now.Add(after), true, a.InService() && a.was().Attempts > 0)
+}
+
+func (a *attempt) note(text string) { a.r.Error, a.r.ErrorAt = text, a.Now }
+
+// wrongKey: perhaps the key is another one by now. The document is looked up before the
+// next fetch: at once if the one that we have is not of this moment, soon if it is,
+// since a rotation and its replicas take a moment.
+func (a *attempt) wrongKey(cause error) {
+	a.stale()
+	switch n := a.was().Attempts; {
+	case n == 0 && a.At.Sub(a.r.Identity.FetchedAt) > identitySecond:
+		a.r.Waiting.Attempts++
+		a.release(a.Now)
+	case n < RotationRetries:
+		a.again(cause, rotationPause<<(2*n))
+	default:
+		a.again(cause, a.Backoff(brokenFirst, brokenMost, n-RotationRetries))
+	}
+}
+
+// ended hides an account that its host calls inactive, and ends the row.
+func (a *attempt) ended(status string) {
+	if a.fresh() {
+		a.leave(status)
+		a.done()
+	}
+}
+
+// noRepo: the host knows no such repo. A replica may lag, so it is asked once more;
+// then the rows are hidden, and it is asked now and then. An account that a relay
+// called deleted is.
+func (a *attempt) noRepo() {
+	if !a.fresh() {
+		return
+	}
+	a.r.Identity.CheckedAt = a.Now // late commits of an inactive account ask for no more
+	a.note("its host has no such repo")
+	switch {
+	case !a.saidAgain(NoSuchRepo):
+	case !a.r.Active && a.r.Status == "deleted":
+		a.leave(a.r.Status)
+		a.done()
+	default:
+		a.r.State, a.r.Proof = NotFound, 0
+	}
+}
+
+// noDID: the directory has no document of a DID. A DID that it once had is tombstoned,
+// and its account deleted (spec: did:plc; account); one that it never had was invented,
+// and leaves no row behind.
+func (a *attempt) noDID() {
+	a.note("the directory has no document of this DID")
+	switch {
+	case !a.saidAgain(NoSuchDID):
+	case a.r.Identity != nil:
+		a.r.Identity.CheckedAt = a.Now // its late commits ask for no more
+		a.leave("deleted")
+	case a.r.Head == nil && a.r.ProvenAt.IsZero():
+		a.d.Forget = true
+	}
+}
+
+// saidAgain puts back the row of what is said not to exist, and reports whether that is
+// to be believed: it was said before, long enough ago for every replica.
+func (a *attempt) saidAgain(what Statement) bool {
+	w := a.r.Waiting
+	second := a.Now.Add(NotFoundSecond)
+	if w.Said == what {
+		second = w.SaidSince.Add(NotFoundSecond)
+	}
+	switch {
+	case w.Said != what:
+		w.says(what, 0, a.Now)
+		a.retry(NotFoundAgain, second, true, true)
+		return false
+	case a.Now.Before(second):
+		a.retry(NotFoundAgain, second, false, true)
+		return false
+	}
+	w.says(what, 0, a.Now)
+	a.retry(NotFoundAgain, a.Now.Add(notFoundLater), true, true)
+	return true
+}
+
+// answered: the named host has said what the account is. Whoever doubted the status may
+// know of another host: an account that moved unheard lives on at the old one. So the
+// word counts only under a document of this moment, whatever it is.
+func (a *attempt) answered(st Account) Outcome {
+	a.r.Identity.CheckedAt = a.Now
+	if !a.fresh() {
+		return Superseded // the question stands
+	}
+	w := a.r.Waiting
+	w.AskStatus = false
+	if w.Said == NoSuchRepo {
+		w.unsay()
+	}
+	switch {
+	case !st.Active:
+		a.ended(st.Status)
+		return Gone
+	case a.r.Active && a.r.State == Synchronized:
+		a.done()
+		return Confirmed
+	case !a.r.Active:
+		a.show()
+	}
+	a.retry(Reactivated, a.Now, false, false)
+	return Returned
+}
+
+// fetched makes the repo what was fetched, replays the commits that came meanwhile, and
+// puts it into service.
+func (a *attempt) fetched(f *Found, waiting []Commit) Outcome {
+	r := a.r
+	if r.State != Resyncing || !r.Active {
+		return a.supersede()
+	}
+	a.d.Unbuffer = true
+	reached, replay, linked := chain(f.Head, waiting)
+	if !linked { // what was fetched and what was seen do not meet: fetch once more
+		a.retry(Discontinuity, a.Now.Add(a.staleDelay()), true, false)
+		return Superseded
+	}
+	newest := r.Floor()
+	switch {
+	case f.OldKey && !r.OldKeysCount() && (reached == f.Head.Rev || reached < newest):
+		// An earlier key has signed it, and something was seen that the present one has
+		// signed and that does not lead on from there.
+		a.refuseStale(f, newest)
+		a.again(a.lastRefusal(), a.staleDelay())
+		return StaleAnswer
+	case reached >= newest:
+	case reached >= a.Repo.Floor():
+		// It is as new as what was seen when it was asked for, and older than a commit
+		// that came since and could not be buffered: the truth of a moment ago. The rows
+		// become equal to it; the repo stays out of service until an answer has that
+		// commit too.
+		a.establish(f, replay)
+		a.saw(newest)
+		a.desynchronize(Discontinuity)
+		a.retry(Discontinuity, a.Now.Add(a.staleDelay()), true, false)
+		return StaleAnswer
+	case !a.believesOlder(f, newest):
+		return StaleAnswer
+	}
+	a.establish(f, replay)
+	a.done()
+	return Established
+}
+
+// chain finds the commits that lead on from a fetched head. Older ones are in it
+// already; linked is false if a newer one does not follow. reached is the rev to which
+// they lead.
+func chain(head Head, waiting []Commit) (reached atproto.TID, replay []Commit, linked bool) {
+	last := head
+	for _, c := range waiting {
+		switch {
+		case c.Head.Rev < last.Rev, c.Head.Rev == last.Rev && c.Head.CID == last.CID:
+			continue
+		case c.Head.Rev == last.Rev, c.Prev != last.Data && c.Head.Data != last.Data:
+			return 0, nil, false
+		}
+		last, replay = c.Head, append(replay, c)
+	}
+	return last.Rev, replay, true
+}
+
+// establish takes what was found, with the commits that follow it.
+func (a *attempt) establish(f *Found, replay []Commit) {
+	r := a.r
+	a.d.ProvesClaim = r.Proof == ProofClaim && r.Head != nil && *r.Head == f.Head && f.Proof != ProofClaim
+	a.d.Set, a.d.Commits = &Set{Collections: f.Collections, First: r.ProvenAt.IsZero()}, replay
+	head := f.Head
+	if n := len(replay); n > 0 {
+		head = replay[n-1].Head
+	}
+	r.Head, r.State, r.Active, r.Status, r.SeenRev = &head, Synchronized, true, "", 0
+	r.Proof, r.ProvenAt, r.Error, r.ErrorAt = f.Proof, a.Now, "", time.Time{}
+	r.Identity.EarlierRev = 0
+	if f.OldKey {
+		r.Identity.EarlierRev = f.Head.Rev
+	}
+}
+
+func (a *attempt) staleDelay() time.Duration {
+	return a.Backoff(StaleRetry, StaleMost, a.was().Attempts)
+}
+
+func (a *attempt) refuseStale(f *Found, newest atproto.TID) {
+	a.refuse(refusal.AnswerStale, "its host serves rev %s, and %s was seen", f.Head.Rev, newest)
+}
+
+func (a *attempt) lastRefusal() error { return a.d.Refusals[len(a.d.Refusals)-1] }
+
+// believesOlder reports whether an answer older than what was seen is to be believed:
+// three equal ones over an hour, of the host that the document names now, are a restored
+// backup. If not, the row is put back.
+func (a *attempt) believesOlder(f *Found, newest atproto.TID) bool {
+	a.refuseStale(f, newest)
+	times, since := a.r.Waiting.says(OlderRev, f.Head.Rev, a.Now)
+	if times < staleTimes || a.Now.Sub(since) < staleBelief {
+		a.again(a.lastRefusal(), a.staleDelay())
+		return false
+	}
+	return a.fresh()
+}
+
+// audited compares a repo in service with what its host serves. Only an answer of the
+// head's own rev says something about the rows.
+func (a *attempt) audited(f *Found) Outcome {
+	r, w := a.r, a.r.Waiting
+	if r.State != Synchronized {
+		return a.supersede()
+	}
+	reached := r.Reached(w.WantRev) && r.Head.Rev >= r.SeenRev
+	switch {
+	case f.Head == *r.Head && f.Head.Rev >= r.SeenRev:
+		return a.equal(f, reached)
+	case a.Repo.Head != nil && f.Head == *a.Repo.Head && f.Head != *r.Head:
+		if reached && r.Proof != ProofClaim { // it was where we were, and a commit has come since
+			a.done()
+			return Confirmed
+		}
+		a.again(fmt.Errorf("a commit came while rev %s was fetched", f.Head.Rev), a.staleDelay())
+		return Superseded
+	case f.Head.Rev < r.Floor() && reached && r.Proof != ProofClaim: // the commit has arrived
+		a.done()
+		return Confirmed
+	case f.Head.Rev < r.Floor():
+		if !a.believesOlder(f, r.Floor()) {
+			return StaleAnswer
+		}
+		return a.equal(f, reached)
+	case reached && f.Head.Rev > r.Head.Rev && a.was().Attempts < inFlightTries:
+		// Its commit may be on its way. If not, the wish for it brings us back.
+		a.enqueueMissed(a.Now, f.Head.Rev)
+		a.retry(MissedRev, a.Now.Add(MissedGrace), true, true)
+		return Superseded
+	}
+	a.desynchronize(Discontinuity)
+	a.release(a.Now)
+	return Superseded
+}
+
+// equal: the host itself is where we are, so its tree is the proof of our rows. What
+// else was heard of until the lease is not so, if it is the host.
+func (a *attempt) equal(f *Found, reached bool) Outcome {
+	if !reached && !a.fresh() {
+		return Confirmed
+	}
+	a.establish(f, nil)
+	heard, w := a.was().WantRev, a.r.Waiting
+	if w.WantRev <= heard {
+		w.WantRev = 0
+	}
+	if age := a.Now.Sub(heard.Time()); !reached && heard != 0 && (age >= harmlessAge || age <= -harmlessAge) {
+		a.r.HarmlessRev = heard
+	}
+	a.done()
+	return Established
+}
+
+// done ends the row, unless there is more to do for which it stands.
+func (a *attempt) done() {
+	r, w := a.r, a.r.Waiting
+	r.Error, r.ErrorAt = "", time.Time{}
+	switch {
+	case r.Identity.Stale:
+		a.retry(IdentityCheck, a.Now, false, false)
+	case w.Checks > 0:
+		a.stale()
+		a.retry(IdentityCheck, a.Now.Add(identitySecond), false, true)
+	case r.State == Synchronized && !r.Reached(w.WantRev):
+		a.retry(MissedRev, a.Now.Add(a.Backoff(2*MissedGrace, brokenMost, a.was().Attempts)), false, true)
+	case r.State == Synchronized && r.Proof == ProofClaim:
+		a.retry(Prove, a.Now.Add(a.claimRest()), false, true)
+	default:
+		r.Waiting = nil
+	}
+}
+
+func (a *attempt) claimRest() time.Duration {
+	if a.was().Reason.New() {
+		return a.Backoff(bulkRest, bulkRest, 0)
+	}
+	return ClaimRest
+}
+
+// New reports whether the repo is looked at because it is new to the index.
+func (r Reason) New() bool { return r == FirstSight || r == Backfill }

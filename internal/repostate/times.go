@@ -1,0 +1,74 @@
+package repostate
+
+import "time"
+
+// All the times of a repo's life. Nothing else says when a document is looked up
+// again, when a row is due, or how often something must be said to be believed.
+const (
+	// A document is believed for this long before it is looked up again because of:
+	identityRest  = time.Minute        // a signature that failed, or a foreign sender
+	announcedRest = 2 * time.Second    // an #identity: something has changed just now
+	identityFresh = 5 * time.Minute    // an ending (gone, not found, an older state) that its host states
+	movedRest     = time.Hour          // the listing of a host that it does not name
+	laggardRest   = 6 * time.Hour      // a relay's listing that is behind our head
+	IdentityAge   = 7 * 24 * time.Hour // nothing at all: an #identity can be lost
+	// identityWait is added where the accounts of one host ask for too many look-ups.
+	identityWait = 10 * time.Minute
+	// identityChecks is how often a document is looked up that has not changed when an
+	// #identity says so, identitySecond how soon the second time: replicas lag.
+	identityChecks = 2
+	identitySecond = 15 * time.Second
+	// A repo whose signature fails under a document of this moment: perhaps its key
+	// was rotated just now. 2, 8 and 32 seconds.
+	rotationPause   = 2 * time.Second
+	RotationRetries = 3
+	// clockSkew is how far the directory's clock may be from ours, and how far a
+	// replica that answered us may have lagged.
+	clockSkew = 10 * time.Minute
+	// statusRest is how often a host is asked about an inactive account that goes on
+	// committing.
+	statusRest = 10 * time.Minute
+
+	// MissedGrace is how long a listed rev may be ahead of our head before it counts
+	// as a lost event: commits are in flight.
+	MissedGrace = 30 * time.Second
+	// inFlightTries is how often a head of the host that is newer than ours is taken
+	// for one whose commit is on its way.
+	inFlightTries = 3
+	// harmlessAge is how old a listed rev is at least that its host does not have, for
+	// it to be remembered as harmless. A younger one may be on its way to a replica.
+	harmlessAge = time.Hour
+
+	// Retries of what may work again soon (networks, servers), of what is wrong until
+	// somebody mends it (documents, trees), and of a host that is too young to serve.
+	retryFirst  = 30 * time.Second
+	retryMost   = 2 * time.Hour
+	brokenFirst = 5 * time.Minute
+	brokenMost  = 24 * time.Hour
+	youngFirst  = 30 * time.Minute
+	youngMost   = 6 * time.Hour
+	// Fetches that came to nothing because of events meanwhile: the first few are
+	// repeated at once.
+	supersededFree  = 3
+	supersededFirst = 5 * time.Second
+	supersededMost  = 10 * time.Minute
+
+	// NotFoundSecond is when a host that has no such repo, or a directory that has no
+	// such DID, is asked again before it is believed, notFoundLater when it is after that.
+	NotFoundSecond = 10 * time.Minute
+	notFoundLater  = 24 * time.Hour
+	// A host that serves an older state is asked again soon: replicas catch up. Three
+	// equal answers over an hour are a restored backup.
+	StaleRetry  = 20 * time.Second
+	StaleMost   = 15 * time.Minute
+	staleBelief = time.Hour
+	staleTimes  = 3
+
+	// ClaimRest is how long a host's word rests before it is proven; that of a backfill
+	// rests longer, and not all at once.
+	ClaimRest = 10 * time.Minute
+	bulkRest  = time.Hour
+
+	// MaxBuffered bounds the commits that wait for one repo's fetch.
+	MaxBuffered = 256
+)
