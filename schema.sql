@@ -88,10 +88,6 @@ CREATE TABLE host (
   hostname       TEXT    NOT NULL UNIQUE, -- lower case, without scheme; a port only in development
   insecure       INTEGER NOT NULL DEFAULT 0 CHECK (insecure IN (0, 1)), -- 1 = http (development)
   status         TEXT,                    -- what we think of it: NULL = fine, offline
-  rate           REAL,                    -- requests per second that it allows; NULL = the default
-  cooldown_until INTEGER NOT NULL DEFAULT 0, -- no request before this time
-  failures       INTEGER NOT NULL DEFAULT 0, -- failed requests in a row; what fails at one moment counts once
-  answers        INTEGER NOT NULL DEFAULT 0, -- resyncs that it answered
   error          TEXT,                    -- its last failure that was counted
   error_at       INTEGER,
   absent_proofs  INTEGER,                 -- 1 = getRecord proves absence, 0 = refuses absent keys; NULL = not tried
@@ -212,11 +208,67 @@ CREATE TABLE resync_queue (
   stale_rev   INTEGER,          -- a fetched rev below seen_rev, and how often it came since when: three equal
   stale_count INTEGER NOT NULL DEFAULT 0, -- answers over an hour are a restored backup and are believed
   stale_since INTEGER,
-  lane        INTEGER NOT NULL DEFAULT 0 -- who is asked next, kept by triggers: a host, by its id; 0 the PLC directory,
-                                         -- -1 the host of a did:web, whose document is missing or stale
+  host_id     INTEGER NOT NULL DEFAULT 0 -- who is asked next, kept by triggers: host_queue.host_id
 ) STRICT;
-CREATE INDEX resync_queue_lanes ON resync_queue (lane, priority, not_before) WHERE claim IS NULL;
+CREATE INDEX resync_queue_by_host ON resync_queue (host_id, priority, not_before) WHERE claim IS NULL;
 CREATE INDEX resync_queue_claimed ON resync_queue (claim) WHERE claim IS NOT NULL;
+
+CREATE TABLE resync_priority (
+  -- The priorities of the queue, the most urgent first. A query that joins it seeks each of them in an index.
+  id   INTEGER PRIMARY KEY, -- resync_queue.priority
+  name TEXT NOT NULL
+) STRICT;
+INSERT INTO resync_priority VALUES
+  (1, 'live'), (2, 'check'), (3, 'first-sight'), (4, 'backfill'), (5, 'retry'), (6, 'background');
+
+CREATE TABLE host_queue (
+  -- One row for each host, and two for those who are asked for DID documents: how it may be asked, and for
+  -- what it is asked next.
+  host_id        INTEGER PRIMARY KEY,        -- host.id; 0 = the PLC directory, -1 = all hosts of did:web
+  share          INTEGER NOT NULL DEFAULT 4, -- how many attempts may ask it at once
+  running        INTEGER NOT NULL DEFAULT 0, -- attempts that ask it now; 0 at every start
+  answers        INTEGER NOT NULL DEFAULT 0, -- resyncs that it answered
+  failures       INTEGER NOT NULL DEFAULT 0, -- failed requests in a row; what fails at one moment counts once
+  rate           REAL,                       -- requests per second that it allows; NULL = the default
+  served_at      INTEGER NOT NULL DEFAULT 0, -- its last turn; 0 = it had none
+  next_at        INTEGER NOT NULL DEFAULT 0, -- its pace allows no request before then. While it is asked for
+                                             -- several things, whoever asks it may be ahead of this
+  cooldown_until INTEGER NOT NULL DEFAULT 0, -- no request before then either
+
+  -- The head of its rows in resync_queue. It may be earlier than they are, never later: rows that come move it
+  -- forward by triggers, and whoever finds that it was too early reads the queue again.
+  priority       INTEGER, -- of the row that it is asked for next; NULL = none waits
+  due_at         INTEGER, -- when that one is due
+  better_at      INTEGER, -- when another one may have to go before it; NULL = never
+
+  unproven INTEGER NOT NULL AS (host_id = -1 OR (host_id > 0 AND (answers = 0 OR failures > 0))) VIRTUAL,
+           -- 1 = nobody knows whether it answers in time. It gets one attempt at a time, and all of them together
+           -- a part of the workers. The hosts of did:web stay so, because strangers make them up
+  ready_at INTEGER AS (CASE WHEN running < CASE WHEN host_id = -1 THEN share WHEN unproven THEN 1
+                                                WHEN host_id = 0 AND failures >= 3 THEN 1 ELSE share END
+                            THEN max(due_at, served_at, next_at, cooldown_until) END) VIRTUAL
+           -- its place among those of one priority; NULL = nothing waits, or as many ask it as may
+) STRICT;
+CREATE INDEX host_queue_ready ON host_queue (unproven, priority, ready_at) WHERE ready_at IS NOT NULL;
+CREATE INDEX host_queue_better ON host_queue (better_at) WHERE better_at IS NOT NULL;
+INSERT INTO host_queue (host_id) VALUES (0), (-1);
+
+CREATE TRIGGER host_queue_added AFTER INSERT ON host BEGIN
+  INSERT INTO host_queue (host_id) VALUES (new.id);
+END;
+
+CREATE TRIGGER host_queue_head AFTER UPDATE OF host_id, priority, not_before, claim ON resync_queue WHEN new.claim IS NULL BEGIN
+  -- A row waits: the head of its host moves forward if it is later. A row of another priority than the head's
+  -- only says when to choose anew.
+  UPDATE host_queue SET
+    better_at = CASE WHEN priority IS NULL OR priority = new.priority THEN better_at
+                     ELSE min(coalesce(better_at, new.not_before), new.not_before) END,
+    due_at = CASE WHEN priority IS NULL OR priority = new.priority THEN new.not_before ELSE due_at END,
+    priority = coalesce(priority, new.priority)
+  WHERE host_id = new.host_id
+    AND (priority IS NULL OR (new.priority >= priority AND new.not_before < due_at)
+         OR (new.priority < priority AND (better_at IS NULL OR new.not_before < better_at)));
+END;
 
 CREATE TABLE resync_buffer (
   -- Proven commits of repos that are being fetched, to be replayed when the fetch is done.
@@ -325,26 +377,27 @@ END;
 
 -- Who is asked next for a waiting repo follows from its identity. The rule stands in one view.
 
-CREATE VIEW repo_lane AS
-  -- Whom would a look at a repo ask next? (resync_queue.lane)
+CREATE VIEW repo_host_queue AS
+  -- Whom would an attempt at a repo ask next? (resync_queue.host_id)
   SELECT r.id AS repo_id,
-         CASE WHEN i.stale = 0 THEN i.host_id WHEN r.did GLOB 'did:plc:*' THEN 0 ELSE -1 END AS lane
+         CASE WHEN i.stale = 0 THEN i.host_id WHEN r.did GLOB 'did:plc:*' THEN 0 ELSE -1 END AS host_id
   FROM repo r LEFT JOIN identity i ON i.repo_id = r.id;
 
-CREATE TRIGGER resync_lane AFTER INSERT ON resync_queue BEGIN
-  UPDATE resync_queue SET lane = (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id)
-  WHERE repo_id = new.repo_id AND lane <> (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id);
+CREATE TRIGGER resync_queue_host AFTER INSERT ON resync_queue BEGIN
+  -- Also where nothing changes: that is how the head of the host hears of the row.
+  UPDATE resync_queue SET host_id = coalesce((SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = new.repo_id), 0)
+  WHERE repo_id = new.repo_id;
 END;
 
-CREATE TRIGGER identity_lane AFTER INSERT ON identity BEGIN
-  UPDATE resync_queue SET lane = (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id)
-  WHERE repo_id = new.repo_id AND lane <> (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id);
+CREATE TRIGGER identity_host AFTER INSERT ON identity BEGIN
+  UPDATE resync_queue SET host_id = (SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = new.repo_id)
+  WHERE repo_id = new.repo_id AND host_id <> (SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = new.repo_id);
 END;
 
-CREATE TRIGGER identity_moved_lane AFTER UPDATE OF stale, host_id ON identity
+CREATE TRIGGER identity_moved_host AFTER UPDATE OF stale, host_id ON identity
 WHEN old.stale <> new.stale OR old.host_id <> new.host_id BEGIN
-  UPDATE resync_queue SET lane = (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id)
-  WHERE repo_id = new.repo_id AND lane <> (SELECT l.lane FROM repo_lane l WHERE l.repo_id = new.repo_id);
+  UPDATE resync_queue SET host_id = (SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = new.repo_id)
+  WHERE repo_id = new.repo_id AND host_id <> (SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = new.repo_id);
 END;
 
 -- Views for people.
@@ -404,10 +457,10 @@ CREATE VIEW resync_backlog AS
 
 CREATE VIEW host_health AS
   -- Which hosts fail us?
-  SELECT hostname, status, failures, answers,
-         datetime(nullif(cooldown_until, 0) / 1000000, 'unixepoch') AS cooldown,
-         error, datetime(error_at / 1000000, 'unixepoch') AS error_time
-  FROM host;
+  SELECT h.hostname, h.status, q.failures, q.answers,
+         datetime(nullif(q.cooldown_until, 0) / 1000000, 'unixepoch') AS cooldown,
+         h.error, datetime(h.error_at / 1000000, 'unixepoch') AS error_time
+  FROM host h JOIN host_queue q ON q.host_id = h.id;
 
 CREATE VIEW host_crawls AS
   -- Which hosts are walked, and how far (--crawl deep)?

@@ -453,6 +453,56 @@ func (q *Queries) CheckHeld(ctx context.Context, held int64) ([]CheckHeldRow, er
 	return items, nil
 }
 
+const checkHostQueues = `-- name: CheckHostQueues :many
+SELECT CAST(coalesce(n.hostname, 'host ' || f.host_id) || ': ' || f.fault AS TEXT) AS what, count(*) OVER () AS total
+FROM (SELECT a.id AS host_id, 'it has no queue' AS fault
+      FROM (SELECT b.id FROM host b UNION ALL VALUES (0), (-1)) a
+      WHERE NOT EXISTS (SELECT 1 FROM host_queue c WHERE c.host_id = a.id)
+      UNION ALL
+      SELECT d.host_id, d.running || ' attempts ask it' FROM host_queue d WHERE d.running < 0
+      UNION ALL
+      SELECT e.host_id, 'a row of priority ' || e.row_priority || ' is due at ' || e.row_due || ', but its head has priority '
+             || coalesce(e.priority, 'none') || ', is due at ' || coalesce(e.due_at, 'no time') || ' and is read again at '
+             || coalesce(e.better_at, 'no time')
+      FROM (SELECT g.host_id, g.priority, g.due_at, g.better_at, p.id AS row_priority,
+                   (SELECT min(q.not_before) FROM resync_queue q
+                    WHERE q.claim IS NULL AND q.host_id = g.host_id AND q.priority = p.id) AS row_due
+            FROM host_queue g CROSS JOIN resync_priority p) e
+      WHERE e.row_due IS NOT NULL
+        AND NOT coalesce(e.row_priority > e.priority OR (e.row_priority = e.priority AND e.due_at <= e.row_due)
+                         OR e.better_at <= e.row_due, 0)) f
+LEFT JOIN host n ON n.id = f.host_id LIMIT 20
+`
+
+type CheckHostQueuesRow struct {
+	What  string
+	Total int64
+}
+
+// It seeks the first row of each host and priority: the queue has many more rows than that.
+func (q *Queries) CheckHostQueues(ctx context.Context) ([]CheckHostQueuesRow, error) {
+	rows, err := q.query(ctx, q.checkHostQueuesStmt, checkHostQueues)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CheckHostQueuesRow
+	for rows.Next() {
+		var i CheckHostQueuesRow
+		if err := rows.Scan(&i.What, &i.Total); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const checkHosts = `-- name: CheckHosts :many
 SELECT id, hostname, insecure FROM host WHERE id > ?1 ORDER BY id LIMIT ?2
 `
@@ -550,41 +600,6 @@ func (q *Queries) CheckKeys(ctx context.Context) ([]CheckKeysRow, error) {
 	var items []CheckKeysRow
 	for rows.Next() {
 		var i CheckKeysRow
-		if err := rows.Scan(&i.What, &i.Total); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const checkLanes = `-- name: CheckLanes :many
-SELECT CAST(r.did || ': lane ' || q.lane || ', but lane ' || l.lane || ' is asked next' AS TEXT) AS what,
-       count(*) OVER () AS total
-FROM resync_queue q CROSS JOIN repo r CROSS JOIN repo_lane l
-WHERE r.id = q.repo_id AND l.repo_id = q.repo_id AND q.lane <> l.lane LIMIT 20
-`
-
-type CheckLanesRow struct {
-	What  string
-	Total int64
-}
-
-func (q *Queries) CheckLanes(ctx context.Context) ([]CheckLanesRow, error) {
-	rows, err := q.query(ctx, q.checkLanesStmt, checkLanes)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []CheckLanesRow
-	for rows.Next() {
-		var i CheckLanesRow
 		if err := rows.Scan(&i.What, &i.Total); err != nil {
 			return nil, err
 		}
@@ -907,6 +922,41 @@ func (q *Queries) CheckProofTimes(ctx context.Context) ([]CheckProofTimesRow, er
 	var items []CheckProofTimesRow
 	for rows.Next() {
 		var i CheckProofTimesRow
+		if err := rows.Scan(&i.What, &i.Total); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const checkQueueHosts = `-- name: CheckQueueHosts :many
+SELECT CAST(r.did || ': host ' || q.host_id || ', but host ' || h.host_id || ' is asked next' AS TEXT) AS what,
+       count(*) OVER () AS total
+FROM resync_queue q CROSS JOIN repo r CROSS JOIN repo_host_queue h
+WHERE r.id = q.repo_id AND h.repo_id = q.repo_id AND q.host_id <> h.host_id LIMIT 20
+`
+
+type CheckQueueHostsRow struct {
+	What  string
+	Total int64
+}
+
+func (q *Queries) CheckQueueHosts(ctx context.Context) ([]CheckQueueHostsRow, error) {
+	rows, err := q.query(ctx, q.checkQueueHostsStmt, checkQueueHosts)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CheckQueueHostsRow
+	for rows.Next() {
+		var i CheckQueueHostsRow
 		if err := rows.Scan(&i.What, &i.Total); err != nil {
 			return nil, err
 		}

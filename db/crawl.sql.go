@@ -186,8 +186,9 @@ func (q *Queries) DeleteBareRepo(ctx context.Context, repoID int64) (int64, erro
 }
 
 const dueHosts = `-- name: DueHosts :many
-SELECT id, hostname, insecure, crawl_cursor, crawl_failures, cooldown_until, CAST(room AS INTEGER) AS room
-FROM host WHERE crawl_due_at <= ?1 ORDER BY crawl_due_at LIMIT ?2
+SELECT h.id, h.hostname, h.insecure, h.crawl_cursor, h.crawl_failures, q.cooldown_until, CAST(h.room AS INTEGER) AS room
+FROM host h CROSS JOIN host_queue q
+WHERE h.crawl_due_at <= ?1 AND q.host_id = h.id ORDER BY h.crawl_due_at LIMIT ?2
 `
 
 type DueHostsParams struct {

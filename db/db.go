@@ -54,6 +54,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.agedIdentitiesStmt, err = db.PrepareContext(ctx, agedIdentities); err != nil {
 		return nil, fmt.Errorf("error preparing query AgedIdentities: %w", err)
 	}
+	if q.answeredHostStmt, err = db.PrepareContext(ctx, answeredHost); err != nil {
+		return nil, fmt.Errorf("error preparing query AnsweredHost: %w", err)
+	}
+	if q.beginAttemptStmt, err = db.PrepareContext(ctx, beginAttempt); err != nil {
+		return nil, fmt.Errorf("error preparing query BeginAttempt: %w", err)
+	}
 	if q.birthStmt, err = db.PrepareContext(ctx, birth); err != nil {
 		return nil, fmt.Errorf("error preparing query Birth: %w", err)
 	}
@@ -111,6 +117,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.checkHeldStmt, err = db.PrepareContext(ctx, checkHeld); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckHeld: %w", err)
 	}
+	if q.checkHostQueuesStmt, err = db.PrepareContext(ctx, checkHostQueues); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckHostQueues: %w", err)
+	}
 	if q.checkHostWalksStmt, err = db.PrepareContext(ctx, checkHostWalks); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckHostWalks: %w", err)
 	}
@@ -122,9 +131,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.checkKeysStmt, err = db.PrepareContext(ctx, checkKeys); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckKeys: %w", err)
-	}
-	if q.checkLanesStmt, err = db.PrepareContext(ctx, checkLanes); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckLanes: %w", err)
 	}
 	if q.checkListedReposStmt, err = db.PrepareContext(ctx, checkListedRepos); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckListedRepos: %w", err)
@@ -149,6 +155,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.checkProofTimesStmt, err = db.PrepareContext(ctx, checkProofTimes); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckProofTimes: %w", err)
+	}
+	if q.checkQueueHostsStmt, err = db.PrepareContext(ctx, checkQueueHosts); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckQueueHosts: %w", err)
 	}
 	if q.checkQueueRowsStmt, err = db.PrepareContext(ctx, checkQueueRows); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckQueueRows: %w", err)
@@ -201,8 +210,14 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.claimedRowsStmt, err = db.PrepareContext(ctx, claimedRows); err != nil {
 		return nil, fmt.Errorf("error preparing query ClaimedRows: %w", err)
 	}
+	if q.clampHostsStmt, err = db.PrepareContext(ctx, clampHosts); err != nil {
+		return nil, fmt.Errorf("error preparing query ClampHosts: %w", err)
+	}
 	if q.clearBufferStmt, err = db.PrepareContext(ctx, clearBuffer); err != nil {
 		return nil, fmt.Errorf("error preparing query ClearBuffer: %w", err)
+	}
+	if q.clearHostErrorStmt, err = db.PrepareContext(ctx, clearHostError); err != nil {
+		return nil, fmt.Errorf("error preparing query ClearHostError: %w", err)
 	}
 	if q.clearRepoErrorStmt, err = db.PrepareContext(ctx, clearRepoError); err != nil {
 		return nil, fmt.Errorf("error preparing query ClearRepoError: %w", err)
@@ -276,8 +291,14 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.dueHostsStmt, err = db.PrepareContext(ctx, dueHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query DueHosts: %w", err)
 	}
+	if q.endAttemptStmt, err = db.PrepareContext(ctx, endAttempt); err != nil {
+		return nil, fmt.Errorf("error preparing query EndAttempt: %w", err)
+	}
 	if q.enqueueStmt, err = db.PrepareContext(ctx, enqueue); err != nil {
 		return nil, fmt.Errorf("error preparing query Enqueue: %w", err)
+	}
+	if q.failedHostStmt, err = db.PrepareContext(ctx, failedHost); err != nil {
+		return nil, fmt.Errorf("error preparing query FailedHost: %w", err)
 	}
 	if q.failingHostsStmt, err = db.PrepareContext(ctx, failingHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query FailingHosts: %w", err)
@@ -287,6 +308,15 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.finishHostWalkStmt, err = db.PrepareContext(ctx, finishHostWalk); err != nil {
 		return nil, fmt.Errorf("error preparing query FinishHostWalk: %w", err)
+	}
+	if q.firstDueStmt, err = db.PrepareContext(ctx, firstDue); err != nil {
+		return nil, fmt.Errorf("error preparing query FirstDue: %w", err)
+	}
+	if q.firstRowsStmt, err = db.PrepareContext(ctx, firstRows); err != nil {
+		return nil, fmt.Errorf("error preparing query FirstRows: %w", err)
+	}
+	if q.forgetAttemptsStmt, err = db.PrepareContext(ctx, forgetAttempts); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetAttempts: %w", err)
 	}
 	if q.forgetRepoStmt, err = db.PrepareContext(ctx, forgetRepo); err != nil {
 		return nil, fmt.Errorf("error preparing query ForgetRepo: %w", err)
@@ -312,11 +342,11 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.holdRowsStmt, err = db.PrepareContext(ctx, holdRows); err != nil {
 		return nil, fmt.Errorf("error preparing query HoldRows: %w", err)
 	}
-	if q.hostAnsweredStmt, err = db.PrepareContext(ctx, hostAnswered); err != nil {
-		return nil, fmt.Errorf("error preparing query HostAnswered: %w", err)
+	if q.hostHeadsStmt, err = db.PrepareContext(ctx, hostHeads); err != nil {
+		return nil, fmt.Errorf("error preparing query HostHeads: %w", err)
 	}
-	if q.hostFailedStmt, err = db.PrepareContext(ctx, hostFailed); err != nil {
-		return nil, fmt.Errorf("error preparing query HostFailed: %w", err)
+	if q.hostLimitsStmt, err = db.PrepareContext(ctx, hostLimits); err != nil {
+		return nil, fmt.Errorf("error preparing query HostLimits: %w", err)
 	}
 	if q.hostRoomStmt, err = db.PrepareContext(ctx, hostRoom); err != nil {
 		return nil, fmt.Errorf("error preparing query HostRoom: %w", err)
@@ -329,12 +359,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.knownDIDStmt, err = db.PrepareContext(ctx, knownDID); err != nil {
 		return nil, fmt.Errorf("error preparing query KnownDID: %w", err)
-	}
-	if q.laneDueStmt, err = db.PrepareContext(ctx, laneDue); err != nil {
-		return nil, fmt.Errorf("error preparing query LaneDue: %w", err)
-	}
-	if q.laneRowsStmt, err = db.PrepareContext(ctx, laneRows); err != nil {
-		return nil, fmt.Errorf("error preparing query LaneRows: %w", err)
 	}
 	if q.largestCollectionsStmt, err = db.PrepareContext(ctx, largestCollections); err != nil {
 		return nil, fmt.Errorf("error preparing query LargestCollections: %w", err)
@@ -363,8 +387,8 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.nextDueHostStmt, err = db.PrepareContext(ctx, nextDueHost); err != nil {
 		return nil, fmt.Errorf("error preparing query NextDueHost: %w", err)
 	}
-	if q.nextLaneHeadStmt, err = db.PrepareContext(ctx, nextLaneHead); err != nil {
-		return nil, fmt.Errorf("error preparing query NextLaneHead: %w", err)
+	if q.nextReadyStmt, err = db.PrepareContext(ctx, nextReady); err != nil {
+		return nil, fmt.Errorf("error preparing query NextReady: %w", err)
 	}
 	if q.openedByStmt, err = db.PrepareContext(ctx, openedBy); err != nil {
 		return nil, fmt.Errorf("error preparing query OpenedBy: %w", err)
@@ -408,6 +432,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.raiseSeenRevStmt, err = db.PrepareContext(ctx, raiseSeenRev); err != nil {
 		return nil, fmt.Errorf("error preparing query RaiseSeenRev: %w", err)
 	}
+	if q.readyHostsStmt, err = db.PrepareContext(ctx, readyHosts); err != nil {
+		return nil, fmt.Errorf("error preparing query ReadyHosts: %w", err)
+	}
 	if q.refusalCountsStmt, err = db.PrepareContext(ctx, refusalCounts); err != nil {
 		return nil, fmt.Errorf("error preparing query RefusalCounts: %w", err)
 	}
@@ -438,6 +465,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.retryRowStmt, err = db.PrepareContext(ctx, retryRow); err != nil {
 		return nil, fmt.Errorf("error preparing query RetryRow: %w", err)
 	}
+	if q.servedHostStmt, err = db.PrepareContext(ctx, servedHost); err != nil {
+		return nil, fmt.Errorf("error preparing query ServedHost: %w", err)
+	}
 	if q.setAbsentProofsStmt, err = db.PrepareContext(ctx, setAbsentProofs); err != nil {
 		return nil, fmt.Errorf("error preparing query SetAbsentProofs: %w", err)
 	}
@@ -453,8 +483,14 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.setHarmlessRevStmt, err = db.PrepareContext(ctx, setHarmlessRev); err != nil {
 		return nil, fmt.Errorf("error preparing query SetHarmlessRev: %w", err)
 	}
+	if q.setHeadStmt, err = db.PrepareContext(ctx, setHead); err != nil {
+		return nil, fmt.Errorf("error preparing query SetHead: %w", err)
+	}
 	if q.setHostCursorStmt, err = db.PrepareContext(ctx, setHostCursor); err != nil {
 		return nil, fmt.Errorf("error preparing query SetHostCursor: %w", err)
+	}
+	if q.setHostErrorStmt, err = db.PrepareContext(ctx, setHostError); err != nil {
+		return nil, fmt.Errorf("error preparing query SetHostError: %w", err)
 	}
 	if q.setHostRateStmt, err = db.PrepareContext(ctx, setHostRate); err != nil {
 		return nil, fmt.Errorf("error preparing query SetHostRate: %w", err)
@@ -467,6 +503,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.setMissingStmt, err = db.PrepareContext(ctx, setMissing); err != nil {
 		return nil, fmt.Errorf("error preparing query SetMissing: %w", err)
+	}
+	if q.setNextAtStmt, err = db.PrepareContext(ctx, setNextAt); err != nil {
+		return nil, fmt.Errorf("error preparing query SetNextAt: %w", err)
 	}
 	if q.setNextSeqStmt, err = db.PrepareContext(ctx, setNextSeq); err != nil {
 		return nil, fmt.Errorf("error preparing query SetNextSeq: %w", err)
@@ -485,6 +524,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.setRepoStateStmt, err = db.PrepareContext(ctx, setRepoState); err != nil {
 		return nil, fmt.Errorf("error preparing query SetRepoState: %w", err)
+	}
+	if q.setShareStmt, err = db.PrepareContext(ctx, setShare); err != nil {
+		return nil, fmt.Errorf("error preparing query SetShare: %w", err)
 	}
 	if q.setStatusCheckedStmt, err = db.PrepareContext(ctx, setStatusChecked); err != nil {
 		return nil, fmt.Errorf("error preparing query SetStatusChecked: %w", err)
@@ -522,12 +564,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.tickSeqClockStmt, err = db.PrepareContext(ctx, tickSeqClock); err != nil {
 		return nil, fmt.Errorf("error preparing query TickSeqClock: %w", err)
 	}
-	if q.touchedHeadsStmt, err = db.PrepareContext(ctx, touchedHeads); err != nil {
-		return nil, fmt.Errorf("error preparing query TouchedHeads: %w", err)
-	}
-	if q.touchedHostsStmt, err = db.PrepareContext(ctx, touchedHosts); err != nil {
-		return nil, fmt.Errorf("error preparing query TouchedHosts: %w", err)
-	}
 	if q.trustHeldIdentitiesStmt, err = db.PrepareContext(ctx, trustHeldIdentities); err != nil {
 		return nil, fmt.Errorf("error preparing query TrustHeldIdentities: %w", err)
 	}
@@ -542,6 +578,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.voidProofStmt, err = db.PrepareContext(ctx, voidProof); err != nil {
 		return nil, fmt.Errorf("error preparing query VoidProof: %w", err)
+	}
+	if q.wakeHostsStmt, err = db.PrepareContext(ctx, wakeHosts); err != nil {
+		return nil, fmt.Errorf("error preparing query WakeHosts: %w", err)
 	}
 	if q.walkedHostsStmt, err = db.PrepareContext(ctx, walkedHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query WalkedHosts: %w", err)
@@ -608,6 +647,16 @@ func (q *Queries) Close() error {
 	if q.agedIdentitiesStmt != nil {
 		if cerr := q.agedIdentitiesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing agedIdentitiesStmt: %w", cerr)
+		}
+	}
+	if q.answeredHostStmt != nil {
+		if cerr := q.answeredHostStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing answeredHostStmt: %w", cerr)
+		}
+	}
+	if q.beginAttemptStmt != nil {
+		if cerr := q.beginAttemptStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing beginAttemptStmt: %w", cerr)
 		}
 	}
 	if q.birthStmt != nil {
@@ -705,6 +754,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing checkHeldStmt: %w", cerr)
 		}
 	}
+	if q.checkHostQueuesStmt != nil {
+		if cerr := q.checkHostQueuesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkHostQueuesStmt: %w", cerr)
+		}
+	}
 	if q.checkHostWalksStmt != nil {
 		if cerr := q.checkHostWalksStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkHostWalksStmt: %w", cerr)
@@ -723,11 +777,6 @@ func (q *Queries) Close() error {
 	if q.checkKeysStmt != nil {
 		if cerr := q.checkKeysStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkKeysStmt: %w", cerr)
-		}
-	}
-	if q.checkLanesStmt != nil {
-		if cerr := q.checkLanesStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkLanesStmt: %w", cerr)
 		}
 	}
 	if q.checkListedReposStmt != nil {
@@ -768,6 +817,11 @@ func (q *Queries) Close() error {
 	if q.checkProofTimesStmt != nil {
 		if cerr := q.checkProofTimesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkProofTimesStmt: %w", cerr)
+		}
+	}
+	if q.checkQueueHostsStmt != nil {
+		if cerr := q.checkQueueHostsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkQueueHostsStmt: %w", cerr)
 		}
 	}
 	if q.checkQueueRowsStmt != nil {
@@ -855,9 +909,19 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing claimedRowsStmt: %w", cerr)
 		}
 	}
+	if q.clampHostsStmt != nil {
+		if cerr := q.clampHostsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing clampHostsStmt: %w", cerr)
+		}
+	}
 	if q.clearBufferStmt != nil {
 		if cerr := q.clearBufferStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing clearBufferStmt: %w", cerr)
+		}
+	}
+	if q.clearHostErrorStmt != nil {
+		if cerr := q.clearHostErrorStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing clearHostErrorStmt: %w", cerr)
 		}
 	}
 	if q.clearRepoErrorStmt != nil {
@@ -980,9 +1044,19 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing dueHostsStmt: %w", cerr)
 		}
 	}
+	if q.endAttemptStmt != nil {
+		if cerr := q.endAttemptStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing endAttemptStmt: %w", cerr)
+		}
+	}
 	if q.enqueueStmt != nil {
 		if cerr := q.enqueueStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing enqueueStmt: %w", cerr)
+		}
+	}
+	if q.failedHostStmt != nil {
+		if cerr := q.failedHostStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing failedHostStmt: %w", cerr)
 		}
 	}
 	if q.failingHostsStmt != nil {
@@ -998,6 +1072,21 @@ func (q *Queries) Close() error {
 	if q.finishHostWalkStmt != nil {
 		if cerr := q.finishHostWalkStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing finishHostWalkStmt: %w", cerr)
+		}
+	}
+	if q.firstDueStmt != nil {
+		if cerr := q.firstDueStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing firstDueStmt: %w", cerr)
+		}
+	}
+	if q.firstRowsStmt != nil {
+		if cerr := q.firstRowsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing firstRowsStmt: %w", cerr)
+		}
+	}
+	if q.forgetAttemptsStmt != nil {
+		if cerr := q.forgetAttemptsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetAttemptsStmt: %w", cerr)
 		}
 	}
 	if q.forgetRepoStmt != nil {
@@ -1040,14 +1129,14 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing holdRowsStmt: %w", cerr)
 		}
 	}
-	if q.hostAnsweredStmt != nil {
-		if cerr := q.hostAnsweredStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing hostAnsweredStmt: %w", cerr)
+	if q.hostHeadsStmt != nil {
+		if cerr := q.hostHeadsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing hostHeadsStmt: %w", cerr)
 		}
 	}
-	if q.hostFailedStmt != nil {
-		if cerr := q.hostFailedStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing hostFailedStmt: %w", cerr)
+	if q.hostLimitsStmt != nil {
+		if cerr := q.hostLimitsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing hostLimitsStmt: %w", cerr)
 		}
 	}
 	if q.hostRoomStmt != nil {
@@ -1068,16 +1157,6 @@ func (q *Queries) Close() error {
 	if q.knownDIDStmt != nil {
 		if cerr := q.knownDIDStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing knownDIDStmt: %w", cerr)
-		}
-	}
-	if q.laneDueStmt != nil {
-		if cerr := q.laneDueStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing laneDueStmt: %w", cerr)
-		}
-	}
-	if q.laneRowsStmt != nil {
-		if cerr := q.laneRowsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing laneRowsStmt: %w", cerr)
 		}
 	}
 	if q.largestCollectionsStmt != nil {
@@ -1125,9 +1204,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing nextDueHostStmt: %w", cerr)
 		}
 	}
-	if q.nextLaneHeadStmt != nil {
-		if cerr := q.nextLaneHeadStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing nextLaneHeadStmt: %w", cerr)
+	if q.nextReadyStmt != nil {
+		if cerr := q.nextReadyStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing nextReadyStmt: %w", cerr)
 		}
 	}
 	if q.openedByStmt != nil {
@@ -1200,6 +1279,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing raiseSeenRevStmt: %w", cerr)
 		}
 	}
+	if q.readyHostsStmt != nil {
+		if cerr := q.readyHostsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing readyHostsStmt: %w", cerr)
+		}
+	}
 	if q.refusalCountsStmt != nil {
 		if cerr := q.refusalCountsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing refusalCountsStmt: %w", cerr)
@@ -1250,6 +1334,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing retryRowStmt: %w", cerr)
 		}
 	}
+	if q.servedHostStmt != nil {
+		if cerr := q.servedHostStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing servedHostStmt: %w", cerr)
+		}
+	}
 	if q.setAbsentProofsStmt != nil {
 		if cerr := q.setAbsentProofsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setAbsentProofsStmt: %w", cerr)
@@ -1275,9 +1364,19 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing setHarmlessRevStmt: %w", cerr)
 		}
 	}
+	if q.setHeadStmt != nil {
+		if cerr := q.setHeadStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setHeadStmt: %w", cerr)
+		}
+	}
 	if q.setHostCursorStmt != nil {
 		if cerr := q.setHostCursorStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setHostCursorStmt: %w", cerr)
+		}
+	}
+	if q.setHostErrorStmt != nil {
+		if cerr := q.setHostErrorStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setHostErrorStmt: %w", cerr)
 		}
 	}
 	if q.setHostRateStmt != nil {
@@ -1298,6 +1397,11 @@ func (q *Queries) Close() error {
 	if q.setMissingStmt != nil {
 		if cerr := q.setMissingStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setMissingStmt: %w", cerr)
+		}
+	}
+	if q.setNextAtStmt != nil {
+		if cerr := q.setNextAtStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setNextAtStmt: %w", cerr)
 		}
 	}
 	if q.setNextSeqStmt != nil {
@@ -1328,6 +1432,11 @@ func (q *Queries) Close() error {
 	if q.setRepoStateStmt != nil {
 		if cerr := q.setRepoStateStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setRepoStateStmt: %w", cerr)
+		}
+	}
+	if q.setShareStmt != nil {
+		if cerr := q.setShareStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setShareStmt: %w", cerr)
 		}
 	}
 	if q.setStatusCheckedStmt != nil {
@@ -1390,16 +1499,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing tickSeqClockStmt: %w", cerr)
 		}
 	}
-	if q.touchedHeadsStmt != nil {
-		if cerr := q.touchedHeadsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing touchedHeadsStmt: %w", cerr)
-		}
-	}
-	if q.touchedHostsStmt != nil {
-		if cerr := q.touchedHostsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing touchedHostsStmt: %w", cerr)
-		}
-	}
 	if q.trustHeldIdentitiesStmt != nil {
 		if cerr := q.trustHeldIdentitiesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing trustHeldIdentitiesStmt: %w", cerr)
@@ -1423,6 +1522,11 @@ func (q *Queries) Close() error {
 	if q.voidProofStmt != nil {
 		if cerr := q.voidProofStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing voidProofStmt: %w", cerr)
+		}
+	}
+	if q.wakeHostsStmt != nil {
+		if cerr := q.wakeHostsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing wakeHostsStmt: %w", cerr)
 		}
 	}
 	if q.walkedHostsStmt != nil {
@@ -1494,6 +1598,8 @@ type Queries struct {
 	addUpstreamStmt           *sql.Stmt
 	advanceHeadStmt           *sql.Stmt
 	agedIdentitiesStmt        *sql.Stmt
+	answeredHostStmt          *sql.Stmt
+	beginAttemptStmt          *sql.Stmt
 	birthStmt                 *sql.Stmt
 	birthsOfStmt              *sql.Stmt
 	bufferCommitStmt          *sql.Stmt
@@ -1513,11 +1619,11 @@ type Queries struct {
 	checkFoundStmt            *sql.Stmt
 	checkHeadsStmt            *sql.Stmt
 	checkHeldStmt             *sql.Stmt
+	checkHostQueuesStmt       *sql.Stmt
 	checkHostWalksStmt        *sql.Stmt
 	checkHostsStmt            *sql.Stmt
 	checkIdentitiesStmt       *sql.Stmt
 	checkKeysStmt             *sql.Stmt
-	checkLanesStmt            *sql.Stmt
 	checkListedReposStmt      *sql.Stmt
 	checkMembersStmt          *sql.Stmt
 	checkMetaStmt             *sql.Stmt
@@ -1526,6 +1632,7 @@ type Queries struct {
 	checkOrphansStmt          *sql.Stmt
 	checkPLCLogStmt           *sql.Stmt
 	checkProofTimesStmt       *sql.Stmt
+	checkQueueHostsStmt       *sql.Stmt
 	checkQueueRowsStmt        *sql.Stmt
 	checkQueueTallyStmt       *sql.Stmt
 	checkQueuedStmt           *sql.Stmt
@@ -1543,7 +1650,9 @@ type Queries struct {
 	checkWalksStmt            *sql.Stmt
 	claimStmt                 *sql.Stmt
 	claimedRowsStmt           *sql.Stmt
+	clampHostsStmt            *sql.Stmt
 	clearBufferStmt           *sql.Stmt
+	clearHostErrorStmt        *sql.Stmt
 	clearRepoErrorStmt        *sql.Stmt
 	collectionBehindStmt      *sql.Stmt
 	collectionIDStmt          *sql.Stmt
@@ -1568,10 +1677,15 @@ type Queries struct {
 	distrustDescribeStmt      *sql.Stmt
 	dropWishStmt              *sql.Stmt
 	dueHostsStmt              *sql.Stmt
+	endAttemptStmt            *sql.Stmt
 	enqueueStmt               *sql.Stmt
+	failedHostStmt            *sql.Stmt
 	failingHostsStmt          *sql.Stmt
 	finishCrawlStmt           *sql.Stmt
 	finishHostWalkStmt        *sql.Stmt
+	firstDueStmt              *sql.Stmt
+	firstRowsStmt             *sql.Stmt
+	forgetAttemptsStmt        *sql.Stmt
 	forgetRepoStmt            *sql.Stmt
 	giveUpHostWalkStmt        *sql.Stmt
 	harmlessRevStmt           *sql.Stmt
@@ -1580,14 +1694,12 @@ type Queries struct {
 	hiddenStmt                *sql.Stmt
 	hideStmt                  *sql.Stmt
 	holdRowsStmt              *sql.Stmt
-	hostAnsweredStmt          *sql.Stmt
-	hostFailedStmt            *sql.Stmt
+	hostHeadsStmt             *sql.Stmt
+	hostLimitsStmt            *sql.Stmt
 	hostRoomStmt              *sql.Stmt
 	hostWalkStmt              *sql.Stmt
 	identityPieceStmt         *sql.Stmt
 	knownDIDStmt              *sql.Stmt
-	laneDueStmt               *sql.Stmt
-	laneRowsStmt              *sql.Stmt
 	largestCollectionsStmt    *sql.Stmt
 	lastRepoStmt              *sql.Stmt
 	lastRepoIDStmt            *sql.Stmt
@@ -1597,7 +1709,7 @@ type Queries struct {
 	membershipTallyStmt       *sql.Stmt
 	metaStmt                  *sql.Stmt
 	nextDueHostStmt           *sql.Stmt
-	nextLaneHeadStmt          *sql.Stmt
+	nextReadyStmt             *sql.Stmt
 	openedByStmt              *sql.Stmt
 	pLCLogStmt                *sql.Stmt
 	pageOfCollectionStmt      *sql.Stmt
@@ -1612,6 +1724,7 @@ type Queries struct {
 	queueRowStmt              *sql.Stmt
 	queueTallyStmt            *sql.Stmt
 	raiseSeenRevStmt          *sql.Stmt
+	readyHostsStmt            *sql.Stmt
 	refusalCountsStmt         *sql.Stmt
 	refusalSampleStmt         *sql.Stmt
 	releaseRowsStmt           *sql.Stmt
@@ -1622,22 +1735,27 @@ type Queries struct {
 	restingAmongStmt          *sql.Stmt
 	restingBetweenStmt        *sql.Stmt
 	retryRowStmt              *sql.Stmt
+	servedHostStmt            *sql.Stmt
 	setAbsentProofsStmt       *sql.Stmt
 	setAskedStmt              *sql.Stmt
 	setCrawlCursorStmt        *sql.Stmt
 	setEarlierRevStmt         *sql.Stmt
 	setHarmlessRevStmt        *sql.Stmt
+	setHeadStmt               *sql.Stmt
 	setHostCursorStmt         *sql.Stmt
+	setHostErrorStmt          *sql.Stmt
 	setHostRateStmt           *sql.Stmt
 	setIdentityStaleStmt      *sql.Stmt
 	setLooksStmt              *sql.Stmt
 	setMissingStmt            *sql.Stmt
+	setNextAtStmt             *sql.Stmt
 	setNextSeqStmt            *sql.Stmt
 	setRepoAccountStmt        *sql.Stmt
 	setRepoErrorStmt          *sql.Stmt
 	setRepoProvenStmt         *sql.Stmt
 	setRepoSeqStmt            *sql.Stmt
 	setRepoStateStmt          *sql.Stmt
+	setShareStmt              *sql.Stmt
 	setStatusCheckedStmt      *sql.Stmt
 	setUnresolvedStmt         *sql.Stmt
 	setUpstreamCursorStmt     *sql.Stmt
@@ -1650,13 +1768,12 @@ type Queries struct {
 	startHostWalkStmt         *sql.Stmt
 	tameHostWalksStmt         *sql.Stmt
 	tickSeqClockStmt          *sql.Stmt
-	touchedHeadsStmt          *sql.Stmt
-	touchedHostsStmt          *sql.Stmt
 	trustHeldIdentitiesStmt   *sql.Stmt
 	upstreamByIDStmt          *sql.Stmt
 	upstreamsStmt             *sql.Stmt
 	visibleRowsStmt           *sql.Stmt
 	voidProofStmt             *sql.Stmt
+	wakeHostsStmt             *sql.Stmt
 	walkedHostsStmt           *sql.Stmt
 	wantCrawlStmt             *sql.Stmt
 	wantHostWalkStmt          *sql.Stmt
@@ -1677,6 +1794,8 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		addUpstreamStmt:           q.addUpstreamStmt,
 		advanceHeadStmt:           q.advanceHeadStmt,
 		agedIdentitiesStmt:        q.agedIdentitiesStmt,
+		answeredHostStmt:          q.answeredHostStmt,
+		beginAttemptStmt:          q.beginAttemptStmt,
 		birthStmt:                 q.birthStmt,
 		birthsOfStmt:              q.birthsOfStmt,
 		bufferCommitStmt:          q.bufferCommitStmt,
@@ -1696,11 +1815,11 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		checkFoundStmt:            q.checkFoundStmt,
 		checkHeadsStmt:            q.checkHeadsStmt,
 		checkHeldStmt:             q.checkHeldStmt,
+		checkHostQueuesStmt:       q.checkHostQueuesStmt,
 		checkHostWalksStmt:        q.checkHostWalksStmt,
 		checkHostsStmt:            q.checkHostsStmt,
 		checkIdentitiesStmt:       q.checkIdentitiesStmt,
 		checkKeysStmt:             q.checkKeysStmt,
-		checkLanesStmt:            q.checkLanesStmt,
 		checkListedReposStmt:      q.checkListedReposStmt,
 		checkMembersStmt:          q.checkMembersStmt,
 		checkMetaStmt:             q.checkMetaStmt,
@@ -1709,6 +1828,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		checkOrphansStmt:          q.checkOrphansStmt,
 		checkPLCLogStmt:           q.checkPLCLogStmt,
 		checkProofTimesStmt:       q.checkProofTimesStmt,
+		checkQueueHostsStmt:       q.checkQueueHostsStmt,
 		checkQueueRowsStmt:        q.checkQueueRowsStmt,
 		checkQueueTallyStmt:       q.checkQueueTallyStmt,
 		checkQueuedStmt:           q.checkQueuedStmt,
@@ -1726,7 +1846,9 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		checkWalksStmt:            q.checkWalksStmt,
 		claimStmt:                 q.claimStmt,
 		claimedRowsStmt:           q.claimedRowsStmt,
+		clampHostsStmt:            q.clampHostsStmt,
 		clearBufferStmt:           q.clearBufferStmt,
+		clearHostErrorStmt:        q.clearHostErrorStmt,
 		clearRepoErrorStmt:        q.clearRepoErrorStmt,
 		collectionBehindStmt:      q.collectionBehindStmt,
 		collectionIDStmt:          q.collectionIDStmt,
@@ -1751,10 +1873,15 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		distrustDescribeStmt:      q.distrustDescribeStmt,
 		dropWishStmt:              q.dropWishStmt,
 		dueHostsStmt:              q.dueHostsStmt,
+		endAttemptStmt:            q.endAttemptStmt,
 		enqueueStmt:               q.enqueueStmt,
+		failedHostStmt:            q.failedHostStmt,
 		failingHostsStmt:          q.failingHostsStmt,
 		finishCrawlStmt:           q.finishCrawlStmt,
 		finishHostWalkStmt:        q.finishHostWalkStmt,
+		firstDueStmt:              q.firstDueStmt,
+		firstRowsStmt:             q.firstRowsStmt,
+		forgetAttemptsStmt:        q.forgetAttemptsStmt,
 		forgetRepoStmt:            q.forgetRepoStmt,
 		giveUpHostWalkStmt:        q.giveUpHostWalkStmt,
 		harmlessRevStmt:           q.harmlessRevStmt,
@@ -1763,14 +1890,12 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		hiddenStmt:                q.hiddenStmt,
 		hideStmt:                  q.hideStmt,
 		holdRowsStmt:              q.holdRowsStmt,
-		hostAnsweredStmt:          q.hostAnsweredStmt,
-		hostFailedStmt:            q.hostFailedStmt,
+		hostHeadsStmt:             q.hostHeadsStmt,
+		hostLimitsStmt:            q.hostLimitsStmt,
 		hostRoomStmt:              q.hostRoomStmt,
 		hostWalkStmt:              q.hostWalkStmt,
 		identityPieceStmt:         q.identityPieceStmt,
 		knownDIDStmt:              q.knownDIDStmt,
-		laneDueStmt:               q.laneDueStmt,
-		laneRowsStmt:              q.laneRowsStmt,
 		largestCollectionsStmt:    q.largestCollectionsStmt,
 		lastRepoStmt:              q.lastRepoStmt,
 		lastRepoIDStmt:            q.lastRepoIDStmt,
@@ -1780,7 +1905,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		membershipTallyStmt:       q.membershipTallyStmt,
 		metaStmt:                  q.metaStmt,
 		nextDueHostStmt:           q.nextDueHostStmt,
-		nextLaneHeadStmt:          q.nextLaneHeadStmt,
+		nextReadyStmt:             q.nextReadyStmt,
 		openedByStmt:              q.openedByStmt,
 		pLCLogStmt:                q.pLCLogStmt,
 		pageOfCollectionStmt:      q.pageOfCollectionStmt,
@@ -1795,6 +1920,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		queueRowStmt:              q.queueRowStmt,
 		queueTallyStmt:            q.queueTallyStmt,
 		raiseSeenRevStmt:          q.raiseSeenRevStmt,
+		readyHostsStmt:            q.readyHostsStmt,
 		refusalCountsStmt:         q.refusalCountsStmt,
 		refusalSampleStmt:         q.refusalSampleStmt,
 		releaseRowsStmt:           q.releaseRowsStmt,
@@ -1805,22 +1931,27 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		restingAmongStmt:          q.restingAmongStmt,
 		restingBetweenStmt:        q.restingBetweenStmt,
 		retryRowStmt:              q.retryRowStmt,
+		servedHostStmt:            q.servedHostStmt,
 		setAbsentProofsStmt:       q.setAbsentProofsStmt,
 		setAskedStmt:              q.setAskedStmt,
 		setCrawlCursorStmt:        q.setCrawlCursorStmt,
 		setEarlierRevStmt:         q.setEarlierRevStmt,
 		setHarmlessRevStmt:        q.setHarmlessRevStmt,
+		setHeadStmt:               q.setHeadStmt,
 		setHostCursorStmt:         q.setHostCursorStmt,
+		setHostErrorStmt:          q.setHostErrorStmt,
 		setHostRateStmt:           q.setHostRateStmt,
 		setIdentityStaleStmt:      q.setIdentityStaleStmt,
 		setLooksStmt:              q.setLooksStmt,
 		setMissingStmt:            q.setMissingStmt,
+		setNextAtStmt:             q.setNextAtStmt,
 		setNextSeqStmt:            q.setNextSeqStmt,
 		setRepoAccountStmt:        q.setRepoAccountStmt,
 		setRepoErrorStmt:          q.setRepoErrorStmt,
 		setRepoProvenStmt:         q.setRepoProvenStmt,
 		setRepoSeqStmt:            q.setRepoSeqStmt,
 		setRepoStateStmt:          q.setRepoStateStmt,
+		setShareStmt:              q.setShareStmt,
 		setStatusCheckedStmt:      q.setStatusCheckedStmt,
 		setUnresolvedStmt:         q.setUnresolvedStmt,
 		setUpstreamCursorStmt:     q.setUpstreamCursorStmt,
@@ -1833,13 +1964,12 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		startHostWalkStmt:         q.startHostWalkStmt,
 		tameHostWalksStmt:         q.tameHostWalksStmt,
 		tickSeqClockStmt:          q.tickSeqClockStmt,
-		touchedHeadsStmt:          q.touchedHeadsStmt,
-		touchedHostsStmt:          q.touchedHostsStmt,
 		trustHeldIdentitiesStmt:   q.trustHeldIdentitiesStmt,
 		upstreamByIDStmt:          q.upstreamByIDStmt,
 		upstreamsStmt:             q.upstreamsStmt,
 		visibleRowsStmt:           q.visibleRowsStmt,
 		voidProofStmt:             q.voidProofStmt,
+		wakeHostsStmt:             q.wakeHostsStmt,
 		walkedHostsStmt:           q.walkedHostsStmt,
 		wantCrawlStmt:             q.wantCrawlStmt,
 		wantHostWalkStmt:          q.wantHostWalkStmt,

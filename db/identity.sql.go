@@ -32,20 +32,6 @@ func (q *Queries) AddHost(ctx context.Context, arg AddHostParams) (AddHostRow, e
 	return i, err
 }
 
-const coolHost = `-- name: CoolHost :exec
-UPDATE host SET cooldown_until = max(cooldown_until, CAST(?1 AS INTEGER)) WHERE id = ?2
-`
-
-type CoolHostParams struct {
-	Until int64
-	ID    int64
-}
-
-func (q *Queries) CoolHost(ctx context.Context, arg CoolHostParams) error {
-	_, err := q.exec(ctx, q.coolHostStmt, coolHost, arg.Until, arg.ID)
-	return err
-}
-
 const distrustDescribe = `-- name: DistrustDescribe :exec
 UPDATE host SET describe_trust = 0 WHERE id = ?1
 `
@@ -53,43 +39,6 @@ UPDATE host SET describe_trust = 0 WHERE id = ?1
 func (q *Queries) DistrustDescribe(ctx context.Context, id int64) error {
 	_, err := q.exec(ctx, q.distrustDescribeStmt, distrustDescribe, id)
 	return err
-}
-
-const hostAnswered = `-- name: HostAnswered :exec
-UPDATE host SET answers = answers + 1, failures = 0, status = NULL, error = NULL, error_at = NULL
-WHERE id = ?1
-`
-
-func (q *Queries) HostAnswered(ctx context.Context, id int64) error {
-	_, err := q.exec(ctx, q.hostAnsweredStmt, hostAnswered, id)
-	return err
-}
-
-const hostFailed = `-- name: HostFailed :one
-UPDATE host SET failures = failures + 1, error = ?1, error_at = ?2,
-                status = CASE WHEN failures >= 9 THEN 'offline' ELSE status END
-WHERE id = ?3 AND cooldown_until <= CAST(?4 AS INTEGER)
-  AND coalesce(error_at, 0) <= CAST(?4 AS INTEGER)
-RETURNING failures
-`
-
-type HostFailedParams struct {
-	Error *string
-	Now   *int64
-	ID    int64
-	Began int64
-}
-
-func (q *Queries) HostFailed(ctx context.Context, arg HostFailedParams) (int64, error) {
-	row := q.queryRow(ctx, q.hostFailedStmt, hostFailed,
-		arg.Error,
-		arg.Now,
-		arg.ID,
-		arg.Began,
-	)
-	var failures int64
-	err := row.Scan(&failures)
-	return failures, err
 }
 
 const putIdentity = `-- name: PutIdentity :exec

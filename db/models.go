@@ -26,10 +26,6 @@ type Host struct {
 	Hostname      string
 	Insecure      int64
 	Status        *string
-	Rate          *float64
-	CooldownUntil int64
-	Failures      int64
-	Answers       int64
 	Error         *string
 	ErrorAt       *int64
 	AbsentProofs  *int64
@@ -69,6 +65,23 @@ type HostHealth struct {
 	Cooldown  interface{}
 	Error     *string
 	ErrorTime interface{}
+}
+
+type HostQueue struct {
+	HostID        int64
+	Share         int64
+	Running       int64
+	Answers       int64
+	Failures      int64
+	Rate          *float64
+	ServedAt      int64
+	NextAt        int64
+	CooldownUntil int64
+	Priority      *int64
+	DueAt         *int64
+	BetterAt      *int64
+	Unproven      int64
+	ReadyAt       *int64
 }
 
 type Identity struct {
@@ -158,6 +171,11 @@ type RepoHead struct {
 	CID    []byte
 }
 
+type RepoHostQueue struct {
+	RepoID int64
+	HostID interface{}
+}
+
 type RepoInfo struct {
 	DID           string
 	State         string
@@ -174,11 +192,6 @@ type RepoInfo struct {
 	Commit        interface{}
 	Error         *string
 	ErrorTime     interface{}
-}
-
-type RepoLane struct {
-	RepoID int64
-	Lane   interface{}
 }
 
 type RepoTally struct {
@@ -216,6 +229,11 @@ type ResyncBuffer struct {
 	Died    string
 }
 
+type ResyncPriority struct {
+	ID   int64
+	Name string
+}
+
 type ResyncQueue struct {
 	RepoID          int64
 	Reason          int64
@@ -234,7 +252,7 @@ type ResyncQueue struct {
 	StaleRev        *int64
 	StaleCount      int64
 	StaleSince      *int64
-	Lane            int64
+	HostID          int64
 }
 
 type SeqClock struct {

@@ -55,6 +55,23 @@ func (q *Queries) AgedIdentities(ctx context.Context, arg AgedIdentitiesParams) 
 	return items, nil
 }
 
+const firstDue = `-- name: FirstDue :one
+SELECT CAST(coalesce(min(not_before), 9223372036854775807) AS INTEGER) AS not_before
+FROM resync_queue WHERE claim IS NULL AND host_id = ?1 AND priority = ?2
+`
+
+type FirstDueParams struct {
+	Host     int64
+	Priority int64
+}
+
+func (q *Queries) FirstDue(ctx context.Context, arg FirstDueParams) (int64, error) {
+	row := q.queryRow(ctx, q.firstDueStmt, firstDue, arg.Host, arg.Priority)
+	var not_before int64
+	err := row.Scan(&not_before)
+	return not_before, err
+}
+
 const identityPiece = `-- name: IdentityPiece :one
 SELECT CAST(coalesce(max(p.repo_id), 0) AS INTEGER) AS upto
 FROM (SELECT i.repo_id FROM identity i WHERE i.repo_id > ?1 ORDER BY i.repo_id LIMIT ?2) p
@@ -70,21 +87,4 @@ func (q *Queries) IdentityPiece(ctx context.Context, arg IdentityPieceParams) (i
 	var upto int64
 	err := row.Scan(&upto)
 	return upto, err
-}
-
-const laneDue = `-- name: LaneDue :one
-SELECT CAST(coalesce(min(not_before), 9223372036854775807) AS INTEGER) AS not_before
-FROM resync_queue WHERE claim IS NULL AND lane = ?1 AND priority = ?2
-`
-
-type LaneDueParams struct {
-	Lane     int64
-	Priority int64
-}
-
-func (q *Queries) LaneDue(ctx context.Context, arg LaneDueParams) (int64, error) {
-	row := q.queryRow(ctx, q.laneDueStmt, laneDue, arg.Lane, arg.Priority)
-	var not_before int64
-	err := row.Scan(&not_before)
-	return not_before, err
 }

@@ -243,7 +243,7 @@ func (q *Queries) Enqueue(ctx context.Context, arg EnqueueParams) error {
 }
 
 const queueRow = `-- name: QueueRow :one
-SELECT repo_id, reason, priority, background, not_before, attempts, generation, claim, want_rev, ask_status, missing_since, unresolved_since, looks, queued_at, stale_rev, stale_count, stale_since, lane FROM resync_queue WHERE repo_id = ?1
+SELECT repo_id, reason, priority, background, not_before, attempts, generation, claim, want_rev, ask_status, missing_since, unresolved_since, looks, queued_at, stale_rev, stale_count, stale_since, host_id FROM resync_queue WHERE repo_id = ?1
 `
 
 func (q *Queries) QueueRow(ctx context.Context, repoID int64) (ResyncQueue, error) {
@@ -267,7 +267,7 @@ func (q *Queries) QueueRow(ctx context.Context, repoID int64) (ResyncQueue, erro
 		&i.StaleRev,
 		&i.StaleCount,
 		&i.StaleSince,
-		&i.Lane,
+		&i.HostID,
 	)
 	return i, err
 }

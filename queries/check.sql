@@ -164,11 +164,32 @@ FROM resync_queue q LEFT JOIN repo r ON r.id = q.repo_id
 WHERE q.reason NOT BETWEEN 1 AND 15 OR q.priority NOT BETWEEN 1 AND 6 OR (q.background = 1) <> (q.priority = 6)
    OR q.attempts < 0 OR q.generation < 0 OR q.claim NOT BETWEEN 0 AND q.generation LIMIT 20;
 
--- name: CheckLanes :many
-SELECT CAST(r.did || ': lane ' || q.lane || ', but lane ' || l.lane || ' is asked next' AS TEXT) AS what,
+-- name: CheckQueueHosts :many
+SELECT CAST(r.did || ': host ' || q.host_id || ', but host ' || h.host_id || ' is asked next' AS TEXT) AS what,
        count(*) OVER () AS total
-FROM resync_queue q CROSS JOIN repo r CROSS JOIN repo_lane l
-WHERE r.id = q.repo_id AND l.repo_id = q.repo_id AND q.lane <> l.lane LIMIT 20;
+FROM resync_queue q CROSS JOIN repo r CROSS JOIN repo_host_queue h
+WHERE r.id = q.repo_id AND h.repo_id = q.repo_id AND q.host_id <> h.host_id LIMIT 20;
+
+-- name: CheckHostQueues :many
+-- It seeks the first row of each host and priority: the queue has many more rows than that.
+SELECT CAST(coalesce(n.hostname, 'host ' || f.host_id) || ': ' || f.fault AS TEXT) AS what, count(*) OVER () AS total
+FROM (SELECT a.id AS host_id, 'it has no queue' AS fault
+      FROM (SELECT b.id FROM host b UNION ALL VALUES (0), (-1)) a
+      WHERE NOT EXISTS (SELECT 1 FROM host_queue c WHERE c.host_id = a.id)
+      UNION ALL
+      SELECT d.host_id, d.running || ' attempts ask it' FROM host_queue d WHERE d.running < 0
+      UNION ALL
+      SELECT e.host_id, 'a row of priority ' || e.row_priority || ' is due at ' || e.row_due || ', but its head has priority '
+             || coalesce(e.priority, 'none') || ', is due at ' || coalesce(e.due_at, 'no time') || ' and is read again at '
+             || coalesce(e.better_at, 'no time')
+      FROM (SELECT g.host_id, g.priority, g.due_at, g.better_at, p.id AS row_priority,
+                   (SELECT min(q.not_before) FROM resync_queue q
+                    WHERE q.claim IS NULL AND q.host_id = g.host_id AND q.priority = p.id) AS row_due
+            FROM host_queue g CROSS JOIN resync_priority p) e
+      WHERE e.row_due IS NOT NULL
+        AND NOT coalesce(e.row_priority > e.priority OR (e.row_priority = e.priority AND e.due_at <= e.row_due)
+                         OR e.better_at <= e.row_due, 0)) f
+LEFT JOIN host n ON n.id = f.host_id LIMIT 20;
 
 -- name: CheckHeld :many
 SELECT CAST(coalesce(r.did, 'repo ' || q.repo_id) || ': held back, but '

@@ -37,8 +37,9 @@ ORDER BY i.repo_id LIMIT sqlc.arg(max_rows);
 SELECT count(*) FROM host WHERE crawl_due_at >= 0;
 
 -- name: DueHosts :many
-SELECT id, hostname, insecure, crawl_cursor, crawl_failures, cooldown_until, CAST(room AS INTEGER) AS room
-FROM host WHERE crawl_due_at <= sqlc.arg(now) ORDER BY crawl_due_at LIMIT sqlc.arg(max_rows);
+SELECT h.id, h.hostname, h.insecure, h.crawl_cursor, h.crawl_failures, q.cooldown_until, CAST(h.room AS INTEGER) AS room
+FROM host h CROSS JOIN host_queue q
+WHERE h.crawl_due_at <= sqlc.arg(now) AND q.host_id = h.id ORDER BY h.crawl_due_at LIMIT sqlc.arg(max_rows);
 
 -- name: HostRoom :one
 SELECT CAST(room AS INTEGER) AS room FROM host WHERE id = sqlc.arg(host_id);

@@ -18,19 +18,6 @@ UPDATE identity SET checked_at = sqlc.arg(now) WHERE repo_id = sqlc.arg(repo_id)
 INSERT INTO host (hostname, insecure) VALUES (sqlc.arg(hostname), sqlc.arg(insecure))
 ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, describe_trust, absent_proofs;
 
--- name: HostAnswered :exec
-UPDATE host SET answers = answers + 1, failures = 0, status = NULL, error = NULL, error_at = NULL
-WHERE id = sqlc.arg(id);
-
--- name: HostFailed :one
-UPDATE host SET failures = failures + 1, error = sqlc.arg(error), error_at = sqlc.arg(now),
-                status = CASE WHEN failures >= 9 THEN 'offline' ELSE status END
-WHERE id = sqlc.arg(id) AND cooldown_until <= CAST(sqlc.arg(began) AS INTEGER)
-  AND coalesce(error_at, 0) <= CAST(sqlc.arg(began) AS INTEGER)
-RETURNING failures;
-
--- name: CoolHost :exec
-UPDATE host SET cooldown_until = max(cooldown_until, CAST(sqlc.arg(until) AS INTEGER)) WHERE id = sqlc.arg(id);
 
 -- name: DistrustDescribe :exec
 UPDATE host SET describe_trust = 0 WHERE id = sqlc.arg(id);

@@ -10,6 +10,6 @@ WHERE i.repo_id > sqlc.arg(after) AND i.repo_id <= sqlc.arg(upto) AND i.fetched_
   AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = i.repo_id)
 ORDER BY i.repo_id LIMIT sqlc.arg(max_rows);
 
--- name: LaneDue :one
+-- name: FirstDue :one
 SELECT CAST(coalesce(min(not_before), 9223372036854775807) AS INTEGER) AS not_before
-FROM resync_queue WHERE claim IS NULL AND lane = sqlc.arg(lane) AND priority = sqlc.arg(priority);
+FROM resync_queue WHERE claim IS NULL AND host_id = sqlc.arg(host) AND priority = sqlc.arg(priority);

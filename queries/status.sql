@@ -2,6 +2,7 @@
 SELECT reason, count, last_at FROM refusal ORDER BY count DESC, reason;
 
 -- name: FailingHosts :many
-SELECT hostname, status, failures, answers, cooldown_until, error, error_at FROM host
-WHERE failures > 0 OR status IS NOT NULL OR cooldown_until > sqlc.arg(now)
-ORDER BY failures DESC, error_at DESC LIMIT sqlc.arg(max_rows);
+SELECT h.hostname, h.status, q.failures, q.answers, q.cooldown_until, h.error, h.error_at
+FROM host h JOIN host_queue q ON q.host_id = h.id
+WHERE q.failures > 0 OR h.status IS NOT NULL OR q.cooldown_until > sqlc.arg(now)
+ORDER BY q.failures DESC, h.error_at DESC LIMIT sqlc.arg(max_rows);

@@ -117,7 +117,8 @@ const passTime = `
 UPDATE resync_queue SET not_before = not_before - :d WHERE not_before < 200000000000000000;
 UPDATE resync_queue SET queued_at = queued_at - :d, missing_since = missing_since - :d,
   unresolved_since = unresolved_since - :d, stale_since = stale_since - :d;
-UPDATE host SET cooldown_until = max(0, cooldown_until - :d),
+UPDATE host_queue SET served_at = max(0, served_at - :d), next_at = max(0, next_at - :d), cooldown_until = max(0, cooldown_until - :d);
+UPDATE host SET
   crawl_due_at = max(0, crawl_due_at - :d), crawled_at = crawled_at - :d, error_at = error_at - :d;
 UPDATE identity SET fetched_at = fetched_at - :d, checked_at = checked_at - :d;
 UPDATE upstream SET last_event_at = last_event_at - :d, crawl_wanted_at = crawl_wanted_at - :d,

@@ -121,19 +121,21 @@ type work struct {
 
 // claimDue claims what is due.
 func claimDue(tx *store.Tx) (all []*store.Task, err error) {
-	heads, err := tx.LaneHeads(store.BeforeLanes(), 100)
-	if err != nil {
-		return nil, err
-	}
-	for _, h := range heads {
-		tasks, _, err := tx.Claim(store.Wanted{Lane: h.Lane, Priority: h.Priority, Rows: 1000},
-			func(*store.Task) store.Step { return store.Nothing })
-		if err != nil {
-			return nil, err
+	for {
+		hosts, err := tx.ReadyHosts(100, 100)
+		if err != nil || len(hosts) == 0 {
+			return all, err
 		}
-		all = append(all, tasks...)
+		for _, h := range hosts {
+			t, err := tx.Lease(h, h.NextAt, func(*store.Task) store.Step { return store.Nothing })
+			if t != nil && err == nil {
+				all, err = append(all, t), tx.EndAttempt(h.ID, h.NextAt)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
 	}
-	return all, nil
 }
 
 // queued reads the queue by claiming all of it, in a transaction that is undone.

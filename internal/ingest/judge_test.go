@@ -191,21 +191,23 @@ func (s *story) stats() store.Stats {
 	return st
 }
 
-// claimDue claims what is due.
+// claimDue leases what is due.
 func claimDue(tx *store.Tx, step store.Step) (all []*store.Task, err error) {
-	heads, err := tx.LaneHeads(store.BeforeLanes(), 100)
-	if err != nil {
-		return nil, err
-	}
-	for _, h := range heads {
-		tasks, _, err := tx.Claim(store.Wanted{Lane: h.Lane, Priority: h.Priority, Rows: 10},
-			func(*store.Task) store.Step { return step })
-		if err != nil {
-			return nil, err
+	for {
+		hosts, err := tx.ReadyHosts(100, 100)
+		if err != nil || len(hosts) == 0 {
+			return all, err
 		}
-		all = append(all, tasks...)
+		for _, h := range hosts {
+			t, err := tx.Lease(h, h.NextAt, func(*store.Task) store.Step { return step })
+			if t != nil && err == nil {
+				all, err = append(all, t), tx.EndAttempt(h.ID, h.NextAt)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
 	}
-	return all, nil
 }
 
 // claim takes what is due and gives the one task that there must be.

@@ -265,17 +265,23 @@ func (y *yard) names(did, key, host string) {
 func (y *yard) due() (n int) {
 	y.Helper()
 	_ = y.store.Update(context.WithoutCancel(y.Context()), "test", func(tx *store.Tx) error {
-		heads, err := tx.LaneHeads(store.BeforeLanes(), 1000)
-		for _, h := range heads {
-			var tasks []*store.Task
-			tasks, _, err = tx.Claim(store.Wanted{Lane: h.Lane, Priority: h.Priority, Rows: 10_000},
-				func(*store.Task) store.Step { return store.Nothing })
-			n += len(tasks)
+		for {
+			hosts, err := tx.ReadyHosts(1000, 1000)
+			if err != nil || len(hosts) == 0 {
+				return fmt.Errorf("undone: %w", err)
+			}
+			for _, h := range hosts {
+				t, err := tx.Lease(h, h.NextAt, func(*store.Task) store.Step { return store.Nothing })
+				if t != nil && err == nil {
+					n++
+					err = tx.EndAttempt(h.ID, h.NextAt)
+				}
+				if err != nil {
+					y.Error(err)
+					return err
+				}
+			}
 		}
-		if err != nil {
-			y.Error(err)
-		}
-		return fmt.Errorf("undone")
 	})
 	return n
 }

@@ -27,7 +27,8 @@ func crowd(tb testing.TB, path string, hosts, repos int) {
 	}
 	script(tb, path, fmt.Sprintf(`
 		CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %[2]d) SELECT i FROM n;
-		INSERT INTO host (id, hostname, answers) SELECT i, 'h' || i || '.example.com', 1 FROM n WHERE i <= %[1]d;
+		INSERT INTO host (id, hostname) SELECT i, 'h' || i || '.example.com' FROM n WHERE i <= %[1]d;
+		UPDATE host_queue SET answers = 1;
 		INSERT INTO repo (id, did, state, seq, proof, proven_at) SELECT i, printf('did:plc:%%024d', i), 3, i, 1, 1 FROM n;
 		INSERT INTO repo_head (repo_id, rev, data, cid) SELECT i, 5, zeroblob(32), zeroblob(32) FROM n;
 		INSERT INTO identity (repo_id, signing_key, host_id, fetched_at)
@@ -51,7 +52,7 @@ func script(tb testing.TB, path, text string) {
 }
 
 // What the dispatcher itself costs: 200,000 repos at 1,000 hosts, and nothing to
-// be done for any of them. A look is a claim and an end.
+// be done for any of them. An attempt is a lease and an end.
 func BenchmarkDispatch(b *testing.B) {
 	const hosts, repos = 1000, 200_000
 	looks, spent := 0, time.Duration(0)
@@ -104,22 +105,4 @@ func waiting(tb testing.TB, st *store.Store) int64 {
 		tb.Fatal(err)
 	}
 	return stats.Waiting + stats.WaitingLater
-}
-
-// What a reading of all heads costs: 1,000 lanes with 200 rows each.
-func BenchmarkReload(b *testing.B) {
-	path := filepath.Join(b.TempDir(), "index.db")
-	crowd(b, path, 1000, 200_000)
-	st, err := store.Open(b.Context(), store.Config{Path: path, Version: "test"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = st.Close() }()
-	for b.Loop() {
-		rs := New(Config{Store: st, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-		if err := rs.catchUp(b.Context()); err != nil || len(rs.lanes.byID) != 1000 {
-			b.Fatal(len(rs.lanes.byID), err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "µs/lane")
 }

@@ -20,15 +20,15 @@
 // (the row's generation tells), and it is refused when it is older than a commit
 // that was seen.
 //
-// Rows wait in lanes, by whoever is asked next: a host, the PLC directory, the
-// hosts of did:web. The dispatcher serves the lanes in turns, the most urgent rows
-// first, one row of a lane at a time, each host at its own pace and with few
-// requests at once; hosts that are not known to answer share a part of the
-// workers. What it must remember of a host is in the host's row.
+// Rows wait for whoever is asked next: a host, the PLC directory, the hosts of
+// did:web. They are leased in turns, the most urgent rows first, one row of a host
+// at a time, each host at its own pace and with few requests at once; hosts that
+// are not known to answer share a part of the workers. The file chooses, and
+// remembers of a host what must be remembered (schema.sql, host_queue).
 //
 // Nothing tells of an #identity that was lost. Documents that were looked at long
 // ago are looked at again in the background, unless the PLC directory's log tells.
 //
 // Every ending is one of a closed list of outcomes. A crash loses what was
-// fetched and nothing else: the claims are released at the next start.
+// fetched and nothing else: the leases are released at the next start.
 package resync

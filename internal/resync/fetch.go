@@ -24,9 +24,9 @@ type fetched struct {
 }
 
 // fetch asks the host for the repo and walks its tree.
-func (rs *Resyncer) fetch(ctx context.Context, t *store.Task, s *signer) (*fetched, error) {
-	r := t.Repo
-	snap, err := rs.tree(ctx, r)
+func (rs *Resyncer) fetch(ctx context.Context, a *attempt, s *signer) (*fetched, error) {
+	r := a.Repo
+	snap, err := rs.tree(ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -44,11 +44,11 @@ func (rs *Resyncer) fetch(ctx context.Context, t *store.Task, s *signer) (*fetch
 }
 
 // snapshot fetches a repo and walks its tree, within bounds.
-func (rs *Resyncer) snapshot(ctx context.Context, r *store.Repo, limits repo.SnapshotLimits) (*repo.Snapshot, error) {
-	if err := rs.pace(ctx, r.Identity.HostID); err != nil {
+func (rs *Resyncer) snapshot(ctx context.Context, a *attempt, limits repo.SnapshotLimits) (*repo.Snapshot, error) {
+	if err := a.pace(ctx); err != nil {
 		return nil, err
 	}
-	body, err := rs.cfg.Hosts.GetRepo(ctx, r.Identity.URL(), r.DID)
+	body, err := rs.cfg.Hosts.GetRepo(ctx, a.Repo.Identity.URL(), a.Repo.DID)
 	if err != nil {
 		return nil, err
 	}

@@ -14,12 +14,14 @@ import (
 // endResolve stores what the DID document says. A changed key or host takes the
 // repo out of service until it was fetched from there; the row goes on with the
 // next step, in its place.
-func (rs *Resyncer) endResolve(tx *store.Tx, t *store.Task, r *store.Repo, end ending, current bool) (Outcome, error) {
-	rs.judgeDirectory(tx, t, end.err)
-	if end.err != nil {
-		return rs.unresolved(tx, t, r, end.err, current)
+func (rs *Resyncer) endResolve(tx *store.Tx, t *store.Task, r *store.Repo, res *result, current bool) (Outcome, error) {
+	if err := rs.judgeDirectory(tx, t, res.err); err != nil {
+		return "", err
 	}
-	changed, err := tx.PutIdentity(r, string(end.identity.Key), end.identity.Host, end.identity.Insecure)
+	if res.err != nil {
+		return rs.unresolved(tx, t, r, res.err, current)
+	}
+	changed, err := tx.PutIdentity(r, string(res.identity.Key), res.identity.Host, res.identity.Insecure)
 	if err != nil {
 		return "", err
 	}
@@ -42,16 +44,28 @@ func (rs *Resyncer) endResolve(tx *store.Tx, t *store.Task, r *store.Repo, end e
 	return resolved, tx.Release(r, t.Due)
 }
 
-// judgeDirectory notes whether the PLC directory has answered.
-func (rs *Resyncer) judgeDirectory(tx *store.Tx, t *store.Task, err error) {
+// judgeDirectory notes whether the PLC directory has answered. One that fails is left
+// alone for as long as it says, or longer and longer.
+func (rs *Resyncer) judgeDirectory(tx *store.Tx, t *store.Task, err error) error {
 	u, unavailable := errors.AsType[*identity.Unavailable](err)
 	switch {
-	case t.Lane != store.DirectoryLane || errors.Is(err, context.Canceled):
-	case unavailable:
-		tx.AfterCommit(func() { rs.lanes.directoryFailed(u.RetryAfter, tx.Now()) })
-	default:
-		tx.AfterCommit(rs.lanes.directoryAnswered)
+	case t.HostID != store.DirectoryQueue || errors.Is(err, context.Canceled):
+		return nil
+	case !unavailable:
+		return tx.HostAnswered(store.DirectoryQueue)
 	}
+	failures, err := tx.HostFailed(store.DirectoryQueue, tx.Now(), u.Error())
+	if err != nil {
+		return err
+	}
+	pause := u.RetryAfter
+	if pause <= 0 && failures >= hostPatience {
+		pause = backoff.Delay(directoryFirst, directoryMost, failures-hostPatience)
+	}
+	if pause <= 0 {
+		return nil
+	}
+	return tx.CoolHost(store.DirectoryQueue, tx.Now().Add(min(pause, cooldownMost)))
 }
 
 // moved: signing key or host are others now.

@@ -23,17 +23,17 @@ type learned struct {
 }
 
 // find establishes what a repo is, in the way that suits it.
-func (rs *Resyncer) find(ctx context.Context, t *store.Task) (*fetched, learned, error) {
-	s, err := rs.signer(t)
+func (rs *Resyncer) find(ctx context.Context, a *attempt) (*fetched, learned, error) {
+	s, err := rs.signer(a.Task)
 	if err != nil {
 		return nil, learned{}, err
 	}
-	w := rs.cfg.Method.way(t)
+	w := rs.cfg.Method.way(a.Task)
 	if w == byRepo {
-		f, err := rs.fetch(ctx, t, s)
+		f, err := rs.fetch(ctx, a, s)
 		return f, learned{}, err
 	}
-	f, err := rs.lighter(ctx, t, s, w)
+	f, err := rs.lighter(ctx, a, s, w)
 	if err == nil {
 		return f, learned{absentProofs: store.Able}, nil
 	}
@@ -42,7 +42,7 @@ func (rs *Resyncer) find(ctx context.Context, t *store.Task) (*fetched, learned,
 	}
 	l := learned{wrongDescription: errors.Is(err, probe.ErrClaim)}
 	l.odd, _ = errors.AsType[*refusal.Error](err)
-	f, fetchErr := rs.fetch(ctx, t, s)
+	f, fetchErr := rs.fetch(ctx, a, s)
 	if fetchErr == nil && l.odd == nil && errors.Is(err, probe.ErrNoAbsenceProof) {
 		l.absentProofs = store.Unable // the repo is there, and only the key was refused
 	}
@@ -50,10 +50,10 @@ func (rs *Resyncer) find(ctx context.Context, t *store.Task) (*fetched, learned,
 }
 
 // lighter asks for less than the whole repo.
-func (rs *Resyncer) lighter(ctx context.Context, t *store.Task, s *signer, w way) (*fetched, error) {
-	a := &asker{rs: rs, repo: t.Repo, left: maxProbes}
+func (rs *Resyncer) lighter(ctx context.Context, try *attempt, s *signer, w way) (*fetched, error) {
+	a := &asker{rs: rs, attempt: try, left: maxProbes}
 	cfg := probe.Config{
-		DID: t.Repo.DID, Source: a, Verify: s.verifier(ctx),
+		DID: try.Repo.DID, Source: a, Verify: s.verifier(ctx),
 		MaxRequests: maxProbes, MaxCollections: maxCollections, MaxRestarts: probeRestarts,
 	}
 	if rs.cfg.Method == Auto {
@@ -82,9 +82,9 @@ func (rs *Resyncer) lighter(ctx context.Context, t *store.Task, s *signer, w way
 
 // asker asks the host of one repo, at the pace that the host allows.
 type asker struct {
-	rs   *Resyncer
-	repo *store.Repo
-	left int // getRecord requests until fetching the repo costs less
+	rs      *Resyncer
+	attempt *attempt
+	left    int // getRecord requests until fetching the repo costs less
 }
 
 // policy gives up on small trees and sets the bound for others.
@@ -100,18 +100,18 @@ func (a *asker) GetRecord(ctx context.Context, collection, rkey string) ([]byte,
 	if a.left--; a.left < 0 {
 		return nil, errDear
 	}
-	if err := a.rs.pace(ctx, a.repo.Identity.HostID); err != nil {
+	if err := a.attempt.pace(ctx); err != nil {
 		return nil, err
 	}
-	return a.rs.cfg.Hosts.GetRecord(ctx, a.repo.Identity.URL(), a.repo.DID, collection, rkey)
+	return a.rs.cfg.Hosts.GetRecord(ctx, a.attempt.Repo.Identity.URL(), a.attempt.Repo.DID, collection, rkey)
 }
 
 // DescribeRepo is probe.Describer.
 func (a *asker) DescribeRepo(ctx context.Context) ([]string, error) {
-	if err := a.rs.pace(ctx, a.repo.Identity.HostID); err != nil {
+	if err := a.attempt.pace(ctx); err != nil {
 		return nil, err
 	}
-	d, err := a.rs.cfg.Hosts.DescribeRepo(ctx, a.repo.Identity.URL(), a.repo.DID)
+	d, err := a.rs.cfg.Hosts.DescribeRepo(ctx, a.attempt.Repo.Identity.URL(), a.attempt.Repo.DID)
 	return d.Collections, err
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"railyard/internal/backoff"
-	"railyard/internal/identity"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
 	"railyard/internal/store"
@@ -35,44 +34,46 @@ const (
 	internal       Outcome = "internal"        // a fault of ours
 )
 
-// ending is what a step has found out: one of its fields.
-type ending struct {
-	identity *identity.Identity
-	status   *pds.AccountStatus
-	fetched  *fetched
-	learned  learned // beside that, and beside an error
-	err      error
-	fault    bool // err is ours: what the step has found could not be stored
+// try makes an attempt. A request that was charged and not sent costs the host
+// nothing.
+func (rs *Resyncer) try(ctx context.Context, a *attempt) *result {
+	res := rs.ask(pds.OnRateLimit(ctx, func(l pds.RateLimit) { a.limit = &l }), a)
+	res.attempt = a
+	if a.charged {
+		a.charged = false
+		a.account.giveBack()
+	}
+	return &res
 }
 
-// step asks the network. Faults of ours become refusals.
-func (rs *Resyncer) step(ctx context.Context, v *visit) (end ending) {
-	t, ctx := v.Task, v.context(ctx)
+// ask asks the network. Faults of ours become refusals.
+func (rs *Resyncer) ask(ctx context.Context, a *attempt) (res result) {
+	t := a.Task
 	defer func() {
 		if p := recover(); p != nil {
 			rs.cfg.Log.Error("panic in a resync", "did", t.Repo.DID, "panic", p, "stack", string(debug.Stack()))
-			end = ending{err: refusal.New(refusal.Internal, "panic: %v", p)}
+			res = result{err: refusal.New(refusal.Internal, "panic: %v", p)}
 		}
 	}()
 	switch t.Step {
 	case store.Resolve:
 		id, err := rs.cfg.Resolver.Resolve(ctx, t.Repo.DID)
-		return ending{identity: &id, err: err}
+		return result{identity: &id, err: err}
 	case store.AskStatus:
-		if err := rs.pace(ctx, t.Repo.Identity.HostID); err != nil {
-			return ending{err: err}
+		if err := a.pace(ctx); err != nil {
+			return result{err: err}
 		}
 		st, err := rs.cfg.Hosts.GetRepoStatus(ctx, t.Repo.Identity.URL(), t.Repo.DID)
-		return ending{status: &st, err: err}
+		return result{status: &st, err: err}
 	case store.Fetch:
-		f, l, err := rs.find(ctx, t)
-		return ending{fetched: f, learned: l, err: err}
+		f, l, err := rs.find(ctx, a)
+		return result{fetched: f, learned: l, err: err}
 	}
-	return ending{}
+	return result{}
 }
 
-// finish stores the end of a step.
-func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, end ending) (Outcome, error) {
+// finish stores what came of an attempt.
+func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, res *result) (Outcome, error) {
 	r, err := tx.RepoByID(t.Repo.ID)
 	if err != nil {
 		return "", err
@@ -84,28 +85,28 @@ func (rs *Resyncer) finish(tx *store.Tx, t *store.Task, end ending) (Outcome, er
 	}
 	t.Doubted = r.Identity != nil && r.Identity.Stale
 	if t.Step == store.Resolve {
-		return rs.endResolve(tx, t, r, end, current)
+		return rs.endResolve(tx, t, r, res, current)
 	}
-	if err := rs.learn(tx, t, r, end.learned); err != nil {
+	if err := rs.learn(tx, t, r, res.learned); err != nil {
 		return "", err
 	}
-	if errors.Is(end.err, context.Canceled) {
+	if errors.Is(res.err, context.Canceled) {
 		return cancelled, tx.Release(r, tx.Now())
 	}
 	if !current {
 		return superseded, rs.supersede(tx, t, r)
 	}
-	if off, ok := errors.AsType[*putOff](end.err); ok {
+	if off, ok := errors.AsType[*putOff](res.err); ok {
 		return superseded, tx.Release(r, tx.Now().Add(off.pause))
 	}
-	if end.err != nil {
-		return rs.failed(tx, t, r, end.err)
+	if res.err != nil {
+		return rs.failed(tx, t, r, res.err)
 	}
 	switch t.Step {
 	case store.AskStatus:
-		return rs.endStatus(tx, t, r, end.status)
+		return rs.endStatus(tx, t, r, res.status)
 	case store.Fetch:
-		return rs.endFetch(tx, t, r, end.fetched, known)
+		return rs.endFetch(tx, t, r, res.fetched, known)
 	}
 	return confirmed, rs.done(tx, t, r)
 }

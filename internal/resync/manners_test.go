@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -238,14 +239,14 @@ func TestFetchesStayUnderTheMemoryBudget(t *testing.T) {
 			w.enqueue(did, store.Backfill)
 		}
 		for range 100 {
-			visits, err := w.rs.claim(t.Context())
+			attempts, err := w.rs.lease(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			var all sync.WaitGroup
-			for _, v := range visits {
+			for _, a := range attempts {
 				all.Go(func() {
-					if err := w.rs.run(t.Context(), v); err != nil {
+					if err := w.rs.run(t.Context(), a); err != nil {
 						t.Error(err)
 					}
 				})
@@ -270,25 +271,25 @@ func TestAFaultInOneEndDoesNotSpoilTheOthers(t *testing.T) {
 	for _, did := range w.net.DIDs() {
 		w.enqueue(did, store.Backfill)
 	}
-	visits, err := w.rs.claim(t.Context())
-	if err != nil || len(visits) != 3 {
-		t.Fatal(visits, err)
+	attempts, err := w.rs.lease(t.Context())
+	if err != nil || len(attempts) != 3 {
+		t.Fatal(attempts, err)
 	}
-	for _, v := range visits {
-		if err := w.rs.run(t.Context(), v); err != nil {
+	for _, a := range attempts {
+		if err := w.rs.run(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.update(func(tx *store.Tx) error { return tx.HostAnswered(w.repo(w.net.DIDs()[0]).Identity.HostID) })
-	if visits, err = w.rs.claim(t.Context()); err != nil || len(visits) != 3 {
-		t.Fatal(visits, err)
+	if attempts, err = w.rs.lease(t.Context()); err != nil || len(attempts) != 3 {
+		t.Fatal(attempts, err)
 	}
-	var group []*finished
-	for _, v := range visits {
-		group = append(group, &finished{v, w.rs.step(t.Context(), v)})
+	var group []*result
+	for _, a := range attempts {
+		group = append(group, w.rs.try(t.Context(), a))
 	}
 	bad := group[1].Repo.DID
-	group[1].end = ending{} // of a fetch that has nothing
+	group[1] = &result{attempt: group[1].attempt} // of a fetch that has nothing
 	if err := w.rs.store(t.Context(), group); err != nil {
 		t.Fatal(err)
 	}
@@ -325,38 +326,96 @@ func TestAFailureOfTheFileEndsTheWorkers(t *testing.T) {
 	}
 }
 
-// A second request of one look waits for its turn as the first one did, and is not
+// A second request of one attempt waits for its turn as the first one did, and is not
 // sent to a host that has begun to cool down.
-func TestALookThatAsksTwiceKeepsThePace(t *testing.T) {
+func TestAnAttemptThatAsksTwiceKeepsThePace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		now := time.Now()
-		rs := &Resyncer{cfg: Config{Now: time.Now}, lanes: newLanes(8, 2)}
-		rs.lanes.learn(store.News{Heads: []store.LaneHead{{Lane: 1, Priority: 1, NotBefore: now, Manners: store.Manners{Answered: true}}}}, now)
-		picks := rs.lanes.choose(now)
-		if len(picks) != 1 {
-			t.Fatal(picks)
+		w, did := filled(t)
+		w.rs.cfg.Now, w.rs.pacer = time.Now, newPacer(2)
+		w.now = time.Now()
+		w.enqueue(did, store.StatusCheck)
+		attempts, err := w.rs.lease(t.Context())
+		if err != nil || len(attempts) != 1 {
+			t.Fatal(attempts, err)
 		}
-		v := &visit{Task: &store.Task{}, lane: picks[0].lane, paid: true}
-		ctx := v.context(t.Context())
+		a, start := attempts[0], time.Now()
 		for range 5 {
-			if err := rs.pace(ctx, 1); err != nil {
+			if err := a.pace(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if took := time.Since(now); took != 2*time.Second {
+		if took := time.Since(start); took != 2*time.Second {
 			t.Errorf("five requests at two a second took %s", took)
 		}
-		rs.lanes.learn(store.News{Hosts: map[int64]store.Manners{1: {Answered: true, Cooling: time.Now().Add(time.Minute)}}}, time.Now())
-		if err := rs.pace(ctx, 1); err != errCooling {
+		w.update(func(tx *store.Tx) error { return tx.CoolHost(a.HostID, time.Now().Add(time.Minute)) })
+		if err := a.pace(t.Context()); err != errCooling {
 			t.Errorf("a request to a host that cools down: %v", err)
 		}
-		canceled, cancel := context.WithCancel(ctx)
-		cancel()
 		time.Sleep(time.Minute)
-		_ = rs.pace(ctx, 1)
-		if err := rs.pace(canceled, 1); err != context.Canceled {
+		canceled, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := a.pace(canceled); !errors.Is(err, context.Canceled) {
 			t.Errorf("a stop: %v", err)
 		}
+		w.end()
+	})
+}
+
+// Whoever asks a host beside the attempts is charged to the same account, whether an
+// attempt runs or not.
+func TestOnePaceHoldsForAllWhoAskAHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, did := filled(t)
+		w.rs.cfg.Now, w.rs.pacer = time.Now, newPacer(2)
+		w.now = time.Now()
+		host := w.repo(did).Identity.HostID
+		pace := func(want time.Duration) {
+			t.Helper()
+			start := time.Now()
+			if err := w.rs.Pace(t.Context(), host); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(start); took != want {
+				t.Errorf("it waited %s, want %s", took, want)
+			}
+			w.now = time.Now()
+		}
+		pace(0)
+		pace(time.Second / 2)
+		w.enqueue(did, store.StatusCheck)
+		if attempts, err := w.rs.lease(t.Context()); err != nil || len(attempts) != 0 {
+			t.Error("a row is leased before the host may be asked", err)
+		}
+		time.Sleep(time.Second / 2)
+		w.now = time.Now()
+		attempts, err := w.rs.lease(t.Context())
+		if err != nil || len(attempts) != 1 {
+			t.Fatal(attempts, err)
+		}
+		pace(time.Second / 2)
+		for range 2 { // the first request is the one that was charged
+			if err := attempts[0].pace(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if since := time.Since(w.now); since != time.Second/2 {
+			t.Errorf("the attempt waited %s", since)
+		}
+		w.now = time.Now()
+		pace(time.Second / 2)
+		if n := len(w.rs.pacer.accounts); n != 1 {
+			t.Errorf("%d accounts are open while one host is asked", n)
+		}
+		if err := w.rs.run(t.Context(), attempts[0]); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(w.rs.pacer.accounts); n != 0 {
+			t.Errorf("%d accounts stay open", n)
+		}
+		time.Sleep(10 * time.Second)
+		w.now = time.Now()
+		pace(0)
+		w.end()
 	})
 }
 
@@ -370,11 +429,12 @@ func TestAFetchHeedsTheHeaders(t *testing.T) {
 	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
 	w.work()
 	w.settled(did)
-	w.enqueue(did, store.Backfill) // a lane again
-	if err := w.rs.catchUp(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if l := w.rs.lanes.byID[w.repo(did).Identity.HostID]; l == nil || l.manners.Rate != 5 {
-		t.Errorf("lane %+v", l)
+	var limits store.HostLimits
+	w.update(func(tx *store.Tx) (err error) {
+		limits, err = tx.HostLimits(w.repo(did).Identity.HostID)
+		return err
+	})
+	if limits.Rate != 5 {
+		t.Errorf("limits %+v", limits)
 	}
 }

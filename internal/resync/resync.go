@@ -16,12 +16,7 @@ import (
 	"railyard/internal/store"
 )
 
-const (
-	defaultWorkers = 128
-	// leastPause is the least wait when nothing could be claimed: hosts become
-	// ready one by one, and are better served together.
-	leastPause = 5 * time.Millisecond
-)
+const defaultWorkers = 128
 
 // Resolver finds DID documents.
 type Resolver interface {
@@ -42,7 +37,7 @@ type Config struct {
 	Store    *store.Store
 	Resolver Resolver
 	Hosts    Hosts
-	// Workers bounds the looks that run at once; 0 means 128.
+	// Workers bounds the attempts that run at once; 0 means 128.
 	Workers int
 	// Method is how repos are established; empty means Auto.
 	Method Method
@@ -63,13 +58,13 @@ type Config struct {
 
 // Resyncer works on the queue.
 type Resyncer struct {
-	cfg    Config
-	lanes  *lanes
-	scan   scan
-	freed  chan struct{}       // workers have become free
-	memory *semaphore.Weighted // of the tree nodes of all fetches but a giant's
-	rooms  []repo.SnapshotLimits
-	giants chan struct{} // held by the one fetch that may use much memory
+	cfg       Config
+	scheduler scheduler
+	pacer     *pacer
+	freed     chan struct{}       // workers have become free
+	memory    *semaphore.Weighted // of the tree nodes of all fetches but a giant's
+	rooms     []repo.SnapshotLimits
+	giants    chan struct{} // held by the one fetch that may use much memory
 }
 
 // New makes the workers; Run starts them.
@@ -85,18 +80,12 @@ func New(cfg Config) *Resyncer {
 	}
 	cfg.Log = cfg.Log.With("component", "resync")
 	return &Resyncer{
-		cfg: cfg, lanes: newLanes(cfg.Workers, cfg.HostQPS), freed: make(chan struct{}, 1),
+		cfg: cfg, scheduler: scheduler{workers: cfg.Workers}, pacer: newPacer(cfg.HostQPS), freed: make(chan struct{}, 1),
 		memory: semaphore.NewWeighted(nodeBudget), rooms: normalRooms(), giants: make(chan struct{}, 1),
 	}
 }
 
-// Running is the number of looks that run now.
-func (rs *Resyncer) Running() int64 {
-	running, _ := rs.lanes.pending()
-	return int64(running)
-}
-
-// Run works on the queue until ctx ends. Looks that are under way then are
+// Run works on the queue until ctx ends. Attempts that are under way then are
 // cancelled and given back. It fails only when the file does.
 func (rs *Resyncer) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
@@ -113,22 +102,22 @@ func (rs *Resyncer) Run(ctx context.Context) error {
 		stop()
 	}
 	var workers, storing sync.WaitGroup
-	ends := make(chan *finished, rs.cfg.Workers)
-	storing.Go(func() { rs.storeEnds(ctx, ends, fail) })
+	results := make(chan *result, rs.cfg.Workers)
+	storing.Go(func() { rs.storeResults(ctx, results, fail) })
 	for ctx.Err() == nil {
-		visits, err := rs.claim(ctx)
+		attempts, next, err := rs.leaseDue(ctx)
 		if err != nil {
 			fail(err)
 		}
-		for _, v := range visits {
-			workers.Go(func() { ends <- &finished{v, rs.step(ctx, v)} })
+		for _, a := range attempts {
+			workers.Go(func() { results <- rs.try(ctx, a) })
 		}
-		if len(visits) == 0 {
-			rs.wait(ctx)
+		if len(attempts) == 0 {
+			rs.wait(ctx, next)
 		}
 	}
 	workers.Wait()
-	close(ends)
+	close(results)
 	storing.Wait()
 	select {
 	case err := <-failure:
@@ -142,70 +131,5 @@ func nudge(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
-	}
-}
-
-// claim takes rows that are due for the free workers, in one transaction.
-func (rs *Resyncer) claim(ctx context.Context) ([]*visit, error) {
-	if err := rs.catchUp(ctx); err != nil {
-		return nil, err
-	}
-	for {
-		picks := rs.lanes.choose(rs.cfg.Now())
-		if len(picks) == 0 {
-			return nil, nil
-		}
-		visits, err := rs.take(ctx, picks)
-		if err != nil || len(visits) > 0 {
-			return visits, err
-		}
-		// The heads were too early, and are right now.
-	}
-}
-
-// take claims what was picked. It does not stop halfway when ctx ends: the
-// workers give back what it took.
-func (rs *Resyncer) take(ctx context.Context, picks []pick) (visits []*visit, err error) {
-	rows, next := make([]int, len(picks)), make([]time.Time, len(picks))
-	err = rs.cfg.Store.Update(context.WithoutCancel(ctx), "claim resyncs", func(tx *store.Tx) error {
-		for i, p := range picks {
-			tasks, left, err := tx.Claim(p.Wanted, rs.plan)
-			if err != nil {
-				return err
-			}
-			for _, t := range tasks {
-				visits = append(visits, &visit{Task: t, lane: p.lane, trial: p.trial, paid: true})
-			}
-			rows[i], next[i] = len(tasks), left
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	now := rs.cfg.Now()
-	for i, p := range picks {
-		rs.lanes.claimed(p, rows[i], next[i], now)
-	}
-	return visits, nil
-}
-
-// wait returns when there may be something to claim.
-func (rs *Resyncer) wait(ctx context.Context) {
-	pause := leastPause
-	if !rs.scan.under {
-		_, wake := rs.lanes.pending()
-		if wake.IsZero() || wake.After(rs.scan.due) {
-			wake = rs.scan.due
-		}
-		pause = max(leastPause, wake.Sub(rs.cfg.Now()))
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	case <-rs.cfg.Store.Wakeup():
-	case <-rs.freed:
 	}
 }

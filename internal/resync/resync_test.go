@@ -136,24 +136,24 @@ func (w *world) enqueue(did string, why store.Reason) {
 	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Enqueue(r, why, tx.Now()) })
 }
 
-// run is one look, from the claim to the end.
-func (rs *Resyncer) run(ctx context.Context, v *visit) error {
-	return rs.store(context.WithoutCancel(ctx), []*finished{{v, rs.step(ctx, v)}})
+// run is one attempt, from the lease to the end.
+func (rs *Resyncer) run(ctx context.Context, a *attempt) error {
+	return rs.store(context.WithoutCancel(ctx), []*result{rs.try(ctx, a)})
 }
 
 // work does what is due, and what becomes due by it.
 func (w *world) work() {
 	w.t.Helper()
 	for range 1000 {
-		tasks, err := w.rs.claim(w.t.Context())
+		attempts, err := w.rs.lease(w.t.Context())
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if len(tasks) == 0 {
+		if len(attempts) == 0 {
 			return
 		}
-		for _, t := range tasks {
-			if err := w.rs.run(w.t.Context(), t); err != nil {
+		for _, a := range attempts {
+			if err := w.rs.run(w.t.Context(), a); err != nil {
 				w.t.Fatal(err)
 			}
 		}
@@ -452,11 +452,11 @@ func TestAKeyThatIsRotatedDuringTheBackfill(t *testing.T) {
 	w := newWorld(t, 1)
 	did := w.net.DIDs()[0]
 	w.enqueue(did, store.Backfill)
-	tasks, err := w.rs.claim(t.Context())
-	if err != nil || len(tasks) != 1 || tasks[0].Step != store.Resolve {
-		t.Fatal(tasks, err)
+	attempts, err := w.rs.lease(t.Context())
+	if err != nil || len(attempts) != 1 || attempts[0].Step != store.Resolve {
+		t.Fatal(attempts, err)
 	}
-	if err := w.rs.run(t.Context(), tasks[0]); err != nil {
+	if err := w.rs.run(t.Context(), attempts[0]); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.net.RotateKey(did); err != nil {
@@ -521,17 +521,17 @@ func TestAnIdentityCheck(t *testing.T) {
 	t.Run("is not lost when it is asked for during the look", func(t *testing.T) {
 		w, did := filled(t)
 		check(w, did)
-		tasks, err := w.rs.claim(t.Context())
-		if err != nil || len(tasks) != 1 {
-			t.Fatal(tasks, err)
+		attempts, err := w.rs.lease(t.Context())
+		if err != nil || len(attempts) != 1 {
+			t.Fatal(attempts, err)
 		}
-		end := w.rs.step(t.Context(), tasks[0]) // the old document
+		res := w.rs.try(t.Context(), attempts[0]) // the old document
 		if err := w.net.RotateKey(did); err != nil {
 			t.Fatal(err)
 		}
 		check(w, did)
 		w.update(func(tx *store.Tx) error {
-			_, err := w.rs.finish(tx, tasks[0].Task, end)
+			_, err := w.rs.finish(tx, attempts[0].Task, res)
 			return err
 		})
 		w.work()
@@ -1114,20 +1114,20 @@ func TestAStopGivesTheWorkBackWithoutAFailure(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for _, stepName := range []string{"identity", "fetch"} {
-		tasks, err := w.rs.claim(t.Context())
-		if err != nil || len(tasks) != 1 {
-			t.Fatal(stepName, tasks, err)
+		attempts, err := w.rs.lease(t.Context())
+		if err != nil || len(attempts) != 1 {
+			t.Fatal(stepName, attempts, err)
 		}
 		if stepName == "fetch" {
 			cancel()
 		}
-		if err := w.rs.run(ctx, tasks[0]); err != nil {
+		if err := w.rs.run(ctx, attempts[0]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	tasks, err := w.rs.claim(t.Context())
-	if err != nil || len(tasks) != 1 || tasks[0].Attempts != 0 {
-		t.Fatalf("tasks %v, %v", tasks, err)
+	attempts, err := w.rs.lease(t.Context())
+	if err != nil || len(attempts) != 1 || attempts[0].Attempts != 0 {
+		t.Fatalf("attempts %v, %v", attempts, err)
 	}
 }
 
@@ -1153,8 +1153,8 @@ func TestAPanicOfAWorkerReleasesItsClaim(t *testing.T) {
 func TestARestartReleasesClaims(t *testing.T) {
 	w, did := filled(t)
 	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
-	if tasks, err := w.rs.claim(t.Context()); err != nil || len(tasks) != 1 {
-		t.Fatal(tasks, err)
+	if attempts, err := w.rs.lease(t.Context()); err != nil || len(attempts) != 1 {
+		t.Fatal(attempts, err)
 	}
 	if err := w.st.Close(); err != nil {
 		t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 
 	"railyard/internal/refusal"
 	"railyard/internal/repo"
-	"railyard/internal/store"
 )
 
 // What fetched repos may take. The nodes of a tree are 90 bytes a record: nearly
@@ -32,9 +31,9 @@ func normalRooms() []repo.SnapshotLimits {
 }
 
 // tree fetches a repo and walks its tree, in the least room where it fits.
-func (rs *Resyncer) tree(ctx context.Context, r *store.Repo) (*repo.Snapshot, error) {
+func (rs *Resyncer) tree(ctx context.Context, a *attempt) (*repo.Snapshot, error) {
 	for i, limits := range rs.rooms {
-		snap, err := rs.within(ctx, r, limits)
+		snap, err := rs.within(ctx, a, limits)
 		if reason, _ := refusal.ReasonOf(err); reason != refusal.AnswerTooBig {
 			return snap, err
 		}
@@ -48,11 +47,11 @@ func (rs *Resyncer) tree(ctx context.Context, r *store.Repo) (*repo.Snapshot, er
 		return nil, errGiant // do not hold a worker and a share of the host
 	}
 	defer func() { <-rs.giants }()
-	return rs.snapshot(ctx, r, repo.SnapshotLimits{Bytes: repoBytes, NodeBytes: giantNodes})
+	return rs.snapshot(ctx, a, repo.SnapshotLimits{Bytes: repoBytes, NodeBytes: giantNodes})
 }
 
 // within fetches a repo in a room of the common memory.
-func (rs *Resyncer) within(ctx context.Context, r *store.Repo, limits repo.SnapshotLimits) (*repo.Snapshot, error) {
+func (rs *Resyncer) within(ctx context.Context, a *attempt, limits repo.SnapshotLimits) (*repo.Snapshot, error) {
 	if !rs.memory.TryAcquire(limits.NodeBytes) {
 		patience, cancel := context.WithTimeout(ctx, roomPatience)
 		defer cancel()
@@ -64,5 +63,5 @@ func (rs *Resyncer) within(ctx context.Context, r *store.Repo, limits repo.Snaps
 		}
 	}
 	defer rs.memory.Release(limits.NodeBytes)
-	return rs.snapshot(ctx, r, limits)
+	return rs.snapshot(ctx, a, limits)
 }

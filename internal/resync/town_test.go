@@ -101,7 +101,8 @@ func (w *town) host(id int, answered bool, serve http.HandlerFunc) string {
 	if answered {
 		answers = 1
 	}
-	fmt.Fprintf(&w.rows, "INSERT INTO host (id, hostname, insecure, answers) VALUES (%d, '%s.sim.test', 1, %d);", id, name, answers)
+	fmt.Fprintf(&w.rows, "INSERT INTO host (id, hostname, insecure) VALUES (%d, '%s.sim.test', 1);", id, name)
+	fmt.Fprintf(&w.rows, "UPDATE host_queue SET answers = %d WHERE host_id = %d;", answers, id)
 	return name
 }
 
@@ -187,13 +188,16 @@ func (w *town) close() {
 	w.Helper()
 	w.stop()
 	w.stop = nil
-	if ls := w.rs.lanes; ls.running != 0 || ls.trying != 0 {
-		w.Errorf("%d looks run on, %d of them on probation", ls.running, ls.trying)
+	if s := &w.rs.scheduler; s.running != 0 || s.unproven != 0 || len(w.rs.pacer.accounts) != 0 {
+		w.Errorf("%d attempts run on, %d of them at unproven hosts, with %d accounts", s.running, s.unproven, len(w.rs.pacer.accounts))
+	}
+	if n := w.number("SELECT sum(running) FROM host_queue"); n != 0 {
+		w.Errorf("%d attempts run on in the file", n)
 	}
 	_, broken, err := w.st.Check(context.WithoutCancel(w.Context()))
 	for _, b := range broken {
 		// the rows are not whole: they have no clock and no birth numbers
-		if b.Invariant == "lanes" || b.Invariant == "queue rows" || b.Invariant == "resyncing" {
+		if b.Invariant == "queue hosts" || b.Invariant == "host queues" || b.Invariant == "queue rows" || b.Invariant == "resyncing" {
 			w.Errorf("%s: %v", b.Invariant, b.Rows)
 		}
 	}
@@ -225,8 +229,8 @@ func (w *town) number(query string) (n int) {
 // waiting is how many rows of a host are in the queue.
 func (w *town) waiting(host int) int {
 	w.Helper()
-	return w.number(fmt.Sprintf(`SELECT (SELECT count(*) FROM resync_queue WHERE claim IS NULL AND lane = %[1]d) +
-		(SELECT count(*) FROM resync_queue WHERE claim IS NOT NULL AND lane = %[1]d)`, host))
+	return w.number(fmt.Sprintf(`SELECT (SELECT count(*) FROM resync_queue WHERE claim IS NULL AND host_id = %[1]d) +
+		(SELECT count(*) FROM resync_queue WHERE claim IS NOT NULL AND host_id = %[1]d)`, host))
 }
 
 func (w *town) times(name string) []time.Duration {

@@ -9,17 +9,17 @@ import (
 	"railyard/internal/store"
 )
 
-// between claims the one row that is due, asks the network, and lets something
+// between leases the one row that is due, asks the network, and lets something
 // happen before the end of the look is stored.
 func (w *world) between(step store.Step, happens func()) {
 	w.t.Helper()
-	visits, err := w.rs.claim(w.t.Context())
-	if err != nil || len(visits) != 1 || visits[0].Step != step {
-		w.t.Fatalf("claimed %v, %v", visits, err)
+	attempts, err := w.rs.lease(w.t.Context())
+	if err != nil || len(attempts) != 1 || attempts[0].Step != step {
+		w.t.Fatalf("leased %v, %v", attempts, err)
 	}
-	end := w.rs.step(w.t.Context(), visits[0])
+	res := w.rs.try(w.t.Context(), attempts[0])
 	happens()
-	if err := w.rs.store(w.t.Context(), []*finished{{visits[0], end}}); err != nil {
+	if err := w.rs.store(w.t.Context(), []*result{res}); err != nil {
 		w.t.Fatal(err)
 	}
 }

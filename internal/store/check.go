@@ -165,8 +165,10 @@ func invariants() []invariant {
 			bySQL((*db.Queries).CheckResyncing)},
 		{"queue rows", "reason and priority are known, background is the last priority, no claim is ahead of its generation",
 			bySQL((*db.Queries).CheckQueueRows)},
-		{"lanes", "a row of the queue is in the lane of whoever is asked next",
-			bySQL((*db.Queries).CheckLanes)},
+		{"queue hosts", "a row of the queue names whoever is asked next",
+			bySQL((*db.Queries).CheckQueueHosts)},
+		{"host queues", "whoever may be asked has a queue, whose head is not later than its rows",
+			bySQL((*db.Queries).CheckHostQueues)},
 		{"held back", "what is held back is backfill that waits for the PLC directory's log, and its identity is not trusted",
 			func(rx *Rx) (offenders, error) {
 				return offendersOf(rx.q.CheckHeld(rx.ctx, heldUntil.UnixMicro()))

@@ -83,7 +83,7 @@ func filled(t *testing.T) string {
 	})
 	step(2, func(tx *Tx, r *Repo) error {
 		err := tx.Enqueue(r, FirstSight, tx.now)
-		_, _, err2 := tx.Claim(Wanted{r.Identity.HostID, prioFirstSight, 1}, func(*Task) Step { return Fetch })
+		_, err2 := leaseDue(tx, func(*Task) Step { return Fetch })
 		return errors.Join(err, err2)
 	})
 	step(2, func(tx *Tx, r *Repo) error {
@@ -203,12 +203,16 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE resync_queue SET priority = 6 WHERE repo_id = " + repo(3), []string{"queue rows"}, "priority 6, background 0"},
 		{"UPDATE resync_queue SET reason = 16 WHERE repo_id = " + repo(3), []string{"queue rows"}, "reason 16"},
 		{"UPDATE repo SET proof = 4 WHERE id = " + repo(0), []string{"claims"}, did(0) + ": proof 4"},
-		{"UPDATE resync_queue SET lane = 0 WHERE repo_id = " + repo(3), []string{"lanes"}, did(3) + ": lane 0, but lane 1"},
+		{"UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(3), []string{"queue hosts"}, did(3) + ": host 0, but host 1"},
+		{"UPDATE host_queue SET priority = 6, due_at = due_at + 1, better_at = NULL WHERE host_id = 1", []string{"host queues"}, "pds.example.com: a row of priority"},
+		{"UPDATE host_queue SET priority = NULL, due_at = NULL, better_at = NULL", []string{"host queues"}, "its head has priority none, is due at no time and is read again at no time"},
+		{"UPDATE host_queue SET running = -1 WHERE host_id = 0", []string{"host queues"}, "host 0: -1 attempts"},
+		{"DELETE FROM host_queue WHERE host_id = -1", []string{"host queues"}, "host -1: it has no queue"},
 		{held + " WHERE repo_id = " + repo(7), []string{"held back"}, did(7) + ": held back, but its identity is not stale"},
-		{held + " WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET lane = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; UPDATE plc_log SET done = 1", []string{"held back"}, "no log is being read"},
-		{held + " WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET lane = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; DELETE FROM plc_log", []string{"held back"}, "no log is being read"},
-		{held + ", priority = 3 WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET lane = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"held back"}, "priority 3"},
-		{held + ", claim = generation WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET lane = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"held back"}, "claimed"},
+		{held + " WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; UPDATE plc_log SET done = 1", []string{"held back"}, "no log is being read"},
+		{held + " WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; DELETE FROM plc_log", []string{"held back"}, "no log is being read"},
+		{held + ", priority = 3 WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"held back"}, "priority 3"},
+		{held + ", claim = generation WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"held back"}, "claimed"},
 		{"UPDATE plc_log SET seen = '[]'", []string{"plc log"}, "seen is no object"},
 		{"UPDATE plc_log SET after_at = 3", []string{"plc log"}, "it has seen bafyb of 3"},
 		{"UPDATE plc_log SET seen = json_object('bafyc', 'x')", []string{"plc log"}, "bafyc of x"},
@@ -220,7 +224,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE membership SET repo_id = 99 WHERE " + row(0, "com.example.b"), []string{"orphans"}, "membership, repo 99: there is no such repo"},
 		{"UPDATE membership SET collection_id = 99 WHERE " + row(1, "com.example.b"), []string{"members", "orphans"}, "collection 99: there is no such collection"},
 		{"INSERT INTO repo_head VALUES (99, 1, zeroblob(32), zeroblob(32))", []string{"orphans"}, "repo_head, repo 99"},
-		{"UPDATE identity SET repo_id = 99 WHERE repo_id = " + repo(7), []string{"lanes", "orphans"}, "identity, repo 99"},
+		{"UPDATE identity SET repo_id = 99 WHERE repo_id = " + repo(7), []string{"queue hosts", "orphans"}, "identity, repo 99"},
 		{"UPDATE identity SET host_id = 99 WHERE repo_id = " + repo(7), []string{"orphans"}, "host 99: there is no such host"},
 		{"INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at) VALUES (99, 1, 1, 0, 1, 1, 1)", []string{"orphans"}, "resync_queue, repo 99"},
 		{"UPDATE resync_buffer SET repo_id = 99", []string{"buffer", "orphans"}, "resync_buffer, repo 99"},

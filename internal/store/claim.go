@@ -23,12 +23,12 @@ const (
 // Task is one claimed row of the queue with its repo.
 type Task struct {
 	Repo       *Repo
-	Lane       int64 // in which it waited
+	HostID     int64 // whom it waited for: host_queue.host_id
 	Priority   int64
 	Reason     Reason
 	Attempts   int
 	Generation int64
-	Due        time.Time   // since when: its place among the rows of its lane
+	Due        time.Time   // since when: its place among the rows of its host
 	WantRev    atproto.TID // the newest rev heard of but not held; 0 = none
 	AskStatus  bool        // the host must be asked for the account's status
 	Missing    time.Time   // when the host first said that it has no such repo; zero = not
@@ -40,44 +40,7 @@ type Task struct {
 	Doubted    bool      // the identity became stale while the task ran
 }
 
-// Wanted names rows of the queue by what they have in common.
-type Wanted struct {
-	Lane     int64
-	Priority int64
-	Rows     int // at most so many
-}
-
-// Claim takes due rows of one lane and priority, those first that wait longest.
-// plan decides, from what is known of the repo, what the task will do. next is
-// when the first row is due that is left, the zero time if none is.
-//
-// The state of a repo that will be fetched becomes resyncing, so that commits
-// from now on are buffered; that of a synchronized one stays. An identity that
-// will be resolved is stale no longer: what makes it stale from now on needs
-// another look.
-func (tx *Tx) Claim(w Wanted, plan func(*Task) Step) (tasks []*Task, next time.Time, err error) {
-	rows, err := tx.q.LaneRows(tx.ctx, db.LaneRowsParams{Lane: w.Lane, Priority: w.Priority, MaxRows: int64(w.Rows) + 1})
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	for _, row := range rows {
-		if len(tasks) == w.Rows || row.NotBefore > tx.micros() {
-			return tasks, time.UnixMicro(row.NotBefore), nil
-		}
-		t, err := tx.taskOf(row, plan)
-		if err != nil {
-			return nil, time.Time{}, err
-		}
-		t.Lane, t.Priority = w.Lane, w.Priority
-		if err := tx.claim(t); err != nil {
-			return nil, time.Time{}, err
-		}
-		tasks = append(tasks, t)
-	}
-	return tasks, time.Time{}, nil
-}
-
-func (tx *Tx) taskOf(row db.LaneRowsRow, plan func(*Task) Step) (*Task, error) {
+func (tx *Tx) taskOf(row db.FirstRowsRow, plan func(*Task) Step) (*Task, error) {
 	r, err := tx.RepoByID(row.RepoID)
 	if err != nil {
 		return nil, err
@@ -119,7 +82,7 @@ func (tx *Tx) Retry(r *Repo, why Reason, notBefore time.Time, failed, later bool
 	case failed && priority == prioBackfill:
 		priority = prioRetry
 	}
-	tx.touch(r)
+	tx.wakes = true
 	return tx.q.RetryRow(tx.ctx, db.RetryRowParams{
 		RepoID: r.ID, NotBefore: notBefore.UnixMicro(), Failed: flag(failed),
 		Priority: priority, Reason: int64(why), Background: flag(priority == prioBackground),
@@ -132,7 +95,7 @@ func (tx *Tx) Release(r *Repo, notBefore time.Time) error {
 	if err := tx.unclaim(r); err != nil {
 		return err
 	}
-	tx.touch(r)
+	tx.wakes = true
 	return tx.q.DeferRow(tx.ctx, db.DeferRowParams{RepoID: r.ID, NotBefore: notBefore.UnixMicro()})
 }
 

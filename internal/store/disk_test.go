@@ -114,9 +114,10 @@ func story() []deed {
 			return err
 		}),
 		update("claim", 20, func(tx *Tx, r *Repo) error {
-			tasks, _, err := tx.Claim(Wanted{r.Identity.HostID, prioFirstSight, 1}, func(*Task) Step { return Fetch })
-			if err == nil && len(tasks) != 1 {
-				err = fmt.Errorf("%d tasks", len(tasks))
+			h := ReadyHost{ID: r.Identity.HostID, Priority: prioFirstSight}
+			task, err := tx.Lease(h, tx.now, func(*Task) Step { return Fetch })
+			if err == nil && task == nil {
+				err = errors.New("nothing is due")
 			}
 			return err
 		}),
@@ -322,19 +323,19 @@ func faulted(t *testing.T, content []byte, want []string, f fault) bool {
 	disk := faultvfs.New(t)
 	a := tell(t, disk, content)
 	defer a.end()
-	a.News()
+	a.heard()
 	armed := disk.Fail(f.Fault)
 	for i, s := range story() {
 		err := s.do(t.Context(), a)
 		if err == nil {
-			a.News()
+			a.heard()
 			a.now = a.now.Add(time.Minute)
 			continue
 		}
 		where := fmt.Sprintf("%s %d, in %s", f.name, f.Nth, s.name)
 		a.told(where, err, f)
-		if news := a.News(); len(news.Heads)+len(news.Hosts) > 0 || news.Lost {
-			t.Errorf("%s: news of what is not in the file: %+v", where, news)
+		if a.heard() {
+			t.Errorf("%s: somebody is woken for what is not in the file", where)
 		}
 		if got := contents(t, a.path); got != want[i] {
 			t.Errorf("%s: the file has, instead of what was acknowledged: %s", where, unlike(got, want[i]))
@@ -346,7 +347,7 @@ func faulted(t *testing.T, content []byte, want []string, f fault) bool {
 		if err := s.do(t.Context(), a); err != nil {
 			t.Errorf("%s: once more: %v", where, err)
 		}
-		a.News()
+		a.heard()
 		a.now = a.now.Add(time.Minute)
 	}
 	if got := contents(t, a.path); got != want[len(want)-1] {
@@ -356,6 +357,16 @@ func faulted(t *testing.T, content []byte, want []string, f fault) bool {
 	disk.Mend()
 	sound(t, a.Reader)
 	return acted
+}
+
+// heard reports whether somebody was to be woken.
+func (a *tale) heard() bool {
+	select {
+	case <-a.Wakeup():
+		return true
+	default:
+		return false
+	}
 }
 
 // told fails the test if an error does not tell what it should.

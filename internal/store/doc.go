@@ -12,9 +12,9 @@
 // host has the repo no more. Everything that changes one of the two goes through
 // settle.
 //
-// Rows of the queue are in lanes, by whoever is asked next; triggers keep that. Each
-// commit tells, as News, which lanes have rows that are due earlier and which hosts
-// changed, so that nobody has to search a queue of millions for what is due.
+// Rows of the queue name whoever is asked next, and for each host there is a row that
+// knows the first of them (host_queue); triggers keep both. So one ordered query finds
+// what is due in a queue of millions, and one more when something will be.
 //
 // What it promises can be verified: Check has a rule for each promise that shows
 // in the rows, and all of them hold after every transaction. A Reader reads a file,

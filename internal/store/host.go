@@ -10,8 +10,11 @@ import (
 
 // HostAnswered notes that a host served a repo.
 func (tx *Tx) HostAnswered(id int64) error {
-	tx.touchHost(id)
-	return tx.q.HostAnswered(tx.ctx, id)
+	tx.wakes = true
+	if err := tx.q.AnsweredHost(tx.ctx, id); err != nil {
+		return err
+	}
+	return tx.q.ClearHostError(tx.ctx, id)
 }
 
 // HostFailed notes a request to a host that failed, and gives how many have failed in
@@ -19,25 +22,25 @@ func (tx *Tx) HostAnswered(id int64) error {
 // or before the end of the pause after it, is a part of that failure: it changes
 // nothing and gives 0.
 func (tx *Tx) HostFailed(id int64, began time.Time, message string) (failures int, err error) {
-	tx.touchHost(id)
-	now := tx.micros()
-	n, err := tx.q.HostFailed(tx.ctx, db.HostFailedParams{ID: id, Error: text(message), Now: &now, Began: began.UnixMicro()})
+	n, err := tx.q.FailedHost(tx.ctx, db.FailedHostParams{Host: id, Began: began.UnixMicro()})
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
-	return int(n), err
+	if err != nil {
+		return 0, err
+	}
+	now := tx.micros()
+	return int(n), tx.q.SetHostError(tx.ctx, db.SetHostErrorParams{Host: id, Error: text(message), Now: &now, Failures: n})
 }
 
 // CoolHost lets no request go to the host before a time.
 func (tx *Tx) CoolHost(id int64, until time.Time) error {
-	tx.touchHost(id)
-	return tx.q.CoolHost(tx.ctx, db.CoolHostParams{ID: id, Until: until.UnixMicro()})
+	return tx.q.CoolHost(tx.ctx, db.CoolHostParams{Host: id, Until: until.UnixMicro()})
 }
 
 // SetRate notes how many requests per second a host allows.
 func (tx *Tx) SetRate(id int64, perSecond float64) error {
-	tx.touchHost(id)
-	return tx.q.SetHostRate(tx.ctx, db.SetHostRateParams{ID: id, Rate: &perSecond})
+	return tx.q.SetHostRate(tx.ctx, db.SetHostRateParams{Host: id, Rate: &perSecond})
 }
 
 // DistrustDescribe notes that a host's describeRepo was caught with a wrong list.

@@ -27,10 +27,13 @@ const (
 )
 
 // releaseClaims gives back what workers of a former process held: their fetches
-// are lost, their repos are due again.
+// are lost, their repos are due again, and nobody asks a host.
 func (s *Store) releaseClaims(ctx context.Context) error {
 	for more := true; more; {
 		err := s.Update(ctx, "release claims", func(tx *Tx) error {
+			if err := errors.Join(tx.q.ForgetAttempts(tx.ctx), tx.ClampHosts()); err != nil {
+				return err
+			}
 			ids, err := tx.q.ClaimedRows(tx.ctx, releaseRows)
 			more = len(ids) == releaseRows
 			for _, id := range ids {

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -94,11 +93,6 @@ type Store struct {
 	holds   bool             // backfill waits for the PLC directory's log (log.go)
 	nsids   map[string]int64 // ids of collections, committed ones only
 	names   map[int64]string // the same, the other way round
-
-	newsMu   sync.Mutex // guards the news; it is taken last
-	newHeads map[laneKey]LaneHead
-	newHosts map[int64]Manners
-	newsLost bool
 
 	stopped   atomic.Pointer[error] // why the writer has stopped
 	neglected atomic.Int64          // failures of the upkeep

@@ -139,7 +139,7 @@ func (s *Store) endHold(ctx context.Context, trust bool, finish func(*Tx) error)
 				return err
 			}
 		}
-		tx.touchMany()
+		tx.wakes = true
 		return tx.q.ReleaseRows(tx.ctx, db.ReleaseRowsParams{Now: tx.micros(), After: after, Upto: last, Held: held})
 	}); err != nil {
 		return err

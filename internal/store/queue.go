@@ -98,7 +98,7 @@ func (tx *Tx) EnqueueSweep(r *Repo, notBefore time.Time, rev atproto.TID) error 
 }
 
 func (tx *Tx) enqueue(r *Repo, why Reason, notBefore time.Time, wantRev *int64) error {
-	tx.touch(r)
+	tx.wakes = true
 	looks := int64(0)
 	switch {
 	case why == IdentityCheck:

@@ -32,9 +32,9 @@ func (rx *Rx) Aged(after int64, before time.Time, onlyWeb bool, n int) (repos []
 // Backlog tells whether rows that are no mere background work were due at the
 // directory, or at a host of did:web, before a time, and nobody has taken them.
 func (rx *Rx) Backlog(before time.Time) (bool, error) {
-	for _, lane := range []int64{WebLane, DirectoryLane} {
+	for _, host := range []int64{WebQueue, DirectoryQueue} {
 		for p := int64(prioLive); p < prioBackground; p++ {
-			at, err := rx.q.LaneDue(rx.ctx, db.LaneDueParams{Lane: lane, Priority: p})
+			at, err := rx.q.FirstDue(rx.ctx, db.FirstDueParams{Host: host, Priority: p})
 			if err != nil || at < before.UnixMicro() {
 				return err == nil, err
 			}

@@ -378,7 +378,7 @@ func (tx *Tx) putIdentity(r *Repo, key, host string, insecure bool, at time.Time
 		}
 	}
 	r.Identity = &fresh
-	tx.touch(r) // it may be another host's now
+	tx.wakes = true // it may be another host's now
 	return changed, tx.q.PutIdentity(tx.ctx, db.PutIdentityParams{
 		RepoID: r.ID, SigningKey: []byte(key), HostID: row.ID, Now: at.UnixMicro(),
 	})
@@ -402,7 +402,7 @@ func (tx *Tx) MarkStale(r *Repo) error {
 		return nil
 	}
 	r.Identity.Stale = true
-	tx.touch(r)
+	tx.wakes = true
 	return tx.q.SetIdentityStale(tx.ctx, db.SetIdentityStaleParams{RepoID: r.ID, Stale: 1})
 }
 

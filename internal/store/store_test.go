@@ -255,6 +255,8 @@ func TestNoQueryScansATable(t *testing.T) {
 	small := map[string]bool{
 		"Meta": true, "RepoTally": true, "QueueTally": true, "Upstreams": true, "MembershipTally": true,
 		"RefusalCounts": true, "FailingHosts": true, // a few dozen reasons; thousands of hosts, for status alone
+		"HostHeads": true, "ReadyHosts": true, "NextReady": true, // six priorities, each of which is sought
+		"ForgetAttempts": true, "ClampHosts": true, // all hosts, at a start
 	}
 	d, err := sql.Open("sqlite", ":memory:")
 	if err != nil {

@@ -79,7 +79,7 @@ func (tx *Tx) EnqueueUnlisted(id int64, at time.Time) error {
 	if err != nil || r.State != Synchronized || !r.Active {
 		return err
 	}
-	tx.touch(r)
+	tx.wakes = true
 	return tx.q.Enqueue(tx.ctx, db.EnqueueParams{
 		RepoID: id, Reason: int64(StatusCheck), Priority: prioBackground, Background: 1,
 		NotBefore: at.UnixMicro(), AskStatus: 1, Now: tx.micros(), Voids: 1,

@@ -22,17 +22,13 @@ type Rx struct {
 // Tx writes inside the one write transaction.
 type Tx struct {
 	Rx
-	s         *Store
-	now       time.Time
-	seq       int64            // next birth number
-	members   map[int64]int64  // change of the visible members of a collection
-	nsids     map[string]int64 // collections added here
-	after     []func()
-	touched   []int64           // repos whose queue rows may have changed their place
-	uncounted bool              // rows were touched that are not among them
-	hosts     []int64           // whose manners may have changed
-	heads     []LaneHead        // what became of the touched rows
-	manners   map[int64]Manners // what became of the hosts
+	s       *Store
+	now     time.Time
+	seq     int64            // next birth number
+	members map[int64]int64  // change of the visible members of a collection
+	nsids   map[string]int64 // collections added here
+	after   []func()
+	wakes   bool // a host may be asked sooner than before
 }
 
 // turns let one go after the other, in the order in which they came. It is no
@@ -112,12 +108,8 @@ func (tx *Tx) run(fn func(*Tx) error) (err error) {
 	return fn(tx)
 }
 
-// flush writes what was gathered: member counts, the birth counter, its clock. It
-// reads what whoever chooses rows of the queue is to be told.
+// flush writes what was gathered: member counts, the birth counter, its clock.
 func (tx *Tx) flush() error {
-	if err := tx.gatherNews(); err != nil {
-		return err
-	}
 	for id, delta := range tx.members {
 		if delta != 0 {
 			if err := tx.q.AddMembers(tx.ctx, db.AddMembersParams{ID: id, Delta: delta}); err != nil {
@@ -148,8 +140,7 @@ func (s *Store) committed(tx *Tx) {
 	for _, fn := range tx.after {
 		fn()
 	}
-	s.tell(tx.heads, tx.manners, tx.uncounted)
-	if len(tx.heads) > 0 || len(tx.manners) > 0 || tx.uncounted {
+	if tx.wakes {
 		select {
 		case s.wakeup <- struct{}{}:
 		default:
@@ -157,7 +148,7 @@ func (s *Store) committed(tx *Tx) {
 	}
 }
 
-// Wakeup receives after a commit that has News for the resync workers.
+// Wakeup receives after a commit by which a host may be asked sooner than before.
 func (s *Store) Wakeup() <-chan struct{} { return s.wakeup }
 
 // Now is the one time of this transaction.

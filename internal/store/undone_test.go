@@ -59,25 +59,24 @@ func TestAFailedTransactionIsForgotten(t *testing.T) {
 	})
 }
 
-// Nobody is woken for, or told of, a row that is not in the file.
-func TestAFailedTransactionIsNoNews(t *testing.T) {
+// Nobody is woken for what is not in the file.
+func TestAFailedTransactionWakesNobody(t *testing.T) {
 	f := newShelf(t)
 	f.inService(did(0))
-	f.News()
 	for len(f.Wakeup()) > 0 {
 		<-f.Wakeup()
 	}
-	f.undone(did(0), func(tx *Tx, r *Repo) error {
-		tx.touchMany()
-		return errors.Join(tx.Enqueue(r, SyncEvent, tx.now), tx.CoolHost(r.Identity.HostID, tx.now.Add(time.Hour)))
-	})
-	if n := f.News(); len(n.Heads)+len(n.Hosts) != 0 || n.Lost || len(f.Wakeup()) != 0 {
-		t.Errorf("news %+v, %d wake-ups", n, len(f.Wakeup()))
+	f.undone(did(0), func(tx *Tx, r *Repo) error { return tx.Enqueue(r, SyncEvent, tx.now) })
+	if n := len(f.Wakeup()); n != 0 {
+		t.Errorf("%d wake-ups", n)
 	}
 	for name, fn := range map[string]func(tx *Tx, r *Repo) error{
 		"a row":             func(tx *Tx, r *Repo) error { return tx.Enqueue(r, SyncEvent, tx.now) },
-		"a host":            func(tx *Tx, r *Repo) error { return tx.CoolHost(r.Identity.HostID, tx.now.Add(time.Hour)) },
-		"rows, not counted": func(tx *Tx, _ *Repo) error { tx.touchMany(); return nil },
+		"a row given back":  func(tx *Tx, r *Repo) error { return tx.Release(r, tx.now) },
+		"a row put off":     func(tx *Tx, r *Repo) error { return tx.Retry(r, Sweep, tx.now, true, true) },
+		"another host":      func(tx *Tx, r *Repo) error { return tx.MarkStale(r) },
+		"a host":            func(tx *Tx, r *Repo) error { return tx.HostAnswered(r.Identity.HostID) },
+		"hosts put forward": func(tx *Tx, _ *Repo) error { return tx.ClampHosts() },
 	} {
 		f.with(did(0), fn)
 		if len(f.Wakeup()) != 1 {
@@ -86,12 +85,6 @@ func TestAFailedTransactionIsNoNews(t *testing.T) {
 		for len(f.Wakeup()) > 0 {
 			<-f.Wakeup()
 		}
-		if n := f.News(); len(n.Heads)+len(n.Hosts) == 0 && !n.Lost {
-			t.Errorf("%s: no news", name)
-		}
-	}
-	if n := f.News(); n.Lost {
-		t.Error("what was told as lost is told again")
 	}
 }
 

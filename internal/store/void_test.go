@@ -19,7 +19,7 @@ func TestWhatMakesWorkUnderWayWorthless(t *testing.T) {
 				if err := tx.Enqueue(r, Discontinuity, tx.now); err != nil {
 					return err
 				}
-				tasks, _, err := tx.Claim(Wanted{r.Identity.HostID, prioLive, 1}, func(*Task) Step { return AskStatus })
+				tasks, err := leaseDue(tx, func(*Task) Step { return AskStatus })
 				if len(tasks) == 1 {
 					task = tasks[0]
 				}

@@ -99,7 +99,7 @@ var (
 	}
 	claimsLeft = &story{
 		name:    "claims of a dead process",
-		prepare: func(g *stage) { g.dieFirst(store.Point{Step: "claim resyncs", Done: true}) },
+		prepare: func(g *stage) { g.dieFirst(store.Point{Step: "lease resyncs", Done: true}) },
 		tell:    func(g *stage) { g.wait(2 * time.Second) },
 	}
 	longAgo = &story{

@@ -1,0 +1,100 @@
+package resync
+
+import (
+	"context"
+	"time"
+
+	"railyard/internal/backoff"
+	"railyard/internal/identity"
+	"railyard/internal/pds"
+	"railyard/internal/store"
+)
+
+// attempt is one try at a queued repo: a leased row, and the host that may be asked
+// for it.
+type attempt struct {
+	*store.Task
+	rs       *Resyncer
+	account  *account       // of the host
+	unproven bool           // the host was, when the attempt began
+	charged  bool           // a request is charged to the host that was not sent yet
+	limit    *pds.RateLimit // what the host has said of its limits
+}
+
+// result is what came of an attempt: one of its fields.
+type result struct {
+	*attempt
+	identity *identity.Identity
+	status   *pds.AccountStatus
+	fetched  *fetched
+	learned  learned // beside that, and beside an error
+	err      error
+	fault    bool // err is ours: what the attempt has found could not be stored
+}
+
+// pace waits until the host may be asked. The first request was charged with the
+// lease.
+func (a *attempt) pace(ctx context.Context) error {
+	if a.charged {
+		a.charged = false
+		return nil
+	}
+	limits, err := a.rs.hostLimits(ctx, a.HostID)
+	if err != nil {
+		return err
+	}
+	now := a.rs.cfg.Now()
+	if limits.Cooldown.After(now) {
+		return errCooling
+	}
+	return backoff.Sleep(ctx, a.account.take(now))
+}
+
+// putOff is why an attempt ends without an answer that nobody is to blame for, and
+// for how long.
+type putOff struct {
+	why   string
+	pause time.Duration
+}
+
+func (p *putOff) Error() string { return p.why }
+
+var (
+	errCooling = &putOff{why: "the host cools down"}
+	errNoRoom  = &putOff{"no memory for another tree", roomPause}
+	errGiant   = &putOff{"another giant repo is being fetched", giantPause}
+)
+
+// littleLeft is the part of a host's window that is left to others.
+const littleLeft = 20
+
+// end stores what the attempt means for the host: how it may be asked from now on.
+func (a *attempt) end(tx *store.Tx) error {
+	if err := a.applyLimits(tx); err != nil {
+		return err
+	}
+	return tx.EndAttempt(a.HostID, a.account.next())
+}
+
+// applyLimits stores what the host has said of its limits: its rate, and where little
+// of its window remains, that it is left alone until that ends.
+func (a *attempt) applyLimits(tx *store.Tx) error {
+	if a.limit == nil || a.HostID <= 0 {
+		return nil
+	}
+	if said := a.limit.Rate; said > 0 {
+		known, err := tx.HostLimits(a.HostID)
+		if err != nil {
+			return err
+		}
+		if said < 0.99*known.Rate || said > 1.01*known.Rate {
+			if err := tx.SetRate(a.HostID, said); err != nil {
+				return err
+			}
+		}
+	}
+	if a.limit.Remaining < 0 || a.limit.Remaining > max(1, a.limit.Limit/littleLeft) {
+		return nil
+	}
+	return tx.CoolHost(a.HostID, tx.Now().Add(min(a.limit.Reset, cooldownMost)))
+}

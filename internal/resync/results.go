@@ -1,0 +1,114 @@
+package resync
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"railyard/internal/refusal"
+	"railyard/internal/store"
+)
+
+const (
+	// resultsAtOnce and resultsDelay close a transaction: so many results, or that time
+	// after the first one.
+	resultsAtOnce = 128
+	resultsDelay  = 3 * time.Millisecond
+	// endTime is how long the last transactions may take once the process stops.
+	endTime = 10 * time.Second
+)
+
+// storeResults stores what came of attempts until there are no more. It goes on for a
+// while after ctx has ended, so that a stop gives the leases back. After an error,
+// which is the file's, it calls fail and stores no more.
+func (rs *Resyncer) storeResults(ctx context.Context, results <-chan *result, fail func(error)) {
+	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(endTime, cancel) })()
+	broken := false
+	for group := gather(results); len(group) > 0; group = gather(results) {
+		if broken {
+			continue
+		}
+		if err := rs.store(detached, group); err != nil {
+			broken = true
+			fail(err)
+		}
+	}
+}
+
+// gather waits for one result and takes those that come soon after. An empty group
+// means that there will be none.
+func gather(results <-chan *result) []*result {
+	first, ok := <-results
+	if !ok {
+		return nil
+	}
+	group := []*result{first}
+	timer := time.NewTimer(resultsDelay)
+	defer timer.Stop()
+	for len(group) < resultsAtOnce {
+		select {
+		case res, ok := <-results:
+			if !ok {
+				return group
+			}
+			group = append(group, res)
+		case <-timer.C:
+			return group
+		}
+	}
+	return group
+}
+
+// store ends a group of attempts in one transaction. If that fails, each is ended on
+// its own, so that a fault of ours in one does not spoil the others. Its error is
+// the file's.
+func (rs *Resyncer) store(ctx context.Context, group []*result) error {
+	err := rs.conclude(ctx, group)
+	if err == nil {
+		return nil
+	}
+	if len(group) > 1 {
+		for i := range group {
+			if err := rs.store(ctx, group[i:i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	res := group[0]
+	if ctx.Err() != nil || rs.cfg.Store.Err() != nil || res.fault {
+		return fmt.Errorf("resync of %s: %w", res.Repo.DID, err)
+	}
+	rs.cfg.Log.Error("a resync could not be ended", "did", res.Repo.DID, "err", err)
+	*res = result{attempt: res.attempt, err: refusal.New(refusal.Internal, "the end of an attempt: %w", err), fault: true}
+	return rs.store(ctx, group)
+}
+
+// conclude ends a group of attempts in one transaction, all of them or none.
+func (rs *Resyncer) conclude(ctx context.Context, group []*result) error {
+	outcomes := make([]Outcome, len(group))
+	err := rs.cfg.Store.Update(ctx, "end resyncs", func(tx *store.Tx) (err error) {
+		for i, res := range group {
+			task := *res.Task // it learns what the row has learned
+			if outcomes[i], err = rs.finish(tx, &task, res); err == nil {
+				err = res.end(tx)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, res := range group {
+		rs.forget(res.attempt)
+		rs.cfg.Metrics.Resynced(string(outcomes[i]))
+		rs.cfg.Log.Debug("attempted", "did", res.Repo.DID, "reason", res.Reason, "outcome", outcomes[i])
+	}
+	nudge(rs.freed)
+	return nil
+}
