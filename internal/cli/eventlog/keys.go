@@ -2,10 +2,10 @@ package eventlog
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"railyard/internal/identity"
 	"railyard/internal/refusal"
@@ -13,11 +13,12 @@ import (
 
 const (
 	maxKeys = 100_000
-	// keyAge is how long a key is believed without a sign that it changed.
+	// keyAge is how long a key is used without a sign that it changed.
 	keyAge = 24 * time.Hour
-	// refusedAge is how long a DID without a usable document is left alone.
+	// refusedAge is how long a DID without a usable document is not asked for again.
 	refusedAge = 10 * time.Minute
-	// freshAge is how old a key must be for a bad signature to put it in doubt.
+	// freshAge is the age up to which a key is not looked up again after a bad
+	// signature.
 	freshAge = time.Minute
 )
 
@@ -26,13 +27,10 @@ type Resolver interface {
 	Resolve(ctx context.Context, did string) (identity.Identity, error)
 }
 
-// keys are the signing keys of accounts, each looked up once by however many
-// ask.
+// keys caches the signing keys of accounts. Concurrent callers share a look-up.
 type keys struct {
 	resolver Resolver
-
-	mu    sync.Mutex
-	known map[string]*knownKey
+	known    *lru.Cache[string, *knownKey]
 }
 
 // knownKey is one look-up. The fields below ready are set when that is closed.
@@ -43,37 +41,31 @@ type knownKey struct {
 	at    time.Time
 }
 
-func newKeys(r Resolver) *keys { return &keys{resolver: r, known: make(map[string]*knownKey)} }
-
-// get gives the key of a DID and how it was found. An error that is no refusal
-// says nothing about the DID.
-func (k *keys) get(ctx context.Context, did string) *knownKey {
-	k.mu.Lock()
-	e := k.known[did]
-	if e != nil && !e.expired() {
-		k.mu.Unlock()
-		select {
-		case <-e.ready:
-			return e
-		case <-ctx.Done():
-			return &knownKey{err: ctx.Err()}
-		}
+func newKeys(r Resolver) *keys {
+	known, err := lru.New[string, *knownKey](maxKeys)
+	if err != nil {
+		panic(err) // only if maxKeys is not positive
 	}
-	if e == nil && len(k.known) >= maxKeys {
-		for any := range k.known {
-			delete(k.known, any)
-			break
-		}
-	}
-	e = &knownKey{ready: make(chan struct{})}
-	k.known[did] = e
-	k.mu.Unlock()
-	k.resolve(ctx, did, e)
-	return e
+	return &keys{resolver: r, known: known}
 }
 
-// resolve fills in a look-up. Failures that say nothing about the DID are not
-// kept.
+// get returns the key of a DID and how it was found. An error that is not a
+// refusal says nothing about the DID and is not cached.
+func (k *keys) get(ctx context.Context, did string) *knownKey {
+	e := &knownKey{ready: make(chan struct{})}
+	earlier, found, _ := k.known.PeekOrAdd(did, e)
+	if !found {
+		k.resolve(ctx, did, e)
+		return e
+	}
+	<-earlier.ready
+	if earlier.expired() {
+		k.forget(did, earlier)
+		return k.get(ctx, did)
+	}
+	return earlier
+}
+
 func (k *keys) resolve(ctx context.Context, did string, e *knownKey) {
 	defer close(e.ready)
 	id, err := k.resolver.Resolve(ctx, did)
@@ -86,24 +78,16 @@ func (k *keys) resolve(ctx context.Context, did string, e *knownKey) {
 	}
 }
 
-// expired tells whether a look-up that has ended is too old.
 func (e *knownKey) expired() bool {
-	select {
-	case <-e.ready:
-	default:
-		return false
-	}
 	if e.err != nil {
 		return time.Since(e.at) > refusedAge
 	}
 	return time.Since(e.at) > keyAge
 }
 
-// forget drops a look-up if it is still the one that counts; any, if e is nil.
+// forget drops the look-up e of a DID, unless another has replaced it.
 func (k *keys) forget(did string, e *knownKey) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if e == nil || k.known[did] == e {
-		delete(k.known, did)
+	if current, found := k.known.Peek(did); found && current == e {
+		k.known.Remove(did)
 	}
 }

@@ -81,7 +81,7 @@ func TestTheNumberOfKeysIsBounded(t *testing.T) {
 			t.Fatal(e.err)
 		}
 	}
-	if len(k.known) != maxKeys || r.asked != maxKeys+50 {
-		t.Errorf("%d keys after %d look-ups", len(k.known), r.asked)
+	if k.known.Len() != maxKeys || r.asked != maxKeys+50 {
+		t.Errorf("%d keys after %d look-ups", k.known.Len(), r.asked)
 	}
 }

@@ -131,7 +131,7 @@ func printAll(order <-chan *slot, print func(Line) error) error {
 // to a worker.
 func (t *tail) take(ctx context.Context, it firehose.Item, order, work chan<- *slot) error {
 	if id, ok := it.Frame.Event.(*event.Identity); ok {
-		t.keys.forget(id.DID, nil)
+		t.keys.known.Remove(id.DID)
 	}
 	if !t.wanted(it) {
 		return nil
