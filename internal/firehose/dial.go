@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"railyard/internal/outbound"
 )
 
 const (
@@ -44,7 +46,7 @@ func (c *Consumer) dial(ctx context.Context, cursor int64) (*websocket.Conn, err
 	}
 	ws, answer, err := dialer.DialContext(ctx, u.String(), http.Header{"User-Agent": {c.cfg.UserAgent}})
 	if errors.Is(err, websocket.ErrBadHandshake) && answer != nil {
-		return nil, &answerError{status: answer.StatusCode, retryAfter: retryAfter(answer.Header, time.Now())}
+		return nil, &answerError{status: answer.StatusCode, retryAfter: outbound.RetryAfter(answer.Header, time.Now())}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
