@@ -54,7 +54,7 @@ func (s *server) listCollections(r *http.Request) (any, error) {
 	}
 	if after != "" {
 		if _, err := atproto.ParseNSID(after); err != nil {
-			return nil, badRequest("cursor %q: not one of this service", clip(after))
+			return nil, badRequest("cursor %q: not one of this service", atproto.Clip(after))
 		}
 	}
 	var out collectionsAnswer

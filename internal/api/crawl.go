@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"railyard/internal/atproto"
+
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
 )
@@ -48,7 +50,7 @@ func (c *crawlRequests) answer(r *http.Request) (any, error) {
 	}
 	host, err := c.Hosts.Name(name)
 	if err != nil {
-		return nil, badRequest("hostname %q: %v", clip(name), err)
+		return nil, badRequest("hostname %q: %v", atproto.Clip(name), err)
 	}
 	if !c.allow(r.RemoteAddr) {
 		return nil, fail(http.StatusTooManyRequests, "RateLimitExceeded", "more than %d requests an hour", crawlRequestsPerHour)

@@ -26,7 +26,7 @@ func parseCursor(indexID, text string) (after int64, foreign bool, err error) {
 	if m := ownCursor.FindStringSubmatch(text); m != nil {
 		seq, err := strconv.ParseInt(m[2], 10, 64)
 		if err != nil {
-			return 0, false, badRequest("cursor %q: not one of this service", clip(text))
+			return 0, false, badRequest("cursor %q: not one of this service", atproto.Clip(text))
 		}
 		if m[1] != indexID {
 			return 0, true, nil
@@ -36,7 +36,7 @@ func parseCursor(indexID, text string) (after int64, foreign bool, err error) {
 	if isCollectiondir(text) {
 		return 0, true, nil
 	}
-	return 0, false, badRequest("cursor %q: not one of this service", clip(text))
+	return 0, false, badRequest("cursor %q: not one of this service", atproto.Clip(text))
 }
 
 // isCollectiondir recognises the cursors of Bluesky's collectiondir: base64 of
@@ -58,12 +58,4 @@ func isCollectiondir(text string) bool {
 	}
 	_, err = atproto.ParseDID(string(b[head : len(b)-1]))
 	return err == nil
-}
-
-// clip bounds what is repeated of a client's text.
-func clip(s string) string {
-	if len(s) > 100 {
-		return s[:100] + "…"
-	}
-	return s
 }

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/store"
 )
 
@@ -100,7 +101,7 @@ func (p *frontPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (p *frontPage) read(r *http.Request) (*figures, error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return nil, fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected GET", clip(r.Method))
+		return nil, fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected GET", atproto.Clip(r.Method))
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()

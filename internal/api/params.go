@@ -43,7 +43,7 @@ func limitOf(params url.Values) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return 0, badRequest("limit %q: not a whole number", clip(text))
+		return 0, badRequest("limit %q: not a whole number", atproto.Clip(text))
 	}
 	if n < 1 || n > maxLimit {
 		return 0, badRequest("limit %d: not between 1 and %d", n, maxLimit)
@@ -58,7 +58,7 @@ func nsidsOf(name string, values []string) ([]string, error) {
 	}
 	for _, v := range values {
 		if _, err := atproto.ParseNSID(v); err != nil {
-			return nil, badRequest("%s %q: not an NSID", name, clip(v))
+			return nil, badRequest("%s %q: not an NSID", name, atproto.Clip(v))
 		}
 	}
 	nsids := slices.Clone(values)

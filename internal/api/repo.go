@@ -71,7 +71,7 @@ func (s *server) repo(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if _, err := atproto.ParseDID(did); err != nil {
-		return nil, badRequest("did %q: not a did:plc or did:web that can own a repo", clip(did))
+		return nil, badRequest("did %q: not a did:plc or did:web that can own a repo", atproto.Clip(did))
 	}
 	limit, err := limitOf(params)
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *server) repo(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if d.repo == nil {
-		return nil, fail(http.StatusNotFound, "RepoNotFound", "did %q: this index has never heard of it", clip(did))
+		return nil, fail(http.StatusNotFound, "RepoNotFound", "did %q: this index has never heard of it", atproto.Clip(did))
 	}
 	return answerOf(d, limit), nil
 }
@@ -102,7 +102,7 @@ func placeOf(params url.Values) (after int64, err error) {
 		return 0, err
 	}
 	if after, err = strconv.ParseInt(text, 10, 64); err != nil || after < 0 {
-		return 0, badRequest("cursor %q: not one of this service", clip(text))
+		return 0, badRequest("cursor %q: not one of this service", atproto.Clip(text))
 	}
 	return after, nil
 }

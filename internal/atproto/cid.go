@@ -60,11 +60,11 @@ func CheckCID(b []byte) error {
 // ParseCID reads the text form of the CID of a DAG-CBOR block.
 func ParseCID(text string) (Digest, error) {
 	if len(text) != 59 {
-		return Digest{}, fmt.Errorf("%w: %q", ErrCID, clip(text))
+		return Digest{}, fmt.Errorf("%w: %q", ErrCID, Clip(text))
 	}
 	c, err := cid.Decode(text)
 	if err != nil {
-		return Digest{}, fmt.Errorf("%w: %q: %w", ErrCID, clip(text), err)
+		return Digest{}, fmt.Errorf("%w: %q: %w", ErrCID, Clip(text), err)
 	}
 	d, err := DigestFromCID(c.Bytes())
 	if err != nil {
@@ -96,12 +96,4 @@ func preview(b []byte) string {
 		return fmt.Sprintf("%x… (%d bytes)", b[:40], len(b))
 	}
 	return fmt.Sprintf("%x", b)
-}
-
-// clip bounds what an outsider's text can add to an error or a log line.
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
 }

@@ -30,23 +30,23 @@ func (h Hosts) Endpoint(raw string) (host, base string, err error) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", "", fmt.Errorf("endpoint %q: %w", clip(raw), err)
+		return "", "", fmt.Errorf("endpoint %q: %w", Clip(raw), err)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") || u.Opaque != "" {
-		return "", "", fmt.Errorf("endpoint %q: wants https://host and nothing else", clip(raw))
+		return "", "", fmt.Errorf("endpoint %q: wants https://host and nothing else", Clip(raw))
 	}
 	switch u.Scheme {
 	case "https":
 	case "http":
 		if !h.AllowPrivate {
-			return "", "", fmt.Errorf("endpoint %q: http is not allowed", clip(raw))
+			return "", "", fmt.Errorf("endpoint %q: http is not allowed", Clip(raw))
 		}
 	default:
-		return "", "", fmt.Errorf("endpoint %q: scheme %q is not https", clip(raw), clip(u.Scheme))
+		return "", "", fmt.Errorf("endpoint %q: scheme %q is not https", Clip(raw), Clip(u.Scheme))
 	}
 	host, err = h.name(u.Hostname(), u.Port(), u.Scheme)
 	if err != nil {
-		return "", "", fmt.Errorf("endpoint %q: %w", clip(raw), err)
+		return "", "", fmt.Errorf("endpoint %q: %w", Clip(raw), err)
 	}
 	return host, u.Scheme + "://" + host, nil
 }
@@ -66,11 +66,11 @@ func (h Hosts) Name(raw string) (string, error) {
 	}
 	u, err := url.Parse("https://" + raw)
 	if err != nil || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("host %q: not a host name", clip(raw))
+		return "", fmt.Errorf("host %q: not a host name", Clip(raw))
 	}
 	host, err := h.name(u.Hostname(), u.Port(), "https")
 	if err != nil {
-		return "", fmt.Errorf("host %q: %w", clip(raw), err)
+		return "", fmt.Errorf("host %q: %w", Clip(raw), err)
 	}
 	return host, nil
 }
@@ -83,7 +83,7 @@ func (h Hosts) name(host, port, scheme string) (string, error) {
 	if port != "" {
 		n, err := strconv.Atoi(port)
 		if err != nil || n < 1 || n > 65535 {
-			return "", fmt.Errorf("port %q", clip(port))
+			return "", fmt.Errorf("port %q", Clip(port))
 		}
 		if (scheme == "https" && n == 443) || (scheme == "http" && n == 80) {
 			port = ""

@@ -34,14 +34,14 @@ func ParseDID(text string) (string, error) {
 	default:
 		why = "only did:plc and did:web own repos"
 	}
-	return "", fmt.Errorf("did %q: %w: %s", clip(text), ErrName, why)
+	return "", fmt.Errorf("did %q: %w: %s", Clip(text), ErrName, why)
 }
 
 // ParseNSID accepts the name of a collection. Case is kept: two spellings are
 // two collections, because they are two keys in the tree.
 func ParseNSID(text string) (string, error) {
 	if !IsNSID(text) {
-		return "", fmt.Errorf("nsid %q: %w", clip(text), ErrName)
+		return "", fmt.Errorf("nsid %q: %w", Clip(text), ErrName)
 	}
 	return text, nil
 }
@@ -62,14 +62,14 @@ func CollectionOf(key string) (nsid string, ok bool) {
 func ParsePath(path string) (collection, rkey string, err error) {
 	collection, ok := CollectionOf(path)
 	if !ok {
-		return "", "", fmt.Errorf("path %q: %w: no collection", clip(path), ErrName)
+		return "", "", fmt.Errorf("path %q: %w: no collection", Clip(path), ErrName)
 	}
 	if _, err := ParseNSID(collection); err != nil {
 		return "", "", err
 	}
 	rkey = path[len(collection)+1:]
 	if !isRkey(rkey) {
-		return "", "", fmt.Errorf("path %q: %w: its record key", clip(path), ErrName)
+		return "", "", fmt.Errorf("path %q: %w: its record key", Clip(path), ErrName)
 	}
 	return collection, rkey, nil
 }

@@ -25,7 +25,7 @@ func ParseTID(text string) (TID, error) {
 // tidError quotes the text by itself, so that a caller's conversion to a string
 // stays off the heap.
 func tidError(text string, grammatical bool) error {
-	quoted := strconv.Quote(clip(text))
+	quoted := strconv.Quote(Clip(text))
 	if grammatical {
 		return fmt.Errorf("rev %s: its highest bit is set", quoted)
 	}

@@ -311,7 +311,7 @@ func (r *Reader) Key(k *Keys) []byte {
 		return nil
 	}
 	if k.some && !keyLess(k.last, p) {
-		r.fail("map key %q out of order", clip(p))
+		r.fail("map key %q out of order", atproto.Clip(p))
 		return nil
 	}
 	k.last, k.some = p, true
@@ -323,13 +323,6 @@ func keyLess(a, b []byte) bool {
 		return len(a) < len(b)
 	}
 	return string(a) < string(b)
-}
-
-func clip(p []byte) []byte {
-	if len(p) > 40 {
-		return p[:40]
-	}
-	return p
 }
 
 // Skip reads and checks one value of any kind.

@@ -99,7 +99,7 @@ func typeName(t []byte) string {
 	case "#info":
 		return "#info"
 	}
-	return clipText(t, maxName)
+	return atproto.ClipTo(t, maxName)
 }
 
 func (d *decoder) payload(op int64) Event {

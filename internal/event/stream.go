@@ -1,8 +1,7 @@
 package event
 
 import (
-	"bytes"
-
+	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
 )
 
@@ -17,11 +16,11 @@ func (d *decoder) info() Event {
 		case "name":
 			hasName = true
 			if d.is(dagcbor.Text, "name") {
-				i.Name = clipText(d.r.Text(), maxName)
+				i.Name = atproto.ClipTo(d.r.Text(), maxName)
 			}
 		case "message":
 			if d.optional(dagcbor.Text, "message") {
-				i.Message = clipText(d.r.Text(), maxMessage)
+				i.Message = atproto.ClipTo(d.r.Text(), maxMessage)
 			}
 		default:
 			d.r.Skip()
@@ -45,18 +44,10 @@ func (d *decoder) streamError() Event {
 		text := d.r.Text()
 		switch string(key) {
 		case "error":
-			e.Name = clipText(text, maxName)
+			e.Name = atproto.ClipTo(text, maxName)
 		case "message":
-			e.Message = clipText(text, maxMessage)
+			e.Message = atproto.ClipTo(text, maxMessage)
 		}
 	}
 	return e
-}
-
-// clipText keeps at most limit bytes of a text, whole characters only.
-func clipText(text []byte, limit int) string {
-	if len(text) <= limit {
-		return string(text)
-	}
-	return string(bytes.ToValidUTF8(text[:limit], nil))
 }

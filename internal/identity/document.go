@@ -47,22 +47,22 @@ type service struct {
 // a *refusal.Error of the reason IdentityInvalid.
 func ParseDocument(did string, raw []byte, hosts atproto.Hosts) (Identity, error) {
 	if len(raw) > MaxDocument {
-		return Identity{}, invalid("document of %s: %d bytes", clip(did), len(raw))
+		return Identity{}, invalid("document of %s: %d bytes", atproto.Clip(did), len(raw))
 	}
 	var doc document
 	if err := json.Unmarshal(raw, &doc); err != nil {
-		return Identity{}, invalid("document of %s: %w", clip(did), err)
+		return Identity{}, invalid("document of %s: %w", atproto.Clip(did), err)
 	}
 	if doc.ID != did {
-		return Identity{}, invalid("document of %s is of %s", clip(did), clip(doc.ID))
+		return Identity{}, invalid("document of %s is of %s", atproto.Clip(did), atproto.Clip(doc.ID))
 	}
 	key, err := doc.signingKey()
 	if err != nil {
-		return Identity{}, invalid("document of %s: %w", clip(did), err)
+		return Identity{}, invalid("document of %s: %w", atproto.Clip(did), err)
 	}
 	host, base, err := doc.pds(hosts)
 	if err != nil {
-		return Identity{}, invalid("document of %s: %w", clip(did), err)
+		return Identity{}, invalid("document of %s: %w", atproto.Clip(did), err)
 	}
 	return Identity{DID: did, Key: key, Host: host, Insecure: strings.HasPrefix(base, "http://")}, nil
 }
@@ -103,12 +103,4 @@ func (d *document) names(id, fragment string) bool {
 
 func invalid(format string, args ...any) *refusal.Error {
 	return refusal.New(refusal.IdentityInvalid, format, args...)
-}
-
-// clip bounds what an outsider's text can add to an error.
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
 }

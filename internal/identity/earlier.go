@@ -51,10 +51,10 @@ func (r *Resolver) EarlierKeys(ctx context.Context, did string) ([]EarlierKey, e
 func earlierKeys(did string, body []byte) ([]EarlierKey, error) {
 	var lines []json.RawMessage
 	if err := json.Unmarshal(body, &lines); err != nil {
-		return nil, invalid("audit log of %s: %w", clip(did), err)
+		return nil, invalid("audit log of %s: %w", atproto.Clip(did), err)
 	}
 	if len(lines) == 0 {
-		return nil, invalid("audit log of %s without an operation", clip(did))
+		return nil, invalid("audit log of %s without an operation", atproto.Clip(did))
 	}
 	var now Key
 	var last time.Time
@@ -65,9 +65,9 @@ func earlierKeys(did string, body []byte) ([]EarlierKey, error) {
 		case err != nil:
 			return nil, err
 		case e.DID != did:
-			return nil, invalid("audit log of %s has an operation of %s", clip(did), e.DID)
+			return nil, invalid("audit log of %s has an operation of %s", atproto.Clip(did), e.DID)
 		case e.CreatedAt.Before(last):
-			return nil, invalid("audit log of %s is not in the order of time", clip(did))
+			return nil, invalid("audit log of %s is not in the order of time", atproto.Clip(did))
 		}
 		last = e.CreatedAt
 		if e.Nullified {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"railyard/internal/atproto"
+
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/mr-tron/base58"
 )
@@ -86,7 +88,7 @@ func parseKey(methodType, multibase string) (Key, error) {
 	case typeLegacyP256:
 		pub, err = parsePoint(raw, atcrypto.ParsePublicBytesP256, atcrypto.ParsePublicUncompressedBytesP256)
 	default:
-		return "", fmt.Errorf("key type %q", clip(methodType))
+		return "", fmt.Errorf("key type %q", atproto.Clip(methodType))
 	}
 	if err != nil {
 		return "", err

@@ -47,7 +47,7 @@ func ParseLogEntry(line []byte) (LogEntry, error) {
 	}
 	at, err := time.Parse(time.RFC3339Nano, raw.CreatedAt)
 	if err != nil {
-		return LogEntry{}, invalid("log entry of the time %q", clip(raw.CreatedAt))
+		return LogEntry{}, invalid("log entry of the time %q", atproto.Clip(raw.CreatedAt))
 	}
 	e := LogEntry{CreatedAt: at.UTC(), operation: raw.Operation}
 	broken := LogEntry{CreatedAt: e.CreatedAt}
@@ -58,7 +58,7 @@ func ParseLogEntry(line []byte) (LogEntry, error) {
 		return broken, invalid("log entry: %w", err)
 	}
 	if _, err := atproto.ParseDID(e.DID); err != nil || !strings.HasPrefix(e.DID, "did:plc:") {
-		return broken, invalid("log entry of the DID %q", clip(e.DID))
+		return broken, invalid("log entry of the DID %q", atproto.Clip(e.DID))
 	}
 	if e.CID == "" || len(e.CID) > maxCID {
 		return broken, invalid("log entry of %s with a CID of %d characters", e.DID, len(e.CID))
@@ -110,7 +110,7 @@ func (e LogEntry) read() (op operation, err error) {
 	case "plc_tombstone":
 		return op, invalid("operation of %s: %w", e.DID, ErrTombstone)
 	}
-	return op, invalid("operation of %s: type %q", e.DID, clip(op.Type))
+	return op, invalid("operation of %s: type %q", e.DID, atproto.Clip(op.Type))
 }
 
 // key reads the signing key, which is a did:key.

@@ -85,7 +85,7 @@ func (r *Resolver) Resolve(ctx context.Context, did string) (Identity, error) {
 			return id, nil
 		}
 	}
-	r.log.DebugContext(ctx, "did not resolved", "did", clip(did), "err", err)
+	r.log.DebugContext(ctx, "did not resolved", "did", atproto.Clip(did), "err", err)
 	return Identity{}, err
 }
 
@@ -97,11 +97,11 @@ func (r *Resolver) documentURL(did string) (string, error) {
 	}
 	name, err := url.PathUnescape(strings.TrimPrefix(did, "did:web:"))
 	if err != nil {
-		return "", invalid("%s: %w", clip(did), err)
+		return "", invalid("%s: %w", atproto.Clip(did), err)
 	}
 	host, err := r.hosts.Name(name)
 	if err != nil {
-		return "", invalid("%s: %w", clip(did), err)
+		return "", invalid("%s: %w", atproto.Clip(did), err)
 	}
 	scheme := "https"
 	if r.hosts.AllowPrivate && loopback(host) {
@@ -135,7 +135,7 @@ func (r *Resolver) fetch(ctx context.Context, did, target, accept string, most i
 	switch resp.Status {
 	case http.StatusOK:
 	case http.StatusNotFound, http.StatusGone:
-		return nil, refusal.New(refusal.IdentityUnresolved, "%s: status %d: %w", clip(did), resp.Status, ErrNoDocument)
+		return nil, refusal.New(refusal.IdentityUnresolved, "%s: status %d: %w", atproto.Clip(did), resp.Status, ErrNoDocument)
 	default:
 		return nil, &Unavailable{Status: resp.Status, RetryAfter: resp.RetryAfter(time.Now())}
 	}

@@ -20,11 +20,3 @@ var (
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }
-
-// clip bounds what an outsider's key can add to an error.
-func clip(key []byte) []byte {
-	if len(key) > 80 {
-		return key[:80]
-	}
-	return key
-}

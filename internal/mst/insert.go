@@ -3,6 +3,8 @@ package mst
 import (
 	"fmt"
 	"slices"
+
+	"railyard/internal/atproto"
 )
 
 // Insert puts a key that is not there into the tree. It splits the nodes along
@@ -17,7 +19,7 @@ func (t *Tree) Insert(key, value []byte) error {
 		t.root = single(key, value, depth)
 		return nil
 	case t.root.hidden:
-		return fmt.Errorf("insert %q: %w", clip(key), ErrHidden)
+		return fmt.Errorf("insert %q: %w", atproto.Clip(key), ErrHidden)
 	case depth > int(t.root.height):
 		return t.insertAbove(key, value, depth)
 	}
@@ -51,11 +53,11 @@ func (t *Tree) insertAbove(key, value []byte, depth int) error {
 
 func insert(n *node, key, value []byte, depth int) error {
 	if n.hidden {
-		return fmt.Errorf("insert %q: %w", clip(key), ErrHidden)
+		return fmt.Errorf("insert %q: %w", atproto.Clip(key), ErrHidden)
 	}
 	slot, found := n.search(key)
 	if found {
-		return fmt.Errorf("insert %q: %w", clip(key), ErrKey)
+		return fmt.Errorf("insert %q: %w", atproto.Clip(key), ErrKey)
 	}
 	n.changed = true
 	child := n.kid(slot)
@@ -83,11 +85,11 @@ func split(n *node, key []byte) (left, right *node, err error) {
 		return nil, nil, nil
 	}
 	if n.hidden {
-		return nil, nil, fmt.Errorf("split at %q: %w", clip(key), ErrHidden)
+		return nil, nil, fmt.Errorf("split at %q: %w", atproto.Clip(key), ErrHidden)
 	}
 	slot, found := n.search(key)
 	if found {
-		return nil, nil, fmt.Errorf("split at %q: %w", clip(key), ErrKey)
+		return nil, nil, fmt.Errorf("split at %q: %w", atproto.Clip(key), ErrKey)
 	}
 	child := n.kid(slot)
 	below, above, err := split(child, key)

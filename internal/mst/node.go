@@ -122,9 +122,9 @@ func checkSuffix(prev []byte, shared int64, suffix []byte) error {
 	case int(shared) == len(prev):
 		return nil
 	case suffix[0] == prev[shared]:
-		return invalid("key after %q is not fully compressed", clip(prev))
+		return invalid("key after %q is not fully compressed", atproto.Clip(prev))
 	case suffix[0] < prev[shared]:
-		return invalid("key after %q is out of order", clip(prev))
+		return invalid("key after %q is out of order", atproto.Clip(prev))
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func checkSuffix(prev []byte, shared int64, suffix []byte) error {
 // expect reads the key of the field that must come next; all are one letter.
 func expect(r *dagcbor.Reader, field byte) {
 	if k := r.Text(); r.Err() == nil && (len(k) != 1 || k[0] != field) {
-		r.Fail("field %q instead of %q", clip(k), field)
+		r.Fail("field %q instead of %q", atproto.Clip(k), field)
 	}
 }
 
@@ -189,7 +189,7 @@ func check(n *rawNode, hash *atproto.Hasher, height, known int, lo, hi []byte) e
 			continue
 		}
 		if depth := depthOf(hash.Sum(e.key)); depth != height {
-			return invalid("key %q of depth %d in a node of depth %d", clip(e.key), depth, height)
+			return invalid("key %q of depth %d in a node of depth %d", atproto.Clip(e.key), depth, height)
 		}
 	}
 	return checkBounds(n.entries, lo, hi)
@@ -200,10 +200,10 @@ func checkBounds(entries []entry, lo, hi []byte) error {
 		return nil
 	}
 	if first := entries[0].key; lo != nil && bytes.Compare(first, lo) <= 0 {
-		return invalid("key %q is not above its parent's %q", clip(first), clip(lo))
+		return invalid("key %q is not above its parent's %q", atproto.Clip(first), atproto.Clip(lo))
 	}
 	if last := entries[len(entries)-1].key; hi != nil && bytes.Compare(last, hi) >= 0 {
-		return invalid("key %q is not below its parent's %q", clip(last), clip(hi))
+		return invalid("key %q is not below its parent's %q", atproto.Clip(last), atproto.Clip(hi))
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package mst
 import (
 	"fmt"
 	"slices"
+
+	"railyard/internal/atproto"
 )
 
 // Remove takes a key that is there out of the tree. It merges the subtrees on
@@ -11,7 +13,7 @@ import (
 func (t *Tree) Remove(key []byte) error {
 	depth := t.depth(key)
 	if t.root == nil || !t.root.hidden && depth > int(t.root.height) {
-		return fmt.Errorf("remove %q: %w", clip(key), ErrKey)
+		return fmt.Errorf("remove %q: %w", atproto.Clip(key), ErrKey)
 	}
 	root, err := remove(t.root, key, depth)
 	if err != nil {
@@ -27,14 +29,14 @@ func (t *Tree) Remove(key []byte) error {
 // remove gives what is left of n, nil for nothing.
 func remove(n *node, key []byte, depth int) (*node, error) {
 	if n == nil {
-		return nil, fmt.Errorf("remove %q: %w", clip(key), ErrKey)
+		return nil, fmt.Errorf("remove %q: %w", atproto.Clip(key), ErrKey)
 	}
 	if n.hidden {
-		return nil, fmt.Errorf("remove %q: %w", clip(key), ErrHidden)
+		return nil, fmt.Errorf("remove %q: %w", atproto.Clip(key), ErrHidden)
 	}
 	slot, found := n.search(key)
 	if found != (int(n.height) == depth) {
-		return nil, fmt.Errorf("remove %q: %w", clip(key), ErrKey)
+		return nil, fmt.Errorf("remove %q: %w", atproto.Clip(key), ErrKey)
 	}
 	var child *node
 	var err error
@@ -79,7 +81,7 @@ func merge(a, b *node) (*node, error) {
 func (t *Tree) Set(key, value []byte) error {
 	for n := t.root; n != nil; {
 		if n.hidden {
-			return fmt.Errorf("set %q: %w", clip(key), ErrHidden)
+			return fmt.Errorf("set %q: %w", atproto.Clip(key), ErrHidden)
 		}
 		n.changed = true
 		slot, found := n.search(key)
@@ -89,5 +91,5 @@ func (t *Tree) Set(key, value []byte) error {
 		}
 		n = n.kid(slot)
 	}
-	return fmt.Errorf("set %q: %w", clip(key), ErrKey)
+	return fmt.Errorf("set %q: %w", atproto.Clip(key), ErrKey)
 }

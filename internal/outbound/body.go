@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/refusal"
 )
 
@@ -45,7 +46,7 @@ func newBody(ex *exchange, resp *http.Response, r Request) *body {
 	b.left = b.max
 	// The transport undoes the gzip that it asked for and removes the header.
 	if enc := resp.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		b.err = &Error{ex.host, refusal.New(refusal.AnswerInvalid, "encoded as %s", clip(enc))}
+		b.err = &Error{ex.host, refusal.New(refusal.AnswerInvalid, "encoded as %s", atproto.Clip(enc))}
 	}
 	return b
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/refusal"
 )
 
@@ -121,7 +122,7 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
 func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
-		return refusal.New(refusal.AnswerInvalid, "more than %d redirects from %s", maxRedirects, clip(via[0].URL.Host))
+		return refusal.New(refusal.AnswerInvalid, "more than %d redirects from %s", maxRedirects, atproto.Clip(via[0].URL.Host))
 	}
 	return c.guard.checkRedirect(via[len(via)-1].URL, req.URL)
 }
@@ -134,7 +135,7 @@ func HostPort(rawURL string) (string, error) {
 		return "", err
 	}
 	if u.Hostname() == "" {
-		return "", fmt.Errorf("url %q: no host", clip(rawURL))
+		return "", fmt.Errorf("url %q: no host", atproto.Clip(rawURL))
 	}
 	return hostPort(u), nil
 }

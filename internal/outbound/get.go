@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/refusal"
 )
 
@@ -97,7 +98,7 @@ type exchange struct {
 }
 
 func newExchange(parent context.Context, host string, r Request) *exchange {
-	ex := &exchange{host: clip(host)}
+	ex := &exchange{host: atproto.Clip(host)}
 	ex.ctx, ex.cancel = context.WithCancelCause(parent)
 	timeout := r.Timeout
 	if timeout <= 0 {
@@ -152,11 +153,7 @@ type Error struct {
 const maxErrorText = 300
 
 func (e *Error) Error() string {
-	text := e.Host + ": " + e.Err.Error()
-	if len(text) > maxErrorText {
-		text = text[:maxErrorText] + "…"
-	}
-	return text
+	return atproto.ClipTo(e.Host+": "+e.Err.Error(), maxErrorText)
 }
 
 // Unwrap gives the cause.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/refusal"
 )
 
@@ -43,16 +44,16 @@ type guard struct {
 // Port and address are checked where they are dialled.
 func (g *guard) checkURL(u *url.URL) error {
 	if u.User != nil {
-		return refusal.New(refusal.ForbiddenAddress, "a URL with credentials at %s", clip(u.Host))
+		return refusal.New(refusal.ForbiddenAddress, "a URL with credentials at %s", atproto.Clip(u.Host))
 	}
 	if u.Scheme != "https" && u.Scheme != "http" {
-		return refusal.New(refusal.ForbiddenAddress, "scheme %s", clip(u.Scheme))
+		return refusal.New(refusal.ForbiddenAddress, "scheme %s", atproto.Clip(u.Scheme))
 	}
 	if u.Hostname() == "" {
 		return refusal.New(refusal.ForbiddenAddress, "a URL without a host")
 	}
 	if u.Scheme == "http" && !g.lifted(hostPort(u)) {
-		return refusal.New(refusal.ForbiddenAddress, "http to %s", clip(u.Host))
+		return refusal.New(refusal.ForbiddenAddress, "http to %s", atproto.Clip(u.Host))
 	}
 	return nil
 }
@@ -61,10 +62,10 @@ func (g *guard) checkURL(u *url.URL) error {
 // host: the operator vouched for asking it, not for being sent there by others.
 func (g *guard) checkRedirect(from, to *url.URL) error {
 	if from.Scheme == "https" && to.Scheme == "http" {
-		return refusal.New(refusal.ForbiddenAddress, "redirect from https to http at %s", clip(to.Host))
+		return refusal.New(refusal.ForbiddenAddress, "redirect from https to http at %s", atproto.Clip(to.Host))
 	}
 	if !g.allowPrivate && g.exempt[hostPort(to)] && !g.exempt[hostPort(from)] {
-		return refusal.New(refusal.ForbiddenAddress, "redirect from %s to %s", clip(from.Host), clip(to.Host))
+		return refusal.New(refusal.ForbiddenAddress, "redirect from %s to %s", atproto.Clip(from.Host), atproto.Clip(to.Host))
 	}
 	return g.checkURL(to)
 }
@@ -85,7 +86,7 @@ func (g *guard) connect(ctx context.Context, network, addr string) (net.Conn, er
 		return g.dial(ctx, network, addr)
 	}
 	if !lifted && port != "443" {
-		return nil, refusal.New(refusal.ForbiddenAddress, "port of %s is not 443", clip(addr))
+		return nil, refusal.New(refusal.ForbiddenAddress, "port of %s is not 443", atproto.Clip(addr))
 	}
 	addrs, err := g.resolve(ctx, host)
 	if err != nil {
@@ -111,10 +112,10 @@ func (g *guard) resolve(ctx context.Context, host string) ([]netip.Addr, error) 
 		addrs, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look up %s: %w", clip(host), err)
+		return nil, fmt.Errorf("look up %s: %w", atproto.Clip(host), err)
 	}
 	if len(addrs) == 0 {
-		return nil, fmt.Errorf("look up %s: no address", clip(host))
+		return nil, fmt.Errorf("look up %s: no address", atproto.Clip(host))
 	}
 	return addrs, nil
 }
@@ -129,7 +130,7 @@ func onlyPublic(host string, addrs []netip.Addr) ([]netip.Addr, error) {
 		}
 	}
 	if len(kept) == 0 {
-		return nil, refusal.New(refusal.ForbiddenAddress, "%s is at %s, not a public address", clip(host), addrs[0])
+		return nil, refusal.New(refusal.ForbiddenAddress, "%s is at %s, not a public address", atproto.Clip(host), addrs[0])
 	}
 	return kept, nil
 }
@@ -168,12 +169,4 @@ func hostPort(u *url.URL) string {
 
 func canonical(host, port string) string {
 	return net.JoinHostPort(strings.ToLower(strings.TrimSuffix(host, ".")), port)
-}
-
-// clip bounds what an outsider's text can add to an error.
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/outbound"
 	"railyard/internal/refusal"
 )
@@ -127,5 +128,5 @@ func (q call) invalid(format string, args ...any) error {
 }
 
 func (q call) wrongDID(asked, got string) error {
-	return refusal.New(refusal.AnswerWrongDID, "%s at %s: asked for %s, got %q", q.method, q.host(), asked, bounded(got, maxName))
+	return refusal.New(refusal.AnswerWrongDID, "%s at %s: asked for %s, got %q", q.method, q.host(), asked, atproto.ClipTo(got, maxName))
 }

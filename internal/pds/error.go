@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"railyard/internal/atproto"
 	"railyard/internal/outbound"
 )
 
@@ -85,8 +86,8 @@ func refusedBy(method, host string, resp *outbound.Response, body []byte) *Error
 		Method:     method,
 		Host:       host,
 		Status:     resp.Status,
-		Name:       bounded(said.Error, maxName),
-		Message:    bounded(said.Message, maxMessage),
+		Name:       atproto.ClipTo(said.Error, maxName),
+		Message:    atproto.ClipTo(said.Message, maxMessage),
 		RetryAfter: resp.RetryAfter(time.Now()),
 		Outcome:    outcome(resp.Status, said.Error, said.Message),
 	}
@@ -130,12 +131,4 @@ func outcome(status int, name, message string) Outcome {
 		return Unsupported
 	}
 	return Transient
-}
-
-// bounded cuts an outsider's text and drops what is not UTF-8.
-func bounded(s string, n int) string {
-	if len(s) > n {
-		s = s[:n]
-	}
-	return strings.ToValidUTF8(s, "")
 }

@@ -3,6 +3,8 @@ package pds
 import (
 	"context"
 	"encoding/json"
+
+	"railyard/internal/atproto"
 )
 
 // maxHostname is what is taken of a host's name; it is checked by whoever uses it.
@@ -37,5 +39,5 @@ func parseHost(raw json.RawMessage) (HostEntry, bool) {
 	if json.Unmarshal(raw, &e) != nil || e.Hostname == "" || len(e.Hostname) > maxHostname {
 		return HostEntry{}, false
 	}
-	return HostEntry{Hostname: e.Hostname, Status: bounded(e.Status, maxName)}, true
+	return HostEntry{Hostname: e.Hostname, Status: atproto.ClipTo(e.Status, maxName)}, true
 }

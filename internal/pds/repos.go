@@ -48,8 +48,8 @@ func parseRepo(raw json.RawMessage) (RepoEntry, bool) {
 	}
 	return RepoEntry{
 		DID:    e.DID,
-		Rev:    bounded(e.Rev, maxRev),
+		Rev:    atproto.ClipTo(e.Rev, maxRev),
 		Active: e.Active == nil || *e.Active,
-		Status: bounded(e.Status, maxName),
+		Status: atproto.ClipTo(e.Status, maxName),
 	}, true
 }

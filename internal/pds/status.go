@@ -3,6 +3,8 @@ package pds
 import (
 	"context"
 	"net/url"
+
+	"railyard/internal/atproto"
 )
 
 // AccountStatus is what a host says of an account. For a deleted one a PDS
@@ -34,7 +36,7 @@ func (c *Client) GetRepoStatus(ctx context.Context, base, did string) (AccountSt
 	}
 	return AccountStatus{
 		Active: *answer.Active,
-		Status: bounded(answer.Status, maxName),
-		Rev:    bounded(answer.Rev, maxRev),
+		Status: atproto.ClipTo(answer.Status, maxName),
+		Rev:    atproto.ClipTo(answer.Rev, maxRev),
 	}, nil
 }
