@@ -2,12 +2,9 @@ package atproto
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/base32"
 	"errors"
 	"fmt"
-
-	"github.com/ipfs/go-cid"
-	"github.com/multiformats/go-multihash"
 )
 
 // CIDLen is the length in bytes of every binary CID that atproto uses:
@@ -57,38 +54,19 @@ func CheckCID(b []byte) error {
 	return nil
 }
 
-// ParseCID reads the text form of the CID of a DAG-CBOR block.
-func ParseCID(text string) (Digest, error) {
-	if len(text) != 59 {
-		return Digest{}, fmt.Errorf("%w: %q", ErrCID, Clip(text))
-	}
-	c, err := cid.Decode(text)
-	if err != nil {
-		return Digest{}, fmt.Errorf("%w: %q: %w", ErrCID, Clip(text), err)
-	}
-	d, err := DigestFromCID(c.Bytes())
-	if err != nil {
-		return d, err
-	}
-	if d.String() != text {
-		return Digest{}, fmt.Errorf("%w: %q is not its canonical text", ErrCID, text)
-	}
-	return d, nil
-}
-
 // AppendCID appends the binary CID of the block with this digest.
 func (d Digest) AppendCID(b []byte) []byte {
 	b = append(b, 1, CodecDAGCBOR, 0x12, 32)
 	return append(b, d[:]...)
 }
 
-// String is the CID in its text form, "bafyrei…".
+// lower is the base32 of the text form of a CID.
+var lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// String returns the CID in its text form, "bafyrei…".
 func (d Digest) String() string {
-	mh, err := multihash.Encode(d[:], multihash.SHA2_256)
-	if err != nil {
-		return hex.EncodeToString(d[:])
-	}
-	return cid.NewCidV1(CodecDAGCBOR, mh).String()
+	var binary [CIDLen]byte
+	return "b" + lower.EncodeToString(d.AppendCID(binary[:0]))
 }
 
 func preview(b []byte) string {

@@ -10,7 +10,7 @@ const (
 	letter class = 1 << iota
 	digit
 	hyphen
-	base32 // a-z and 2-7
+	inTID  // a-z and 2-7
 	inRkey // of record keys
 	inDID  // of the last part of a DID, but for the colon
 
@@ -22,7 +22,7 @@ var classes = makeClasses()
 
 func makeClasses() (t [256]class) {
 	for c := 'a'; c <= 'z'; c++ {
-		t[c] = letter | base32 | inRkey | inDID
+		t[c] = letter | inTID | inRkey | inDID
 	}
 	for c := 'A'; c <= 'Z'; c++ {
 		t[c] = letter | inRkey | inDID
@@ -31,7 +31,7 @@ func makeClasses() (t [256]class) {
 		t[c] = digit | inRkey | inDID
 	}
 	for c := '2'; c <= '7'; c++ {
-		t[c] |= base32
+		t[c] |= inTID
 	}
 	for _, c := range "_~.:-" {
 		t[c] |= inRkey
@@ -116,7 +116,7 @@ const tidAlphabet = "234567abcdefghijklmnopqrstuvwxyz"
 // tidLen is the length of a TID.
 const tidLen = 13
 
-// tidDigit is the value of a byte of base32.
+// tidDigit returns the value of a byte of a TID.
 func tidDigit(c byte) uint64 {
 	if c < 'a' {
 		return uint64(c - '2')
@@ -127,7 +127,7 @@ func tidDigit(c byte) uint64 {
 // tidValue reads a TID's 65 bits. ok is false for what is no TID by the grammar
 // alone, in which the first of them is zero.
 func tidValue(s string) (v uint64, ok bool) {
-	if len(s) != tidLen || !all(s, base32) || s[0] > 'j' {
+	if len(s) != tidLen || !all(s, inTID) || s[0] > 'j' {
 		return 0, false
 	}
 	for i := range tidLen {

@@ -20,7 +20,7 @@ func ParseDID(text string) (string, error) {
 	var why string
 	switch {
 	case strings.HasPrefix(text, "did:plc:"):
-		if len(text) == 32 && all(text[8:], base32) {
+		if len(text) == 32 && all(text[8:], inTID) {
 			return text, nil
 		}
 		why = "a did:plc has 24 characters of a-z and 2-7"

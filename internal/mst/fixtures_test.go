@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ipfs/go-cid"
-
 	"railyard/internal/atproto"
 	"railyard/internal/test/fixtures"
 	"railyard/internal/test/msttest"
@@ -20,19 +18,9 @@ func decodeJSON(t *testing.T, into any, name ...string) {
 	}
 }
 
-// value reads the text of a leaf's CID.
-func value(t *testing.T, text string) []byte {
-	t.Helper()
-	c, err := cid.Decode(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c.Bytes()
-}
-
 func digest(t *testing.T, text string) atproto.Digest {
 	t.Helper()
-	d, err := atproto.ParseCID(text)
+	d, err := atproto.DigestFromCID(fixtures.CID(t, text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +74,7 @@ func TestExampleKeysGiveTheirRootInAnyOrder(t *testing.T) {
 	if len(keys) != 156 {
 		t.Fatalf("%d keys", len(keys))
 	}
-	leaf := value(t, "bafyreie5cvv4h45feadgeuwhbcutmh6t2ceseocckahdoe6uat64zmz454")
+	leaf := fixtures.CID(t, "bafyreie5cvv4h45feadgeuwhbcutmh6t2ceseocckahdoe6uat64zmz454")
 	want := digest(t, "bafyreicp3ghg3qdepi7bx3letryyerzfoky5htzymzljibxhd3m3z3xfb4")
 	rng := rand.New(rand.NewPCG(7, 7))
 	for range 20 {
@@ -121,7 +109,7 @@ func TestCommitProofFixturesInvertWithTheirBlocks(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.Comment, func(t *testing.T) {
-			leaf := value(t, c.LeafValue)
+			leaf := fixtures.CID(t, c.LeafValue)
 			content := map[string][]byte{}
 			tree := New()
 			for _, key := range c.Keys {

@@ -303,7 +303,7 @@ func legacyCommit(t testing.TB, file string) *event.Commit {
 	must(t, err)
 	c.Rev, err = atproto.ParseTID(in.Rev)
 	must(t, err)
-	c.CID, err = atproto.ParseCID(in.Commit.Link)
+	c.CID, err = atproto.DigestFromCID(fixtures.CID(t, in.Commit.Link))
 	must(t, err)
 	if in.Since != nil {
 		since, err := atproto.ParseTID(*in.Since)
@@ -311,7 +311,7 @@ func legacyCommit(t testing.TB, file string) *event.Commit {
 		c.Since = &since
 	}
 	for _, op := range in.Ops {
-		d, err := atproto.ParseCID(op.CID.Link)
+		d, err := atproto.DigestFromCID(fixtures.CID(t, op.CID.Link))
 		must(t, err)
 		if op.Action != "create" {
 			t.Fatalf("op %s", op.Action)

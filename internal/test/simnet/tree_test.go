@@ -28,7 +28,7 @@ func plant(t testing.TB, keys []string, value atproto.Digest) *tree {
 
 func mustCID(t testing.TB, text string) atproto.Digest {
 	t.Helper()
-	d, err := atproto.ParseCID(text)
+	d, err := atproto.DigestFromCID(fixtures.CID(t, text))
 	if err != nil {
 		t.Fatal(err)
 	}
