@@ -38,9 +38,9 @@ func commands() []command {
 	return []command{
 		{"serve", "follow upstreams, keep the index, answer queries", serve},
 		{"demo", "a simulated network with the service on it; --check proves it right", demo},
-		{"status", "tell how the index is: repos, queue, lag, refusals, hosts", status},
+		{"status", "say how the index is: repos, queue, lag, refusals, hosts", status},
 		{"check", "verify the rules that an index file keeps; --sample compares with the network", check},
-		{"restored", "tell a file that it is an older copy: clients then walk anew and miss nothing", restored},
+		{"new-index-id", "give a file restored from an older copy a new index id: cursors start over and miss nothing", newIndexID},
 		{"repo", "look at CAR files and repos: inspect, collections, verify, diff", repoCommand},
 		{"firehose", "print the events of a relay or PDS as JSON lines", firehoseCommand},
 		{"version", "print the version", printVersion},

@@ -57,10 +57,10 @@ type Config struct {
 	Version string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Restored tells that the file is an older copy of itself. It gets a new index id:
-	// every walk of a client begins anew, and misses nothing that the copy has brought
-	// back under a number that the client has passed.
-	Restored bool
+	// NewIndexID gives the file, an older copy of itself, a new index id: every walk
+	// of a client begins anew, and misses nothing that the copy has brought back under
+	// a number that the client has passed.
+	NewIndexID bool
 	// Die is asked at every point where the death of the process would matter to
 	// the file; an error stops the writer there, as the death would. Only tests
 	// set it.
@@ -142,7 +142,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if s.wq, err = db.Prepare(ctx, s.writer); err != nil {
 		return nil, fmt.Errorf("prepare queries: %w", err)
 	}
-	if err := s.begin(ctx, cfg.Version, cfg.Restored); err != nil {
+	if err := s.begin(ctx, cfg.Version, cfg.NewIndexID); err != nil {
 		return nil, err
 	}
 	if s.Reader, err = openPool(ctx, cfg.Path, through(cfg.VFS, "_pragma=temp_store(MEMORY)")...); err != nil {
@@ -291,12 +291,12 @@ func (s *Store) nameIndex(version string) func(context.Context, *sql.Tx) error {
 // of workers that died with a former process. The leap is on the disk when it returns,
 // before a number of it is served. A checkpoint would not do for that: whoever reads
 // the file meanwhile can hold it up.
-func (s *Store) begin(ctx context.Context, version string, restored bool) error {
+func (s *Store) begin(ctx context.Context, version string, anew bool) error {
 	meta, err := s.wq.Meta(ctx)
 	if err != nil {
 		return fmt.Errorf("its index id: %w", err)
 	}
-	if s.indexID = meta.IndexID; restored {
+	if s.indexID = meta.IndexID; anew {
 		s.indexID = newIndexID()
 	}
 	s.seq = firstSeq(meta.NextSeq, s.now())

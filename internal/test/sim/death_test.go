@@ -166,7 +166,7 @@ func (r *running) restore(from string) error {
 // renew tells the file that it is an older copy.
 func (r *running) renew() {
 	r.t.Helper()
-	st, err := store.Open(r.t.Context(), store.Config{Path: r.file, Version: "sim", Restored: true})
+	st, err := store.Open(r.t.Context(), store.Config{Path: r.file, Version: "sim", NewIndexID: true})
 	if err == nil {
 		err = st.Close()
 	}

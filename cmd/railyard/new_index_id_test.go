@@ -12,7 +12,7 @@ import (
 
 // An older copy gets another index id, and keeps all else. A file that a service has
 // open is left alone, and none is made.
-func TestRestored(t *testing.T) {
+func TestNewIndexID(t *testing.T) {
 	path := indexFile(t)
 	id := func() string {
 		t.Helper()
@@ -22,14 +22,14 @@ func TestRestored(t *testing.T) {
 		}
 		return id
 	}
-	restored := func(path string) (code int, said string) {
+	newID := func(path string) (code int, said string) {
 		t.Helper()
 		var out bytes.Buffer
-		code = run(t.Context(), []string{"restored", "--db", path}, nil, &out, &out)
+		code = run(t.Context(), []string{"new-index-id", "--db", path}, nil, &out, &out)
 		return code, out.String()
 	}
 	before := id()
-	code, said := restored(path)
+	code, said := newID(path)
 	after := id()
 	if code != exitOK || before == after || !strings.Contains(said, before) || !strings.Contains(said, after) {
 		t.Errorf("exit %d, %q: index %s, then %s", code, said, before, after)
@@ -42,7 +42,7 @@ func TestRestored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code, said := restored(path); code != exitFail || !strings.Contains(said, store.ErrInUse.Error()) {
+	if code, said := newID(path); code != exitFail || !strings.Contains(said, store.ErrInUse.Error()) {
 		t.Errorf("of a file in use: exit %d, %q", code, said)
 	}
 	if err := st.Close(); err != nil {
@@ -53,7 +53,7 @@ func TestRestored(t *testing.T) {
 	}
 
 	absent := filepath.Join(t.TempDir(), "absent.db")
-	if code, said := restored(absent); code != exitFail || !strings.Contains(said, absent) {
+	if code, said := newID(absent); code != exitFail || !strings.Contains(said, absent) {
 		t.Errorf("of no file: exit %d, %q", code, said)
 	}
 	if _, err := os.Stat(absent); !os.IsNotExist(err) {

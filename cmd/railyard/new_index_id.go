@@ -9,15 +9,15 @@ import (
 	"railyard/internal/store"
 )
 
-func restoredFlags() (*flag.FlagSet, *string) {
-	fs := flag.NewFlagSet("restored", flag.ContinueOnError)
+func newIndexIDFlags() (*flag.FlagSet, *string) {
+	fs := flag.NewFlagSet("new-index-id", flag.ContinueOnError)
 	return fs, fs.String("db", "railyard.db", "the index file, which no service has open")
 }
 
-// restored gives a file that was rolled back to an older copy a new index id. Cursors
-// carry that of their index, and those of another one begin their walk anew.
-func restored(ctx context.Context, args, environ []string, stdout, _ io.Writer) error {
-	fs, path := restoredFlags()
+// newIndexID writes a new index id into a file that was rolled back to an older
+// copy. Cursors carry the id of their index; those of another one start over.
+func newIndexID(ctx context.Context, args, environ []string, stdout, _ io.Writer) error {
+	fs, path := newIndexIDFlags()
 	// Unknown variables are those of other commands here.
 	if _, err := parse(fs, args, environ, stdout); err != nil {
 		return err
@@ -26,7 +26,7 @@ func restored(ctx context.Context, args, environ []string, stdout, _ io.Writer) 
 	if err != nil {
 		return err
 	}
-	st, err := store.Open(ctx, store.Config{Path: *path, Version: versionText(), Restored: true})
+	st, err := store.Open(ctx, store.Config{Path: *path, Version: versionText(), NewIndexID: true})
 	if err != nil {
 		return err
 	}
@@ -34,11 +34,11 @@ func restored(ctx context.Context, args, environ []string, stdout, _ io.Writer) 
 	if err := st.Close(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "%s: the index %s is now %s; walks of clients begin anew\n", *path, former, now)
+	_, err = fmt.Fprintf(stdout, "%s: the index %s is now %s; cursors of clients start over\n", *path, former, now)
 	return err
 }
 
-// indexOf gives the index id of a file, which must be there.
+// indexOf returns the index id of a file, which must be there.
 func indexOf(ctx context.Context, path string) (id string, err error) {
 	rd, err := store.OpenReader(ctx, path)
 	if err != nil {
