@@ -24,19 +24,19 @@ const (
 	historySteps    = 150
 )
 
-// chosenSeeds are histories in which, taken together, each deed is done and each
+// chosenSeeds are histories in which, taken together, each action is done and each
 // reason to leave one out holds. Where lives change, others may have to be chosen.
 func chosenSeeds() []uint64 { return []uint64{18, 637} }
 
-// TestTheSameHistories lets the simulated network live and does each of its deeds on
+// TestTheSameHistories lets the simulated network live and does each of its actions on
 // the real servers too. A railyard that saw all of it, and one that comes afterwards,
 // must hold what the real servers hold. So must the simulated network: of each account
-// of which no deed that matters was left out it must say the same, down to the root of
+// of which no action that matters was left out it must say the same, down to the root of
 // the tree.
 // RAILYARD_SEEDS=20 does twenty histories more.
 func TestTheSameHistories(t *testing.T) {
 	binary, seeds := build(t), seedsOf(t)
-	done, left, ran := map[simnet.DeedKind]int{}, map[string]int{}, 0
+	done, left, ran := map[simnet.ActionKind]int{}, map[string]int{}, 0
 	for _, seed := range seeds {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			h := followHistory(t, binary, seed)

@@ -113,7 +113,7 @@ func newKilled(t *testing.T, program string, seed uint64) *killed {
 		accounts, records = 1200, 4 // two pages of a listing
 	}
 	k.net, err = simnet.New(simnet.Config{
-		Seed: seed, PDS: 3, Accounts: accounts, Records: records, Relay: true, Unrest: true, Start: time.Now().Add(-3 * time.Hour),
+		Seed: seed, PDS: 3, Accounts: accounts, Records: records, Relay: true, Churn: true, Start: time.Now().Add(-3 * time.Hour),
 		Listen: func(string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
 	})
 	if err != nil {

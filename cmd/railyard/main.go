@@ -93,7 +93,7 @@ func dispatch(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 func printUsage(w io.Writer) {
 	_, _ = fmt.Fprint(w, "railyard answers: which repos have records in this collection?\n\nusage: railyard COMMAND [flags]\n\n")
 	for _, c := range commands() {
-		_, _ = fmt.Fprintf(w, "  %-9s %s\n", c.name, c.purpose)
+		_, _ = fmt.Fprintf(w, "  %-12s %s\n", c.name, c.purpose)
 	}
 	_, _ = fmt.Fprint(w, "\nrailyard COMMAND --help lists the flags of a command.\n")
 }

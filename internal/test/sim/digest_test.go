@@ -151,7 +151,7 @@ func TestContentsDoNotDependOnWorkersOrBatches(t *testing.T) {
 			var first map[string][]string
 			for i, h := range shapes {
 				synctest.Test(t, func(t *testing.T) {
-					s := newSim(t, simnet.Config{Seed: seed, PDS: 2, Accounts: 20, Records: 20, Relay: true, Unrest: true, Start: time.Now()})
+					s := newSim(t, simnet.Config{Seed: seed, PDS: 2, Accounts: 20, Records: 20, Relay: true, Churn: true, Start: time.Now()})
 					s.configure = h.fit
 					r := s.start("index.db", s.net.Relay())
 					time.Sleep(time.Minute)

@@ -31,7 +31,7 @@ func TestTheIndexHealsFromFaults(t *testing.T) {
 
 func heals(t *testing.T, seed uint64, pds int) {
 	dice := rand.New(rand.NewPCG(seed, 77))
-	s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Unrest: true, Start: time.Now()})
+	s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Churn: true, Start: time.Now()})
 	names := []string{"relay"}
 	if pds > 0 {
 		names = []string{"pds1", "pds2", "pds3"}

@@ -19,7 +19,7 @@ func (y *live) judge() *liveTally {
 	}
 	one := &liveTally{trials: 1, deaths: y.deaths, fired: y.net.FiredAll()}
 	for _, did := range y.net.DIDs() {
-		d := y.net.Dealings(did)
+		d := y.net.History(did)
 		for _, n := range d.Events {
 			one.events += n
 		}
@@ -55,7 +55,7 @@ func (y *live) walkedOnce() {
 // reasons counts what has happened to an account since the index began, commits and
 // harmless faults apart. told are the events that say no more than that its document
 // may have changed, which it has not in key or host; why is all else.
-func (y *live) reasons(did string, d simnet.Dealings) (why, told int64) {
+func (y *live) reasons(did string, d simnet.History) (why, told int64) {
 	before := y.known[did]
 	told = d.Events["#identity"] - before.Events["#identity"]
 	why = d.Events["#account"] - before.Events["#account"] + d.Events["#sync"] - before.Events["#sync"] +
@@ -79,7 +79,7 @@ const looksPerTelling = 8
 // but commits, was looked at once: its document too, but for the two looks that each
 // telling is worth. The relay and the PDS may tell it, and each of them twice. The first
 // look is made twice where a commit was on its way when the key became known.
-func (y *live) once(did string, d simnet.Dealings, told int64) {
+func (y *live) once(did string, d simnet.History, told int64) {
 	y.t.Helper()
 	least, most := oneLook(y.method)
 	asked := d.Requests
@@ -118,7 +118,7 @@ const looksFor = 3
 
 // atMost: an account was not looked at more often than what happened is worth. A look
 // that the end of a run interrupts is made again.
-func (y *live) atMost(did string, d simnet.Dealings, why, told int64) {
+func (y *live) atMost(did string, d simnet.History, why, told int64) {
 	y.t.Helper()
 	why += told
 	if len(y.ups) > 3 {
@@ -144,7 +144,7 @@ type birth struct{ nsid, source, since string }
 
 // bornByCommits compares the sources of an account's rows with when they began: what
 // the one look has shown came with it, and what began later with its commit, in order.
-func (y *live) bornByCommits(did string, d simnet.Dealings, rows []birth) (births int) {
+func (y *live) bornByCommits(did string, d simnet.History, rows []birth) (births int) {
 	y.t.Helper()
 	last := d.LastRev
 	for _, row := range rows {

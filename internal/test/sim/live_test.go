@@ -50,10 +50,10 @@ type live struct {
 	seed    uint64
 	ups     []string // names of the hosts that are followed
 	method  resync.Method
-	victims []string                   // accounts about which there are many lies
-	known   map[string]simnet.Dealings // of the accounts that are older than the index
-	waiting map[string]int             // how often an account waited for a look when the service ended
-	first   map[string]atproto.TID     // the last rev that was shown in the first looks
+	victims []string                  // accounts about which there are many lies
+	known   map[string]simnet.History // of the accounts that are older than the index
+	waiting map[string]int            // how often an account waited for a look when the service ended
+	first   map[string]atproto.TID    // the last rev that was shown in the first looks
 	// unfinished are those that waited for their first look then: it may have begun.
 	unfinished map[string]bool
 	// broken counts how often the rest of a claim was being prolonged then: nobody knows
@@ -65,9 +65,9 @@ type live struct {
 
 func newLive(t *testing.T, seed uint64, quiet bool) *live {
 	dice := rand.New(rand.NewPCG(seed, 99))
-	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, unfinished: map[string]bool{}, broken: map[string]int{}, first: map[string]atproto.TID{}, known: map[string]simnet.Dealings{}}
+	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, unfinished: map[string]bool{}, broken: map[string]int{}, first: map[string]atproto.TID{}, known: map[string]simnet.History{}}
 	y.sim = newSim(t, simnet.Config{
-		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Unrest: true, Start: time.Now(), Now: time.Now,
+		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Churn: true, Start: time.Now(), Now: time.Now,
 	})
 	y.quiet = quiet
 	y.ups = one(dice, [][]string{{"relay"}, {"pds1", "pds2", "pds3"}, {"relay", "pds1", "pds2", "pds3"}})
@@ -94,7 +94,7 @@ func (y *live) setUp() {
 func (y *live) remember() {
 	dids := y.net.DIDs()
 	for _, did := range dids {
-		y.known[did] = y.net.Dealings(did)
+		y.known[did] = y.net.History(did)
 	}
 	y.dice.Shuffle(len(dids), func(i, j int) { dids[i], dids[j] = dids[j], dids[i] })
 	y.victims = dids[:len(dids)/2]
@@ -125,7 +125,7 @@ func (y *live) run(all *liveTally) {
 	y.net.SwitchOff()
 	y.r.cursors(y.ups)
 	for did := range y.known {
-		y.first[did] = y.net.Dealings(did).LastRev
+		y.first[did] = y.net.History(did).LastRev
 	}
 	y.on(late(y.dice, y.victims, y.ups, y.seed%4 == 3))
 	for range 10 {

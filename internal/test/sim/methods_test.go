@@ -122,7 +122,7 @@ func TestServeEqualsTheLedgerWhateverHostsAnswer(t *testing.T) {
 func TestServeEqualsTheLedgerOverMigrations(t *testing.T) {
 	old := 0 // repos whose head an earlier key has signed
 	methods(t, (seeds(t)+1)/2, func(t *testing.T, method resync.Method, seed uint64) {
-		s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 30, Records: 60, Relay: true, Unrest: true, Start: time.Now()})
+		s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 30, Records: 60, Relay: true, Churn: true, Start: time.Now()})
 		s.configure = func(c *daemon.Config) { c.ResyncMethod = method }
 		early := s.start("early.db", s.net.Relay())
 		for range 4 {

@@ -43,7 +43,7 @@ type paging struct {
 
 func pagingClients(t *testing.T, seed uint64) *walkers {
 	dice := rand.New(rand.NewPCG(seed, 1999))
-	s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 40, Records: 6, Relay: true, Unrest: true, Start: time.Now()})
+	s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 40, Records: 6, Relay: true, Churn: true, Start: time.Now()})
 	s.configure = func(c *daemon.Config) { c.SweepEvery = time.Hour }
 	p := &paging{sim: s, dice: dice, w: newWalkers(t, dice, 8)}
 	p.begin()

@@ -106,7 +106,7 @@ func newTrial(t *testing.T, seed uint64, quiet bool) *trial {
 	dice := rand.New(rand.NewPCG(seed, 77))
 	y := &trial{dice: dice, seed: seed}
 	y.sim = newSim(t, simnet.Config{
-		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Unrest: true, Start: time.Now(),
+		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Churn: true, Start: time.Now(),
 		ReplayWindow: one(dice, []int{0, 0, 300}), RelayWindow: one(dice, []int{0, 0, 300}),
 	})
 	y.paging = newWalkers(t, dice, 5)

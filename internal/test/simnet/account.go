@@ -25,9 +25,9 @@ type account struct {
 	key         *signingKey
 	keys        []*signingKey // every key it ever had, oldest first
 	announced   *signingKey   // in the directory already, and not used yet
-	edition     *edition      // the last one in the directory
+	plcOp       *plcOp        // the last one in the directory
 	arrival     *arrival      // until the first write after a migration
-	cached      *edition      // of a migrated account, in the cache of its PDS
+	cached      *plcOp        // of a migrated account, in the cache of its PDS
 	cachedUntil time.Time
 	relayWord   string // what the relay calls it, where it does not believe the PDS
 	created     time.Time
@@ -92,7 +92,7 @@ func (n *Network) createAccount(pds *host) (*account, error) {
 	}
 	n.accounts = append(n.accounts, a)
 	n.byDID[a.did] = a
-	n.dealings[a.did] = newDealings()
+	n.histories[a.did] = newHistory()
 	if err := n.open(a); err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (n *Network) createAccount(pds *host) (*account, error) {
 func (n *Network) open(a *account) (err error) {
 	rev := n.tick()
 	a.created = rev.Time()
-	clear(n.dealings[a.did].Births)
+	clear(n.histories[a.did].Births)
 	t, made := buildTree(nil, nil, nil, rev)
 	if a.repo, err = a.author().commitTo(nil, t, rev); err != nil {
 		return err
@@ -174,8 +174,8 @@ func (n *Network) apply(a *account, writes []Write) error {
 	if n.current(a) {
 		n.book(a, c)
 	}
-	if a.edition.key != a.key {
-		n.dealings[a.did].Strange++
+	if a.plcOp.key != a.key {
+		n.histories[a.did].Strange++
 	}
 	n.emitCommit(a, c, rev.Time())
 	if n.current(a) {
@@ -213,10 +213,10 @@ func (n *Network) Unsuspend(did string) error {
 }
 
 // set changes one of the account's states and tells the status.
-func (n *Network) set(a *account, state *bool, to bool, deed DeedKind) error {
+func (n *Network) set(a *account, state *bool, to bool, action ActionKind) error {
 	*state = to
 	n.tell(a)
-	n.report(a, deed)
+	n.report(a, action)
 	return nil
 }
 

@@ -7,8 +7,8 @@
 // the order of events depend on Config.Seed, Config.Start and the calls made,
 // never on the clock of the machine or on who listens. (Delays, such as that of a
 // directory that lags, are by the clock.) It keeps the truth about
-// what it did (Truth, Ledger; of one account Dealings), to compare an index with, and
-// tells of each Deed (Config.Watch), so that a history can be done once more elsewhere.
+// what it did (Truth, Ledger; of one account History), to compare an index with, and
+// tells of each AccountAction (Config.Watch), so that a history can be done once more elsewhere.
 // Answers, statuses, error names and the order of events are those of the reference
 // PDS and of indigo's relay.
 //
@@ -17,7 +17,7 @@
 // query, or drawn from a seed (Mixture), and each counts how often it acted
 // (Fired). Faults change what is said, never what is true, and their draws touch
 // neither the history nor each other. Hosts of other software (Abilities), rates
-// (SetRate), the manners of the relay and of the directory, and Config.Unrest,
+// (SetRate), the manners of the relay and of the directory, and Config.Churn,
 // which moves accounts about, are not lies: real networks are like that.
 //
 // It refuses to share code with what it tests: trees, CARs, commits and frames

@@ -15,7 +15,7 @@ const exportPage = 1000
 
 // export answers GET /export: operations of all DIDs as lines of JSON, those made
 // later than the parameter after, oldest first.
-func (n *Network) export(w http.ResponseWriter, q url.Values, all hits) {
+func (n *Network) export(w http.ResponseWriter, q url.Values, all matches) {
 	count, after := exportPage, time.Time{}
 	var err error
 	if text := q.Get("count"); text != "" {
@@ -34,16 +34,16 @@ func (n *Network) export(w http.ResponseWriter, q url.Values, all hits) {
 	_, _ = w.Write(bytes.Join(n.exportLines(after, min(count, exportPage), all), []byte("\n")))
 }
 
-func (n *Network) exportLines(after time.Time, count int, all hits) (lines [][]byte) {
+func (n *Network) exportLines(after time.Time, count int, all matches) (lines [][]byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	at, _ := slices.BinarySearchFunc(n.editions, after, func(e *edition, t time.Time) int {
+	at, _ := slices.BinarySearchFunc(n.plcOps, after, func(e *plcOp, t time.Time) int {
 		if e.at.After(t) {
 			return 1
 		}
 		return -1
 	})
-	for _, e := range n.misquoteLog(n.editions, at, count, all) {
+	for _, e := range n.misquoteLog(n.plcOps, at, count, all) {
 		line, _ := json.Marshal(e.entry()) // strings and maps of strings: cannot fail
 		lines = append(lines, line)
 	}
@@ -54,20 +54,20 @@ func (n *Network) exportLines(after time.Time, count int, all hits) (lines [][]b
 const exportLag = 10 * time.Minute
 
 // misquoteLog gives a page of a log as the faults have it. The caller holds the lock.
-func (n *Network) misquoteLog(editions []*edition, at, count int, all hits) []*edition {
-	old, end := time.Now().Add(-exportLag), len(editions)
-	for end > at && editions[end-1].seen.After(old) {
+func (n *Network) misquoteLog(plcOps []*plcOp, at, count int, all matches) []*plcOp {
+	old, end := time.Now().Add(-exportLag), len(plcOps)
+	for end > at && plcOps[end-1].seen.After(old) {
 		end--
 	}
-	if one := all.of(ExportLags); one != nil && end < len(editions) {
+	if one := all.of(ExportLags); one != nil && end < len(plcOps) {
 		one.count()
-		editions = editions[:end]
+		plcOps = plcOps[:end]
 	}
-	page := editions[at:min(at+count, len(editions))]
-	if one := all.of(ExportRepeats); one != nil && len(editions) > 0 {
+	page := plcOps[at:min(at+count, len(plcOps))]
+	if one := all.of(ExportRepeats); one != nil && len(plcOps) > 0 {
 		one.count()
 		from := max(0, at-one.dice.IntN(10))
-		page = slices.Concat(editions[from:at], page, page)
+		page = slices.Concat(plcOps[from:at], page, page)
 		page = page[:min(count, len(page))]
 	}
 	if one := all.of(ExportShuffles); one != nil && len(page) > 1 {

@@ -33,9 +33,9 @@ type Fault struct {
 	Loses bool
 
 	on      []string // the events or queries where it can act; all if nil
-	tell    func(*turn) bool
-	instead func(*hit, http.ResponseWriter, *http.Request) bool
-	around  func(*hit, http.ResponseWriter, *http.Request, *answered)
+	tell    func(*delivery) bool
+	instead func(*match, http.ResponseWriter, *http.Request) bool
+	around  func(*match, http.ResponseWriter, *http.Request, *answered)
 }
 
 // Faults is the table of all faults. Those of one event, or request, act in its
@@ -153,7 +153,7 @@ func (n *Network) count(r *rule, did string) {
 // acted books an act of a fault. The caller holds the lock.
 func (n *Network) acted(name FaultName, did string) {
 	n.fired[name]++
-	if d := n.dealings[did]; d != nil {
+	if d := n.histories[did]; d != nil {
 		d.Fired[name]++
 	}
 }

@@ -50,7 +50,7 @@ func (a *account) become(r *repo) {
 }
 
 // state gives the repo as a query is to see it. The caller holds the lock.
-func (a *account) state(all hits) *repo {
+func (a *account) state(all matches) *repo {
 	one := all.of(StaleReplica)
 	if one == nil || len(a.past) == 0 {
 		return a.repo
@@ -61,7 +61,7 @@ func (a *account) state(all hits) *repo {
 
 // lieAbout gives the account that a query is to see instead of the one that it asks
 // for. The caller holds the lock.
-func (h *host) lieAbout(a *account, all hits) *account {
+func (h *host) lieAbout(a *account, all matches) *account {
 	one := all.of(ForeignArchive)
 	if one == nil {
 		return a
@@ -76,7 +76,7 @@ func (h *host) lieAbout(a *account, all hits) *account {
 
 // describeAs gives what describeRepo says where the truth is names. The caller holds
 // the lock.
-func describeAs(names []string, all hits) []string {
+func describeAs(names []string, all matches) []string {
 	names = append([]string{}, names...)
 	if one := all.of(DescribesLess); one != nil && len(names) > 0 {
 		one.count()
@@ -96,7 +96,7 @@ func describeAs(names []string, all hits) []string {
 }
 
 // spoil gives the blocks of an archive as they are to be sent.
-func (h *host) spoil(blocks []block, all hits) []block {
+func (h *host) spoil(blocks []block, all matches) []block {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	if one := all.of(ShortArchive); one != nil && len(blocks) > 0 {
@@ -114,7 +114,7 @@ func (h *host) spoil(blocks []block, all hits) []block {
 }
 
 // garble gives an archive as it is to be sent: as none, if a fault demands it.
-func (h *host) garble(archive []byte, all hits) car {
+func (h *host) garble(archive []byte, all matches) car {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	one := all.of(NoArchive)

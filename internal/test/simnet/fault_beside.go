@@ -42,77 +42,77 @@ func besideFaults() []Fault {
 }
 
 // forge makes the commit that would follow, by somebody who has not the key.
-func (t *turn) forge(path string) (*commitEvent, bool) {
-	by, ok := t.stranger()
+func (d *delivery) forge(path string) (*commitEvent, bool) {
+	by, ok := d.stranger()
 	if !ok {
 		return nil, false
 	}
-	now := t.change.after
+	now := d.change.after
 	rev := now.rev + 1
 	made, err := by.applyWrites(now, rev, []Write{{Action: Create, Path: path, Record: newRecord(path, int64(rev), stamp(rev.Time()))}})
 	if err != nil {
 		return nil, false
 	}
-	return newCommitEvent(t.account.did, made, rev.Time()), true
+	return newCommitEvent(d.account.did, made, rev.Time()), true
 }
 
-func forgedCommit(t *turn) bool {
-	held := t.change.after.collections()
+func forgedCommit(d *delivery) bool {
+	held := d.change.after.collections()
 	if len(held) == 0 {
 		return false
 	}
-	e, ok := t.forge(oneOf(t.dice, held) + "/forged")
-	return ok && t.beside(e.message())
+	e, ok := d.forge(oneOf(d.dice, held) + "/forged")
+	return ok && d.beside(e.message())
 }
 
-func forgedBirth(t *turn) bool {
-	e, ok := t.forge("net.forged.collection/forged")
-	return ok && t.beside(e.message())
+func forgedBirth(d *delivery) bool {
+	e, ok := d.forge("net.forged.collection/forged")
+	return ok && d.beside(e.message())
 }
 
-func forgedSync(t *turn) bool {
-	by, ok := t.stranger()
+func forgedSync(d *delivery) bool {
+	by, ok := d.stranger()
 	if !ok {
 		return false
 	}
-	rev := t.change.after.rev + 1
+	rev := d.change.after.rev + 1
 	empty, _ := buildTree(nil, nil, nil, rev)
-	r, err := by.commitTo(t.change.after, empty, rev)
-	return err == nil && t.beside(syncMessage(t.account.did, r, rev, rev.Time()))
+	r, err := by.commitTo(d.change.after, empty, rev)
+	return err == nil && d.beside(syncMessage(d.account.did, r, rev, rev.Time()))
 }
 
-func falseStatus(t *turn) bool {
+func falseStatus(d *delivery) bool {
 	words := []string{"deactivated", "takendown", "suspended", "deleted", "throttled", "desynchronized", "asleep"}
-	return t.account.active() && t.beside(accountMessage(t.account.did, oneOf(t.dice, words), t.net.clock))
+	return d.account.active() && d.beside(accountMessage(d.account.did, oneOf(d.dice, words), d.net.clock))
 }
 
-func impostor(t *turn) bool {
-	other := t.otherPDS()
-	if other == nil || t.host != t.account.pds {
+func impostor(d *delivery) bool {
+	other := d.otherPDS()
+	if other == nil || d.host != d.account.pds {
 		return false
 	}
-	other.stream.append(numbered{message: accountMessage(t.account.did, "deleted", t.net.clock)})
+	other.stream.append(numbered{message: accountMessage(d.account.did, "deleted", d.net.clock)})
 	return true
 }
 
-func unknownType(t *turn) bool {
-	did := t.account.did
+func unknownType(d *delivery) bool {
+	did := d.account.did
 	header := appendFrameHeader(nil, "#novelty")
-	if t.dice.IntN(2) == 0 {
+	if d.dice.IntN(2) == 0 {
 		header = dagcbor.AppendMap(nil, 2)
-		header = dagcbor.AppendText(dagcbor.AppendText(header, "t"), "#commit")
+		header = dagcbor.AppendText(dagcbor.AppendText(header, "d"), "#commit")
 		header = dagcbor.AppendInt(dagcbor.AppendText(header, "op"), 7)
 	}
-	return t.beside(&message{did: did, kind: "#novelty", raw: func(seq int64) []byte {
+	return d.beside(&message{did: did, kind: "#novelty", raw: func(seq int64) []byte {
 		b := dagcbor.AppendMap(slices.Clone(header), 2)
 		b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), did)
 		return dagcbor.AppendInt(dagcbor.AppendText(b, "seq"), seq)
 	}})
 }
 
-func badSchema(t *turn) bool {
-	did := t.account.did
-	return t.beside(&message{did: did, kind: "#sync", raw: func(seq int64) []byte {
+func badSchema(d *delivery) bool {
+	did := d.account.did
+	return d.beside(&message{did: did, kind: "#sync", raw: func(seq int64) []byte {
 		b := dagcbor.AppendMap(appendFrameHeader(nil, "#sync"), 3)
 		b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), did)
 		b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), "nonsense")
@@ -120,9 +120,9 @@ func badSchema(t *turn) bool {
 	}})
 }
 
-func malformedFrame(t *turn) bool {
-	which, noise, truth := t.dice.IntN(4), junk(t.dice, 200), t.message
-	return t.beside(&message{did: t.account.did, raw: func(seq int64) []byte {
+func malformedFrame(d *delivery) bool {
+	which, noise, truth := d.dice.IntN(4), junk(d.dice, 200), d.message
+	return d.beside(&message{did: d.account.did, raw: func(seq int64) []byte {
 		frame := truth.frame(seq)
 		switch which {
 		case 0:
@@ -130,7 +130,7 @@ func malformedFrame(t *turn) bool {
 		case 1:
 			return append(slices.Clone(frame), 0xf6)
 		case 2: // two maps of indefinite length
-			return []byte{0xbf, 0x61, 't', 0x65, '#', 's', 'y', 'n', 'c', 0x62, 'o', 'p', 0x01, 0xff, 0xbf, 0xff}
+			return []byte{0xbf, 0x61, 'd', 0x65, '#', 's', 'y', 'n', 'c', 0x62, 'o', 'p', 0x01, 0xff, 0xbf, 0xff}
 		}
 		return append([]byte{0xff}, noise...)
 	}})
@@ -139,9 +139,9 @@ func malformedFrame(t *turn) bool {
 // giantSize is above the hard limit of a frame (spec: sync).
 const giantSize = 6_000_000
 
-func giantFrame(t *turn) bool {
-	did, rev := t.account.did, t.net.clock
-	return t.beside(&message{did: did, kind: "#sync", raw: func(seq int64) []byte {
+func giantFrame(d *delivery) bool {
+	did, rev := d.account.did, d.net.clock
+	return d.beside(&message{did: did, kind: "#sync", raw: func(seq int64) []byte {
 		b := dagcbor.AppendMap(appendFrameHeader(nil, "#sync"), 5)
 		b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), did)
 		b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), fmt.Sprint(atproto.TIDAt(rev)))

@@ -13,7 +13,7 @@ import (
 // push sends what was written so far.
 func push(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
 
-func drip(_ *hit, w http.ResponseWriter, r *http.Request, a *answered) {
+func drip(_ *match, w http.ResponseWriter, r *http.Request, a *answered) {
 	w.WriteHeader(a.status)
 	for _, b := range a.body.Bytes() {
 		if _, err := w.Write([]byte{b}); err != nil {
@@ -26,26 +26,26 @@ func drip(_ *hit, w http.ResponseWriter, r *http.Request, a *answered) {
 	}
 }
 
-func cutBody(_ *hit, w http.ResponseWriter, _ *http.Request, a *answered) {
+func cutBody(_ *match, w http.ResponseWriter, _ *http.Request, a *answered) {
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body.Bytes()[:a.body.Len()/2])
 	push(w)
 	panic(http.ErrAbortHandler)
 }
 
-func halfBody(_ *hit, w http.ResponseWriter, _ *http.Request, a *answered) {
+func halfBody(_ *match, w http.ResponseWriter, _ *http.Request, a *answered) {
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body.Bytes()[:a.body.Len()/2])
 }
 
-func wrongLength(_ *hit, w http.ResponseWriter, _ *http.Request, a *answered) {
+func wrongLength(_ *match, w http.ResponseWriter, _ *http.Request, a *answered) {
 	w.Header().Set("Content-Length", strconv.Itoa(a.body.Len()+100))
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body.Bytes())
 }
 
 // endlessBody writes until the client is gone.
-func endlessBody(_ *hit, w http.ResponseWriter, r *http.Request, a *answered) {
+func endlessBody(_ *match, w http.ResponseWriter, r *http.Request, a *answered) {
 	w.WriteHeader(a.status)
 	_, err := w.Write(a.body.Bytes())
 	more := []byte(strings.Repeat(" ", 1<<14))
@@ -60,7 +60,7 @@ func endlessBody(_ *hit, w http.ResponseWriter, r *http.Request, a *answered) {
 	}
 }
 
-func lateAnswer(one *hit, w http.ResponseWriter, r *http.Request, a *answered) {
+func lateAnswer(one *match, w http.ResponseWriter, r *http.Request, a *answered) {
 	if wait(r, time.Duration(1+one.dice.IntN(20))*time.Second) {
 		w.WriteHeader(a.status)
 		_, _ = w.Write(a.body.Bytes())

@@ -24,8 +24,8 @@ const (
 
 // commitFaults are told instead of the true #commit, unless Rule.Also.
 func commitFaults() []Fault {
-	lie := func(name FaultName, tell func(*turn, *commitEvent) bool, doc string) Fault {
-		return Fault{Name: name, Where: OnStream, Loses: true, Doc: doc, on: []string{"#commit"}, tell: func(t *turn) bool { return t.lied(tell) }}
+	lie := func(name FaultName, tell func(*delivery, *commitEvent) bool, doc string) Fault {
+		return Fault{Name: name, Where: OnStream, Loses: true, Doc: doc, on: []string{"#commit"}, tell: func(d *delivery) bool { return d.lied(tell) }}
 	}
 	return []Fault{
 		lie(WrongSignature, wrongSignature, "The commit is signed by a key that is not the account's, or not at all."),
@@ -44,12 +44,12 @@ func commitFaults() []Fault {
 
 // lied lets a fault alter the #commit, and leaves everything as it was where the
 // fault finds nothing to do.
-func (t *turn) lied(tell func(*turn, *commitEvent) bool) bool {
-	before := *t
-	if lie := t.alter(); lie != nil && tell(t, lie) {
+func (d *delivery) lied(tell func(*delivery, *commitEvent) bool) bool {
+	before := *d
+	if lie := d.alter(); lie != nil && tell(d, lie) {
 		return true
 	}
-	*t = before
+	*d = before
 	return false
 }
 
@@ -65,8 +65,8 @@ func (e *commitEvent) replaceCommit(commit []byte) {
 }
 
 // resign gives the lie a commit block of another rev by an author.
-func (t *turn) resign(e *commitEvent, by author, rev atproto.TID) bool {
-	r, err := by.commitTo(t.change.before, t.change.after.tree, rev)
+func (d *delivery) resign(e *commitEvent, by author, rev atproto.TID) bool {
+	r, err := by.commitTo(d.change.before, d.change.after.tree, rev)
 	if err != nil {
 		return false
 	}
@@ -76,38 +76,38 @@ func (t *turn) resign(e *commitEvent, by author, rev atproto.TID) bool {
 }
 
 // stranger is an author who has not the account's key.
-func (t *turn) stranger() (author, bool) {
-	key, err := newKey(t.net.cfg.Seed, t.account.number, 1_000_000+t.dice.IntN(1000))
-	return author{t.account.did, key, t.account.author().links}, err == nil
+func (d *delivery) stranger() (author, bool) {
+	key, err := newKey(d.net.cfg.Seed, d.account.number, 1_000_000+d.dice.IntN(1000))
+	return author{d.account.did, key, d.account.author().links}, err == nil
 }
 
-func wrongSignature(t *turn, e *commitEvent) bool {
-	if t.dice.IntN(2) == 0 {
-		r := t.change.after
-		e.replaceCommit(appendCommit(nil, e.did, r.rev, r.data(), nil, junk(t.dice, 64)))
+func wrongSignature(d *delivery, e *commitEvent) bool {
+	if d.dice.IntN(2) == 0 {
+		r := d.change.after
+		e.replaceCommit(appendCommit(nil, e.did, r.rev, r.data(), nil, junk(d.dice, 64)))
 		return true
 	}
-	by, ok := t.stranger()
-	return ok && t.resign(e, by, e.rev)
+	by, ok := d.stranger()
+	return ok && d.resign(e, by, e.rev)
 }
 
-func wrongPrevData(t *turn, e *commitEvent) bool {
+func wrongPrevData(d *delivery, e *commitEvent) bool {
 	if e.prevData == nil {
 		return false
 	}
-	other := atproto.DigestOf(junk(t.dice, 32))
+	other := atproto.DigestOf(junk(d.dice, 32))
 	e.prevData = &other
 	return true
 }
 
-func noPrevData(_ *turn, e *commitEvent) bool {
+func noPrevData(_ *delivery, e *commitEvent) bool {
 	had := e.prevData != nil
 	e.prevData = nil
 	return had
 }
 
 // noOpPrev takes a prev away that no other op of the same path makes needless.
-func noOpPrev(t *turn, e *commitEvent) bool {
+func noOpPrev(d *delivery, e *commitEvent) bool {
 	ops := map[string]int{}
 	for _, o := range e.ops {
 		ops[o.path]++
@@ -121,24 +121,24 @@ func noOpPrev(t *turn, e *commitEvent) bool {
 	if len(with) == 0 {
 		return false
 	}
-	e.ops[oneOf(t.dice, with)].prev = nil
+	e.ops[oneOf(d.dice, with)].prev = nil
 	return true
 }
 
 // anyBlock draws a block that is not the commit.
-func (t *turn) anyBlock(e *commitEvent) (at int, found bool) {
+func (d *delivery) anyBlock(e *commitEvent) (at int, found bool) {
 	if len(e.blocks) < 2 {
 		return 0, false
 	}
-	at = t.dice.IntN(len(e.blocks))
+	at = d.dice.IntN(len(e.blocks))
 	if e.blocks[at].digest == e.commit {
 		at = (at + 1) % len(e.blocks)
 	}
 	return at, true
 }
 
-func missingBlock(t *turn, e *commitEvent) bool {
-	at, found := t.anyBlock(e)
+func missingBlock(d *delivery, e *commitEvent) bool {
+	at, found := d.anyBlock(e)
 	if found {
 		gone := e.blocks[at].digest
 		e.blocks = slices.DeleteFunc(e.blocks, func(b block) bool { return b.digest == gone })
@@ -146,57 +146,57 @@ func missingBlock(t *turn, e *commitEvent) bool {
 	return found
 }
 
-func forgedBlock(t *turn, e *commitEvent) bool {
-	at, found := t.anyBlock(e)
+func forgedBlock(d *delivery, e *commitEvent) bool {
+	at, found := d.anyBlock(e)
 	if found {
 		data := slices.Clone(e.blocks[at].data)
-		data[t.dice.IntN(len(data))] ^= byte(1 + t.dice.IntN(255))
+		data[d.dice.IntN(len(data))] ^= byte(1 + d.dice.IntN(255))
 		e.blocks[at].data = data
 	}
 	return found
 }
 
-func omittedOp(t *turn, e *commitEvent) bool {
+func omittedOp(d *delivery, e *commitEvent) bool {
 	if len(e.ops) == 0 {
 		return false
 	}
-	at := t.dice.IntN(len(e.ops))
+	at := d.dice.IntN(len(e.ops))
 	e.ops = slices.Delete(e.ops, at, at+1)
 	return true
 }
 
-func inventedOp(t *turn, e *commitEvent) bool {
-	cid := atproto.DigestOf(junk(t.dice, 32))
-	o := op{action: Create, path: oneOf(t.dice, nsids()) + "/never-written", cid: &cid}
-	if t.dice.IntN(2) == 0 {
+func inventedOp(d *delivery, e *commitEvent) bool {
+	cid := atproto.DigestOf(junk(d.dice, 32))
+	o := op{action: Create, path: oneOf(d.dice, nsids()) + "/never-written", cid: &cid}
+	if d.dice.IntN(2) == 0 {
 		o.action, o.cid, o.prev = Delete, nil, &cid
 	}
 	e.ops = append(e.ops, o)
 	return true
 }
 
-func oldRev(t *turn, e *commitEvent) bool {
-	if t.change.before == nil {
+func oldRev(d *delivery, e *commitEvent) bool {
+	if d.change.before == nil {
 		return false
 	}
-	return t.resign(e, t.account.author(), t.change.before.rev-atproto.TID(1+t.dice.Int64N(1<<20)))
+	return d.resign(e, d.account.author(), d.change.before.rev-atproto.TID(1+d.dice.Int64N(1<<20)))
 }
 
-func futureRev(t *turn, e *commitEvent) bool {
-	return t.resign(e, t.account.author(), atproto.TIDAt(t.net.clock.Add(24*time.Hour)))
+func futureRev(d *delivery, e *commitEvent) bool {
+	return d.resign(e, d.account.author(), atproto.TIDAt(d.net.clock.Add(24*time.Hour)))
 }
 
-func wrongRepo(t *turn, e *commitEvent) bool {
-	if len(t.net.accounts) < 2 {
+func wrongRepo(d *delivery, e *commitEvent) bool {
+	if len(d.net.accounts) < 2 {
 		return false
 	}
-	other := oneOf(t.dice, t.net.accounts)
-	if other == t.account {
-		other = t.net.accounts[(other.number+1)%len(t.net.accounts)]
+	other := oneOf(d.dice, d.net.accounts)
+	if other == d.account {
+		other = d.net.accounts[(other.number+1)%len(d.net.accounts)]
 	}
 	e.did = other.did
-	if d := t.net.dealings[other.did]; d != nil {
-		d.Fired[WrongRepo]++
+	if about := d.net.histories[other.did]; about != nil {
+		about.Fired[WrongRepo]++
 	}
 	return true
 }

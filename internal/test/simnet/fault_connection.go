@@ -22,7 +22,7 @@ const stallTime = 5 * time.Minute
 
 func connectionFaults() []Fault {
 	once := func(name FaultName, befall func(*subscription, []byte) bool, doc string) Fault {
-		return Fault{Name: name, Where: OnStream, Doc: doc, tell: func(t *turn) bool { return t.befall(befall) }}
+		return Fault{Name: name, Where: OnStream, Doc: doc, tell: func(d *delivery) bool { return d.befall(befall) }}
 	}
 	return []Fault{
 		once(CutFrame, cutFrame, "The connection ends in the middle of the frame, once."),
@@ -44,10 +44,10 @@ type mark struct {
 }
 
 // befall marks the event. The fault is counted when it has befallen somebody.
-func (t *turn) befall(what func(*subscription, []byte) bool) bool {
-	if t.told.message != nil && t.told.mark == nil {
-		t.told.mark = &mark{rule: t.rule, did: t.account.did, befall: what}
-		t.rule.fired++
+func (d *delivery) befall(what func(*subscription, []byte) bool) bool {
+	if d.told.message != nil && d.told.mark == nil {
+		d.told.mark = &mark{rule: d.rule, did: d.account.did, befall: what}
+		d.rule.fired++
 	}
 	return false
 }

@@ -44,7 +44,7 @@ func directoryFaults() []Fault {
 }
 
 // unresolvable gives the refusal that a fault demands. The caller holds the lock.
-func unresolvable(did string, all hits) *plcError {
+func unresolvable(did string, all matches) *plcError {
 	one := all.of(Unresolvable)
 	if one == nil {
 		return nil
@@ -53,9 +53,9 @@ func unresolvable(did string, all hits) *plcError {
 	return &plcError{http.StatusNotFound, "DID not registered: " + did}
 }
 
-// misquote gives the document of an edition as the faults have it. The caller holds
+// misquote gives the document of a plcOp as the faults have it. The caller holds
 // the lock.
-func (n *Network) misquote(e *edition, all hits) *document {
+func (n *Network) misquote(e *plcOp, all matches) *document {
 	if one := all.of(StaleDocument); one != nil && e.previous != nil {
 		one.count()
 		e = e.previous

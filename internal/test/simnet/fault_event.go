@@ -21,40 +21,40 @@ func eventFaults() []Fault {
 	}
 }
 
-func drop(t *turn) bool {
-	t.told.message = nil
+func drop(d *delivery) bool {
+	d.told.message = nil
 	return true
 }
 
-func repeat(t *turn) bool {
-	return t.told.message != nil && t.beside(t.message)
+func repeat(d *delivery) bool {
+	return d.told.message != nil && d.beside(d.message)
 }
 
-func reorder(t *turn) bool {
-	if t.host != t.net.relay || t.host.held != nil || t.told.message == nil || t.lie != nil || len(t.after) > 0 {
+func reorder(d *delivery) bool {
+	if d.host != d.net.relay || d.host.held != nil || d.told.message == nil || d.lie != nil || len(d.after) > 0 {
 		return false
 	}
-	t.host.held = &heldBack{t.told, t.account}
-	t.told = numbered{}
+	d.host.held = &heldBack{d.told, d.account}
+	d.told = numbered{}
 	return true
 }
 
-func forgetWindow(t *turn) bool {
-	if len(t.host.stream.events) == 0 {
+func forgetWindow(d *delivery) bool {
+	if len(d.host.stream.events) == 0 {
 		return false
 	}
-	t.host.stream.forget()
+	d.host.stream.forget()
 	return true
 }
 
 // forget empties the replay window.
 func (s *stream) forget() { s.events, s.forgotten = nil, s.last }
 
-func resetSequence(t *turn) bool {
-	if t.host.stream.last < 2 {
+func resetSequence(d *delivery) bool {
+	if d.host.stream.last < 2 {
 		return false
 	}
-	t.host.restartAt(0)
+	d.host.restartAt(0)
 	return true
 }
 
@@ -89,10 +89,10 @@ func (n *Network) ForgetWindow(name string) {
 }
 
 // otherPDS draws a PDS that is not the account's, nil if there is none.
-func (t *turn) otherPDS() *host {
-	others := slices.DeleteFunc(slices.Clone(t.net.pdses), func(h *host) bool { return h == t.account.pds })
+func (d *delivery) otherPDS() *host {
+	others := slices.DeleteFunc(slices.Clone(d.net.pdses), func(h *host) bool { return h == d.account.pds })
 	if len(others) == 0 {
 		return nil
 	}
-	return oneOf(t.dice, others)
+	return oneOf(d.dice, others)
 }

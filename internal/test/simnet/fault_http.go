@@ -29,10 +29,10 @@ const (
 )
 
 func httpFaults() []Fault {
-	instead := func(name FaultName, act func(*hit, http.ResponseWriter, *http.Request) bool, doc string) Fault {
+	instead := func(name FaultName, act func(*match, http.ResponseWriter, *http.Request) bool, doc string) Fault {
 		return Fault{Name: name, Where: OnHTTP, Doc: doc, instead: act}
 	}
-	around := func(name FaultName, act func(*hit, http.ResponseWriter, *http.Request, *answered), doc string) Fault {
+	around := func(name FaultName, act func(*match, http.ResponseWriter, *http.Request, *answered), doc string) Fault {
 		return Fault{Name: name, Where: OnHTTP, Doc: doc, around: act}
 	}
 	return []Fault{
@@ -56,7 +56,7 @@ func httpFaults() []Fault {
 	}
 }
 
-func hostVanishes(one *hit, _ http.ResponseWriter, _ *http.Request) bool {
+func hostVanishes(one *match, _ http.ResponseWriter, _ *http.Request) bool {
 	h := one.host
 	h.net.mu.Lock()
 	h.returns = time.Now().Add(time.Duration(1+one.dice.IntN(10)) * time.Minute)
@@ -65,7 +65,7 @@ func hostVanishes(one *hit, _ http.ResponseWriter, _ *http.Request) bool {
 	panic(http.ErrAbortHandler)
 }
 
-func latency(one *hit, _ http.ResponseWriter, r *http.Request) bool {
+func latency(one *match, _ http.ResponseWriter, r *http.Request) bool {
 	wait(r, time.Duration(1+one.dice.IntN(30))*time.Second)
 	return false
 }
@@ -82,7 +82,7 @@ func wait(r *http.Request, d time.Duration) (goOn bool) {
 	}
 }
 
-func rateLimited(one *hit, w http.ResponseWriter, _ *http.Request) bool {
+func rateLimited(one *match, w http.ResponseWriter, _ *http.Request) bool {
 	refuseRate(w, 3000, 5*time.Minute, time.Duration(1+one.dice.IntN(120))*time.Second)
 	return true
 }
@@ -104,7 +104,7 @@ func tellRate(w http.ResponseWriter, limit, left int, window, after time.Duratio
 	h.Set("RateLimit-Policy", fmt.Sprintf("%d;w=%d", limit, int(window.Seconds())))
 }
 
-func bareRateLimit(_ *hit, w http.ResponseWriter, _ *http.Request) bool {
+func bareRateLimit(_ *match, w http.ResponseWriter, _ *http.Request) bool {
 	writePage(w, http.StatusTooManyRequests)
 	return true
 }
@@ -116,7 +116,7 @@ func writePage(w http.ResponseWriter, status int) {
 	_, _ = fmt.Fprintf(w, "<html><head><title>%d %s</title></head><body><h1>%[2]s</h1></body></html>\n", status, http.StatusText(status))
 }
 
-func serverError(one *hit, w http.ResponseWriter, _ *http.Request) bool {
+func serverError(one *match, w http.ResponseWriter, _ *http.Request) bool {
 	status := 500 + []int{0, 2, 3, 4}[one.dice.IntN(4)]
 	switch one.dice.IntN(3) {
 	case 0:
@@ -129,22 +129,22 @@ func serverError(one *hit, w http.ResponseWriter, _ *http.Request) bool {
 	return true
 }
 
-func oddError(_ *hit, w http.ResponseWriter, _ *http.Request) bool {
+func oddError(_ *match, w http.ResponseWriter, _ *http.Request) bool {
 	refuse(w, &xrpcError{http.StatusBadRequest, "MoonPhaseMismatch", "not while the moon is full"})
 	return true
 }
 
-func noAnswer(_ *hit, _ http.ResponseWriter, r *http.Request) bool {
+func noAnswer(_ *match, _ http.ResponseWriter, r *http.Request) bool {
 	<-r.Context().Done()
 	panic(http.ErrAbortHandler)
 }
 
-func htmlPage(_ *hit, w http.ResponseWriter, _ *http.Request) bool {
+func htmlPage(_ *match, w http.ResponseWriter, _ *http.Request) bool {
 	writePage(w, http.StatusOK)
 	return true
 }
 
-func privateRedirect(one *hit, w http.ResponseWriter, r *http.Request) bool {
+func privateRedirect(one *match, w http.ResponseWriter, r *http.Request) bool {
 	address := oneOf(one.dice, []string{"10.0.0.1", "127.0.0.1", "169.254.169.254", "192.168.0.1", "[::1]", "[fd00::1]", "100.64.0.1"})
 	http.Redirect(w, r, "http://"+address+r.URL.RequestURI(), http.StatusFound)
 	return true
@@ -153,12 +153,12 @@ func privateRedirect(one *hit, w http.ResponseWriter, r *http.Request) bool {
 // loopPath is where every request is sent to itself.
 const loopPath = "/loop"
 
-func redirectLoop(_ *hit, w http.ResponseWriter, r *http.Request) bool {
+func redirectLoop(_ *match, w http.ResponseWriter, r *http.Request) bool {
 	http.Redirect(w, r, loopPath, http.StatusFound)
 	return true
 }
 
-func emptyBody(_ *hit, w http.ResponseWriter, _ *http.Request) bool {
+func emptyBody(_ *match, w http.ResponseWriter, _ *http.Request) bool {
 	w.WriteHeader(http.StatusOK)
 	return true
 }

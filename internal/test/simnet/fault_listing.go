@@ -37,7 +37,7 @@ func listingFaults() []Fault {
 
 // lieOnPage spoils a page of listRepos that was asked for with a cursor. The caller
 // holds the lock.
-func (h *host) lieOnPage(page *repoPage, cursor string, all hits) {
+func (h *host) lieOnPage(page *repoPage, cursor string, all matches) {
 	if one := all.of(ListsLess); one != nil && len(page.Repos) > 0 {
 		one.count()
 		at := one.dice.IntN(len(page.Repos))
@@ -74,7 +74,7 @@ func misname(e *listedRepo, word string) {
 }
 
 // listOthers adds accounts that another PDS has.
-func (h *host) listOthers(page *repoPage, one *hit) {
+func (h *host) listOthers(page *repoPage, one *match) {
 	var others []*account
 	for _, a := range h.net.accounts {
 		if h != h.net.relay && a.pds != h && a.repo != nil && !a.deleted {
@@ -95,7 +95,7 @@ func (h *host) listOthers(page *repoPage, one *hit) {
 // behindAll is a number behind every account of a listing: its pages are empty.
 const behindAll = 9_000_000_000_000
 
-func (h *host) lieOnCursor(page *repoPage, cursor string, all hits) {
+func (h *host) lieOnCursor(page *repoPage, cursor string, all matches) {
 	if one := all.of(CursorLoop); one != nil && cursor != "" {
 		one.count()
 		page.Cursor = cursor

@@ -15,7 +15,7 @@ func subscriptionFaults() []Fault {
 }
 
 // misjudge tells what is said wrongly of a cursor. The caller holds the lock.
-func (all hits) misjudge(cursor string) (future, gap bool) {
+func (all matches) misjudge(cursor string) (future, gap bool) {
 	if cursor == "" {
 		return false, false
 	}

@@ -89,7 +89,7 @@ func (h *host) subscribe(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.net.wg.Go(s.listen)
-	s.run(r.URL.Query().Get("cursor"), hitsOf(r))
+	s.run(r.URL.Query().Get("cursor"), matchesOf(r))
 	_ = conn.Close()
 	<-s.gone
 	h.leave(conn)
@@ -137,7 +137,7 @@ func (s *subscription) pong(data string) error {
 	return nil
 }
 
-func (s *subscription) run(cursor string, all hits) {
+func (s *subscription) run(cursor string, all matches) {
 	if !s.begin(cursor, all) {
 		return
 	}
@@ -172,7 +172,7 @@ func (s *subscription) run(cursor string, all hits) {
 
 // begin finds the place in the stream. It returns false where it ended the
 // stream instead.
-func (s *subscription) begin(cursor string, all hits) bool {
+func (s *subscription) begin(cursor string, all matches) bool {
 	s.host.net.mu.Lock()
 	from := s.host.stream
 	last, forgotten := from.last, from.forgotten

@@ -110,7 +110,7 @@ func (h *host) enter(r *http.Request) (Hook, bool) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	if h.net.closed || h.away() {
-		if d := h.net.dealings[did]; d != nil {
+		if d := h.net.histories[did]; d != nil {
 			d.Refused++
 		}
 		return Hook{}, false

@@ -122,7 +122,7 @@ func (n *Network) LastSeq(name string) int64 {
 // book counts what a commit did to the repo's collections.
 func (n *Network) book(a *account, c *change) {
 	n.ledger.Commits++
-	births := n.dealings[a.did].Births
+	births := n.histories[a.did].Births
 	seen := map[string]bool{}
 	for _, o := range c.ops {
 		name, _, _ := strings.Cut(o.path, "/")

@@ -21,7 +21,7 @@ func (n *Network) Step() error {
 			return err
 		}
 	}
-	if err := n.unrest(); err != nil {
+	if err := n.churn(); err != nil {
 		return err
 	}
 	return n.stepCommit()

@@ -30,12 +30,12 @@ type arrival struct {
 // when the account was made.
 const documentCache = time.Hour
 
-// described is the edition of the document that describeRepo shows.
-func (a *account) described(now time.Time) *edition {
+// described is the plcOp of the document that describeRepo shows.
+func (a *account) described(now time.Time) *plcOp {
 	if a.cached != nil && now.Before(a.cachedUntil) {
 		return a.cached
 	}
-	return a.edition
+	return a.plcOp
 }
 
 // Migrate moves an active account to another PDS, which signs with a key of its own
@@ -73,7 +73,7 @@ func (n *Network) migrate(a *account, how Migration) error {
 	}
 	a.pds.list(a)
 	a.arrival = &arrival{rev: n.tick(), empty: first}
-	a.cached, a.cachedUntil = left.edition, time.Now().Add(documentCache)
+	a.cached, a.cachedUntil = left.plcOp, time.Now().Add(documentCache)
 	n.publish(a, key, how.Late)
 	n.welcome(a)
 	n.report(a, Moved)

@@ -191,12 +191,12 @@ func TestADeletedAccountReturnsEmptyAndChainsAnew(t *testing.T) {
 // What the relay tells must lead a patient reader to the truth: one who takes the
 // head from the named host wherever a commit does not follow.
 func TestUnrestDoesEverythingAndKeepsTheLedgerExact(t *testing.T) {
-	n := quiet(t, Config{Seed: 8, PDS: 3, Accounts: 20, Records: 20, Relay: true, Unrest: true, ReplayWindow: 1 << 30})
+	n := quiet(t, Config{Seed: 8, PDS: 3, Accounts: 20, Records: 20, Relay: true, Churn: true, ReplayWindow: 1 << 30})
 	live(t, n, 2000)
 	moved, formers, returned, announced := 0, 0, 0, 0
 	for _, a := range n.accounts {
 		hosts := map[*host]bool{}
-		for _, e := range a.edition.history() {
+		for _, e := range a.plcOp.history() {
 			hosts[e.pds] = true
 		}
 		moved += len(hosts) - 1
@@ -247,7 +247,7 @@ func TestUnrestDoesEverythingAndKeepsTheLedgerExact(t *testing.T) {
 	if moved < 10 || formers < 5 || returned == 0 || announced == 0 {
 		t.Errorf("a dull life: %d moved, %d formers, %d returned, %d keys announced", moved, formers, returned, announced)
 	}
-	again := quiet(t, Config{Seed: 8, PDS: 3, Accounts: 20, Records: 20, Relay: true, Unrest: true})
+	again := quiet(t, Config{Seed: 8, PDS: 3, Accounts: 20, Records: 20, Relay: true, Churn: true})
 	live(t, again, 2000)
 	if fmt.Sprint(again.Digest()) != fmt.Sprint(n.Digest()) {
 		t.Error("the same seed gave another history")

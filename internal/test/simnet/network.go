@@ -45,15 +45,15 @@ type Config struct {
 	RelayWindow int
 	// RelayManners are those of the relay from the beginning.
 	RelayManners RelayManners
-	// Unrest lets Step also move accounts between PDSes, bring deleted ones back and
+	// Churn lets Step also move accounts between PDSes, bring deleted ones back and
 	// rotate keys in odd ways.
-	Unrest bool
+	Churn bool
 	// Abilities are those of PDSes of other software than the reference one, by
 	// the host's name.
 	Abilities map[string]Abilities
-	// Watch, if set, is told of every deed in order, those of New too. It is called
-	// in the middle of the verb that does the deed and must not call the network.
-	Watch func(Deed)
+	// Watch, if set, is told of every action in order, those of New too. It is called
+	// in the middle of the verb that does the action and must not call the network.
+	Watch func(AccountAction)
 }
 
 func (c *Config) applyDefaults() {
@@ -98,24 +98,24 @@ type Network struct {
 	clock     time.Time
 	ticks     *rand.Rand
 	life      *rand.Rand
-	trouble   *rand.Rand // of Config.Unrest
+	trouble   *rand.Rand // of Config.Churn
 	accounts  []*account // by number, deleted ones too
 	byDID     map[string]*account
 	living    roster
 	ledger    Ledger
 	digest    hash.Hash
-	editions  []*edition // of the directory, oldest first
-	published time.Time  // of the last edition
+	plcOps    []*plcOp  // of the directory, oldest first
+	published time.Time // of the last plcOp
 	directory Directory
 	manners   RelayManners
 	events    int64   // so far
 	rules     []*rule // of faults, in the order of the table
 	fired     map[FaultName]int64
-	dealings  map[string]*Dealings // by DID
-	hosts     map[string]*host     // set once by New
-	plc       *host                // set once by New
-	relay     *host                // set once by New; nil without a relay
-	pdses     []*host              // set once by New
+	histories map[string]*History // by DID
+	hosts     map[string]*host    // set once by New
+	plc       *host               // set once by New
+	relay     *host               // set once by New; nil without a relay
+	pdses     []*host             // set once by New
 }
 
 // New makes a network, its servers and its accounts. Close ends it.
@@ -126,7 +126,7 @@ func New(cfg Config) (*Network, error) {
 	cfg.applyDefaults()
 	n := &Network{
 		cfg: cfg, clock: cfg.Start.UTC(), byDID: map[string]*account{}, hosts: map[string]*host{}, digest: sha256.New(),
-		fired: map[FaultName]int64{}, dealings: map[string]*Dealings{}, manners: cfg.RelayManners,
+		fired: map[FaultName]int64{}, histories: map[string]*History{}, manners: cfg.RelayManners,
 		ticks: rand.New(rand.NewPCG(cfg.Seed, 1)), life: rand.New(rand.NewPCG(cfg.Seed, 2)), trouble: rand.New(rand.NewPCG(cfg.Seed, 3)),
 	}
 	if err := n.raise(); err != nil {
@@ -215,7 +215,7 @@ func (n *Network) spread(o *occasion) {
 	a, m := o.account, o.message
 	n.events++
 	o.number = n.events
-	n.dealings[a.did].Events[m.kind]++
+	n.histories[a.did].Events[m.kind]++
 	a.pds.told++
 	a.pds.hear(o)
 	if n.relayHears(o) {

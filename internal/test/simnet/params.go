@@ -14,10 +14,10 @@ import (
 // params are the parameters of one XRPC query, checked in the words of the
 // host's software.
 type params struct {
-	method string
-	values url.Values
-	bad    func(method, detail string) error
-	hits   hits // the faults to act on the answer
+	method  string
+	values  url.Values
+	bad     func(method, detail string) error
+	matches matches // the faults to act on the answer
 }
 
 // pdsBad words a refusal as the reference PDS does.

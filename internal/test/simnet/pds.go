@@ -45,7 +45,7 @@ func (n *Network) pdsRoutes(h *host) http.Handler {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			refuse(w, &xrpcError{http.StatusBadRequest, "InvalidRequest", "Incorrect HTTP method (" + r.Method + ") expected GET"})
 		default:
-			answer(w, r, query, params{name, r.URL.Query(), pdsBad, hitsOf(r)})
+			answer(w, r, query, params{name, r.URL.Query(), pdsBad, matchesOf(r)})
 		}
 	})
 }
@@ -102,7 +102,7 @@ func repoNotFound(did string) error {
 // available finds an account of this PDS whose repo the public may read, by the
 // DID or, in the words of a refusal, by what the client called it. The caller
 // holds the lock.
-func (h *host) available(did, called string, all hits) (*account, error) {
+func (h *host) available(did, called string, all matches) (*account, error) {
 	a, err := h.own(did)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ type reading struct {
 	by       Abilities
 	young    bool        // not served as a whole yet
 	imported atproto.TID // rev of the import, 0 where it is that of the commit
-	hits     hits
+	matches  matches
 }
 
 func (h *host) read(p params) (reading, error) {
@@ -140,16 +140,16 @@ func (h *host) read(p params) (reading, error) {
 	}
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	a, err := h.available(did, did, p.hits)
+	a, err := h.available(did, did, p.matches)
 	if err != nil {
 		return reading{}, err
 	}
-	a = h.lieAbout(a, p.hits)
-	r := reading{repo: a.state(p.hits), host: h, by: h.abilities, young: h.abilities.tooYoung(a.created, time.Now()), hits: p.hits}
+	a = h.lieAbout(a, p.matches)
+	r := reading{repo: a.state(p.matches), host: h, by: h.abilities, young: h.abilities.tooYoung(a.created, time.Now()), matches: p.matches}
 	if a.arrival != nil && r.repo == a.repo {
 		r.imported = a.arrival.rev
 	}
-	h.net.dealings[did].served(r.rev)
+	h.net.histories[did].served(r.rev)
 	return r, nil
 }
 
@@ -157,7 +157,7 @@ func (r reading) archive(blocks []block) car {
 	if r.by.CommitFirst {
 		blocks = commitFirst(blocks, r.cid)
 	}
-	return r.host.garble(encodeCAR(r.cid, r.host.spoil(blocks, r.hits)), r.hits)
+	return r.host.garble(encodeCAR(r.cid, r.host.spoil(blocks, r.matches)), r.matches)
 }
 
 func (h *host) getLatestCommit(p params) (any, error) {
@@ -276,7 +276,7 @@ func (h *host) listRepos(p params) (any, error) {
 		page.Repos = append(page.Repos, listed(a, r))
 		page.Cursor = fmt.Sprintf("%d::%s", a.created.UnixMilli(), a.did)
 	}
-	h.lieOnPage(&page, p.values.Get("cursor"), p.hits)
+	h.lieOnPage(&page, p.values.Get("cursor"), p.matches)
 	return page, nil
 }
 
@@ -318,13 +318,13 @@ func (h *host) describeRepo(p params) (any, error) {
 	}
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	a, err := h.available(h.resolve(who), who, p.hits)
+	a, err := h.available(h.resolve(who), who, p.matches)
 	if err != nil {
 		return nil, err
 	}
 	collections := h.abilities.Collections
 	if collections == nil {
-		collections = describeAs(a.state(p.hits).collections(), p.hits)
+		collections = describeAs(a.state(p.matches).collections(), p.matches)
 	}
 	return struct {
 		Handle      string    `json:"handle"`

@@ -29,8 +29,8 @@ type service struct {
 	Endpoint string `json:"serviceEndpoint"`
 }
 
-// document gives what the directory says in this edition.
-func (e *edition) document() *document {
+// document gives what the directory says in this plcOp.
+func (e *plcOp) document() *document {
 	suite := "https://w3id.org/security/suites/secp256k1-2019/v1"
 	if e.key.curve.name == "P-256" {
 		suite = "https://w3id.org/security/suites/ecdsa-2019/v1"
@@ -65,10 +65,10 @@ func (n *Network) plcRoutes(*host) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		did, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		if did == "export" && rest == "" {
-			n.export(w, r.URL.Query(), hitsOf(r))
+			n.export(w, r.URL.Query(), matchesOf(r))
 			return
 		}
-		body, kind, err := n.lookUp(did, rest, hitsOf(r))
+		body, kind, err := n.lookUp(did, rest, matchesOf(r))
 		if err != nil {
 			plcRefuse(w, err)
 			return
@@ -87,7 +87,7 @@ func plcRefuse(w http.ResponseWriter, e *plcError) {
 	writeJSON(w, e.status, "application/json; charset=utf-8", map[string]string{"message": e.message})
 }
 
-func (n *Network) lookUp(did, rest string, all hits) (body any, contentType string, refusal *plcError) {
+func (n *Network) lookUp(did, rest string, all matches) (body any, contentType string, refusal *plcError) {
 	const plain = "application/json; charset=utf-8"
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -99,7 +99,7 @@ func (n *Network) lookUp(did, rest string, all hits) (body any, contentType stri
 		return nil, "", &plcError{http.StatusNotFound, "DID not registered: " + did}
 	case rest == "log/audit":
 		var entries []logEntry
-		for _, e := range a.edition.history() {
+		for _, e := range a.plcOp.history() {
 			entries = append(entries, e.entry())
 		}
 		return entries, plain, nil
@@ -109,7 +109,7 @@ func (n *Network) lookUp(did, rest string, all hits) (body any, contentType stri
 	if refusal := unresolvable(did, all); refusal != nil {
 		return nil, "", refusal
 	}
-	e := a.edition.seenAt(time.Now().Add(-n.directory.Lag))
+	e := a.plcOp.seenAt(time.Now().Add(-n.directory.Lag))
 	if e.tombstone {
 		return nil, "", &plcError{cmp.Or(n.directory.TombstoneStatus, http.StatusNotFound), "DID not available: " + did}
 	}

@@ -39,7 +39,7 @@ func (n *Network) relayRoutes(h *host) http.Handler {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			refuse(w, &xrpcError{http.StatusMethodNotAllowed, "MethodNotAllowed", "Method Not Allowed"})
 		default:
-			answer(w, r, query, params{name, r.URL.Query(), relayBad, hitsOf(r)})
+			answer(w, r, query, params{name, r.URL.Query(), relayBad, matchesOf(r)})
 		}
 	})
 }
@@ -95,13 +95,13 @@ func (h *host) relayHosts(p params) (any, error) {
 	if len(page.Hosts) == limit {
 		page.Cursor = strconv.Itoa(at + limit)
 	}
-	if one := p.hits.of(ListsOddHosts); one != nil {
+	if one := p.matches.of(ListsOddHosts); one != nil {
 		one.count()
 		for _, name := range []string{"localhost", "10.0.0.1", "not a host", "nowhere.sim.test", "pds.sim.test:9999"} {
 			page.Hosts = append(page.Hosts, hostStatus{Hostname: name, Status: "active"})
 		}
 	}
-	if one := p.hits.of(EndlessHosts); one != nil {
+	if one := p.matches.of(EndlessHosts); one != nil {
 		one.count()
 		page.Cursor = strconv.Itoa(behindAll + one.rule.fired)
 	}
@@ -157,7 +157,7 @@ func (h *host) relayRepos(p params) (any, error) {
 	if len(page.Repos) == limit {
 		page.Cursor = strconv.Itoa(at)
 	}
-	h.lieOnPage(&page, p.values.Get("cursor"), p.hits)
+	h.lieOnPage(&page, p.values.Get("cursor"), p.matches)
 	return page, nil
 }
 

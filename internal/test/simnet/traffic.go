@@ -88,7 +88,7 @@ func (h *host) measure(r *http.Request) verdict {
 		on = "other"
 	}
 	h.requests[on]++
-	d := h.net.dealings[did]
+	d := h.net.histories[did]
 	if d != nil {
 		d.Requests[on]++
 	}

@@ -16,21 +16,21 @@ import (
 type history struct {
 	net   *network
 	sim   *simnet.Network
-	news  []simnet.Deed // of the simulated network, not done yet
-	twins []*twin       // by the number of the simulated account
-	done  map[simnet.DeedKind]int
+	news  []simnet.AccountAction // of the simulated network, not done yet
+	twins []*twin                // by the number of the simulated account
+	done  map[simnet.ActionKind]int
 	left  map[string]int // out, by the reason
 }
 
 // newHistory makes the accounts of a history, with what they begin with.
 func newHistory(t *testing.T, net *network, seed uint64) *history {
 	t.Helper()
-	h := &history{net: net, done: map[simnet.DeedKind]int{}, left: map[string]int{}}
+	h := &history{net: net, done: map[simnet.ActionKind]int{}, left: map[string]int{}}
 	var err error
 	h.sim, err = simnet.New(simnet.Config{
-		Seed: seed, PDS: len(net.PDS), Accounts: historyAccounts, Records: 16, Unrest: true,
+		Seed: seed, PDS: len(net.PDS), Accounts: historyAccounts, Records: 16, Churn: true,
 		Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), // record keys and their order come from it
-		Watch: func(d simnet.Deed) { h.news = append(h.news, d) },
+		Watch: func(d simnet.AccountAction) { h.news = append(h.news, d) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -61,12 +61,12 @@ func (h *history) catchUp(t *testing.T) {
 	h.news = nil
 }
 
-// follow does a deed on the real network, or leaves it out.
-func (h *history) follow(t *testing.T, d simnet.Deed) {
+// follow does an action on the real network, or leaves it out.
+func (h *history) follow(t *testing.T, d simnet.AccountAction) {
 	t.Helper()
 	if d.Kind == simnet.Made {
 		did := h.net.account(t, handleOf(d), d.PDS)
-		h.twins = append(h.twins, &twin{did: did, been: []int{d.PDS}, apart: map[simnet.DeedKind]bool{}})
+		h.twins = append(h.twins, &twin{did: did, been: []int{d.PDS}, apart: map[simnet.ActionKind]bool{}})
 		h.done[d.Kind]++
 		return
 	}
@@ -90,7 +90,7 @@ func (h *history) follow(t *testing.T, d simnet.Deed) {
 	}
 }
 
-// The reasons to leave a deed out. A deed for which there is none must succeed, and
+// The reasons to leave an action out. An action for which there is none must succeed, and
 // one for which there is one must be refused, where it can be tried.
 const (
 	noSuspension = "a PDS knows takedowns only"
@@ -111,14 +111,14 @@ type twin struct {
 	been      []int // the PDSes that it was on
 	takendown bool
 	deleted   bool
-	// apart are the deeds that were left out and made the two differ. The others that
+	// apart are the actions that were left out and made the two differ. The others that
 	// are left out change neither the collections nor who is active.
-	apart map[simnet.DeedKind]bool
+	apart map[simnet.ActionKind]bool
 }
 
-// reason tells why a deed is left out, empty if it can be done. None is about what is
+// reason tells why an action is left out, empty if it can be done. None is about what is
 // written: the real servers make every commit that a life draws.
-func (w *twin) reason(d simnet.Deed) string {
+func (w *twin) reason(d simnet.AccountAction) string {
 	if w.deleted {
 		return noReturn
 	}
@@ -141,8 +141,8 @@ func (w *twin) reason(d simnet.Deed) string {
 	return ""
 }
 
-// omitted notes what a deed that was left out makes different.
-func (w *twin) omitted(d simnet.Deed) {
+// omitted notes what an action that was left out makes different.
+func (w *twin) omitted(d simnet.AccountAction) {
 	switch d.Kind {
 	case simnet.Suspended, simnet.Deactivated, simnet.Returned:
 		w.apart[d.Kind] = true
@@ -153,8 +153,8 @@ func (w *twin) omitted(d simnet.Deed) {
 	}
 }
 
-// performed notes what a deed that was done makes of the account.
-func (w *twin) performed(d simnet.Deed) {
+// performed notes what an action that was done makes of the account.
+func (w *twin) performed(d simnet.AccountAction) {
 	switch d.Kind {
 	case simnet.TakenDown, simnet.Restored:
 		w.takendown = d.Kind == simnet.TakenDown
@@ -169,37 +169,37 @@ func (w *twin) performed(d simnet.Deed) {
 }
 
 // ofOwner tells whether the account's owner does it, whom a PDS can refuse.
-func ofOwner(kind simnet.DeedKind) bool {
+func ofOwner(kind simnet.ActionKind) bool {
 	return kind != simnet.TakenDown && kind != simnet.Restored && kind != simnet.Deleted
 }
 
-type doing func(n *network, t *testing.T, did string, d simnet.Deed) error
+type doing func(n *network, t *testing.T, did string, d simnet.AccountAction) error
 
-// doable is how the deeds are done, but for the making of an account.
-func doable() map[simnet.DeedKind]doing {
+// doable is how the actions are done, but for the making of an account.
+func doable() map[simnet.ActionKind]doing {
 	verb := func(name string) doing {
-		return func(n *network, t *testing.T, did string, _ simnet.Deed) error {
+		return func(n *network, t *testing.T, did string, _ simnet.AccountAction) error {
 			return n.try(t, name, map[string]string{"did": did}, nil)
 		}
 	}
-	return map[simnet.DeedKind]doing{
+	return map[simnet.ActionKind]doing{
 		simnet.Wrote:       (*network).write,
 		simnet.Deactivated: verb("deactivate"),
 		simnet.Activated:   verb("activate"),
 		simnet.TakenDown:   verb("takedown"),
 		simnet.Restored:    verb("untakedown"),
 		simnet.Deleted:     verb("deleteAccount"),
-		simnet.Renamed: func(n *network, t *testing.T, did string, d simnet.Deed) error {
+		simnet.Renamed: func(n *network, t *testing.T, did string, d simnet.AccountAction) error {
 			return n.try(t, "handle", map[string]string{"did": did, "handle": handleOf(d)}, nil)
 		},
-		simnet.Moved: func(n *network, t *testing.T, did string, d simnet.Deed) error {
+		simnet.Moved: func(n *network, t *testing.T, did string, d simnet.AccountAction) error {
 			return n.try(t, "migrate", map[string]any{"did": did, "pds": d.PDS}, nil)
 		},
 	}
 }
 
 // write makes one commit of the same records.
-func (n *network) write(t *testing.T, did string, d simnet.Deed) error {
+func (n *network) write(t *testing.T, did string, d simnet.AccountAction) error {
 	all := []map[string]any{} // a commit may have no writes
 	for _, one := range d.Writes {
 		collection, rkey, _ := strings.Cut(one.Path, "/")
@@ -214,4 +214,4 @@ func (n *network) write(t *testing.T, did string, d simnet.Deed) error {
 }
 
 // handleOf is the name that the control puts .test behind.
-func handleOf(d simnet.Deed) string { return strings.TrimSuffix(d.Handle, ".sim.test") }
+func handleOf(d simnet.AccountAction) string { return strings.TrimSuffix(d.Handle, ".sim.test") }

@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// diary collects the deeds of a network, each in a line.
+// diary collects the actions of a network, each in a line.
 type diary []string
 
-func (l *diary) watch(d Deed) {
+func (l *diary) watch(d AccountAction) {
 	line := fmt.Sprintf("%d on %d %s", d.Account, d.PDS, d.Kind)
 	if d.Kind == Renamed {
 		line += " " + d.Handle
@@ -75,18 +75,18 @@ func TestWhatFailsOrIsOnlyToldOnceMoreIsNoDeed(t *testing.T) {
 	}
 }
 
-// A life that is done again, deed by deed, gives the same accounts: the deeds are all
+// A life that is done again, action by action, gives the same accounts: the actions are all
 // that happened.
 func TestDeedsAreTheWholeOfALife(t *testing.T) {
-	var deeds []Deed
-	n := quiet(t, Config{Seed: 22, PDS: 2, Accounts: 20, Records: 16, Unrest: true, Watch: func(d Deed) { deeds = append(deeds, d) }})
+	var actions []AccountAction
+	n := quiet(t, Config{Seed: 22, PDS: 2, Accounts: 20, Records: 16, Churn: true, Watch: func(d AccountAction) { actions = append(actions, d) }})
 	live(t, n, 3000)
-	seen := map[DeedKind]int{}
+	seen := map[ActionKind]int{}
 	again := quiet(t, Config{Seed: 22, PDS: 2})
-	for i, d := range deeds {
+	for i, d := range actions {
 		seen[d.Kind]++
 		if err := again.redo(d); err != nil {
-			t.Fatalf("deed %d, %d %s: %v", i, d.Account, d.Kind, err)
+			t.Fatalf("action %d, %d %s: %v", i, d.Account, d.Kind, err)
 		}
 	}
 	for _, kind := range lifeKinds() {
@@ -106,16 +106,16 @@ func TestDeedsAreTheWholeOfALife(t *testing.T) {
 	}
 }
 
-// lifeKinds are all that Step does with Config.Unrest.
-func lifeKinds() []DeedKind {
-	return []DeedKind{
+// lifeKinds are all that Step does with Config.Churn.
+func lifeKinds() []ActionKind {
+	return []ActionKind{
 		Made, Wrote, Deactivated, Activated, TakenDown, Restored, Suspended, Unsuspended, Deleted, Returned,
 		Renamed, Rotated, Announced, Moved, LeftOldHost, WroteOnOldHost,
 	}
 }
 
-// redo does a deed of another network with the same seed.
-func (n *Network) redo(d Deed) error {
+// redo does an action of another network with the same seed.
+func (n *Network) redo(d AccountAction) error {
 	if d.Kind == Made {
 		_, err := n.CreateAccount(d.PDS)
 		return err
@@ -135,7 +135,7 @@ func (n *Network) redo(d Deed) error {
 	case LeftOldHost:
 		return n.LeaveOldHost(did, false)
 	}
-	verbs := map[DeedKind]func(string) error{
+	verbs := map[ActionKind]func(string) error{
 		Deactivated: n.Deactivate, Activated: n.Activate, TakenDown: n.Takedown, Restored: n.Untakedown,
 		Suspended: n.Suspend, Unsuspended: n.Unsuspend, Deleted: n.DeleteAccount, Rotated: n.RotateKey, Announced: n.AnnounceKey,
 	}
@@ -151,7 +151,7 @@ func requireSameState(t *testing.T, a, b *Network, did string) {
 	if x.PDS != y.PDS || x.Status != y.Status || x.Handle != y.Handle || x.Data != y.Data || x.Records != y.Records {
 		t.Errorf("%s: %+v, again %+v", did, x, y)
 	}
-	if p, q := a.Dealings(did).Moves, b.Dealings(did).Moves; p != q {
+	if p, q := a.History(did).Moves, b.History(did).Moves; p != q {
 		t.Errorf("%s: the directory was told of %d keys and hosts, again of %d", did, p, q)
 	}
 }

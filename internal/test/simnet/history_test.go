@@ -12,15 +12,15 @@ func TestDealingsTellWhatHappenedToAnAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := plug(t, Config{Seed: 1, PDS: 2, Accounts: 2, Records: 8, Relay: true})
 		did, other := p.DIDs()[0], p.DIDs()[1]
-		before, apart := p.Dealings(did), p.Dealings(other)
+		before, apart := p.History(did), p.History(other)
 		want := map[string]int64{"#identity": 1, "#account": 1, "#sync": 1}
 		for kind, n := range want {
 			if before.Events[kind] != n {
 				t.Errorf("a new account was told of by %d %s", before.Events[kind], kind)
 			}
 		}
-		if before.Editions != 1 || before.Moves != 1 {
-			t.Errorf("a new account has %d editions, %d of them moves", before.Editions, before.Moves)
+		if before.PLCOps != 1 || before.Moves != 1 {
+			t.Errorf("a new account has %d plcOps, %d of them moves", before.PLCOps, before.Moves)
 		}
 
 		for _, err := range []error{
@@ -41,12 +41,12 @@ func TestDealingsTellWhatHappenedToAnAccount(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := p.Dealings(did)
+		d := p.History(did)
 		if got := d.Events["#commit"] - before.Events["#commit"]; got != 5 || d.Events["#identity"] != 3 {
 			t.Errorf("events: %d commits, %v", got, d.Events)
 		}
-		if d.Editions != 3 || d.Moves != 2 || d.Strange != 4 {
-			t.Errorf("%d editions, %d moves, %d strange commits", d.Editions, d.Moves, d.Strange)
+		if d.PLCOps != 3 || d.Moves != 2 || d.Strange != 4 {
+			t.Errorf("%d plcOps, %d moves, %d strange commits", d.PLCOps, d.Moves, d.Strange)
 		}
 		if got := map[FaultName]int64{Drop: 2, OddError: 1}; !maps.Equal(d.Fired, got) {
 			t.Errorf("faults: %v", d.Fired)
@@ -60,10 +60,10 @@ func TestDealingsTellWhatHappenedToAnAccount(t *testing.T) {
 		if _, born := d.Births["net.rails.born"]; born || d.Births["net.rails.later"] == 0 || len(d.Births) != len(truth.Collections) {
 			t.Errorf("births: %v; it has %v", d.Births, truth.Collections)
 		}
-		if now := p.Dealings(other); len(now.Fired) != 0 || !maps.Equal(now.Events, apart.Events) || len(now.Requests) != 0 {
+		if now := p.History(other); len(now.Fired) != 0 || !maps.Equal(now.Events, apart.Events) || len(now.Requests) != 0 {
 			t.Errorf("of the other: %+v", now)
 		}
-		if p.Dealings("did:plc:nobody").Events == nil {
+		if p.History("did:plc:nobody").Events == nil {
 			t.Error("nothing about nobody")
 		}
 	})
@@ -83,7 +83,7 @@ func TestDealingsCountWhoIsTurnedAway(t *testing.T) {
 			_ = resp.Body.Close()
 			t.Error("a host that is down has answered")
 		}
-		if d := p.Dealings(did); d.Refused != 2 || d.Requests["getLatestCommit"] != 2 || d.Requests["getRepo"] != 0 {
+		if d := p.History(did); d.Refused != 2 || d.Requests["getLatestCommit"] != 2 || d.Requests["getRepo"] != 0 {
 			t.Errorf("%+v", d)
 		}
 	})
@@ -102,7 +102,7 @@ func TestALieAboutAnotherAccountCountsForBoth(t *testing.T) {
 	if err := n.Create(did, "net.rails.yard/lie"); err != nil {
 		t.Fatal(err)
 	}
-	if a, b := n.Dealings(did).Fired[WrongRepo], n.Dealings(other).Fired[WrongRepo]; a != 1 || b != 1 {
+	if a, b := n.History(did).Fired[WrongRepo], n.History(other).Fired[WrongRepo]; a != 1 || b != 1 {
 		t.Errorf("it acted %d times on the one, %d times on the other", a, b)
 	}
 }
@@ -121,8 +121,8 @@ func TestAStatusIsToldOnceMore(t *testing.T) {
 	if err := n.EmitAccount(did); err != nil {
 		t.Fatal(err)
 	}
-	if n.LastSeq("relay") != before+1 || n.Dealings(did).Events["#account"] != 3 {
-		t.Errorf("%d events of the relay, %v", n.LastSeq("relay")-before, n.Dealings(did).Events)
+	if n.LastSeq("relay") != before+1 || n.History(did).Events["#account"] != 3 {
+		t.Errorf("%d events of the relay, %v", n.LastSeq("relay")-before, n.History(did).Events)
 	}
 	if err := n.EmitAccount("did:plc:nobody"); err == nil {
 		t.Error("told of nobody")

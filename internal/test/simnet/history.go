@@ -6,14 +6,14 @@ import (
 	"railyard/internal/atproto"
 )
 
-// Dealings is what happened about one account so far: what was told of it, what went
+// History is what happened about one account so far: what was told of it, what went
 // wrong with that, and what was asked about it. An index has no reason to look at an
 // account again about which nothing else happened than commits.
-type Dealings struct {
-	Events   map[string]int64 // by type, as they are without faults
-	Editions int64            // of its DID document in the directory
-	Moves    int64            // those that named another key or host
-	Strange  int64            // commits that were not signed by the key in that document
+type History struct {
+	Events  map[string]int64 // by type, as they are without faults
+	PLCOps  int64            // of its DID document in the directory
+	Moves   int64            // those that named another key or host
+	Strange int64            // commits that were not signed by the key in that document
 	// Fired counts the faults that acted on its events, on requests about it and on its
 	// document. What befalls a connection counts for the account whose event comes next.
 	Fired    map[FaultName]int64
@@ -27,19 +27,19 @@ type Dealings struct {
 	Births map[string]atproto.TID
 }
 
-func newDealings() *Dealings {
-	return &Dealings{
+func newHistory() *History {
+	return &History{
 		Events: map[string]int64{}, Fired: map[FaultName]int64{}, Requests: map[string]int64{}, Births: map[string]atproto.TID{},
 	}
 }
 
-// Dealings gives those of an account, none for a DID that the network does not have.
-func (n *Network) Dealings(did string) Dealings {
+// History gives those of an account, none for a DID that the network does not have.
+func (n *Network) History(did string) History {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	d := n.dealings[did]
+	d := n.histories[did]
 	if d == nil {
-		d = newDealings()
+		d = newHistory()
 	}
 	copied := *d
 	copied.Events, copied.Fired = maps.Clone(d.Events), maps.Clone(d.Fired)
@@ -48,7 +48,7 @@ func (n *Network) Dealings(did string) Dealings {
 }
 
 // served books that an answer was made of the repo as of a rev.
-func (d *Dealings) served(rev atproto.TID) {
+func (d *History) served(rev atproto.TID) {
 	if d.FirstRev == 0 {
 		d.FirstRev = rev
 	}

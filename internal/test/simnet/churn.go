@@ -2,10 +2,10 @@ package simnet
 
 import "time"
 
-// unrest does what Config.Unrest adds to a life: accounts move, return, and get
+// churn does what Config.Churn adds to a life: accounts move, return, and get
 // another key in odd ways. It is drawn beside the rest of the life.
-func (n *Network) unrest() error {
-	if !n.cfg.Unrest || n.trouble.IntN(20) > 0 || len(n.living) == 0 {
+func (n *Network) churn() error {
+	if !n.cfg.Churn || n.trouble.IntN(20) > 0 || len(n.living) == 0 {
 		return nil
 	}
 	a := n.living[n.trouble.IntN(len(n.living))]

@@ -12,19 +12,19 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// hit is one request that a rule acts on.
-type hit struct {
+// match is one request that a rule acts on.
+type match struct {
 	host *host
 	did  string // the account that it asks for, empty if it asks for none
 	rule *rule
 	dice *rand.Rand
 }
 
-// hits are those of one request, in the order of the table.
-type hits []*hit
+// matches are those of one request, in the order of the table.
+type matches []*match
 
-// of gives the hit of one fault, nil if there is none. The caller holds the lock.
-func (all hits) of(name FaultName) *hit {
+// of gives the match of one fault, nil if there is none. The caller holds the lock.
+func (all matches) of(name FaultName) *match {
 	for _, one := range all {
 		if one.rule.fault.Name == name && !one.rule.spent() {
 			return one
@@ -34,19 +34,19 @@ func (all hits) of(name FaultName) *hit {
 }
 
 // count books that the fault acted. The caller holds the lock.
-func (one *hit) count() { one.host.net.count(one.rule, one.did) }
+func (one *match) count() { one.host.net.count(one.rule, one.did) }
 
-type hitsKey struct{}
+type matchesKey struct{}
 
-// hitsOf gives the lies that the answer to a request is to tell.
-func hitsOf(r *http.Request) hits {
-	all, _ := r.Context().Value(hitsKey{}).(hits)
+// matchesOf gives the lies that the answer to a request is to tell.
+func matchesOf(r *http.Request) matches {
+	all, _ := r.Context().Value(matchesKey{}).(matches)
 	return all
 }
 
-// hits draws what befalls a request. Draws depend on the request and on how often
+// matches draws what befalls a request. Draws depend on the request and on how often
 // it was put to the host.
-func (h *host) hits(r *http.Request) (all hits) {
+func (h *host) matches(r *http.Request) (all matches) {
 	on, did := h.subject(r.URL)
 	if on == "_health" {
 		return nil
@@ -60,11 +60,11 @@ func (h *host) hits(r *http.Request) (all hits) {
 		}
 		key := fnv.New64a()
 		_, _ = key.Write([]byte(h.name + " " + r.URL.RequestURI()))
-		request := key.Sum64()
-		rule.asked[request]++
-		dice := h.net.dice(rule.fault.Name, h.name, request+rule.asked[request])
+		id := key.Sum64()
+		rule.asked[id]++
+		dice := h.net.dice(rule.fault.Name, h.name, id+rule.asked[id])
 		if dice.Float64() < rule.Chance {
-			all = append(all, &hit{h, did, rule, dice})
+			all = append(all, &match{h, did, rule, dice})
 		}
 	}
 	return all
@@ -93,7 +93,7 @@ func (h *host) respond(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, loopPath, http.StatusFound)
 		return
 	}
-	all := h.hits(r)
+	all := h.matches(r)
 	if len(all) == 0 {
 		h.routes.ServeHTTP(w, r)
 		return
@@ -103,7 +103,7 @@ func (h *host) respond(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	r = r.WithContext(context.WithValue(r.Context(), hitsKey{}, all))
+	r = r.WithContext(context.WithValue(r.Context(), matchesKey{}, all))
 	for _, one := range all {
 		if act := one.rule.fault.around; act != nil && !websocket.IsWebSocketUpgrade(r) && h.acts(one) {
 			a := &answered{status: http.StatusOK, header: w.Header()}
@@ -116,7 +116,7 @@ func (h *host) respond(w http.ResponseWriter, r *http.Request) {
 }
 
 // acts counts a fault that is sure to act.
-func (h *host) acts(one *hit) bool {
+func (h *host) acts(one *match) bool {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	if one.rule.spent() {

@@ -7,8 +7,8 @@ import (
 	"railyard/internal/atproto"
 )
 
-// edition is one operation of the directory: what it says of a DID from then on.
-type edition struct {
+// plcOp is one operation of the directory: what it says of a DID from then on.
+type plcOp struct {
 	did       string
 	key       *signingKey
 	handle    string
@@ -16,7 +16,7 @@ type edition struct {
 	tombstone bool
 	at        time.Time // later than that of every operation before, by a millisecond at least
 	seen      time.Time // by the real clock: when a replica that does not lag begins to say so
-	previous  *edition  // of this DID
+	previous  *plcOp    // of this DID
 	cid       string    // made when it is asked for
 }
 
@@ -27,29 +27,29 @@ func (n *Network) publish(a *account, key *signingKey, delay time.Duration) {
 	if now := n.clock.Truncate(time.Millisecond); now.After(n.published) {
 		n.published = now
 	}
-	e := &edition{
+	e := &plcOp{
 		did: a.did, key: key, handle: a.handle, pds: a.pds, tombstone: a.tombstoned,
-		at: n.published, seen: time.Now().Add(delay), previous: a.edition,
+		at: n.published, seen: time.Now().Add(delay), previous: a.plcOp,
 	}
-	d := n.dealings[a.did]
-	d.Editions++
-	if a.edition == nil || a.edition.key != key || a.edition.pds != a.pds {
+	d := n.histories[a.did]
+	d.PLCOps++
+	if a.plcOp == nil || a.plcOp.key != key || a.plcOp.pds != a.pds {
 		d.Moves++
 	}
-	a.edition = e
-	n.editions = append(n.editions, e)
+	a.plcOp = e
+	n.plcOps = append(n.plcOps, e)
 }
 
-// seenAt gives the newest edition that a replica has at a time, at least the first.
-func (e *edition) seenAt(now time.Time) *edition {
+// seenAt gives the newest plcOp that a replica has at a time, at least the first.
+func (e *plcOp) seenAt(now time.Time) *plcOp {
 	for e.previous != nil && e.seen.After(now) {
 		e = e.previous
 	}
 	return e
 }
 
-// history lists the editions of a DID, oldest first.
-func (e *edition) history() []*edition {
+// history lists the plcOps of a DID, oldest first.
+func (e *plcOp) history() []*plcOp {
 	if e == nil {
 		return nil
 	}
@@ -59,14 +59,14 @@ func (e *edition) history() []*edition {
 // logEntry is one entry of a DID's audit log, and of the export. The operations are
 // not signed: nothing here checks them.
 type logEntry struct {
-	DID       string       `json:"did"`
-	Operation plcOperation `json:"operation"`
-	CID       string       `json:"cid"`
-	Nullified bool         `json:"nullified"`
-	CreatedAt string       `json:"createdAt"`
+	DID       string        `json:"did"`
+	Operation operationJSON `json:"operation"`
+	CID       string        `json:"cid"`
+	Nullified bool          `json:"nullified"`
+	CreatedAt string        `json:"createdAt"`
 }
 
-type plcOperation struct {
+type operationJSON struct {
 	Type        string                `json:"type"`
 	Rotation    []string              `json:"rotationKeys"`
 	Methods     map[string]string     `json:"verificationMethods"`
@@ -82,7 +82,7 @@ type plcService struct {
 }
 
 // MarshalJSON leaves out what a tombstone does not have.
-func (op plcOperation) MarshalJSON() ([]byte, error) {
+func (op operationJSON) MarshalJSON() ([]byte, error) {
 	if op.Type == "plc_tombstone" {
 		return json.Marshal(struct {
 			Type string  `json:"type"`
@@ -90,14 +90,14 @@ func (op plcOperation) MarshalJSON() ([]byte, error) {
 			Sig  string  `json:"sig"`
 		}{op.Type, op.Prev, op.Sig})
 	}
-	type whole plcOperation
+	type whole operationJSON
 	return json.Marshal(whole(op))
 }
 
-func (e *edition) operation() plcOperation {
-	op := plcOperation{Type: "plc_tombstone"}
+func (e *plcOp) operation() operationJSON {
+	op := operationJSON{Type: "plc_tombstone"}
 	if !e.tombstone {
-		op = plcOperation{
+		op = operationJSON{
 			Type: "plc_operation", Rotation: []string{},
 			Methods:     map[string]string{"atproto": e.key.public.DIDKey()},
 			AlsoKnownAs: []string{"at://" + e.handle},
@@ -111,8 +111,8 @@ func (e *edition) operation() plcOperation {
 	return op
 }
 
-// entry gives the edition as the log has it. The caller holds the lock.
-func (e *edition) entry() logEntry {
+// entry gives the plcOp as the log has it. The caller holds the lock.
+func (e *plcOp) entry() logEntry {
 	op := e.operation()
 	if e.cid == "" {
 		text, _ := json.Marshal(op) // strings and maps of strings: cannot fail

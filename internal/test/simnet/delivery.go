@@ -14,8 +14,8 @@ type occasion struct {
 	change  *change // of a #commit
 }
 
-// turn is one event on its way into the stream of one host, where faults act on it.
-type turn struct {
+// delivery is one event on its way into the stream of one host, where faults act on it.
+type delivery struct {
 	*occasion
 	net  *Network
 	host *host
@@ -34,30 +34,30 @@ func (h *host) hear(o *occasion) {
 		h.release()
 	}
 	waits := h.held != nil
-	t := &turn{occasion: o, net: h.net, host: h, told: numbered{message: o.message}}
+	d := &delivery{occasion: o, net: h.net, host: h, told: numbered{message: o.message}}
 	for _, r := range h.net.rules {
 		if !r.covers(OnStream, h.name, o.account.did, o.message.kind) || !r.opportunity() {
 			continue
 		}
-		t.rule, t.dice = r, h.net.dice(r.fault.Name, h.name, uint64(o.number))
-		if t.dice.Float64() < r.Chance && r.fault.tell(t) {
+		d.rule, d.dice = r, h.net.dice(r.fault.Name, h.name, uint64(o.number))
+		if d.dice.Float64() < r.Chance && r.fault.tell(d) {
 			h.net.count(r, o.account.did)
 		}
 	}
-	t.tell()
+	d.tell()
 	if waits {
 		h.release()
 	}
 }
 
-// tell says all that the turn has become.
-func (t *turn) tell() {
-	if t.lie != nil {
-		t.told.message = t.lie.message()
+// tell says all that the delivery has become.
+func (d *delivery) tell() {
+	if d.lie != nil {
+		d.told.message = d.lie.message()
 	}
-	for _, said := range slices.Concat(t.before, []numbered{t.told}, t.after) {
+	for _, said := range slices.Concat(d.before, []numbered{d.told}, d.after) {
 		if said.message != nil {
-			t.host.stream.append(said)
+			d.host.stream.append(said)
 		}
 	}
 }
@@ -78,23 +78,23 @@ func (h *host) release() {
 
 // alter gives the #commit to lie about, nil for another event. Where the rule says
 // so, the truth follows.
-func (t *turn) alter() *commitEvent {
-	if t.commit == nil || t.told.message == nil {
+func (d *delivery) alter() *commitEvent {
+	if d.commit == nil || d.told.message == nil {
 		return nil
 	}
-	if t.lie == nil {
-		lie := *t.commit
+	if d.lie == nil {
+		lie := *d.commit
 		lie.ops, lie.blocks = slices.Clone(lie.ops), slices.Clone(lie.blocks)
-		t.lie = &lie
-		if t.rule.Also {
-			t.after = append(t.after, numbered{message: t.message})
+		d.lie = &lie
+		if d.rule.Also {
+			d.after = append(d.after, numbered{message: d.message})
 		}
 	}
-	return t.lie
+	return d.lie
 }
 
 // beside tells one more message behind the event.
-func (t *turn) beside(m *message) bool {
-	t.after = append(t.after, numbered{message: m})
+func (d *delivery) beside(m *message) bool {
+	d.after = append(d.after, numbered{message: m})
 	return true
 }
