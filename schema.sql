@@ -1,8 +1,9 @@
 -- railyard's one file: which repos have records in which collections.
 --
--- Look at it with a recent sqlite3 (3.41 or newer; never run ANALYZE on it):
+-- Look at it with sqlite3 (3.40 or newer; never run ANALYZE on it):
 --   SELECT did FROM repos_by_collection WHERE nsid = 'app.bsky.feed.post' LIMIT 10;
--- The views at the end are for people; the tables are narrow for the disk.
+-- The views near the end are for people; the tables are narrow for the disk. SELECT * FROM violation lists what
+-- should not be.
 -- Comments stand inside the parentheses because SQLite keeps them there.
 -- Columns that end in _at or _until are unix microseconds. Revs are TIDs as
 -- integers, CIDs the 32 bytes of their SHA-256.
@@ -18,16 +19,38 @@ CREATE TABLE meta (
   opened_by  TEXT    NOT NULL  -- the version that wrote to it last
 ) STRICT;
 
+-- Repos.
+
+CREATE TABLE repo_state (
+  -- What repo.state means.
+  id      INTEGER PRIMARY KEY,
+  name    TEXT    NOT NULL,
+  meaning TEXT    NOT NULL
+) STRICT;
+INSERT INTO repo_state (id, name, meaning) VALUES
+  (0, 'candidate', 'heard of, never proven'),
+  (1, 'desynchronized', 'the rows may be wrong; it waits in resync_queue'),
+  (2, 'resyncing', 'a worker fetches it; its commits go to resync_buffer'),
+  (3, 'synchronized', 'commits are applied by compare-and-swap'),
+  (4, 'not_found', 'its host says twice that it has no such repo');
+
+CREATE TABLE proof (
+  -- What repo.proof means: how the set of collections was established.
+  id      INTEGER PRIMARY KEY,
+  name    TEXT    NOT NULL,
+  meaning TEXT    NOT NULL
+) STRICT;
+INSERT INTO proof (id, name, meaning) VALUES
+  (1, 'tree', 'the whole signed tree was walked'),
+  (2, 'probe', 'signed absence and presence proofs'),
+  (3, 'old-key', 'signed by an earlier key of the DID'),
+  (4, 'claim', 'the host''s word: describeRepo');
+
 CREATE TABLE repo (
   -- One row for each DID ever seen.
   id        INTEGER PRIMARY KEY,
   did       TEXT    NOT NULL UNIQUE,
-  state     INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 4),
-            -- 0 candidate: heard of, never proven
-            -- 1 desynchronized: the rows may be wrong; it waits in resync_queue
-            -- 2 resyncing: a worker fetches it; its commits go to resync_buffer
-            -- 3 synchronized: commits are applied by compare-and-swap
-            -- 4 not_found: its host says twice that it has no such repo
+  state     INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 4), -- repo_state.id
   active    INTEGER NOT NULL DEFAULT 1 CHECK (active IN (0, 1)),
             -- the account's hosting status as its PDS has it; inactive accounts are not listed
   status    TEXT,    -- the word that explains: takendown, suspended, deactivated, deleted, ...; NULL = none
@@ -35,10 +58,8 @@ CREATE TABLE repo (
             -- the birth number of the repo's own listing; 0 = not visible.
             -- Visible means: active = 1 and proof known
   proof     INTEGER CHECK (proof BETWEEN 1 AND 4),
-            -- how the set of collections was established: 1 tree (the whole signed tree was walked),
-            -- 2 probe (signed absence and presence proofs), 3 old-key (signed by an earlier key of the DID),
-            -- 4 claim (the host's word: describeRepo, or the ops of a commit of Sync 1.0); NULL = never, or void:
-            -- the account came back, or the host has the repo no more
+            -- proof.id; NULL = its set was never established, or the proof is void: the account came back, or the
+            -- host has the repo no more
   proven_at INTEGER, -- when that was; stays when the proof is void
   seen_rev  INTEGER, -- highest rev of a commit with a valid signature that could not be applied: an older
                      -- answer of the host is stale
@@ -57,6 +78,8 @@ CREATE TABLE repo_head (
   data    BLOB    NOT NULL CHECK (length(data) = 32), -- root of its tree
   cid     BLOB    NOT NULL CHECK (length(cid) = 32)   -- the commit itself
 ) STRICT;
+
+-- Identities and hosts.
 
 CREATE TABLE identity (
   -- One row for each DID whose document was resolved.
@@ -108,6 +131,8 @@ CREATE TABLE host (
 ) STRICT;
 CREATE INDEX host_crawl_due ON host (crawl_due_at) WHERE crawl_due_at IS NOT NULL;
 
+-- Collections and memberships.
+
 CREATE TABLE collection (
   -- One row for each NSID that ever had a member.
   id      INTEGER PRIMARY KEY,
@@ -116,6 +141,13 @@ CREATE TABLE collection (
 ) STRICT;
 CREATE INDEX collection_by_members ON collection (members DESC, nsid) WHERE members > 0;
 
+CREATE TABLE membership_source (
+  -- What membership.source means: what brought the row.
+  id   INTEGER PRIMARY KEY,
+  name TEXT    NOT NULL
+) STRICT;
+INSERT INTO membership_source (id, name) VALUES (1, 'commit'), (2, 'resync'), (3, 'import');
+
 CREATE TABLE membership (
   -- One row for each repo and collection in which its tree has a key.
   collection_id INTEGER NOT NULL,
@@ -123,7 +155,7 @@ CREATE TABLE membership (
                 -- birth number, unique over the index, given in the transaction that makes the row visible;
                 -- pages are ordered by it and cursors carry it. Negative = not visible
   repo_id       INTEGER NOT NULL,
-  source        INTEGER NOT NULL, -- what brought it: 1 commit, 2 resync, 3 import
+  source        INTEGER NOT NULL, -- membership_source.id
   PRIMARY KEY (collection_id, seq),
   UNIQUE (repo_id, collection_id)
 ) STRICT, WITHOUT ROWID;
@@ -134,6 +166,20 @@ CREATE TABLE seq_clock (
   minute INTEGER NOT NULL -- unix minutes
 ) STRICT;
 
+CREATE TABLE change_cause (
+  -- What membership_change.cause means.
+  id      INTEGER PRIMARY KEY,
+  name    TEXT    NOT NULL,
+  visible INTEGER NOT NULL -- what a row becomes by it
+) STRICT;
+INSERT INTO change_cause (id, name, visible) VALUES
+  (1, 'birth', 1),
+  (2, 'death', 0),
+  (3, 'account inactive', 0),
+  (4, 'account active again or repo found again', 1),
+  (5, 'import proven', 1),
+  (6, 'repo not found', 0);
+
 CREATE TABLE membership_change (
   -- The change feed: every row that became visible or invisible, but for the births of a repo's first
   -- backfill. Old rows are deleted after a week.
@@ -142,11 +188,11 @@ CREATE TABLE membership_change (
   repo_id       INTEGER NOT NULL,
   collection_id INTEGER NOT NULL,
   visible       INTEGER NOT NULL CHECK (visible IN (0, 1)), -- what it became
-  cause         INTEGER NOT NULL
-                -- 1 birth, 2 death, 3 account inactive, 4 account active again or repo found again,
-                -- 5 import proven, 6 repo not found
+  cause         INTEGER NOT NULL  -- change_cause.id
 ) STRICT;
 CREATE INDEX membership_change_by_time ON membership_change (changed_at);
+
+-- Upstreams and the PLC directory's log.
 
 CREATE TABLE upstream (
   -- One row for each firehose ever followed.
@@ -175,24 +221,48 @@ CREATE TABLE plc_log (
            -- at is held back, not before the year 9999; what its identity says meanwhile is stale
 ) STRICT;
 
+-- The queue.
+
+CREATE TABLE resync_priority (
+  -- The priorities of the queue, the most urgent first. A query that joins it seeks each of them in an index.
+  id   INTEGER PRIMARY KEY,
+  name TEXT    NOT NULL
+) STRICT;
+INSERT INTO resync_priority (id, name) VALUES
+  (1, 'live'), (2, 'check'), (3, 'first-sight'), (4, 'backfill'), (5, 'retry'), (6, 'background');
+
+CREATE TABLE resync_reason (
+  -- What resync_queue.reason means, and the priority that it gives.
+  id       INTEGER PRIMARY KEY,
+  name     TEXT    NOT NULL,
+  priority INTEGER NOT NULL, -- resync_priority.id
+  meaning  TEXT    NOT NULL
+) STRICT;
+INSERT INTO resync_reason (id, name, priority, meaning) VALUES
+  (1, 'discontinuity', 1, 'a commit does not follow our head'),
+  (2, 'unprovable', 1, 'a real commit that was refused'),
+  (3, 'rotated', 1, 'signing key or host changed'),
+  (4, 'sync', 2, 'a #sync event with other data'),
+  (5, 'reactivated', 2, 'the account is active again'),
+  (6, 'identity', 2, 'look at the DID document'),
+  (7, 'status', 2, 'ask the PDS for the account''s status'),
+  (8, 'first-sight', 3, 'first event of an unknown repo'),
+  (9, 'backfill', 4, 'found by a crawl'),
+  (10, 'not-found', 6, 'a second look'),
+  (11, 'sweep', 6, 'there is a newer rev than ours'),
+  (12, 'prove', 6, 'a claim waits for proof'),
+  (13, 'operator', 6, 'asked for'),
+  (14, 'audit', 1, 'a commit shows that a row is wrong'),
+  (15, 'refresh', 6, 'the DID document was last looked at long ago');
+
 CREATE TABLE resync_queue (
   -- One row for each repo that somebody must look at. What is done follows from the repo's own state:
   -- resolve the identity if it is missing or stale, ask for the status if the account is inactive or a
   -- check is due, fetch the tree if the rows are wrong or unproven.
   repo_id     INTEGER PRIMARY KEY,
-  reason      INTEGER NOT NULL,
-              -- 1 discontinuity: a commit does not follow our head      2 unprovable: a real commit that was refused
-              -- 3 rotated: signing key or host changed                  4 sync: a #sync event with other data
-              -- 5 reactivated: the account is active again              6 identity: look at the DID document
-              -- 7 status: ask the PDS for the account's status          8 first-sight: first event of an unknown repo
-              -- 9 backfill: found by a crawl                           10 not-found: a second look
-              -- 11 sweep: there is a newer rev than ours               12 prove: a claim waits for proof
-              -- 13 operator: asked for                               14 audit: a commit shows that a row is wrong
-              -- 15 refresh: the DID document was last looked at long ago
-              -- The reason is for people and gives the priority; what must not be lost has columns of its
-              -- own: identity.stale, ask_status, want_rev, missing_since.
-  priority    INTEGER NOT NULL, -- lower first: 1 live discontinuity, 2 sync and checks, 3 first sight,
-                                -- 4 backfill, 5 retries, 6 background
+  reason      INTEGER NOT NULL, -- resync_reason.id. It is for people and gives the priority; what must not be lost has
+                                -- columns of its own: identity.stale, ask_status, want_rev, missing_since
+  priority    INTEGER NOT NULL, -- resync_priority.id
   background  INTEGER NOT NULL CHECK (background IN (0, 1)), -- 1 = the repo's rows are in service meanwhile
   not_before  INTEGER NOT NULL, -- unix microseconds; back-off and second looks
   attempts    INTEGER NOT NULL DEFAULT 0, -- failures in a row
@@ -212,14 +282,6 @@ CREATE TABLE resync_queue (
 ) STRICT;
 CREATE INDEX resync_queue_by_host ON resync_queue (host_id, priority, not_before) WHERE claim IS NULL;
 CREATE INDEX resync_queue_claimed ON resync_queue (claim) WHERE claim IS NOT NULL;
-
-CREATE TABLE resync_priority (
-  -- The priorities of the queue, the most urgent first. A query that joins it seeks each of them in an index.
-  id   INTEGER PRIMARY KEY, -- resync_queue.priority
-  name TEXT NOT NULL
-) STRICT;
-INSERT INTO resync_priority VALUES
-  (1, 'live'), (2, 'check'), (3, 'first-sight'), (4, 'backfill'), (5, 'retry'), (6, 'background');
 
 CREATE TABLE host_queue (
   -- One row for each host, and two for those who are asked for DID documents: how it may be asked, and for
@@ -282,6 +344,8 @@ CREATE TABLE resync_buffer (
   PRIMARY KEY (repo_id, rev)
 ) STRICT, WITHOUT ROWID;
 
+-- Refusals.
+
 CREATE TABLE refusal (
   -- One row for each reason for which something from outside was ever refused.
   reason  TEXT    PRIMARY KEY, -- see docs/refusals.md
@@ -290,7 +354,7 @@ CREATE TABLE refusal (
   sample  TEXT    NOT NULL     -- JSON array of the last few: source, did, detail, at
 ) STRICT, WITHOUT ROWID;
 
--- Counts kept by triggers, so that no query can forget them and no statistic scans a table.
+-- Tallies: counts kept by triggers, so that no query can forget them and no statistic scans a table.
 
 CREATE TABLE repo_tally (
   -- How many repos are in each state.
@@ -405,14 +469,14 @@ END;
 CREATE VIEW repos_by_collection AS
   -- Which repos have records in a collection? Ask with WHERE nsid = '...'.
   SELECT c.nsid, r.did, m.seq,
-         CASE m.source WHEN 1 THEN 'commit' WHEN 2 THEN 'resync' ELSE 'import' END AS source
+         (SELECT s.name FROM membership_source s WHERE s.id = m.source) AS source
   FROM collection c CROSS JOIN membership m CROSS JOIN repo r
   WHERE m.collection_id = c.id AND m.seq > 0 AND r.id = m.repo_id;
 
 CREATE VIEW repo_collections AS
   -- Which collections does a repo have? Ask with WHERE did = '...'.
   SELECT r.did, c.nsid, m.seq > 0 AS visible, abs(m.seq) AS seq,
-         CASE m.source WHEN 1 THEN 'commit' WHEN 2 THEN 'resync' ELSE 'import' END AS source,
+         (SELECT s.name FROM membership_source s WHERE s.id = m.source) AS source,
          (SELECT datetime(k.minute * 60, 'unixepoch') FROM seq_clock k
           WHERE k.seq <= abs(m.seq) ORDER BY k.seq DESC LIMIT 1) AS since
   FROM repo r CROSS JOIN membership m CROSS JOIN collection c
@@ -425,10 +489,7 @@ CREATE VIEW collection_stats AS
 CREATE VIEW repo_info AS
   -- Everything about a repo, in words. Ask with WHERE did = '...'.
   SELECT r.did,
-         CASE r.state WHEN 0 THEN 'candidate' WHEN 1 THEN 'desynchronized' WHEN 2 THEN 'resyncing'
-                      WHEN 3 THEN 'synchronized' ELSE 'not_found' END AS state,
-         r.active, r.status, r.seq > 0 AS visible,
-         CASE r.proof WHEN 1 THEN 'tree' WHEN 2 THEN 'probe' WHEN 3 THEN 'old-key' WHEN 4 THEN 'claim' END AS proof,
+         s.name AS state, r.active, r.status, r.seq > 0 AS visible, p.name AS proof,
          datetime(r.proven_at / 1000000, 'unixepoch') AS proven,
          o.hostname AS host, hex(i.signing_key) AS signing_key, i.stale AS identity_stale,
          h.rev,
@@ -436,6 +497,8 @@ CREATE VIEW repo_info AS
          'f01711220' || lower(hex(h.cid)) AS "commit",
          r.error, datetime(r.error_at / 1000000, 'unixepoch') AS error_time
   FROM repo r
+  LEFT JOIN repo_state s ON s.id = r.state
+  LEFT JOIN proof p ON p.id = r.proof
   LEFT JOIN repo_head h ON h.repo_id = r.id
   LEFT JOIN identity i ON i.repo_id = r.id
   LEFT JOIN host o ON o.id = i.host_id;
@@ -443,15 +506,13 @@ CREATE VIEW repo_info AS
 CREATE VIEW resync_backlog AS
   -- Who waits to be looked at, and why?
   SELECT r.did, q.priority, q.background, q.attempts,
-         CASE q.reason WHEN 1 THEN 'discontinuity' WHEN 2 THEN 'unprovable' WHEN 3 THEN 'rotated' WHEN 4 THEN 'sync'
-                       WHEN 5 THEN 'reactivated' WHEN 6 THEN 'identity' WHEN 7 THEN 'status' WHEN 8 THEN 'first-sight'
-                       WHEN 9 THEN 'backfill' WHEN 10 THEN 'not-found' WHEN 11 THEN 'sweep' WHEN 12 THEN 'prove'
-                       WHEN 13 THEN 'operator' WHEN 14 THEN 'audit' ELSE 'refresh' END AS reason,
+         y.name AS reason,
          datetime(q.not_before / 1000000, 'unixepoch') AS due,
          q.claim IS NOT NULL AS claimed,
          o.hostname AS host, r.error
   FROM resync_queue q
   JOIN repo r ON r.id = q.repo_id
+  LEFT JOIN resync_reason y ON y.id = q.reason
   LEFT JOIN identity i ON i.repo_id = q.repo_id
   LEFT JOIN host o ON o.id = i.host_id;
 
@@ -470,3 +531,502 @@ CREATE VIEW host_crawls AS
          datetime(nullif(crawl_due_at, 0) / 1000000, 'unixepoch') AS due, crawl_cursor AS cursor, crawl_failures AS failures,
          datetime(crawled_at / 1000000, 'unixepoch') AS crawled, candidates, proven, misled, room
   FROM host;
+
+-- Invariants: what holds after every transaction.
+
+CREATE TABLE invariant (
+  -- The rules that "railyard check" goes through, in this order.
+  id          INTEGER PRIMARY KEY,
+  name        TEXT    NOT NULL UNIQUE,
+  explanation TEXT    NOT NULL
+) STRICT;
+INSERT INTO invariant (name, explanation) VALUES
+  ('listed repos', 'a repo is listed exactly if its account is active and its set is proven'),
+  ('visible rows', 'a membership is visible exactly if its repo''s account is active and its set is proven'),
+  ('unique numbers', 'no birth number is given twice, over memberships and repos together'),
+  ('numbers below next', 'every birth number is below meta.next_seq'),
+  ('clock', 'seq_clock tells of every visible row when it was born'),
+  ('members', 'collection.members counts the visible rows of the collection'),
+  ('collection tally', 'collection_tally has the sums over collection'),
+  ('repo tally', 'repo_tally counts the repos of each state'),
+  ('queue tally', 'queue_tally counts the rows of resync_queue'),
+  ('synchronized', 'a synchronized repo is active and has proof, head and identity'),
+  ('unproven', 'a repo that is a candidate or was not found has no proof'),
+  ('heads', 'a candidate has no head, and what is proven has one'),
+  ('revs', 'revs are TIDs, which are not negative'),
+  ('earlier keys', 'a set that an earlier key has signed has the rev up to which such keys count'),
+  ('accounts', 'an active account has no status word, an inactive one is neither fetched nor followed'),
+  ('proof times', 'a proof has its time'),
+  ('identities', 'whoever is fetched, inactive or has a head has a resolved identity'),
+  ('queued', 'an active repo that is not synchronized waits in the queue'),
+  ('claims', 'a synchronized repo whose set is a claim waits in the queue for its proof'),
+  ('stale identities', 'a repo whose identity is stale waits in the queue'),
+  ('resyncing', 'a repo is resyncing only while a worker holds its row of the queue'),
+  ('queue rows', 'reason and priority are known, background is the last priority, no claim is ahead of its generation'),
+  ('queue hosts', 'a row of the queue names whoever is asked next'),
+  ('host queues', 'whoever may be asked has a queue, whose head is not later than its rows'),
+  ('held back', 'what is held back is backfill that waits for the PLC directory''s log, and its identity is not trusted'),
+  ('plc log', 'what was seen of the PLC directory''s log lies behind the time up to which it was read'),
+  ('buffer', 'buffered commits belong to resyncing repos, are whole and not too many'),
+  ('orphans', 'every row belongs to a repo, a collection or a host that is there'),
+  ('changes', 'changes have a cause that fits, and the last one of a row tells whether it is visible'),
+  ('sources', 'a membership was brought by a commit, a resync or an import'),
+  ('digests', 'data and cid of a head are SHA-256 digests'),
+  ('keys', 'a signing key is a compressed point with the prefix of its curve'),
+  ('flags', 'states and flags have one of their values'),
+  ('walks', 'a walk of listRepos that has come somewhere has begun and is wanted'),
+  ('candidates', 'host.candidates counts the repos that only this host''s listing tells of'),
+  ('found', 'a repo that only a listing tells of has no identity, and the host is there'),
+  ('host walks', 'the walk of a host has times and flags of their kind; hosts that are offline or banned are not walked'),
+  ('refusals', 'the sample of a refusal is a list, not longer than its count'),
+  ('meta', 'meta has its one row with a valid index id'),
+  -- The grammar of names and the pages of the file are beyond SQL: the program has these four.
+  ('dids', 'every DID is one that can own a repo'),
+  ('nsids', 'every collection is an NSID'),
+  ('hosts', 'every host name is canonical'),
+  ('file', 'SQLite finds the pages of the file in order');
+
+CREATE VIEW violation AS
+  -- Which rows break an invariant, and how? A sound file has none.
+  --
+  -- Ask for one with WHERE invariant = '...': the others cost nothing then. That is so as long as no SELECT below
+  -- groups at its own level, joins a subquery that has to be stored first, or is ordered.
+
+  -- listed repos: a repo is listed exactly if its account is active and its set is proven.
+  -- A proof stays good while a repo is desynchronized or fetched again: the state says nothing here.
+  SELECT 'listed repos' AS invariant,
+         r.did || ': ' || iif(r.seq > 0, 'listed', 'not listed') || ', active ' || r.active
+         || ', proof ' || coalesce(r.proof, 'none') AS what
+  FROM repo r
+  WHERE (r.seq > 0) <> (r.active = 1 AND r.proof IS NOT NULL)
+
+  -- visible rows: a membership is visible exactly if its repo's account is active and its set is proven.
+  UNION ALL
+  SELECT 'visible rows',
+         r.did || '/' || coalesce(c.nsid, 'collection ' || m.collection_id) || ': '
+         || iif(m.seq > 0, 'visible', 'hidden') || ', its repo has active ' || r.active
+         || ', proof ' || coalesce(r.proof, 'none')
+  FROM repo r CROSS JOIN membership m LEFT JOIN collection c ON c.id = m.collection_id
+  WHERE m.repo_id = r.id AND (m.seq > 0) <> (r.active = 1 AND r.proof IS NOT NULL)
+
+  -- unique numbers: no birth number is given twice, over memberships and repos together.
+  UNION ALL
+  SELECT 'unique numbers', 'number ' || n.seq || ': given ' || n.times || ' times'
+  FROM (SELECT seq, count(*) AS times
+        FROM (SELECT abs(m.seq) AS seq FROM membership m UNION ALL SELECT r.seq FROM repo r WHERE r.seq > 0)
+        GROUP BY seq HAVING count(*) > 1) n
+
+  -- numbers below next: every birth number is below meta.next_seq.
+  UNION ALL
+  SELECT 'numbers below next',
+         'membership of repo ' || m.repo_id || ' in collection ' || m.collection_id || ': number ' || abs(m.seq)
+         || ', the next is ' || k.next_seq
+  FROM meta k CROSS JOIN membership m
+  WHERE abs(m.seq) >= k.next_seq
+  UNION ALL
+  SELECT 'numbers below next', r.did || ': number ' || r.seq || ', the next is ' || k.next_seq
+  FROM meta k CROSS JOIN repo r
+  WHERE r.seq > 0 AND r.seq >= k.next_seq
+
+  -- clock: seq_clock tells of every visible row when it was born.
+  UNION ALL
+  SELECT 'clock', 'number ' || k.seq || ' at minute ' || k.minute || ': not a number that was given'
+  FROM seq_clock k
+  WHERE k.seq < 1 OR k.seq >= (SELECT next_seq FROM meta)
+  UNION ALL
+  SELECT 'clock', 'number ' || k.seq || ' at minute ' || k.minute || ': the row before has that minute too'
+  FROM seq_clock k
+  WHERE k.minute = (SELECT p.minute FROM seq_clock p WHERE p.seq < k.seq ORDER BY p.seq DESC LIMIT 1)
+  UNION ALL
+  SELECT 'clock', 'number ' || k.seq || ' at minute ' || k.minute || ': not after 1970'
+  FROM seq_clock k
+  WHERE k.minute < 1
+  UNION ALL
+  SELECT 'clock', 'number ' || m.seq || ': visible, but older than the clock'
+  FROM membership m
+  WHERE m.seq > 0 AND m.seq < (SELECT coalesce(min(seq), 9223372036854775807) FROM seq_clock)
+
+  -- members: collection.members counts the visible rows of the collection.
+  UNION ALL
+  SELECT 'members', c.nsid || ': members ' || c.members || ', visible rows ' || c.visible
+  FROM (SELECT nsid, members,
+               (SELECT count(*) FROM membership m WHERE m.collection_id = collection.id AND m.seq > 0) AS visible
+        FROM collection) c
+  WHERE c.members <> c.visible
+
+  -- collection tally: collection_tally has the sums over collection.
+  UNION ALL
+  SELECT 'collection tally',
+         'collection_tally: ' || t.collections || ' collections and ' || t.memberships || ' memberships too many'
+  FROM (SELECT coalesce(sum(collections), 0) AS collections, coalesce(sum(memberships), 0) AS memberships
+        FROM (SELECT collections, memberships FROM collection_tally
+              UNION ALL
+              SELECT -1, -members FROM collection WHERE members > 0)) t
+  WHERE t.collections <> 0 OR t.memberships <> 0
+
+  -- repo tally: repo_tally counts the repos of each state.
+  UNION ALL
+  SELECT 'repo tally',
+         'state ' || t.state || ': repo_tally has ' || t.repos || ' repos and ' || t.active || ' active ones too many'
+  FROM (SELECT state, sum(repos) AS repos, sum(active) AS active
+        FROM (SELECT state, repos, active FROM repo_tally
+              UNION ALL
+              SELECT state, -count(*), -sum(active) FROM repo GROUP BY state)
+        GROUP BY state) t
+  WHERE t.repos <> 0 OR t.active <> 0
+
+  -- queue tally: queue_tally counts the rows of resync_queue.
+  UNION ALL
+  SELECT 'queue tally', 'background ' || t.background || ': queue_tally has ' || t.waiting || ' rows too many'
+  FROM (SELECT background, sum(waiting) AS waiting
+        FROM (SELECT background, waiting FROM queue_tally
+              UNION ALL
+              SELECT background, -count(*) FROM resync_queue GROUP BY background)
+        GROUP BY background) t
+  WHERE t.waiting <> 0
+
+  -- synchronized: a synchronized repo is active and has proof, head and identity.
+  UNION ALL
+  SELECT 'synchronized',
+         r.did || ': synchronized, but' || iif(r.active = 1, '', ' inactive')
+         || iif(r.proof IS NULL, ' without proof', '') || iif(h.repo_id IS NULL, ' without head', '')
+         || iif(i.repo_id IS NULL, ' without identity', '')
+  FROM repo r LEFT JOIN repo_head h ON h.repo_id = r.id LEFT JOIN identity i ON i.repo_id = r.id
+  WHERE r.state = 3 AND (r.active <> 1 OR r.proof IS NULL OR h.repo_id IS NULL OR i.repo_id IS NULL)
+
+  -- unproven: a repo that is a candidate or was not found has no proof.
+  UNION ALL
+  SELECT 'unproven', r.did || ': ' || s.name || ' with proof ' || r.proof
+  FROM repo r CROSS JOIN repo_state s
+  WHERE s.id = r.state AND r.state IN (0, 4) AND r.proof IS NOT NULL
+
+  -- heads: a candidate has no head, and what is proven has one.
+  -- Without one is a candidate, a repo whose first fetch runs or was voided, and one that its host lost: only
+  -- the first certainly has none.
+  UNION ALL
+  SELECT 'heads', r.did || ': ' || iif(h.repo_id IS NULL, 'proof ' || r.proof || ' without a head', 'candidate with a head')
+  FROM repo r LEFT JOIN repo_head h ON h.repo_id = r.id
+  WHERE (r.state = 0 AND h.repo_id IS NOT NULL) OR (r.proof IS NOT NULL AND h.repo_id IS NULL)
+
+  -- revs: revs are TIDs, which are not negative.
+  UNION ALL
+  SELECT 'revs', r.did || ': rev ' || coalesce(h.rev, 'none') || ', seen ' || coalesce(r.seen_rev, 'none')
+  FROM repo r LEFT JOIN repo_head h ON h.repo_id = r.id
+  WHERE h.rev < 0 OR r.seen_rev < 0
+
+  -- earlier keys: a set that an earlier key has signed has the rev up to which such keys count.
+  UNION ALL
+  SELECT 'earlier keys',
+         r.did || ': proof ' || coalesce(r.proof, 'none') || ', earlier keys up to rev ' || coalesce(i.earlier_rev, 'none')
+  FROM repo r JOIN identity i ON i.repo_id = r.id
+  WHERE i.earlier_rev <= 0 OR (r.proof = 3 AND i.earlier_rev IS NULL)
+
+  -- accounts: an active account has no status word, an inactive one is neither fetched nor followed.
+  UNION ALL
+  SELECT 'accounts', r.did || ': ' || iif(r.active = 1, 'active, but ' || r.status, 'inactive, but ' || s.name)
+  FROM repo r CROSS JOIN repo_state s
+  WHERE s.id = r.state AND ((r.active = 1 AND r.status IS NOT NULL) OR (r.active = 0 AND r.state IN (2, 3)))
+
+  -- proof times: a proof has its time.
+  UNION ALL
+  SELECT 'proof times', r.did || ': proof ' || r.proof || ' without its time'
+  FROM repo r
+  WHERE r.proof IS NOT NULL AND r.proven_at IS NULL
+
+  -- identities: whoever is fetched, inactive or has a head has a resolved identity.
+  UNION ALL
+  SELECT 'identities',
+         r.did || ': ' || CASE WHEN r.state = 2 THEN 'resyncing' WHEN r.active = 0 THEN 'inactive' ELSE 'with a head' END
+         || ', but no identity'
+  FROM repo r
+  WHERE (r.state = 2 OR r.active = 0 OR EXISTS (SELECT 1 FROM repo_head h WHERE h.repo_id = r.id))
+    AND NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = r.id)
+
+  -- queued: an active repo that is not synchronized waits in the queue.
+  UNION ALL
+  SELECT 'queued', r.did || ': state ' || r.state || ', active, but not in the queue'
+  FROM repo r
+  WHERE r.active = 1 AND r.state <> 3 AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id)
+
+  -- claims: a synchronized repo whose set is a claim waits in the queue for its proof.
+  UNION ALL
+  SELECT 'claims', r.did || ': proof 4, and not in the queue'
+  FROM repo r
+  WHERE r.proof = 4 AND r.state = 3 AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id)
+
+  -- stale identities: a repo whose identity is stale waits in the queue.
+  UNION ALL
+  SELECT 'stale identities', coalesce(r.did, 'repo ' || i.repo_id) || ': its identity is stale, but it is not in the queue'
+  FROM identity i LEFT JOIN repo r ON r.id = i.repo_id
+  WHERE i.stale = 1 AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = i.repo_id)
+
+  -- resyncing: a repo is resyncing only while a worker holds its row of the queue.
+  UNION ALL
+  SELECT 'resyncing', r.did || ': resyncing, but ' || iif(q.repo_id IS NULL, 'not in the queue', 'claimed by nobody')
+  FROM repo r LEFT JOIN resync_queue q ON q.repo_id = r.id
+  WHERE r.state = 2 AND q.claim IS NULL
+
+  -- queue rows: reason and priority are known, background is the last priority, no claim is ahead of its generation.
+  UNION ALL
+  SELECT 'queue rows',
+         coalesce(r.did, 'repo ' || q.repo_id) || ': reason ' || q.reason || ', priority ' || q.priority
+         || ', background ' || q.background || ', attempts ' || q.attempts || ', generation ' || q.generation
+         || ', claim ' || coalesce(q.claim, 'none')
+  FROM resync_queue q LEFT JOIN repo r ON r.id = q.repo_id
+  WHERE q.reason NOT IN (SELECT id FROM resync_reason) OR q.priority NOT IN (SELECT id FROM resync_priority)
+     OR (q.background = 1) <> (q.priority = 6)
+     OR q.attempts < 0 OR q.generation < 0 OR q.claim NOT BETWEEN 0 AND q.generation
+
+  -- queue hosts: a row of the queue names whoever is asked next.
+  UNION ALL
+  SELECT 'queue hosts', r.did || ': host ' || q.host_id || ', but host ' || h.host_id || ' is asked next'
+  FROM resync_queue q CROSS JOIN repo r CROSS JOIN repo_host_queue h
+  WHERE r.id = q.repo_id AND h.repo_id = q.repo_id AND q.host_id <> h.host_id
+  -- host queues: the head of a host may be early, never late. It seeks the first row of each host and priority,
+  -- because the queue has many more rows than that.
+  UNION ALL
+  SELECT 'host queues', coalesce(n.hostname, 'host ' || f.host_id) || ': ' || f.fault
+  FROM (SELECT a.id AS host_id, 'it has no queue' AS fault
+        FROM (SELECT b.id FROM host b UNION ALL VALUES (0), (-1)) a
+        WHERE NOT EXISTS (SELECT 1 FROM host_queue c WHERE c.host_id = a.id)
+        UNION ALL
+        SELECT d.host_id, d.running || ' attempts ask it' FROM host_queue d WHERE d.running < 0
+        UNION ALL
+        SELECT e.host_id, 'a row of priority ' || e.row_priority || ' is due at ' || e.row_due || ', but its head has priority '
+               || coalesce(e.priority, 'none') || ', is due at ' || coalesce(e.due_at, 'no time') || ' and is read again at '
+               || coalesce(e.better_at, 'no time')
+        FROM (SELECT g.host_id, g.priority, g.due_at, g.better_at, p.id AS row_priority,
+                     (SELECT min(q.not_before) FROM resync_queue q
+                      WHERE q.claim IS NULL AND q.host_id = g.host_id AND q.priority = p.id) AS row_due
+              FROM host_queue g CROSS JOIN resync_priority p) e
+        WHERE e.row_due IS NOT NULL
+          AND NOT coalesce(e.row_priority > e.priority OR (e.row_priority = e.priority AND e.due_at <= e.row_due)
+                           OR e.better_at <= e.row_due, 0)) f
+  LEFT JOIN host n ON n.id = f.host_id
+
+  -- held back: what is held back is backfill that waits for the PLC directory's log, and its identity is not
+  -- trusted.
+  -- 253402214400000000 is the last day of the year 9999.
+  UNION ALL
+  SELECT 'held back',
+         coalesce(r.did, 'repo ' || q.repo_id) || ': held back, but '
+         || CASE WHEN NOT EXISTS (SELECT 1 FROM plc_log WHERE done = 0) THEN 'no log is being read'
+                 WHEN q.priority <> 4 THEN 'priority ' || q.priority
+                 WHEN q.claim IS NOT NULL THEN 'claimed'
+                 ELSE 'its identity is not stale' END
+  FROM resync_queue q LEFT JOIN repo r ON r.id = q.repo_id
+  WHERE q.not_before >= 253402214400000000
+    AND (q.priority <> 4 OR q.claim IS NOT NULL OR NOT EXISTS (SELECT 1 FROM plc_log WHERE done = 0)
+         OR EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = q.repo_id AND i.stale = 0))
+
+  -- plc log: what was seen of the PLC directory's log lies behind the time up to which it was read.
+  UNION ALL
+  SELECT 'plc log', 'plc_log: seen is no object'
+  FROM plc_log
+  WHERE iif(json_valid(seen), json_type(seen), '') <> 'object'
+  UNION ALL
+  SELECT 'plc log', 'plc_log: it has seen ' || e.key || ' of ' || coalesce(e.value, 'no time')
+  FROM plc_log l CROSS JOIN json_each(iif(json_valid(l.seen), l.seen, '{}')) e
+  WHERE e.type <> 'integer' OR e.value <= l.after_at
+  UNION ALL
+  SELECT 'plc log', 'plc_log: done ' || done || ', after ' || after_at
+  FROM plc_log
+  WHERE done NOT IN (0, 1) OR after_at < 0
+
+  -- buffer: buffered commits belong to resyncing repos, are whole and not too many.
+  -- A repo has at most 256 commits in it.
+  UNION ALL
+  SELECT 'buffer', coalesce(r.did, 'repo ' || b.repo_id) || ': rev ' || b.rev || ', the repo is not resyncing'
+  FROM resync_buffer b LEFT JOIN repo r ON r.id = b.repo_id
+  WHERE r.state IS NOT 2
+  UNION ALL
+  SELECT 'buffer', coalesce(r.did, 'repo ' || b.repo_id) || ': rev ' || b.rev || ', a digest that is not 32 bytes'
+  FROM resync_buffer b LEFT JOIN repo r ON r.id = b.repo_id
+  WHERE length(b.prev) <> 32 OR length(b.data) <> 32 OR length(b.cid) <> 32
+  UNION ALL
+  SELECT 'buffer', coalesce(r.did, 'repo ' || b.repo_id) || ': rev ' || b.rev || ', present or died is no list'
+  FROM resync_buffer b LEFT JOIN repo r ON r.id = b.repo_id
+  WHERE iif(json_valid(b.present), json_type(b.present), '') <> 'array'
+     OR iif(json_valid(b.died), json_type(b.died), '') <> 'array'
+  UNION ALL
+  SELECT 'buffer', coalesce(r.did, 'repo ' || b.repo_id) || ': rev ' || b.rev || ', the last of ' || b.commits
+  FROM (SELECT repo_id, max(rev) AS rev, count(*) AS commits FROM resync_buffer GROUP BY repo_id) b
+  LEFT JOIN repo r ON r.id = b.repo_id
+  WHERE b.commits > 256
+
+  -- orphans: every row belongs to a repo, a collection or a host that is there.
+  UNION ALL
+  SELECT 'orphans', 'membership, repo ' || m.repo_id || ': there is no such repo'
+  FROM (SELECT DISTINCT repo_id FROM membership) m
+  WHERE NOT EXISTS (SELECT 1 FROM repo r WHERE r.id = m.repo_id)
+  UNION ALL
+  SELECT 'orphans', 'membership, collection ' || m.collection_id || ': there is no such collection'
+  FROM (SELECT DISTINCT collection_id FROM membership) m
+  WHERE NOT EXISTS (SELECT 1 FROM collection c WHERE c.id = m.collection_id)
+  UNION ALL
+  SELECT 'orphans', 'repo_head, repo ' || h.repo_id || ': there is no such repo'
+  FROM repo_head h
+  WHERE NOT EXISTS (SELECT 1 FROM repo r WHERE r.id = h.repo_id)
+  UNION ALL
+  SELECT 'orphans', 'identity, repo ' || i.repo_id || ': there is no such repo'
+  FROM identity i
+  WHERE NOT EXISTS (SELECT 1 FROM repo r WHERE r.id = i.repo_id)
+  UNION ALL
+  SELECT 'orphans', 'identity of repo ' || i.repo_id || ', host ' || i.host_id || ': there is no such host'
+  FROM identity i
+  WHERE NOT EXISTS (SELECT 1 FROM host o WHERE o.id = i.host_id)
+  UNION ALL
+  SELECT 'orphans', 'resync_queue, repo ' || q.repo_id || ': there is no such repo'
+  FROM resync_queue q
+  WHERE NOT EXISTS (SELECT 1 FROM repo r WHERE r.id = q.repo_id)
+  UNION ALL
+  SELECT 'orphans', 'resync_buffer, repo ' || b.repo_id || ': there is no such repo'
+  FROM resync_buffer b
+  WHERE NOT EXISTS (SELECT 1 FROM repo r WHERE r.id = b.repo_id)
+  UNION ALL
+  SELECT 'orphans', 'membership_change ' || f.id || ', repo ' || f.repo_id || ': there is no such repo'
+  FROM membership_change f
+  WHERE NOT EXISTS (SELECT 1 FROM repo r WHERE r.id = f.repo_id)
+  UNION ALL
+  SELECT 'orphans', 'membership_change ' || f.id || ', collection ' || f.collection_id || ': there is no such collection'
+  FROM membership_change f
+  WHERE NOT EXISTS (SELECT 1 FROM collection c WHERE c.id = f.collection_id)
+
+  -- changes: changes have a cause that fits, and the last one of a row tells whether it is visible.
+  -- The minutes of a clock that was set back go back, too, and then changes are not deleted in the order of
+  -- their ids: only what follows the last hole is compared with the rows.
+  UNION ALL
+  SELECT 'changes',
+         coalesce(r.did, 'repo ' || f.repo_id) || '/' || coalesce(c.nsid, 'collection ' || f.collection_id)
+         || ': change ' || f.id || ', visible ' || f.visible || ' by cause ' || f.cause
+  FROM membership_change f LEFT JOIN repo r ON r.id = f.repo_id LEFT JOIN collection c ON c.id = f.collection_id
+  WHERE NOT EXISTS (SELECT 1 FROM change_cause k WHERE k.id = f.cause AND k.visible = f.visible)
+  UNION ALL
+  SELECT 'changes',
+         coalesce(r.did, 'repo ' || f.repo_id) || '/' || coalesce(c.nsid, 'collection ' || f.collection_id)
+         || ': change ' || f.id || ', the last one, says visible ' || f.visible || ' and the row says ' || (1 - f.visible)
+  FROM (SELECT max(n.id) AS id, n.repo_id, n.collection_id, n.visible
+        FROM membership_change n
+        WHERE n.id >= (SELECT max(g.id) FROM membership_change g
+                       WHERE NOT EXISTS (SELECT 1 FROM membership_change p WHERE p.id = g.id - 1))
+        GROUP BY n.repo_id, n.collection_id) f
+  LEFT JOIN repo r ON r.id = f.repo_id LEFT JOIN collection c ON c.id = f.collection_id
+  WHERE f.visible <> EXISTS (SELECT 1 FROM membership m
+                             WHERE m.repo_id = f.repo_id AND m.collection_id = f.collection_id AND m.seq > 0)
+
+  -- sources: a membership was brought by a commit, a resync or an import.
+  -- Those are the ids of membership_source: to look each row up there takes twice the time.
+  UNION ALL
+  SELECT 'sources', coalesce(r.did, 'repo ' || m.repo_id) || ': source ' || m.source
+  FROM membership m LEFT JOIN repo r ON r.id = m.repo_id
+  WHERE m.source NOT BETWEEN 1 AND 3
+
+  -- digests: data and cid of a head are SHA-256 digests.
+  UNION ALL
+  SELECT 'digests',
+         coalesce(r.did, 'repo ' || h.repo_id) || ': data of ' || length(h.data) || ' bytes, cid of ' || length(h.cid)
+  FROM repo_head h LEFT JOIN repo r ON r.id = h.repo_id
+  WHERE length(h.data) <> 32 OR length(h.cid) <> 32
+
+  -- keys: a signing key is a compressed point with the prefix of its curve.
+  UNION ALL
+  SELECT 'keys', coalesce(r.did, 'repo ' || i.repo_id) || ': signing key ' || hex(substr(i.signing_key, 1, 40))
+  FROM identity i LEFT JOIN repo r ON r.id = i.repo_id
+  WHERE length(i.signing_key) <> 35 OR substr(i.signing_key, 1, 2) NOT IN (x'e701', x'8024')
+     OR substr(i.signing_key, 3, 1) NOT IN (x'02', x'03')
+
+  -- flags: states and flags have one of their values.
+  UNION ALL
+  SELECT 'flags',
+         r.did || ': active ' || r.active || ', state ' || r.state || ', proof ' || coalesce(r.proof, 'none')
+         || ', seq ' || r.seq
+  FROM repo r
+  WHERE r.active NOT IN (0, 1) OR r.state NOT IN (SELECT id FROM repo_state)
+     OR r.proof NOT IN (SELECT id FROM proof) OR r.seq < 0
+  UNION ALL
+  SELECT 'flags', 'identity of repo ' || i.repo_id || ': stale ' || i.stale
+  FROM identity i
+  WHERE i.stale NOT IN (0, 1)
+  UNION ALL
+  SELECT 'flags', 'resync_queue, repo ' || q.repo_id || ': background ' || q.background || ', ask_status ' || q.ask_status
+  FROM resync_queue q
+  WHERE q.background NOT IN (0, 1) OR q.ask_status NOT IN (0, 1)
+  UNION ALL
+  SELECT 'flags', 'membership, repo ' || m.repo_id || ', collection ' || m.collection_id || ': seq 0'
+  FROM membership m
+  WHERE m.seq = 0
+  UNION ALL
+  SELECT 'flags', 'upstream ' || u.url || ': kind ' || u.kind
+  FROM upstream u
+  WHERE u.kind NOT IN ('relay', 'pds')
+  UNION ALL
+  SELECT 'flags', 'host ' || o.hostname || ': insecure ' || o.insecure
+  FROM host o
+  WHERE o.insecure NOT IN (0, 1)
+  UNION ALL
+  SELECT 'flags', 'membership_change ' || f.id || ': visible ' || f.visible
+  FROM membership_change f
+  WHERE f.visible NOT IN (0, 1)
+
+  -- walks: a walk of listRepos that has come somewhere has begun and is wanted.
+  UNION ALL
+  SELECT 'walks',
+         u.url || ': its walk stands at ' || coalesce(u.crawl_cursor, 'no page') || ', but '
+         || iif(u.crawl_wanted_at IS NULL, 'nobody wants it', 'it never began')
+  FROM upstream u
+  WHERE (u.crawl_cursor IS NOT NULL OR u.crawl_again = 1)
+    AND (u.crawl_wanted_at IS NULL OR (u.crawl_started_at IS NULL AND u.crawl_again = 0))
+
+  -- candidates: host.candidates counts the repos that only this host's listing tells of.
+  UNION ALL
+  SELECT 'candidates', o.hostname || ': candidates ' || o.candidates || ', repos found there ' || (o.candidates - t.excess)
+  FROM (SELECT host_id, sum(candidates) AS excess
+        FROM (SELECT id AS host_id, candidates FROM host
+              UNION ALL
+              SELECT found_at, -1 FROM repo WHERE found_at IS NOT NULL)
+        GROUP BY host_id) t
+  CROSS JOIN host o
+  WHERE o.id = t.host_id AND t.excess <> 0
+  UNION ALL
+  SELECT 'candidates', o.hostname || ': proven ' || o.proven || ', misled ' || o.misled
+  FROM host o
+  WHERE o.proven < 0 OR o.misled < 0
+
+  -- found: a repo that only a listing tells of has no identity, and the host is there.
+  UNION ALL
+  SELECT 'found',
+         r.did || ': found at host ' || r.found_at || ', '
+         || iif(o.id IS NULL, 'which is not there', 'but its document was seen')
+  FROM repo r LEFT JOIN host o ON o.id = r.found_at LEFT JOIN identity i ON i.repo_id = r.id
+  WHERE r.found_at IS NOT NULL AND (o.id IS NULL OR i.repo_id IS NOT NULL)
+
+  -- host walks: the walk of a host has times and flags of their kind; hosts that are offline or banned are not
+  -- walked.
+  UNION ALL
+  SELECT 'host walks',
+         o.hostname || ': walk due ' || coalesce(o.crawl_due_at, 'never') || ', paused ' || o.crawl_paused || ', again '
+         || o.crawl_again || ', failures ' || o.crawl_failures || ', listed as ' || coalesce(o.listed_status, 'nothing')
+  FROM host o
+  WHERE o.crawl_due_at < 0 OR o.crawl_paused NOT IN (0, 1) OR o.crawl_again NOT IN (0, 1) OR o.crawl_failures < 0
+     OR (o.crawl_due_at IS NOT NULL AND o.listed_status IN ('offline', 'banned'))
+
+  -- refusals: the sample of a refusal is a list, not longer than its count.
+  UNION ALL
+  SELECT 'refusals', f.reason || ': count ' || f.count || ', sample ' || substr(f.sample, 1, 80)
+  FROM refusal f
+  WHERE f.count < iif(json_valid(f.sample), json_array_length(f.sample), 0)
+     OR iif(json_valid(f.sample), json_type(f.sample), '') <> 'array'
+
+  -- meta: meta has its one row with a valid index id.
+  UNION ALL
+  SELECT 'meta', 'meta: ' || m.n || ' rows'
+  FROM (SELECT count(*) AS n FROM meta) m
+  WHERE m.n <> 1
+  UNION ALL
+  SELECT 'meta', 'meta: index id ' || index_id
+  FROM meta
+  WHERE length(index_id) <> 13 OR index_id GLOB '*[^a-z2-7]*'
+  UNION ALL
+  SELECT 'meta', 'meta: next number ' || next_seq
+  FROM meta
+  WHERE next_seq < 1;

@@ -100,8 +100,7 @@ func (q *Queries) CollectionsNamed(ctx context.Context, nsids string) ([]Collect
 }
 
 const collectionsOfRepo = `-- name: CollectionsOfRepo :many
-SELECT c.id, c.nsid, m.seq,
-       CAST(CASE m.source WHEN 1 THEN 'commit' WHEN 2 THEN 'resync' ELSE 'import' END AS TEXT) AS source,
+SELECT c.id, c.nsid, m.seq, m.source,
        CAST(coalesce((SELECT k.minute FROM seq_clock k
                       WHERE k.seq <= abs(m.seq) ORDER BY k.seq DESC LIMIT 1), 0) AS INTEGER) AS minute
 FROM membership m CROSS JOIN collection c
@@ -119,7 +118,7 @@ type CollectionsOfRepoRow struct {
 	ID     int64
 	NSID   string
 	Seq    int64
-	Source string
+	Source int64
 	Minute int64
 }
 

@@ -78,131 +78,14 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.bufferedCommitsStmt, err = db.PrepareContext(ctx, bufferedCommits); err != nil {
 		return nil, fmt.Errorf("error preparing query BufferedCommits: %w", err)
 	}
-	if q.checkAccountsStmt, err = db.PrepareContext(ctx, checkAccounts); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckAccounts: %w", err)
-	}
-	if q.checkBufferStmt, err = db.PrepareContext(ctx, checkBuffer); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckBuffer: %w", err)
-	}
-	if q.checkCandidatesStmt, err = db.PrepareContext(ctx, checkCandidates); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckCandidates: %w", err)
-	}
-	if q.checkChangesStmt, err = db.PrepareContext(ctx, checkChanges); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckChanges: %w", err)
-	}
-	if q.checkClaimsStmt, err = db.PrepareContext(ctx, checkClaims); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckClaims: %w", err)
-	}
-	if q.checkCollectionTallyStmt, err = db.PrepareContext(ctx, checkCollectionTally); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckCollectionTally: %w", err)
-	}
 	if q.checkDIDsStmt, err = db.PrepareContext(ctx, checkDIDs); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckDIDs: %w", err)
-	}
-	if q.checkDigestsStmt, err = db.PrepareContext(ctx, checkDigests); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckDigests: %w", err)
-	}
-	if q.checkEarlierKeysStmt, err = db.PrepareContext(ctx, checkEarlierKeys); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckEarlierKeys: %w", err)
-	}
-	if q.checkFlagsStmt, err = db.PrepareContext(ctx, checkFlags); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckFlags: %w", err)
-	}
-	if q.checkFoundStmt, err = db.PrepareContext(ctx, checkFound); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckFound: %w", err)
-	}
-	if q.checkHeadsStmt, err = db.PrepareContext(ctx, checkHeads); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckHeads: %w", err)
-	}
-	if q.checkHeldStmt, err = db.PrepareContext(ctx, checkHeld); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckHeld: %w", err)
-	}
-	if q.checkHostQueuesStmt, err = db.PrepareContext(ctx, checkHostQueues); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckHostQueues: %w", err)
-	}
-	if q.checkHostWalksStmt, err = db.PrepareContext(ctx, checkHostWalks); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckHostWalks: %w", err)
 	}
 	if q.checkHostsStmt, err = db.PrepareContext(ctx, checkHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckHosts: %w", err)
 	}
-	if q.checkIdentitiesStmt, err = db.PrepareContext(ctx, checkIdentities); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckIdentities: %w", err)
-	}
-	if q.checkKeysStmt, err = db.PrepareContext(ctx, checkKeys); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckKeys: %w", err)
-	}
-	if q.checkListedReposStmt, err = db.PrepareContext(ctx, checkListedRepos); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckListedRepos: %w", err)
-	}
-	if q.checkMembersStmt, err = db.PrepareContext(ctx, checkMembers); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckMembers: %w", err)
-	}
-	if q.checkMetaStmt, err = db.PrepareContext(ctx, checkMeta); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckMeta: %w", err)
-	}
 	if q.checkNSIDsStmt, err = db.PrepareContext(ctx, checkNSIDs); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckNSIDs: %w", err)
-	}
-	if q.checkNumbersBelowNextStmt, err = db.PrepareContext(ctx, checkNumbersBelowNext); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckNumbersBelowNext: %w", err)
-	}
-	if q.checkOrphansStmt, err = db.PrepareContext(ctx, checkOrphans); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckOrphans: %w", err)
-	}
-	if q.checkPLCLogStmt, err = db.PrepareContext(ctx, checkPLCLog); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckPLCLog: %w", err)
-	}
-	if q.checkProofTimesStmt, err = db.PrepareContext(ctx, checkProofTimes); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckProofTimes: %w", err)
-	}
-	if q.checkQueueHostsStmt, err = db.PrepareContext(ctx, checkQueueHosts); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckQueueHosts: %w", err)
-	}
-	if q.checkQueueRowsStmt, err = db.PrepareContext(ctx, checkQueueRows); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckQueueRows: %w", err)
-	}
-	if q.checkQueueTallyStmt, err = db.PrepareContext(ctx, checkQueueTally); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckQueueTally: %w", err)
-	}
-	if q.checkQueuedStmt, err = db.PrepareContext(ctx, checkQueued); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckQueued: %w", err)
-	}
-	if q.checkRefusalsStmt, err = db.PrepareContext(ctx, checkRefusals); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckRefusals: %w", err)
-	}
-	if q.checkRepoTallyStmt, err = db.PrepareContext(ctx, checkRepoTally); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckRepoTally: %w", err)
-	}
-	if q.checkResyncingStmt, err = db.PrepareContext(ctx, checkResyncing); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckResyncing: %w", err)
-	}
-	if q.checkRevsStmt, err = db.PrepareContext(ctx, checkRevs); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckRevs: %w", err)
-	}
-	if q.checkSeqClockStmt, err = db.PrepareContext(ctx, checkSeqClock); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckSeqClock: %w", err)
-	}
-	if q.checkSourcesStmt, err = db.PrepareContext(ctx, checkSources); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckSources: %w", err)
-	}
-	if q.checkStaleIdentitiesStmt, err = db.PrepareContext(ctx, checkStaleIdentities); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckStaleIdentities: %w", err)
-	}
-	if q.checkSynchronizedStmt, err = db.PrepareContext(ctx, checkSynchronized); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckSynchronized: %w", err)
-	}
-	if q.checkUniqueNumbersStmt, err = db.PrepareContext(ctx, checkUniqueNumbers); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckUniqueNumbers: %w", err)
-	}
-	if q.checkUnprovenStmt, err = db.PrepareContext(ctx, checkUnproven); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckUnproven: %w", err)
-	}
-	if q.checkVisibleRowsStmt, err = db.PrepareContext(ctx, checkVisibleRows); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckVisibleRows: %w", err)
-	}
-	if q.checkWalksStmt, err = db.PrepareContext(ctx, checkWalks); err != nil {
-		return nil, fmt.Errorf("error preparing query CheckWalks: %w", err)
 	}
 	if q.claimStmt, err = db.PrepareContext(ctx, claim); err != nil {
 		return nil, fmt.Errorf("error preparing query Claim: %w", err)
@@ -356,6 +239,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.identityPieceStmt, err = db.PrepareContext(ctx, identityPiece); err != nil {
 		return nil, fmt.Errorf("error preparing query IdentityPiece: %w", err)
+	}
+	if q.invariantsStmt, err = db.PrepareContext(ctx, invariants); err != nil {
+		return nil, fmt.Errorf("error preparing query Invariants: %w", err)
 	}
 	if q.knownDIDStmt, err = db.PrepareContext(ctx, knownDID); err != nil {
 		return nil, fmt.Errorf("error preparing query KnownDID: %w", err)
@@ -573,6 +459,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.upstreamsStmt, err = db.PrepareContext(ctx, upstreams); err != nil {
 		return nil, fmt.Errorf("error preparing query Upstreams: %w", err)
 	}
+	if q.violationsStmt, err = db.PrepareContext(ctx, violations); err != nil {
+		return nil, fmt.Errorf("error preparing query Violations: %w", err)
+	}
 	if q.visibleRowsStmt, err = db.PrepareContext(ctx, visibleRows); err != nil {
 		return nil, fmt.Errorf("error preparing query VisibleRows: %w", err)
 	}
@@ -689,79 +578,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing bufferedCommitsStmt: %w", cerr)
 		}
 	}
-	if q.checkAccountsStmt != nil {
-		if cerr := q.checkAccountsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkAccountsStmt: %w", cerr)
-		}
-	}
-	if q.checkBufferStmt != nil {
-		if cerr := q.checkBufferStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkBufferStmt: %w", cerr)
-		}
-	}
-	if q.checkCandidatesStmt != nil {
-		if cerr := q.checkCandidatesStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkCandidatesStmt: %w", cerr)
-		}
-	}
-	if q.checkChangesStmt != nil {
-		if cerr := q.checkChangesStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkChangesStmt: %w", cerr)
-		}
-	}
-	if q.checkClaimsStmt != nil {
-		if cerr := q.checkClaimsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkClaimsStmt: %w", cerr)
-		}
-	}
-	if q.checkCollectionTallyStmt != nil {
-		if cerr := q.checkCollectionTallyStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkCollectionTallyStmt: %w", cerr)
-		}
-	}
 	if q.checkDIDsStmt != nil {
 		if cerr := q.checkDIDsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkDIDsStmt: %w", cerr)
-		}
-	}
-	if q.checkDigestsStmt != nil {
-		if cerr := q.checkDigestsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkDigestsStmt: %w", cerr)
-		}
-	}
-	if q.checkEarlierKeysStmt != nil {
-		if cerr := q.checkEarlierKeysStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkEarlierKeysStmt: %w", cerr)
-		}
-	}
-	if q.checkFlagsStmt != nil {
-		if cerr := q.checkFlagsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkFlagsStmt: %w", cerr)
-		}
-	}
-	if q.checkFoundStmt != nil {
-		if cerr := q.checkFoundStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkFoundStmt: %w", cerr)
-		}
-	}
-	if q.checkHeadsStmt != nil {
-		if cerr := q.checkHeadsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkHeadsStmt: %w", cerr)
-		}
-	}
-	if q.checkHeldStmt != nil {
-		if cerr := q.checkHeldStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkHeldStmt: %w", cerr)
-		}
-	}
-	if q.checkHostQueuesStmt != nil {
-		if cerr := q.checkHostQueuesStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkHostQueuesStmt: %w", cerr)
-		}
-	}
-	if q.checkHostWalksStmt != nil {
-		if cerr := q.checkHostWalksStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkHostWalksStmt: %w", cerr)
 		}
 	}
 	if q.checkHostsStmt != nil {
@@ -769,134 +588,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing checkHostsStmt: %w", cerr)
 		}
 	}
-	if q.checkIdentitiesStmt != nil {
-		if cerr := q.checkIdentitiesStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkIdentitiesStmt: %w", cerr)
-		}
-	}
-	if q.checkKeysStmt != nil {
-		if cerr := q.checkKeysStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkKeysStmt: %w", cerr)
-		}
-	}
-	if q.checkListedReposStmt != nil {
-		if cerr := q.checkListedReposStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkListedReposStmt: %w", cerr)
-		}
-	}
-	if q.checkMembersStmt != nil {
-		if cerr := q.checkMembersStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkMembersStmt: %w", cerr)
-		}
-	}
-	if q.checkMetaStmt != nil {
-		if cerr := q.checkMetaStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkMetaStmt: %w", cerr)
-		}
-	}
 	if q.checkNSIDsStmt != nil {
 		if cerr := q.checkNSIDsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkNSIDsStmt: %w", cerr)
-		}
-	}
-	if q.checkNumbersBelowNextStmt != nil {
-		if cerr := q.checkNumbersBelowNextStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkNumbersBelowNextStmt: %w", cerr)
-		}
-	}
-	if q.checkOrphansStmt != nil {
-		if cerr := q.checkOrphansStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkOrphansStmt: %w", cerr)
-		}
-	}
-	if q.checkPLCLogStmt != nil {
-		if cerr := q.checkPLCLogStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkPLCLogStmt: %w", cerr)
-		}
-	}
-	if q.checkProofTimesStmt != nil {
-		if cerr := q.checkProofTimesStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkProofTimesStmt: %w", cerr)
-		}
-	}
-	if q.checkQueueHostsStmt != nil {
-		if cerr := q.checkQueueHostsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkQueueHostsStmt: %w", cerr)
-		}
-	}
-	if q.checkQueueRowsStmt != nil {
-		if cerr := q.checkQueueRowsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkQueueRowsStmt: %w", cerr)
-		}
-	}
-	if q.checkQueueTallyStmt != nil {
-		if cerr := q.checkQueueTallyStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkQueueTallyStmt: %w", cerr)
-		}
-	}
-	if q.checkQueuedStmt != nil {
-		if cerr := q.checkQueuedStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkQueuedStmt: %w", cerr)
-		}
-	}
-	if q.checkRefusalsStmt != nil {
-		if cerr := q.checkRefusalsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkRefusalsStmt: %w", cerr)
-		}
-	}
-	if q.checkRepoTallyStmt != nil {
-		if cerr := q.checkRepoTallyStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkRepoTallyStmt: %w", cerr)
-		}
-	}
-	if q.checkResyncingStmt != nil {
-		if cerr := q.checkResyncingStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkResyncingStmt: %w", cerr)
-		}
-	}
-	if q.checkRevsStmt != nil {
-		if cerr := q.checkRevsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkRevsStmt: %w", cerr)
-		}
-	}
-	if q.checkSeqClockStmt != nil {
-		if cerr := q.checkSeqClockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkSeqClockStmt: %w", cerr)
-		}
-	}
-	if q.checkSourcesStmt != nil {
-		if cerr := q.checkSourcesStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkSourcesStmt: %w", cerr)
-		}
-	}
-	if q.checkStaleIdentitiesStmt != nil {
-		if cerr := q.checkStaleIdentitiesStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkStaleIdentitiesStmt: %w", cerr)
-		}
-	}
-	if q.checkSynchronizedStmt != nil {
-		if cerr := q.checkSynchronizedStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkSynchronizedStmt: %w", cerr)
-		}
-	}
-	if q.checkUniqueNumbersStmt != nil {
-		if cerr := q.checkUniqueNumbersStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkUniqueNumbersStmt: %w", cerr)
-		}
-	}
-	if q.checkUnprovenStmt != nil {
-		if cerr := q.checkUnprovenStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkUnprovenStmt: %w", cerr)
-		}
-	}
-	if q.checkVisibleRowsStmt != nil {
-		if cerr := q.checkVisibleRowsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkVisibleRowsStmt: %w", cerr)
-		}
-	}
-	if q.checkWalksStmt != nil {
-		if cerr := q.checkWalksStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing checkWalksStmt: %w", cerr)
 		}
 	}
 	if q.claimStmt != nil {
@@ -1152,6 +846,11 @@ func (q *Queries) Close() error {
 	if q.identityPieceStmt != nil {
 		if cerr := q.identityPieceStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing identityPieceStmt: %w", cerr)
+		}
+	}
+	if q.invariantsStmt != nil {
+		if cerr := q.invariantsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing invariantsStmt: %w", cerr)
 		}
 	}
 	if q.knownDIDStmt != nil {
@@ -1514,6 +1213,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing upstreamsStmt: %w", cerr)
 		}
 	}
+	if q.violationsStmt != nil {
+		if cerr := q.violationsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing violationsStmt: %w", cerr)
+		}
+	}
 	if q.visibleRowsStmt != nil {
 		if cerr := q.visibleRowsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing visibleRowsStmt: %w", cerr)
@@ -1586,393 +1290,319 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 }
 
 type Queries struct {
-	db                        DBTX
-	tx                        *sql.Tx
-	addCandidateStmt          *sql.Stmt
-	addChangeStmt             *sql.Stmt
-	addCollectionStmt         *sql.Stmt
-	addHostStmt               *sql.Stmt
-	addMembersStmt            *sql.Stmt
-	addRefusalsStmt           *sql.Stmt
-	addRepoStmt               *sql.Stmt
-	addUpstreamStmt           *sql.Stmt
-	advanceHeadStmt           *sql.Stmt
-	agedIdentitiesStmt        *sql.Stmt
-	answeredHostStmt          *sql.Stmt
-	beginAttemptStmt          *sql.Stmt
-	birthStmt                 *sql.Stmt
-	birthsOfStmt              *sql.Stmt
-	bufferCommitStmt          *sql.Stmt
-	bufferSizeStmt            *sql.Stmt
-	bufferedCommitStmt        *sql.Stmt
-	bufferedCommitsStmt       *sql.Stmt
-	checkAccountsStmt         *sql.Stmt
-	checkBufferStmt           *sql.Stmt
-	checkCandidatesStmt       *sql.Stmt
-	checkChangesStmt          *sql.Stmt
-	checkClaimsStmt           *sql.Stmt
-	checkCollectionTallyStmt  *sql.Stmt
-	checkDIDsStmt             *sql.Stmt
-	checkDigestsStmt          *sql.Stmt
-	checkEarlierKeysStmt      *sql.Stmt
-	checkFlagsStmt            *sql.Stmt
-	checkFoundStmt            *sql.Stmt
-	checkHeadsStmt            *sql.Stmt
-	checkHeldStmt             *sql.Stmt
-	checkHostQueuesStmt       *sql.Stmt
-	checkHostWalksStmt        *sql.Stmt
-	checkHostsStmt            *sql.Stmt
-	checkIdentitiesStmt       *sql.Stmt
-	checkKeysStmt             *sql.Stmt
-	checkListedReposStmt      *sql.Stmt
-	checkMembersStmt          *sql.Stmt
-	checkMetaStmt             *sql.Stmt
-	checkNSIDsStmt            *sql.Stmt
-	checkNumbersBelowNextStmt *sql.Stmt
-	checkOrphansStmt          *sql.Stmt
-	checkPLCLogStmt           *sql.Stmt
-	checkProofTimesStmt       *sql.Stmt
-	checkQueueHostsStmt       *sql.Stmt
-	checkQueueRowsStmt        *sql.Stmt
-	checkQueueTallyStmt       *sql.Stmt
-	checkQueuedStmt           *sql.Stmt
-	checkRefusalsStmt         *sql.Stmt
-	checkRepoTallyStmt        *sql.Stmt
-	checkResyncingStmt        *sql.Stmt
-	checkRevsStmt             *sql.Stmt
-	checkSeqClockStmt         *sql.Stmt
-	checkSourcesStmt          *sql.Stmt
-	checkStaleIdentitiesStmt  *sql.Stmt
-	checkSynchronizedStmt     *sql.Stmt
-	checkUniqueNumbersStmt    *sql.Stmt
-	checkUnprovenStmt         *sql.Stmt
-	checkVisibleRowsStmt      *sql.Stmt
-	checkWalksStmt            *sql.Stmt
-	claimStmt                 *sql.Stmt
-	claimedRowsStmt           *sql.Stmt
-	clampHostsStmt            *sql.Stmt
-	clearBufferStmt           *sql.Stmt
-	clearHostErrorStmt        *sql.Stmt
-	clearRepoErrorStmt        *sql.Stmt
-	collectionBehindStmt      *sql.Stmt
-	collectionIDStmt          *sql.Stmt
-	collectionIDsStmt         *sql.Stmt
-	collectionNameStmt        *sql.Stmt
-	collectionsAfterStmt      *sql.Stmt
-	collectionsNamedStmt      *sql.Stmt
-	collectionsOfRepoStmt     *sql.Stmt
-	confirmCandidateStmt      *sql.Stmt
-	coolHostStmt              *sql.Stmt
-	countAttemptStmt          *sql.Stmt
-	countMisledStmt           *sql.Stmt
-	createMetaStmt            *sql.Stmt
-	deathStmt                 *sql.Stmt
-	deathsOfStmt              *sql.Stmt
-	deferHostWalkStmt         *sql.Stmt
-	deferRowStmt              *sql.Stmt
-	deleteBareRepoStmt        *sql.Stmt
-	deleteHeadStmt            *sql.Stmt
-	deletePLCLogStmt          *sql.Stmt
-	deleteQueueRowStmt        *sql.Stmt
-	distrustDescribeStmt      *sql.Stmt
-	dropWishStmt              *sql.Stmt
-	dueHostsStmt              *sql.Stmt
-	endAttemptStmt            *sql.Stmt
-	enqueueStmt               *sql.Stmt
-	failedHostStmt            *sql.Stmt
-	failingHostsStmt          *sql.Stmt
-	finishCrawlStmt           *sql.Stmt
-	finishHostWalkStmt        *sql.Stmt
-	firstDueStmt              *sql.Stmt
-	firstRowsStmt             *sql.Stmt
-	forgetAttemptsStmt        *sql.Stmt
-	forgetRepoStmt            *sql.Stmt
-	giveUpHostWalkStmt        *sql.Stmt
-	harmlessRevStmt           *sql.Stmt
-	heldReposStmt             *sql.Stmt
-	heldReposOfHostStmt       *sql.Stmt
-	hiddenStmt                *sql.Stmt
-	hideStmt                  *sql.Stmt
-	holdRowsStmt              *sql.Stmt
-	hostHeadsStmt             *sql.Stmt
-	hostLimitsStmt            *sql.Stmt
-	hostRoomStmt              *sql.Stmt
-	hostWalkStmt              *sql.Stmt
-	identityPieceStmt         *sql.Stmt
-	knownDIDStmt              *sql.Stmt
-	largestCollectionsStmt    *sql.Stmt
-	lastRepoStmt              *sql.Stmt
-	lastRepoIDStmt            *sql.Stmt
-	lastSeqClockStmt          *sql.Stmt
-	listHostStmt              *sql.Stmt
-	membershipIDsStmt         *sql.Stmt
-	membershipTallyStmt       *sql.Stmt
-	metaStmt                  *sql.Stmt
-	nextDueHostStmt           *sql.Stmt
-	nextReadyStmt             *sql.Stmt
-	openedByStmt              *sql.Stmt
-	pLCLogStmt                *sql.Stmt
-	pageOfCollectionStmt      *sql.Stmt
-	pageOfCollectionsStmt     *sql.Stmt
-	pageOfReposStmt           *sql.Stmt
-	pauseHostWalkStmt         *sql.Stmt
-	pruneChangesStmt          *sql.Stmt
-	putHeadStmt               *sql.Stmt
-	putIdentityStmt           *sql.Stmt
-	putPLCLogStmt             *sql.Stmt
-	queuePieceStmt            *sql.Stmt
-	queueRowStmt              *sql.Stmt
-	queueTallyStmt            *sql.Stmt
-	raiseSeenRevStmt          *sql.Stmt
-	readyHostsStmt            *sql.Stmt
-	refusalCountsStmt         *sql.Stmt
-	refusalSampleStmt         *sql.Stmt
-	releaseRowsStmt           *sql.Stmt
-	repoByDIDStmt             *sql.Stmt
-	repoByIDStmt              *sql.Stmt
-	repoPieceStmt             *sql.Stmt
-	repoTallyStmt             *sql.Stmt
-	restingAmongStmt          *sql.Stmt
-	restingBetweenStmt        *sql.Stmt
-	retryRowStmt              *sql.Stmt
-	servedHostStmt            *sql.Stmt
-	setAbsentProofsStmt       *sql.Stmt
-	setAskedStmt              *sql.Stmt
-	setCrawlCursorStmt        *sql.Stmt
-	setEarlierRevStmt         *sql.Stmt
-	setHarmlessRevStmt        *sql.Stmt
-	setHeadStmt               *sql.Stmt
-	setHostCursorStmt         *sql.Stmt
-	setHostErrorStmt          *sql.Stmt
-	setHostRateStmt           *sql.Stmt
-	setIdentityStaleStmt      *sql.Stmt
-	setLooksStmt              *sql.Stmt
-	setMissingStmt            *sql.Stmt
-	setNextAtStmt             *sql.Stmt
-	setNextSeqStmt            *sql.Stmt
-	setRepoAccountStmt        *sql.Stmt
-	setRepoErrorStmt          *sql.Stmt
-	setRepoProvenStmt         *sql.Stmt
-	setRepoSeqStmt            *sql.Stmt
-	setRepoStateStmt          *sql.Stmt
-	setShareStmt              *sql.Stmt
-	setStatusCheckedStmt      *sql.Stmt
-	setUnresolvedStmt         *sql.Stmt
-	setUpstreamCursorStmt     *sql.Stmt
-	setUpstreamKindStmt       *sql.Stmt
-	showStmt                  *sql.Stmt
-	signingKeyStmt            *sql.Stmt
-	staleAnswerStmt           *sql.Stmt
-	startAnewStmt             *sql.Stmt
-	startCrawlStmt            *sql.Stmt
-	startHostWalkStmt         *sql.Stmt
-	tameHostWalksStmt         *sql.Stmt
-	tickSeqClockStmt          *sql.Stmt
-	trustHeldIdentitiesStmt   *sql.Stmt
-	upstreamByIDStmt          *sql.Stmt
-	upstreamsStmt             *sql.Stmt
-	visibleRowsStmt           *sql.Stmt
-	voidProofStmt             *sql.Stmt
-	wakeHostsStmt             *sql.Stmt
-	walkedHostsStmt           *sql.Stmt
-	wantCrawlStmt             *sql.Stmt
-	wantHostWalkStmt          *sql.Stmt
-	wishStmt                  *sql.Stmt
+	db                      DBTX
+	tx                      *sql.Tx
+	addCandidateStmt        *sql.Stmt
+	addChangeStmt           *sql.Stmt
+	addCollectionStmt       *sql.Stmt
+	addHostStmt             *sql.Stmt
+	addMembersStmt          *sql.Stmt
+	addRefusalsStmt         *sql.Stmt
+	addRepoStmt             *sql.Stmt
+	addUpstreamStmt         *sql.Stmt
+	advanceHeadStmt         *sql.Stmt
+	agedIdentitiesStmt      *sql.Stmt
+	answeredHostStmt        *sql.Stmt
+	beginAttemptStmt        *sql.Stmt
+	birthStmt               *sql.Stmt
+	birthsOfStmt            *sql.Stmt
+	bufferCommitStmt        *sql.Stmt
+	bufferSizeStmt          *sql.Stmt
+	bufferedCommitStmt      *sql.Stmt
+	bufferedCommitsStmt     *sql.Stmt
+	checkDIDsStmt           *sql.Stmt
+	checkHostsStmt          *sql.Stmt
+	checkNSIDsStmt          *sql.Stmt
+	claimStmt               *sql.Stmt
+	claimedRowsStmt         *sql.Stmt
+	clampHostsStmt          *sql.Stmt
+	clearBufferStmt         *sql.Stmt
+	clearHostErrorStmt      *sql.Stmt
+	clearRepoErrorStmt      *sql.Stmt
+	collectionBehindStmt    *sql.Stmt
+	collectionIDStmt        *sql.Stmt
+	collectionIDsStmt       *sql.Stmt
+	collectionNameStmt      *sql.Stmt
+	collectionsAfterStmt    *sql.Stmt
+	collectionsNamedStmt    *sql.Stmt
+	collectionsOfRepoStmt   *sql.Stmt
+	confirmCandidateStmt    *sql.Stmt
+	coolHostStmt            *sql.Stmt
+	countAttemptStmt        *sql.Stmt
+	countMisledStmt         *sql.Stmt
+	createMetaStmt          *sql.Stmt
+	deathStmt               *sql.Stmt
+	deathsOfStmt            *sql.Stmt
+	deferHostWalkStmt       *sql.Stmt
+	deferRowStmt            *sql.Stmt
+	deleteBareRepoStmt      *sql.Stmt
+	deleteHeadStmt          *sql.Stmt
+	deletePLCLogStmt        *sql.Stmt
+	deleteQueueRowStmt      *sql.Stmt
+	distrustDescribeStmt    *sql.Stmt
+	dropWishStmt            *sql.Stmt
+	dueHostsStmt            *sql.Stmt
+	endAttemptStmt          *sql.Stmt
+	enqueueStmt             *sql.Stmt
+	failedHostStmt          *sql.Stmt
+	failingHostsStmt        *sql.Stmt
+	finishCrawlStmt         *sql.Stmt
+	finishHostWalkStmt      *sql.Stmt
+	firstDueStmt            *sql.Stmt
+	firstRowsStmt           *sql.Stmt
+	forgetAttemptsStmt      *sql.Stmt
+	forgetRepoStmt          *sql.Stmt
+	giveUpHostWalkStmt      *sql.Stmt
+	harmlessRevStmt         *sql.Stmt
+	heldReposStmt           *sql.Stmt
+	heldReposOfHostStmt     *sql.Stmt
+	hiddenStmt              *sql.Stmt
+	hideStmt                *sql.Stmt
+	holdRowsStmt            *sql.Stmt
+	hostHeadsStmt           *sql.Stmt
+	hostLimitsStmt          *sql.Stmt
+	hostRoomStmt            *sql.Stmt
+	hostWalkStmt            *sql.Stmt
+	identityPieceStmt       *sql.Stmt
+	invariantsStmt          *sql.Stmt
+	knownDIDStmt            *sql.Stmt
+	largestCollectionsStmt  *sql.Stmt
+	lastRepoStmt            *sql.Stmt
+	lastRepoIDStmt          *sql.Stmt
+	lastSeqClockStmt        *sql.Stmt
+	listHostStmt            *sql.Stmt
+	membershipIDsStmt       *sql.Stmt
+	membershipTallyStmt     *sql.Stmt
+	metaStmt                *sql.Stmt
+	nextDueHostStmt         *sql.Stmt
+	nextReadyStmt           *sql.Stmt
+	openedByStmt            *sql.Stmt
+	pLCLogStmt              *sql.Stmt
+	pageOfCollectionStmt    *sql.Stmt
+	pageOfCollectionsStmt   *sql.Stmt
+	pageOfReposStmt         *sql.Stmt
+	pauseHostWalkStmt       *sql.Stmt
+	pruneChangesStmt        *sql.Stmt
+	putHeadStmt             *sql.Stmt
+	putIdentityStmt         *sql.Stmt
+	putPLCLogStmt           *sql.Stmt
+	queuePieceStmt          *sql.Stmt
+	queueRowStmt            *sql.Stmt
+	queueTallyStmt          *sql.Stmt
+	raiseSeenRevStmt        *sql.Stmt
+	readyHostsStmt          *sql.Stmt
+	refusalCountsStmt       *sql.Stmt
+	refusalSampleStmt       *sql.Stmt
+	releaseRowsStmt         *sql.Stmt
+	repoByDIDStmt           *sql.Stmt
+	repoByIDStmt            *sql.Stmt
+	repoPieceStmt           *sql.Stmt
+	repoTallyStmt           *sql.Stmt
+	restingAmongStmt        *sql.Stmt
+	restingBetweenStmt      *sql.Stmt
+	retryRowStmt            *sql.Stmt
+	servedHostStmt          *sql.Stmt
+	setAbsentProofsStmt     *sql.Stmt
+	setAskedStmt            *sql.Stmt
+	setCrawlCursorStmt      *sql.Stmt
+	setEarlierRevStmt       *sql.Stmt
+	setHarmlessRevStmt      *sql.Stmt
+	setHeadStmt             *sql.Stmt
+	setHostCursorStmt       *sql.Stmt
+	setHostErrorStmt        *sql.Stmt
+	setHostRateStmt         *sql.Stmt
+	setIdentityStaleStmt    *sql.Stmt
+	setLooksStmt            *sql.Stmt
+	setMissingStmt          *sql.Stmt
+	setNextAtStmt           *sql.Stmt
+	setNextSeqStmt          *sql.Stmt
+	setRepoAccountStmt      *sql.Stmt
+	setRepoErrorStmt        *sql.Stmt
+	setRepoProvenStmt       *sql.Stmt
+	setRepoSeqStmt          *sql.Stmt
+	setRepoStateStmt        *sql.Stmt
+	setShareStmt            *sql.Stmt
+	setStatusCheckedStmt    *sql.Stmt
+	setUnresolvedStmt       *sql.Stmt
+	setUpstreamCursorStmt   *sql.Stmt
+	setUpstreamKindStmt     *sql.Stmt
+	showStmt                *sql.Stmt
+	signingKeyStmt          *sql.Stmt
+	staleAnswerStmt         *sql.Stmt
+	startAnewStmt           *sql.Stmt
+	startCrawlStmt          *sql.Stmt
+	startHostWalkStmt       *sql.Stmt
+	tameHostWalksStmt       *sql.Stmt
+	tickSeqClockStmt        *sql.Stmt
+	trustHeldIdentitiesStmt *sql.Stmt
+	upstreamByIDStmt        *sql.Stmt
+	upstreamsStmt           *sql.Stmt
+	violationsStmt          *sql.Stmt
+	visibleRowsStmt         *sql.Stmt
+	voidProofStmt           *sql.Stmt
+	wakeHostsStmt           *sql.Stmt
+	walkedHostsStmt         *sql.Stmt
+	wantCrawlStmt           *sql.Stmt
+	wantHostWalkStmt        *sql.Stmt
+	wishStmt                *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
-		db:                        tx,
-		tx:                        tx,
-		addCandidateStmt:          q.addCandidateStmt,
-		addChangeStmt:             q.addChangeStmt,
-		addCollectionStmt:         q.addCollectionStmt,
-		addHostStmt:               q.addHostStmt,
-		addMembersStmt:            q.addMembersStmt,
-		addRefusalsStmt:           q.addRefusalsStmt,
-		addRepoStmt:               q.addRepoStmt,
-		addUpstreamStmt:           q.addUpstreamStmt,
-		advanceHeadStmt:           q.advanceHeadStmt,
-		agedIdentitiesStmt:        q.agedIdentitiesStmt,
-		answeredHostStmt:          q.answeredHostStmt,
-		beginAttemptStmt:          q.beginAttemptStmt,
-		birthStmt:                 q.birthStmt,
-		birthsOfStmt:              q.birthsOfStmt,
-		bufferCommitStmt:          q.bufferCommitStmt,
-		bufferSizeStmt:            q.bufferSizeStmt,
-		bufferedCommitStmt:        q.bufferedCommitStmt,
-		bufferedCommitsStmt:       q.bufferedCommitsStmt,
-		checkAccountsStmt:         q.checkAccountsStmt,
-		checkBufferStmt:           q.checkBufferStmt,
-		checkCandidatesStmt:       q.checkCandidatesStmt,
-		checkChangesStmt:          q.checkChangesStmt,
-		checkClaimsStmt:           q.checkClaimsStmt,
-		checkCollectionTallyStmt:  q.checkCollectionTallyStmt,
-		checkDIDsStmt:             q.checkDIDsStmt,
-		checkDigestsStmt:          q.checkDigestsStmt,
-		checkEarlierKeysStmt:      q.checkEarlierKeysStmt,
-		checkFlagsStmt:            q.checkFlagsStmt,
-		checkFoundStmt:            q.checkFoundStmt,
-		checkHeadsStmt:            q.checkHeadsStmt,
-		checkHeldStmt:             q.checkHeldStmt,
-		checkHostQueuesStmt:       q.checkHostQueuesStmt,
-		checkHostWalksStmt:        q.checkHostWalksStmt,
-		checkHostsStmt:            q.checkHostsStmt,
-		checkIdentitiesStmt:       q.checkIdentitiesStmt,
-		checkKeysStmt:             q.checkKeysStmt,
-		checkListedReposStmt:      q.checkListedReposStmt,
-		checkMembersStmt:          q.checkMembersStmt,
-		checkMetaStmt:             q.checkMetaStmt,
-		checkNSIDsStmt:            q.checkNSIDsStmt,
-		checkNumbersBelowNextStmt: q.checkNumbersBelowNextStmt,
-		checkOrphansStmt:          q.checkOrphansStmt,
-		checkPLCLogStmt:           q.checkPLCLogStmt,
-		checkProofTimesStmt:       q.checkProofTimesStmt,
-		checkQueueHostsStmt:       q.checkQueueHostsStmt,
-		checkQueueRowsStmt:        q.checkQueueRowsStmt,
-		checkQueueTallyStmt:       q.checkQueueTallyStmt,
-		checkQueuedStmt:           q.checkQueuedStmt,
-		checkRefusalsStmt:         q.checkRefusalsStmt,
-		checkRepoTallyStmt:        q.checkRepoTallyStmt,
-		checkResyncingStmt:        q.checkResyncingStmt,
-		checkRevsStmt:             q.checkRevsStmt,
-		checkSeqClockStmt:         q.checkSeqClockStmt,
-		checkSourcesStmt:          q.checkSourcesStmt,
-		checkStaleIdentitiesStmt:  q.checkStaleIdentitiesStmt,
-		checkSynchronizedStmt:     q.checkSynchronizedStmt,
-		checkUniqueNumbersStmt:    q.checkUniqueNumbersStmt,
-		checkUnprovenStmt:         q.checkUnprovenStmt,
-		checkVisibleRowsStmt:      q.checkVisibleRowsStmt,
-		checkWalksStmt:            q.checkWalksStmt,
-		claimStmt:                 q.claimStmt,
-		claimedRowsStmt:           q.claimedRowsStmt,
-		clampHostsStmt:            q.clampHostsStmt,
-		clearBufferStmt:           q.clearBufferStmt,
-		clearHostErrorStmt:        q.clearHostErrorStmt,
-		clearRepoErrorStmt:        q.clearRepoErrorStmt,
-		collectionBehindStmt:      q.collectionBehindStmt,
-		collectionIDStmt:          q.collectionIDStmt,
-		collectionIDsStmt:         q.collectionIDsStmt,
-		collectionNameStmt:        q.collectionNameStmt,
-		collectionsAfterStmt:      q.collectionsAfterStmt,
-		collectionsNamedStmt:      q.collectionsNamedStmt,
-		collectionsOfRepoStmt:     q.collectionsOfRepoStmt,
-		confirmCandidateStmt:      q.confirmCandidateStmt,
-		coolHostStmt:              q.coolHostStmt,
-		countAttemptStmt:          q.countAttemptStmt,
-		countMisledStmt:           q.countMisledStmt,
-		createMetaStmt:            q.createMetaStmt,
-		deathStmt:                 q.deathStmt,
-		deathsOfStmt:              q.deathsOfStmt,
-		deferHostWalkStmt:         q.deferHostWalkStmt,
-		deferRowStmt:              q.deferRowStmt,
-		deleteBareRepoStmt:        q.deleteBareRepoStmt,
-		deleteHeadStmt:            q.deleteHeadStmt,
-		deletePLCLogStmt:          q.deletePLCLogStmt,
-		deleteQueueRowStmt:        q.deleteQueueRowStmt,
-		distrustDescribeStmt:      q.distrustDescribeStmt,
-		dropWishStmt:              q.dropWishStmt,
-		dueHostsStmt:              q.dueHostsStmt,
-		endAttemptStmt:            q.endAttemptStmt,
-		enqueueStmt:               q.enqueueStmt,
-		failedHostStmt:            q.failedHostStmt,
-		failingHostsStmt:          q.failingHostsStmt,
-		finishCrawlStmt:           q.finishCrawlStmt,
-		finishHostWalkStmt:        q.finishHostWalkStmt,
-		firstDueStmt:              q.firstDueStmt,
-		firstRowsStmt:             q.firstRowsStmt,
-		forgetAttemptsStmt:        q.forgetAttemptsStmt,
-		forgetRepoStmt:            q.forgetRepoStmt,
-		giveUpHostWalkStmt:        q.giveUpHostWalkStmt,
-		harmlessRevStmt:           q.harmlessRevStmt,
-		heldReposStmt:             q.heldReposStmt,
-		heldReposOfHostStmt:       q.heldReposOfHostStmt,
-		hiddenStmt:                q.hiddenStmt,
-		hideStmt:                  q.hideStmt,
-		holdRowsStmt:              q.holdRowsStmt,
-		hostHeadsStmt:             q.hostHeadsStmt,
-		hostLimitsStmt:            q.hostLimitsStmt,
-		hostRoomStmt:              q.hostRoomStmt,
-		hostWalkStmt:              q.hostWalkStmt,
-		identityPieceStmt:         q.identityPieceStmt,
-		knownDIDStmt:              q.knownDIDStmt,
-		largestCollectionsStmt:    q.largestCollectionsStmt,
-		lastRepoStmt:              q.lastRepoStmt,
-		lastRepoIDStmt:            q.lastRepoIDStmt,
-		lastSeqClockStmt:          q.lastSeqClockStmt,
-		listHostStmt:              q.listHostStmt,
-		membershipIDsStmt:         q.membershipIDsStmt,
-		membershipTallyStmt:       q.membershipTallyStmt,
-		metaStmt:                  q.metaStmt,
-		nextDueHostStmt:           q.nextDueHostStmt,
-		nextReadyStmt:             q.nextReadyStmt,
-		openedByStmt:              q.openedByStmt,
-		pLCLogStmt:                q.pLCLogStmt,
-		pageOfCollectionStmt:      q.pageOfCollectionStmt,
-		pageOfCollectionsStmt:     q.pageOfCollectionsStmt,
-		pageOfReposStmt:           q.pageOfReposStmt,
-		pauseHostWalkStmt:         q.pauseHostWalkStmt,
-		pruneChangesStmt:          q.pruneChangesStmt,
-		putHeadStmt:               q.putHeadStmt,
-		putIdentityStmt:           q.putIdentityStmt,
-		putPLCLogStmt:             q.putPLCLogStmt,
-		queuePieceStmt:            q.queuePieceStmt,
-		queueRowStmt:              q.queueRowStmt,
-		queueTallyStmt:            q.queueTallyStmt,
-		raiseSeenRevStmt:          q.raiseSeenRevStmt,
-		readyHostsStmt:            q.readyHostsStmt,
-		refusalCountsStmt:         q.refusalCountsStmt,
-		refusalSampleStmt:         q.refusalSampleStmt,
-		releaseRowsStmt:           q.releaseRowsStmt,
-		repoByDIDStmt:             q.repoByDIDStmt,
-		repoByIDStmt:              q.repoByIDStmt,
-		repoPieceStmt:             q.repoPieceStmt,
-		repoTallyStmt:             q.repoTallyStmt,
-		restingAmongStmt:          q.restingAmongStmt,
-		restingBetweenStmt:        q.restingBetweenStmt,
-		retryRowStmt:              q.retryRowStmt,
-		servedHostStmt:            q.servedHostStmt,
-		setAbsentProofsStmt:       q.setAbsentProofsStmt,
-		setAskedStmt:              q.setAskedStmt,
-		setCrawlCursorStmt:        q.setCrawlCursorStmt,
-		setEarlierRevStmt:         q.setEarlierRevStmt,
-		setHarmlessRevStmt:        q.setHarmlessRevStmt,
-		setHeadStmt:               q.setHeadStmt,
-		setHostCursorStmt:         q.setHostCursorStmt,
-		setHostErrorStmt:          q.setHostErrorStmt,
-		setHostRateStmt:           q.setHostRateStmt,
-		setIdentityStaleStmt:      q.setIdentityStaleStmt,
-		setLooksStmt:              q.setLooksStmt,
-		setMissingStmt:            q.setMissingStmt,
-		setNextAtStmt:             q.setNextAtStmt,
-		setNextSeqStmt:            q.setNextSeqStmt,
-		setRepoAccountStmt:        q.setRepoAccountStmt,
-		setRepoErrorStmt:          q.setRepoErrorStmt,
-		setRepoProvenStmt:         q.setRepoProvenStmt,
-		setRepoSeqStmt:            q.setRepoSeqStmt,
-		setRepoStateStmt:          q.setRepoStateStmt,
-		setShareStmt:              q.setShareStmt,
-		setStatusCheckedStmt:      q.setStatusCheckedStmt,
-		setUnresolvedStmt:         q.setUnresolvedStmt,
-		setUpstreamCursorStmt:     q.setUpstreamCursorStmt,
-		setUpstreamKindStmt:       q.setUpstreamKindStmt,
-		showStmt:                  q.showStmt,
-		signingKeyStmt:            q.signingKeyStmt,
-		staleAnswerStmt:           q.staleAnswerStmt,
-		startAnewStmt:             q.startAnewStmt,
-		startCrawlStmt:            q.startCrawlStmt,
-		startHostWalkStmt:         q.startHostWalkStmt,
-		tameHostWalksStmt:         q.tameHostWalksStmt,
-		tickSeqClockStmt:          q.tickSeqClockStmt,
-		trustHeldIdentitiesStmt:   q.trustHeldIdentitiesStmt,
-		upstreamByIDStmt:          q.upstreamByIDStmt,
-		upstreamsStmt:             q.upstreamsStmt,
-		visibleRowsStmt:           q.visibleRowsStmt,
-		voidProofStmt:             q.voidProofStmt,
-		wakeHostsStmt:             q.wakeHostsStmt,
-		walkedHostsStmt:           q.walkedHostsStmt,
-		wantCrawlStmt:             q.wantCrawlStmt,
-		wantHostWalkStmt:          q.wantHostWalkStmt,
-		wishStmt:                  q.wishStmt,
+		db:                      tx,
+		tx:                      tx,
+		addCandidateStmt:        q.addCandidateStmt,
+		addChangeStmt:           q.addChangeStmt,
+		addCollectionStmt:       q.addCollectionStmt,
+		addHostStmt:             q.addHostStmt,
+		addMembersStmt:          q.addMembersStmt,
+		addRefusalsStmt:         q.addRefusalsStmt,
+		addRepoStmt:             q.addRepoStmt,
+		addUpstreamStmt:         q.addUpstreamStmt,
+		advanceHeadStmt:         q.advanceHeadStmt,
+		agedIdentitiesStmt:      q.agedIdentitiesStmt,
+		answeredHostStmt:        q.answeredHostStmt,
+		beginAttemptStmt:        q.beginAttemptStmt,
+		birthStmt:               q.birthStmt,
+		birthsOfStmt:            q.birthsOfStmt,
+		bufferCommitStmt:        q.bufferCommitStmt,
+		bufferSizeStmt:          q.bufferSizeStmt,
+		bufferedCommitStmt:      q.bufferedCommitStmt,
+		bufferedCommitsStmt:     q.bufferedCommitsStmt,
+		checkDIDsStmt:           q.checkDIDsStmt,
+		checkHostsStmt:          q.checkHostsStmt,
+		checkNSIDsStmt:          q.checkNSIDsStmt,
+		claimStmt:               q.claimStmt,
+		claimedRowsStmt:         q.claimedRowsStmt,
+		clampHostsStmt:          q.clampHostsStmt,
+		clearBufferStmt:         q.clearBufferStmt,
+		clearHostErrorStmt:      q.clearHostErrorStmt,
+		clearRepoErrorStmt:      q.clearRepoErrorStmt,
+		collectionBehindStmt:    q.collectionBehindStmt,
+		collectionIDStmt:        q.collectionIDStmt,
+		collectionIDsStmt:       q.collectionIDsStmt,
+		collectionNameStmt:      q.collectionNameStmt,
+		collectionsAfterStmt:    q.collectionsAfterStmt,
+		collectionsNamedStmt:    q.collectionsNamedStmt,
+		collectionsOfRepoStmt:   q.collectionsOfRepoStmt,
+		confirmCandidateStmt:    q.confirmCandidateStmt,
+		coolHostStmt:            q.coolHostStmt,
+		countAttemptStmt:        q.countAttemptStmt,
+		countMisledStmt:         q.countMisledStmt,
+		createMetaStmt:          q.createMetaStmt,
+		deathStmt:               q.deathStmt,
+		deathsOfStmt:            q.deathsOfStmt,
+		deferHostWalkStmt:       q.deferHostWalkStmt,
+		deferRowStmt:            q.deferRowStmt,
+		deleteBareRepoStmt:      q.deleteBareRepoStmt,
+		deleteHeadStmt:          q.deleteHeadStmt,
+		deletePLCLogStmt:        q.deletePLCLogStmt,
+		deleteQueueRowStmt:      q.deleteQueueRowStmt,
+		distrustDescribeStmt:    q.distrustDescribeStmt,
+		dropWishStmt:            q.dropWishStmt,
+		dueHostsStmt:            q.dueHostsStmt,
+		endAttemptStmt:          q.endAttemptStmt,
+		enqueueStmt:             q.enqueueStmt,
+		failedHostStmt:          q.failedHostStmt,
+		failingHostsStmt:        q.failingHostsStmt,
+		finishCrawlStmt:         q.finishCrawlStmt,
+		finishHostWalkStmt:      q.finishHostWalkStmt,
+		firstDueStmt:            q.firstDueStmt,
+		firstRowsStmt:           q.firstRowsStmt,
+		forgetAttemptsStmt:      q.forgetAttemptsStmt,
+		forgetRepoStmt:          q.forgetRepoStmt,
+		giveUpHostWalkStmt:      q.giveUpHostWalkStmt,
+		harmlessRevStmt:         q.harmlessRevStmt,
+		heldReposStmt:           q.heldReposStmt,
+		heldReposOfHostStmt:     q.heldReposOfHostStmt,
+		hiddenStmt:              q.hiddenStmt,
+		hideStmt:                q.hideStmt,
+		holdRowsStmt:            q.holdRowsStmt,
+		hostHeadsStmt:           q.hostHeadsStmt,
+		hostLimitsStmt:          q.hostLimitsStmt,
+		hostRoomStmt:            q.hostRoomStmt,
+		hostWalkStmt:            q.hostWalkStmt,
+		identityPieceStmt:       q.identityPieceStmt,
+		invariantsStmt:          q.invariantsStmt,
+		knownDIDStmt:            q.knownDIDStmt,
+		largestCollectionsStmt:  q.largestCollectionsStmt,
+		lastRepoStmt:            q.lastRepoStmt,
+		lastRepoIDStmt:          q.lastRepoIDStmt,
+		lastSeqClockStmt:        q.lastSeqClockStmt,
+		listHostStmt:            q.listHostStmt,
+		membershipIDsStmt:       q.membershipIDsStmt,
+		membershipTallyStmt:     q.membershipTallyStmt,
+		metaStmt:                q.metaStmt,
+		nextDueHostStmt:         q.nextDueHostStmt,
+		nextReadyStmt:           q.nextReadyStmt,
+		openedByStmt:            q.openedByStmt,
+		pLCLogStmt:              q.pLCLogStmt,
+		pageOfCollectionStmt:    q.pageOfCollectionStmt,
+		pageOfCollectionsStmt:   q.pageOfCollectionsStmt,
+		pageOfReposStmt:         q.pageOfReposStmt,
+		pauseHostWalkStmt:       q.pauseHostWalkStmt,
+		pruneChangesStmt:        q.pruneChangesStmt,
+		putHeadStmt:             q.putHeadStmt,
+		putIdentityStmt:         q.putIdentityStmt,
+		putPLCLogStmt:           q.putPLCLogStmt,
+		queuePieceStmt:          q.queuePieceStmt,
+		queueRowStmt:            q.queueRowStmt,
+		queueTallyStmt:          q.queueTallyStmt,
+		raiseSeenRevStmt:        q.raiseSeenRevStmt,
+		readyHostsStmt:          q.readyHostsStmt,
+		refusalCountsStmt:       q.refusalCountsStmt,
+		refusalSampleStmt:       q.refusalSampleStmt,
+		releaseRowsStmt:         q.releaseRowsStmt,
+		repoByDIDStmt:           q.repoByDIDStmt,
+		repoByIDStmt:            q.repoByIDStmt,
+		repoPieceStmt:           q.repoPieceStmt,
+		repoTallyStmt:           q.repoTallyStmt,
+		restingAmongStmt:        q.restingAmongStmt,
+		restingBetweenStmt:      q.restingBetweenStmt,
+		retryRowStmt:            q.retryRowStmt,
+		servedHostStmt:          q.servedHostStmt,
+		setAbsentProofsStmt:     q.setAbsentProofsStmt,
+		setAskedStmt:            q.setAskedStmt,
+		setCrawlCursorStmt:      q.setCrawlCursorStmt,
+		setEarlierRevStmt:       q.setEarlierRevStmt,
+		setHarmlessRevStmt:      q.setHarmlessRevStmt,
+		setHeadStmt:             q.setHeadStmt,
+		setHostCursorStmt:       q.setHostCursorStmt,
+		setHostErrorStmt:        q.setHostErrorStmt,
+		setHostRateStmt:         q.setHostRateStmt,
+		setIdentityStaleStmt:    q.setIdentityStaleStmt,
+		setLooksStmt:            q.setLooksStmt,
+		setMissingStmt:          q.setMissingStmt,
+		setNextAtStmt:           q.setNextAtStmt,
+		setNextSeqStmt:          q.setNextSeqStmt,
+		setRepoAccountStmt:      q.setRepoAccountStmt,
+		setRepoErrorStmt:        q.setRepoErrorStmt,
+		setRepoProvenStmt:       q.setRepoProvenStmt,
+		setRepoSeqStmt:          q.setRepoSeqStmt,
+		setRepoStateStmt:        q.setRepoStateStmt,
+		setShareStmt:            q.setShareStmt,
+		setStatusCheckedStmt:    q.setStatusCheckedStmt,
+		setUnresolvedStmt:       q.setUnresolvedStmt,
+		setUpstreamCursorStmt:   q.setUpstreamCursorStmt,
+		setUpstreamKindStmt:     q.setUpstreamKindStmt,
+		showStmt:                q.showStmt,
+		signingKeyStmt:          q.signingKeyStmt,
+		staleAnswerStmt:         q.staleAnswerStmt,
+		startAnewStmt:           q.startAnewStmt,
+		startCrawlStmt:          q.startCrawlStmt,
+		startHostWalkStmt:       q.startHostWalkStmt,
+		tameHostWalksStmt:       q.tameHostWalksStmt,
+		tickSeqClockStmt:        q.tickSeqClockStmt,
+		trustHeldIdentitiesStmt: q.trustHeldIdentitiesStmt,
+		upstreamByIDStmt:        q.upstreamByIDStmt,
+		upstreamsStmt:           q.upstreamsStmt,
+		violationsStmt:          q.violationsStmt,
+		visibleRowsStmt:         q.visibleRowsStmt,
+		voidProofStmt:           q.voidProofStmt,
+		wakeHostsStmt:           q.wakeHostsStmt,
+		walkedHostsStmt:         q.walkedHostsStmt,
+		wantCrawlStmt:           q.wantCrawlStmt,
+		wantHostWalkStmt:        q.wantHostWalkStmt,
+		wishStmt:                q.wishStmt,
 	}
 }

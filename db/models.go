@@ -4,6 +4,12 @@
 
 package db
 
+type ChangeCause struct {
+	ID      int64
+	Name    string
+	Visible int64
+}
+
 type Collection struct {
 	ID      int64
 	NSID    string
@@ -94,6 +100,12 @@ type Identity struct {
 	EarlierRev *int64
 }
 
+type Invariant struct {
+	ID          int64
+	Name        string
+	Explanation string
+}
+
 type Membership struct {
 	CollectionID int64
 	Seq          int64
@@ -108,6 +120,11 @@ type MembershipChange struct {
 	CollectionID int64
 	Visible      int64
 	Cause        int64
+}
+
+type MembershipSource struct {
+	ID   int64
+	Name string
 }
 
 type Meta struct {
@@ -125,6 +142,12 @@ type PlcLog struct {
 	AfterAt int64
 	Seen    string
 	Done    int64
+}
+
+type Proof struct {
+	ID      int64
+	Name    string
+	Meaning string
 }
 
 type QueueTally struct {
@@ -178,11 +201,11 @@ type RepoHostQueue struct {
 
 type RepoInfo struct {
 	DID           string
-	State         string
+	State         *string
 	Active        int64
 	Status        *string
 	Visible       bool
-	Proof         interface{}
+	Proof         *string
 	Proven        interface{}
 	Host          *string
 	SigningKey    string
@@ -192,6 +215,12 @@ type RepoInfo struct {
 	Commit        interface{}
 	Error         *string
 	ErrorTime     interface{}
+}
+
+type RepoState struct {
+	ID      int64
+	Name    string
+	Meaning string
 }
 
 type RepoTally struct {
@@ -212,7 +241,7 @@ type ResyncBacklog struct {
 	Priority   int64
 	Background int64
 	Attempts   int64
-	Reason     string
+	Reason     *string
 	Due        interface{}
 	Claimed    bool
 	Host       *string
@@ -255,6 +284,13 @@ type ResyncQueue struct {
 	HostID          int64
 }
 
+type ResyncReason struct {
+	ID       int64
+	Name     string
+	Priority int64
+	Meaning  string
+}
+
 type SeqClock struct {
 	Seq    int64
 	Minute int64
@@ -271,4 +307,9 @@ type Upstream struct {
 	CrawlStartedAt  *int64
 	CrawlFinishedAt *int64
 	CrawlAgain      int64
+}
+
+type Violation struct {
+	Invariant string
+	What      interface{}
 }

@@ -16,8 +16,7 @@ SELECT nsid, members FROM collection
 WHERE members > 0 ORDER BY members DESC, nsid LIMIT sqlc.arg(max_rows);
 
 -- name: CollectionsOfRepo :many
-SELECT c.id, c.nsid, m.seq,
-       CAST(CASE m.source WHEN 1 THEN 'commit' WHEN 2 THEN 'resync' ELSE 'import' END AS TEXT) AS source,
+SELECT c.id, c.nsid, m.seq, m.source,
        CAST(coalesce((SELECT k.minute FROM seq_clock k
                       WHERE k.seq <= abs(m.seq) ORDER BY k.seq DESC LIMIT 1), 0) AS INTEGER) AS minute
 FROM membership m CROSS JOIN collection c

@@ -91,27 +91,3 @@ WHERE id = sqlc.arg(host_id);
 
 -- name: TameHostWalks :exec
 UPDATE host SET crawl_due_at = sqlc.arg(now) WHERE crawl_due_at > sqlc.arg(horizon);
-
--- name: CheckCandidates :many
-SELECT CAST(c.hostname || ': candidates ' || c.candidates || ', repos found there ' || c.found || ', proven ' || c.proven
-            || ', misled ' || c.misled AS TEXT) AS what,
-       count(*) OVER () AS total
-FROM (SELECT h.hostname, h.candidates, h.proven, h.misled, coalesce(f.n, 0) AS found
-      FROM host h LEFT JOIN (SELECT r.found_at, count(*) AS n FROM repo r WHERE r.found_at IS NOT NULL GROUP BY r.found_at) f
-      ON f.found_at = h.id) c
-WHERE c.candidates <> c.found OR c.proven < 0 OR c.misled < 0 LIMIT 20;
-
--- name: CheckFound :many
-SELECT CAST(r.did || ': found at host ' || r.found_at || ', '
-            || CASE WHEN h.id IS NULL THEN 'which is not there' ELSE 'but its document was seen' END AS TEXT) AS what,
-       count(*) OVER () AS total
-FROM repo r LEFT JOIN host h ON h.id = r.found_at LEFT JOIN identity i ON i.repo_id = r.id
-WHERE r.found_at IS NOT NULL AND (h.id IS NULL OR i.repo_id IS NOT NULL) LIMIT 20;
-
--- name: CheckHostWalks :many
-SELECT CAST(h.hostname || ': walk due ' || coalesce(h.crawl_due_at, 'never') || ', paused ' || h.crawl_paused || ', again '
-            || h.crawl_again || ', failures ' || h.crawl_failures || ', listed as ' || coalesce(h.listed_status, 'nothing') AS TEXT) AS what,
-       count(*) OVER () AS total
-FROM host h
-WHERE h.crawl_due_at < 0 OR h.crawl_paused NOT IN (0, 1) OR h.crawl_again NOT IN (0, 1) OR h.crawl_failures < 0
-   OR (h.crawl_due_at IS NOT NULL AND h.listed_status IN ('offline', 'banned')) LIMIT 20;

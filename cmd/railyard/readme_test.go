@@ -124,7 +124,7 @@ func TestTheDemosInvitationWorksAsPrinted(t *testing.T) {
 			t.Errorf("%s: %v", line, err)
 			continue
 		}
-		if found := rows.Next(); !found && !strings.Contains(line, "…") && !strings.Contains(line, "backlog") {
+		if found := rows.Next(); !found && !strings.Contains(line, "…") && !strings.Contains(line, "backlog") && !strings.Contains(line, "violation") {
 			t.Errorf("%s: no rows", line)
 		}
 		if err := rows.Close(); err != nil {

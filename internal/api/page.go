@@ -292,7 +292,7 @@ func trialsOf(base string) []trial {
 			get("/v1/repo?did=did:plc:ewvi7nxzyoun6zhxrhs64oiz")},
 		{"How far is the index?",
 			get("/v1/stats")},
-		{"The same on the file itself, while the service runs (sqlite3 3.41 or newer):",
+		{"The same on the file itself, while the service runs (sqlite3 3.40 or newer):",
 			ask("SELECT did FROM repos_by_collection WHERE nsid = '"+posts+"' LIMIT 10") + "\n" +
 				ask("SELECT * FROM collection_stats ORDER BY members DESC LIMIT 25") + "\n" +
 				ask("SELECT reason, count(*) FROM resync_backlog GROUP BY reason")},

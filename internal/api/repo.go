@@ -125,7 +125,7 @@ func answerOf(d repoDetail, limit int) repoAnswer {
 	r := d.repo
 	out := repoAnswer{
 		DID: r.DID, State: r.State.String(), Active: r.Active, Status: known(r.Status), Visible: r.Visible(),
-		Proof: known(proofName(r.Proof)), ProvenAt: timeText(r.ProvenAt()),
+		Proof: known(r.Proof.String()), ProvenAt: timeText(r.ProvenAt()),
 		Collections: make([]membershipAnswer, len(d.set)),
 	}
 	if r.Head != nil && r.Active {
@@ -148,21 +148,6 @@ func answerOf(d repoDetail, limit int) repoAnswer {
 		out.Cursor = strconv.FormatInt(d.last, 10)
 	}
 	return out
-}
-
-// proofName is the word for a proof, "" for none. (schema.sql)
-func proofName(p store.Proof) string {
-	switch p {
-	case store.ProofTree:
-		return "tree"
-	case store.ProofProbe:
-		return "probe"
-	case store.ProofOldKey:
-		return "old-key"
-	case store.ProofClaim:
-		return "claim"
-	}
-	return ""
 }
 
 // known is nil for the empty text, which stands for what is not known.

@@ -78,7 +78,7 @@ func (rx *Rx) Memberships(r *Repo, after int64, limit int) (set []Membership, la
 		return nil, 0, err
 	}
 	for _, row := range rows {
-		m := Membership{NSID: row.NSID, Visible: row.Seq > 0, Source: row.Source}
+		m := Membership{NSID: row.NSID, Visible: row.Seq > 0, Source: Source(row.Source).String()}
 		if row.Minute != 0 {
 			m.Since = time.Unix(row.Minute*60, 0)
 		}

@@ -12,7 +12,7 @@ import (
 // Source is what brought a membership row.
 type Source int64
 
-// The sources. (schema.sql)
+// The sources, as the table membership_source has them.
 const (
 	SourceCommit Source = iota + 1
 	SourceResync
@@ -28,7 +28,7 @@ func (s Source) String() string {
 	return "import"
 }
 
-// cause of a change of visibility, as the change feed has it.
+// cause of a change of visibility, as the table change_cause has it.
 type cause int64
 
 const (

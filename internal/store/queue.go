@@ -10,7 +10,7 @@ import (
 	"railyard/internal/atproto"
 )
 
-// Reason is why somebody must look at a repo. (schema.sql)
+// Reason is why somebody must look at a repo. (The table resync_reason.)
 type Reason int64
 
 // The reasons.
@@ -42,7 +42,7 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason %d", int64(r))
 }
 
-// The priorities of the queue, lower first.
+// The priorities of the queue, lower first, as the table resync_priority has them.
 const (
 	prioLive = iota + 1
 	prioCheck

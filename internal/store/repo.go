@@ -9,7 +9,7 @@ import (
 	"railyard/internal/atproto"
 )
 
-// State of a repo in the index (spec: sync; schema.sql has the meanings).
+// State of a repo in the index (spec: sync; the table repo_state has the meanings).
 type State int64
 
 // The states of a repo.
@@ -35,6 +35,11 @@ const (
 	ProofOldKey
 	ProofClaim
 )
+
+// String returns the word of the table proof, "" for none.
+func (p Proof) String() string {
+	return [...]string{"", "tree", "probe", "old-key", "claim"}[p]
+}
 
 // Head is a repo's signed state.
 type Head struct {
