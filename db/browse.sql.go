@@ -18,6 +18,7 @@ type CollectionBehindParams struct {
 	Skipped int64
 }
 
+// Where the piece of CollectionsAfter ends.
 func (q *Queries) CollectionBehind(ctx context.Context, arg CollectionBehindParams) (string, error) {
 	row := q.queryRow(ctx, q.collectionBehindStmt, collectionBehind, arg.After, arg.Skipped)
 	var nsid string
@@ -43,6 +44,8 @@ type CollectionsAfterRow struct {
 	Members int64
 }
 
+// A piece of the names in their order. The inner LIMIT bounds the names that are looked at, with members or without,
+// so that a page never scans past a million empty ones.
 func (q *Queries) CollectionsAfter(ctx context.Context, arg CollectionsAfterParams) ([]CollectionsAfterRow, error) {
 	rows, err := q.query(ctx, q.collectionsAfterStmt, collectionsAfter, arg.After, arg.Examined, arg.MaxRows)
 	if err != nil {
@@ -76,6 +79,7 @@ type CollectionsNamedRow struct {
 	Members int64
 }
 
+// CROSS JOIN: look up each name; do not scan the collections for the few names.
 func (q *Queries) CollectionsNamed(ctx context.Context, nsids string) ([]CollectionsNamedRow, error) {
 	rows, err := q.query(ctx, q.collectionsNamedStmt, collectionsNamed, nsids)
 	if err != nil {
@@ -122,6 +126,7 @@ type CollectionsOfRepoRow struct {
 	Minute int64
 }
 
+// The minute is that of the last row of the clock that is not above the number.
 func (q *Queries) CollectionsOfRepo(ctx context.Context, arg CollectionsOfRepoParams) ([]CollectionsOfRepoRow, error) {
 	rows, err := q.query(ctx, q.collectionsOfRepoStmt, collectionsOfRepo, arg.RepoID, arg.After, arg.MaxRows)
 	if err != nil {

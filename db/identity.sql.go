@@ -32,6 +32,53 @@ func (q *Queries) AddHost(ctx context.Context, arg AddHostParams) (AddHostRow, e
 	return i, err
 }
 
+const agedIdentities = `-- name: AgedIdentities :many
+SELECT i.repo_id FROM identity i CROSS JOIN repo r
+WHERE i.repo_id > ?1 AND i.repo_id <= ?2 AND i.fetched_at < ?3 AND i.stale = 0
+  AND r.id = i.repo_id AND r.state = 3 AND r.active = 1
+  AND (CAST(?4 AS INTEGER) = 0 OR substr(r.did, 1, 8) <> 'did:plc:')
+  AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = i.repo_id)
+ORDER BY i.repo_id LIMIT ?5
+`
+
+type AgedIdentitiesParams struct {
+	After   int64
+	Upto    int64
+	Before  int64
+	OnlyWeb int64
+	MaxRows int64
+}
+
+// Documents of a piece that were last looked at long ago, of repos that wait for nothing else.
+func (q *Queries) AgedIdentities(ctx context.Context, arg AgedIdentitiesParams) ([]int64, error) {
+	rows, err := q.query(ctx, q.agedIdentitiesStmt, agedIdentities,
+		arg.After,
+		arg.Upto,
+		arg.Before,
+		arg.OnlyWeb,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var repo_id int64
+		if err := rows.Scan(&repo_id); err != nil {
+			return nil, err
+		}
+		items = append(items, repo_id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const distrustDescribe = `-- name: DistrustDescribe :exec
 UPDATE host SET describe_trust = 0 WHERE id = ?1
 `
@@ -39,6 +86,24 @@ UPDATE host SET describe_trust = 0 WHERE id = ?1
 func (q *Queries) DistrustDescribe(ctx context.Context, id int64) error {
 	_, err := q.exec(ctx, q.distrustDescribeStmt, distrustDescribe, id)
 	return err
+}
+
+const identityPiece = `-- name: IdentityPiece :one
+SELECT CAST(coalesce(max(p.repo_id), 0) AS INTEGER) AS upto
+FROM (SELECT i.repo_id FROM identity i WHERE i.repo_id > ?1 ORDER BY i.repo_id LIMIT ?2) p
+`
+
+type IdentityPieceParams struct {
+	After   int64
+	MaxRows int64
+}
+
+// Where a piece of the identities ends that has so many of them.
+func (q *Queries) IdentityPiece(ctx context.Context, arg IdentityPieceParams) (int64, error) {
+	row := q.queryRow(ctx, q.identityPieceStmt, identityPiece, arg.After, arg.MaxRows)
+	var upto int64
+	err := row.Scan(&upto)
+	return upto, err
 }
 
 const putIdentity = `-- name: PutIdentity :exec
@@ -55,6 +120,8 @@ type PutIdentityParams struct {
 	Now        int64
 }
 
+// stale is kept: only who has looked for it takes back the wish to look again. The trigger identity_rekeyed notes the
+// rev up to which an earlier key counts.
 func (q *Queries) PutIdentity(ctx context.Context, arg PutIdentityParams) error {
 	_, err := q.exec(ctx, q.putIdentityStmt, putIdentity,
 		arg.RepoID,
@@ -62,6 +129,34 @@ func (q *Queries) PutIdentity(ctx context.Context, arg PutIdentityParams) error 
 		arg.HostID,
 		arg.Now,
 	)
+	return err
+}
+
+const setAbsentProofs = `-- name: SetAbsentProofs :exec
+UPDATE host SET absent_proofs = ?1 WHERE id = ?2
+`
+
+type SetAbsentProofsParams struct {
+	Proves *int64
+	ID     int64
+}
+
+func (q *Queries) SetAbsentProofs(ctx context.Context, arg SetAbsentProofsParams) error {
+	_, err := q.exec(ctx, q.setAbsentProofsStmt, setAbsentProofs, arg.Proves, arg.ID)
+	return err
+}
+
+const setEarlierRev = `-- name: SetEarlierRev :exec
+UPDATE identity SET earlier_rev = ?1 WHERE repo_id = ?2
+`
+
+type SetEarlierRevParams struct {
+	Rev    *int64
+	RepoID int64
+}
+
+func (q *Queries) SetEarlierRev(ctx context.Context, arg SetEarlierRevParams) error {
+	_, err := q.exec(ctx, q.setEarlierRevStmt, setEarlierRev, arg.Rev, arg.RepoID)
 	return err
 }
 
@@ -98,6 +193,7 @@ SELECT i.signing_key FROM repo r CROSS JOIN identity i
 WHERE r.did = ?1 AND i.repo_id = r.id
 `
 
+// CROSS JOIN: the repo by its DID first.
 func (q *Queries) SigningKey(ctx context.Context, did string) ([]byte, error) {
 	row := q.queryRow(ctx, q.signingKeyStmt, signingKey, did)
 	var signing_key []byte

@@ -54,6 +54,9 @@ type PageOfCollectionRow struct {
 	DID string
 }
 
+// A page of listReposByCollection. CROSS JOIN keeps the order of the tables: the collection by its name, its rows in
+// the order of the pages, the DID of each. Without statistics SQLite might begin with the repos; with them (ANALYZE) it
+// would choose anew in every file, so there are none.
 func (q *Queries) PageOfCollection(ctx context.Context, arg PageOfCollectionParams) ([]PageOfCollectionRow, error) {
 	rows, err := q.query(ctx, q.pageOfCollectionStmt, pageOfCollection, arg.NSID, arg.After, arg.MaxRows)
 	if err != nil {
@@ -106,6 +109,9 @@ type PageOfCollectionsRow struct {
 	ListedBefore int64
 }
 
+// A page of the repos with records in any of some collections, each at the first of its rows. The inner SELECT takes
+// the next rows of each collection, no more than a page of each, and sorts these few; a repo that has a lower number
+// in another of the collections came with that one, on this page or an earlier one.
 func (q *Queries) PageOfCollections(ctx context.Context, arg PageOfCollectionsParams) ([]PageOfCollectionsRow, error) {
 	rows, err := q.query(ctx, q.pageOfCollectionsStmt, pageOfCollections, arg.Ids, arg.After, arg.MaxRows)
 	if err != nil {
@@ -143,6 +149,7 @@ type PageOfReposRow struct {
 	DID string
 }
 
+// seq > 0 says again what the index repo_by_seq is limited to: SQLite takes it only where the query says so.
 func (q *Queries) PageOfRepos(ctx context.Context, arg PageOfReposParams) ([]PageOfReposRow, error) {
 	rows, err := q.query(ctx, q.pageOfReposStmt, pageOfRepos, arg.After, arg.MaxRows)
 	if err != nil {
@@ -187,6 +194,7 @@ type VisibleRowsRow struct {
 	DID          string
 }
 
+// All visible rows from one on, in the order of the primary key.
 func (q *Queries) VisibleRows(ctx context.Context, arg VisibleRowsParams) ([]VisibleRowsRow, error) {
 	rows, err := q.query(ctx, q.visibleRowsStmt, visibleRows, arg.CollectionID, arg.After, arg.MaxRows)
 	if err != nil {

@@ -71,6 +71,7 @@ type BirthParams struct {
 	Source       int64
 }
 
+// A row that is there stays as it is.
 func (q *Queries) Birth(ctx context.Context, arg BirthParams) (int64, error) {
 	result, err := q.exec(ctx, q.birthStmt, birth,
 		arg.CollectionID,
@@ -99,6 +100,7 @@ type BirthsOfParams struct {
 	CollectionIds string
 }
 
+// The missing rows of a set, numbered from first_seq on in its order; the numbers of those that are there are left out.
 func (q *Queries) BirthsOf(ctx context.Context, arg BirthsOfParams) ([]int64, error) {
 	rows, err := q.query(ctx, q.birthsOfStmt, birthsOf,
 		arg.FirstSeq,
@@ -199,6 +201,7 @@ type DeathsOfRow struct {
 	Seq          int64
 }
 
+// What is not in the set any more.
 func (q *Queries) DeathsOf(ctx context.Context, arg DeathsOfParams) ([]DeathsOfRow, error) {
 	rows, err := q.query(ctx, q.deathsOfStmt, deathsOf, arg.RepoID, arg.CollectionIds)
 	if err != nil {
@@ -258,6 +261,7 @@ const hide = `-- name: Hide :many
 UPDATE membership SET seq = -seq WHERE repo_id = ?1 AND seq > 0 RETURNING collection_id
 `
 
+// The sign of the number is the visibility.
 func (q *Queries) Hide(ctx context.Context, repoID int64) ([]int64, error) {
 	rows, err := q.query(ctx, q.hideStmt, hide, repoID)
 	if err != nil {
@@ -318,6 +322,7 @@ type PruneChangesParams struct {
 	MaxRows int64
 }
 
+// The subquery bounds the rows, for DELETE has no LIMIT here.
 func (q *Queries) PruneChanges(ctx context.Context, arg PruneChangesParams) (int64, error) {
 	result, err := q.exec(ctx, q.pruneChangesStmt, pruneChanges, arg.Before, arg.MaxRows)
 	if err != nil {

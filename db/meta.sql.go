@@ -86,6 +86,7 @@ type TickSeqClockParams struct {
 	Minute int64
 }
 
+// Only the first row of a number counts.
 func (q *Queries) TickSeqClock(ctx context.Context, arg TickSeqClockParams) error {
 	_, err := q.exec(ctx, q.tickSeqClockStmt, tickSeqClock, arg.Seq, arg.Minute)
 	return err

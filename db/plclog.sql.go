@@ -109,6 +109,8 @@ type QueuePieceParams struct {
 	MaxRows int64
 }
 
+// Where a piece of the queue ends that has so many rows. The updates below go piece by piece, so that none of them keeps
+// the writer for long.
 func (q *Queries) QueuePiece(ctx context.Context, arg QueuePieceParams) (int64, error) {
 	row := q.queryRow(ctx, q.queuePieceStmt, queuePiece, arg.After, arg.MaxRows)
 	var upto int64

@@ -34,6 +34,8 @@ type AdvanceHeadParams struct {
 	Prev   []byte
 }
 
+// The compare-and-swap that is the chain check: only from the tree that a commit starts from, only to a newer rev, and
+// only while the repo is in service. No row is changed otherwise.
 func (q *Queries) AdvanceHead(ctx context.Context, arg AdvanceHeadParams) (int64, error) {
 	result, err := q.exec(ctx, q.advanceHeadStmt, advanceHead,
 		arg.Rev,
@@ -73,6 +75,17 @@ UPDATE repo SET seen_rev = NULL, proof = NULL WHERE id = ?1
 func (q *Queries) ForgetRepo(ctx context.Context, id int64) error {
 	_, err := q.exec(ctx, q.forgetRepoStmt, forgetRepo, id)
 	return err
+}
+
+const lastRepoID = `-- name: LastRepoID :one
+SELECT CAST(coalesce(max(id), 0) AS INTEGER) AS id FROM repo
+`
+
+func (q *Queries) LastRepoID(ctx context.Context) (int64, error) {
+	row := q.queryRow(ctx, q.lastRepoIDStmt, lastRepoID)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
 }
 
 const putHead = `-- name: PutHead :exec
@@ -150,6 +163,7 @@ type RepoByDIDRow struct {
 	AbsentProofs  *int64
 }
 
+// Whatever is known of a repo. RepoByID has the same columns.
 func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, error) {
 	row := q.queryRow(ctx, q.repoByDIDStmt, repoByDID, did)
 	var i RepoByDIDRow
@@ -245,6 +259,89 @@ func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
 		&i.AbsentProofs,
 	)
 	return i, err
+}
+
+const repoPiece = `-- name: RepoPiece :one
+SELECT CAST(coalesce(max(p.id), 0) AS INTEGER) AS upto
+FROM (SELECT r.id FROM repo r WHERE r.id > ?1 ORDER BY r.id LIMIT ?2) p
+`
+
+type RepoPieceParams struct {
+	After   int64
+	MaxRows int64
+}
+
+// Where a piece of the repos ends that has so many of them.
+func (q *Queries) RepoPiece(ctx context.Context, arg RepoPieceParams) (int64, error) {
+	row := q.queryRow(ctx, q.repoPieceStmt, repoPiece, arg.After, arg.MaxRows)
+	var upto int64
+	err := row.Scan(&upto)
+	return upto, err
+}
+
+const restingAmong = `-- name: RestingAmong :many
+SELECT r.id FROM json_each(CAST(?1 AS TEXT)) j CROSS JOIN repo r
+WHERE r.id = j.value AND r.state = 3 AND r.active = 1 AND r.seq > 0
+  AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id)
+`
+
+// Of some ids those that are in service and not waiting for anything.
+func (q *Queries) RestingAmong(ctx context.Context, ids string) ([]int64, error) {
+	rows, err := q.query(ctx, q.restingAmongStmt, restingAmong, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const restingBetween = `-- name: RestingBetween :many
+SELECT r.id FROM repo r
+WHERE r.id > ?1 AND r.id <= ?2 AND r.state = 3 AND r.active = 1 AND r.seq > 0
+  AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id)
+ORDER BY r.id
+`
+
+type RestingBetweenParams struct {
+	After int64
+	Upto  int64
+}
+
+func (q *Queries) RestingBetween(ctx context.Context, arg RestingBetweenParams) ([]int64, error) {
+	rows, err := q.query(ctx, q.restingBetweenStmt, restingBetween, arg.After, arg.Upto)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const setRepoAccount = `-- name: SetRepoAccount :exec

@@ -111,6 +111,7 @@ const claim = `-- name: Claim :exec
 UPDATE resync_queue SET claim = generation WHERE repo_id = ?1
 `
 
+// The worker remembers the generation that it took: whatever raises it meanwhile makes the result void.
 func (q *Queries) Claim(ctx context.Context, repoID int64) error {
 	_, err := q.exec(ctx, q.claimStmt, claim, repoID)
 	return err
@@ -226,6 +227,8 @@ type EnqueueParams struct {
 	Voids      int64
 }
 
+// A repo waits once. Who comes later only adds: the better priority with its reason, the earlier time, the newest rev,
+// the questions. max and min of NULL are NULL, so each side of want_rev has its turn.
 func (q *Queries) Enqueue(ctx context.Context, arg EnqueueParams) error {
 	_, err := q.exec(ctx, q.enqueueStmt, enqueue,
 		arg.RepoID,
@@ -240,6 +243,23 @@ func (q *Queries) Enqueue(ctx context.Context, arg EnqueueParams) error {
 		arg.Voids,
 	)
 	return err
+}
+
+const firstDue = `-- name: FirstDue :one
+SELECT CAST(coalesce(min(not_before), 9223372036854775807) AS INTEGER) AS not_before
+FROM resync_queue WHERE claim IS NULL AND host_id = ?1 AND priority = ?2
+`
+
+type FirstDueParams struct {
+	Host     int64
+	Priority int64
+}
+
+func (q *Queries) FirstDue(ctx context.Context, arg FirstDueParams) (int64, error) {
+	row := q.queryRow(ctx, q.firstDueStmt, firstDue, arg.Host, arg.Priority)
+	var not_before int64
+	err := row.Scan(&not_before)
+	return not_before, err
 }
 
 const queueRow = `-- name: QueueRow :one

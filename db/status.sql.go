@@ -62,6 +62,49 @@ func (q *Queries) FailingHosts(ctx context.Context, arg FailingHostsParams) ([]F
 	return items, nil
 }
 
+const membershipTally = `-- name: MembershipTally :one
+SELECT memberships, collections FROM collection_tally WHERE one = 1
+`
+
+type MembershipTallyRow struct {
+	Memberships int64
+	Collections int64
+}
+
+func (q *Queries) MembershipTally(ctx context.Context) (MembershipTallyRow, error) {
+	row := q.queryRow(ctx, q.membershipTallyStmt, membershipTally)
+	var i MembershipTallyRow
+	err := row.Scan(&i.Memberships, &i.Collections)
+	return i, err
+}
+
+const queueTally = `-- name: QueueTally :many
+SELECT background, waiting FROM queue_tally
+`
+
+func (q *Queries) QueueTally(ctx context.Context) ([]QueueTally, error) {
+	rows, err := q.query(ctx, q.queueTallyStmt, queueTally)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []QueueTally
+	for rows.Next() {
+		var i QueueTally
+		if err := rows.Scan(&i.Background, &i.Waiting); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const refusalCounts = `-- name: RefusalCounts :many
 SELECT reason, count, last_at FROM refusal ORDER BY count DESC, reason
 `
@@ -82,6 +125,34 @@ func (q *Queries) RefusalCounts(ctx context.Context) ([]RefusalCountsRow, error)
 	for rows.Next() {
 		var i RefusalCountsRow
 		if err := rows.Scan(&i.Reason, &i.Count, &i.LastAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const repoTally = `-- name: RepoTally :many
+SELECT state, repos, active FROM repo_tally
+`
+
+// The triggers of schema.sql keep these counts.
+func (q *Queries) RepoTally(ctx context.Context) ([]RepoTally, error) {
+	rows, err := q.query(ctx, q.repoTallyStmt, repoTally)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RepoTally
+	for rows.Next() {
+		var i RepoTally
+		if err := rows.Scan(&i.State, &i.Repos, &i.Active); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

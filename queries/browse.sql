@@ -1,12 +1,16 @@
+-- A piece of the names in their order. The inner LIMIT bounds the names that are looked at, with members or without,
+-- so that a page never scans past a million empty ones.
 -- name: CollectionsAfter :many
 SELECT d.nsid, d.members
 FROM (SELECT c.nsid, c.members FROM collection c WHERE c.nsid > sqlc.arg(after)
       ORDER BY c.nsid LIMIT sqlc.arg(examined)) d
 WHERE d.members > 0 ORDER BY d.nsid LIMIT sqlc.arg(max_rows);
 
+-- Where the piece of CollectionsAfter ends.
 -- name: CollectionBehind :one
 SELECT nsid FROM collection WHERE nsid > sqlc.arg(after) ORDER BY nsid LIMIT 1 OFFSET sqlc.arg(skipped);
 
+-- CROSS JOIN: look up each name; do not scan the collections for the few names.
 -- name: CollectionsNamed :many
 SELECT c.nsid, c.members FROM json_each(CAST(sqlc.arg(nsids) AS TEXT)) j CROSS JOIN collection c
 WHERE c.nsid = j.value AND c.members > 0;
@@ -15,6 +19,7 @@ WHERE c.nsid = j.value AND c.members > 0;
 SELECT nsid, members FROM collection
 WHERE members > 0 ORDER BY members DESC, nsid LIMIT sqlc.arg(max_rows);
 
+-- The minute is that of the last row of the clock that is not above the number.
 -- name: CollectionsOfRepo :many
 SELECT c.id, c.nsid, m.seq, m.source,
        CAST(coalesce((SELECT k.minute FROM seq_clock k
@@ -22,4 +27,3 @@ SELECT c.id, c.nsid, m.seq, m.source,
 FROM membership m CROSS JOIN collection c
 WHERE m.repo_id = sqlc.arg(repo_id) AND m.collection_id > sqlc.arg(after) AND c.id = m.collection_id
 ORDER BY m.collection_id LIMIT sqlc.arg(max_rows);
-

@@ -1,7 +1,10 @@
+-- CROSS JOIN: the repo by its DID first.
 -- name: SigningKey :one
 SELECT i.signing_key FROM repo r CROSS JOIN identity i
 WHERE r.did = sqlc.arg(did) AND i.repo_id = r.id;
 
+-- stale is kept: only who has looked for it takes back the wish to look again. The trigger identity_rekeyed notes the
+-- rev up to which an earlier key counts.
 -- name: PutIdentity :exec
 INSERT INTO identity (repo_id, signing_key, host_id, fetched_at, stale)
 VALUES (sqlc.arg(repo_id), sqlc.arg(signing_key), sqlc.arg(host_id), sqlc.arg(now), 0)
@@ -18,6 +21,25 @@ UPDATE identity SET checked_at = sqlc.arg(now) WHERE repo_id = sqlc.arg(repo_id)
 INSERT INTO host (hostname, insecure) VALUES (sqlc.arg(hostname), sqlc.arg(insecure))
 ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, describe_trust, absent_proofs;
 
-
 -- name: DistrustDescribe :exec
 UPDATE host SET describe_trust = 0 WHERE id = sqlc.arg(id);
+
+-- name: SetAbsentProofs :exec
+UPDATE host SET absent_proofs = sqlc.arg(proves) WHERE id = sqlc.arg(id);
+
+-- name: SetEarlierRev :exec
+UPDATE identity SET earlier_rev = sqlc.arg(rev) WHERE repo_id = sqlc.arg(repo_id);
+
+-- Where a piece of the identities ends that has so many of them.
+-- name: IdentityPiece :one
+SELECT CAST(coalesce(max(p.repo_id), 0) AS INTEGER) AS upto
+FROM (SELECT i.repo_id FROM identity i WHERE i.repo_id > sqlc.arg(after) ORDER BY i.repo_id LIMIT sqlc.arg(max_rows)) p;
+
+-- Documents of a piece that were last looked at long ago, of repos that wait for nothing else.
+-- name: AgedIdentities :many
+SELECT i.repo_id FROM identity i CROSS JOIN repo r
+WHERE i.repo_id > sqlc.arg(after) AND i.repo_id <= sqlc.arg(upto) AND i.fetched_at < sqlc.arg(before) AND i.stale = 0
+  AND r.id = i.repo_id AND r.state = 3 AND r.active = 1
+  AND (CAST(sqlc.arg(only_web) AS INTEGER) = 0 OR substr(r.did, 1, 8) <> 'did:plc:')
+  AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = i.repo_id)
+ORDER BY i.repo_id LIMIT sqlc.arg(max_rows);

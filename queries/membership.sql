@@ -7,6 +7,7 @@ INSERT INTO collection (nsid) VALUES (sqlc.arg(nsid)) RETURNING id;
 -- name: AddMembers :exec
 UPDATE collection SET members = members + sqlc.arg(delta) WHERE id = sqlc.arg(id);
 
+-- A row that is there stays as it is.
 -- name: Birth :execrows
 INSERT INTO membership (collection_id, seq, repo_id, source)
 VALUES (sqlc.arg(collection_id), sqlc.arg(seq), sqlc.arg(repo_id), sqlc.arg(source))
@@ -16,6 +17,7 @@ ON CONFLICT (repo_id, collection_id) DO NOTHING;
 DELETE FROM membership WHERE repo_id = sqlc.arg(repo_id) AND collection_id = sqlc.arg(collection_id)
 RETURNING seq;
 
+-- The missing rows of a set, numbered from first_seq on in its order; the numbers of those that are there are left out.
 -- name: BirthsOf :many
 INSERT INTO membership (collection_id, seq, repo_id, source)
 SELECT CAST(value AS INTEGER), CAST(sqlc.arg(first_seq) AS INTEGER) + CAST(key AS INTEGER), sqlc.arg(repo_id), sqlc.arg(source)
@@ -23,12 +25,14 @@ FROM json_each(CAST(sqlc.arg(collection_ids) AS TEXT)) WHERE true
 ON CONFLICT (repo_id, collection_id) DO NOTHING
 RETURNING collection_id;
 
+-- What is not in the set any more.
 -- name: DeathsOf :many
 DELETE FROM membership
 WHERE repo_id = sqlc.arg(repo_id)
   AND collection_id NOT IN (SELECT CAST(value AS INTEGER) FROM json_each(CAST(sqlc.arg(collection_ids) AS TEXT)))
 RETURNING collection_id, seq;
 
+-- The sign of the number is the visibility.
 -- name: Hide :many
 UPDATE membership SET seq = -seq WHERE repo_id = sqlc.arg(repo_id) AND seq > 0 RETURNING collection_id;
 
@@ -43,6 +47,7 @@ WHERE collection_id = sqlc.arg(collection_id) AND seq = sqlc.arg(hidden_seq);
 INSERT INTO membership_change (changed_at, repo_id, collection_id, visible, cause)
 VALUES (sqlc.arg(now), sqlc.arg(repo_id), sqlc.arg(collection_id), sqlc.arg(visible), sqlc.arg(cause));
 
+-- The subquery bounds the rows, for DELETE has no LIMIT here.
 -- name: PruneChanges :execrows
 DELETE FROM membership_change WHERE id IN (
   SELECT c.id FROM membership_change c WHERE c.changed_at < sqlc.arg(before) ORDER BY c.changed_at LIMIT sqlc.arg(max_rows));

@@ -11,6 +11,7 @@ UPDATE meta SET opened_by = sqlc.arg(version), next_seq = sqlc.arg(next_seq), in
 -- name: SetNextSeq :exec
 UPDATE meta SET next_seq = sqlc.arg(next_seq) WHERE one = 1;
 
+-- Only the first row of a number counts.
 -- name: TickSeqClock :exec
 INSERT INTO seq_clock (seq, minute) VALUES (sqlc.arg(seq), sqlc.arg(minute)) ON CONFLICT DO NOTHING;
 

@@ -12,6 +12,8 @@ DELETE FROM plc_log WHERE one = 1;
 -- name: KnownDID :one
 SELECT id FROM repo WHERE did = sqlc.arg(did);
 
+-- Where a piece of the queue ends that has so many rows. The updates below go piece by piece, so that none of them keeps
+-- the writer for long.
 -- name: QueuePiece :one
 SELECT CAST(coalesce(max(p.repo_id), 0) AS INTEGER) AS upto
 FROM (SELECT q.repo_id FROM resync_queue q WHERE q.repo_id > sqlc.arg(after) ORDER BY q.repo_id LIMIT sqlc.arg(max_rows)) p;

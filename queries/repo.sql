@@ -1,3 +1,4 @@
+-- Whatever is known of a repo. RepoByID has the same columns.
 -- name: RepoByDID :one
 SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
        h.rev, h.data, h.cid,
@@ -54,6 +55,8 @@ UPDATE repo SET proof = NULL WHERE id = sqlc.arg(id);
 -- name: ForgetRepo :exec
 UPDATE repo SET seen_rev = NULL, proof = NULL WHERE id = sqlc.arg(id);
 
+-- The compare-and-swap that is the chain check: only from the tree that a commit starts from, only to a newer rev, and
+-- only while the repo is in service. No row is changed otherwise.
 -- name: AdvanceHead :execrows
 UPDATE repo_head SET rev = sqlc.arg(rev), data = sqlc.arg(data), cid = sqlc.arg(cid)
 WHERE repo_id = sqlc.arg(repo_id) AND data = sqlc.arg(prev) AND rev < sqlc.arg(rev)
@@ -67,3 +70,22 @@ ON CONFLICT (repo_id) DO UPDATE SET rev = excluded.rev, data = excluded.data, ci
 -- name: DeleteHead :exec
 DELETE FROM repo_head WHERE repo_id = sqlc.arg(repo_id);
 
+-- name: LastRepoID :one
+SELECT CAST(coalesce(max(id), 0) AS INTEGER) AS id FROM repo;
+
+-- Of some ids those that are in service and not waiting for anything.
+-- name: RestingAmong :many
+SELECT r.id FROM json_each(CAST(sqlc.arg(ids) AS TEXT)) j CROSS JOIN repo r
+WHERE r.id = j.value AND r.state = 3 AND r.active = 1 AND r.seq > 0
+  AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id);
+
+-- Where a piece of the repos ends that has so many of them.
+-- name: RepoPiece :one
+SELECT CAST(coalesce(max(p.id), 0) AS INTEGER) AS upto
+FROM (SELECT r.id FROM repo r WHERE r.id > sqlc.arg(after) ORDER BY r.id LIMIT sqlc.arg(max_rows)) p;
+
+-- name: RestingBetween :many
+SELECT r.id FROM repo r
+WHERE r.id > sqlc.arg(after) AND r.id <= sqlc.arg(upto) AND r.state = 3 AND r.active = 1 AND r.seq > 0
+  AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id)
+ORDER BY r.id;

@@ -1,3 +1,5 @@
+-- A repo waits once. Who comes later only adds: the better priority with its reason, the earlier time, the newest rev,
+-- the questions. max and min of NULL are NULL, so each side of want_rev has its turn.
 -- name: Enqueue :exec
 INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, want_rev, ask_status, looks, queued_at, generation)
 VALUES (sqlc.arg(repo_id), sqlc.arg(reason), sqlc.arg(priority), sqlc.arg(background), sqlc.arg(not_before),
@@ -15,6 +17,7 @@ ON CONFLICT (repo_id) DO UPDATE SET
 -- name: QueueRow :one
 SELECT * FROM resync_queue WHERE repo_id = sqlc.arg(repo_id);
 
+-- The worker remembers the generation that it took: whatever raises it meanwhile makes the result void.
 -- name: Claim :exec
 UPDATE resync_queue SET claim = generation WHERE repo_id = sqlc.arg(repo_id);
 
@@ -76,3 +79,7 @@ SELECT rev, prev, data, cid, present, died FROM resync_buffer WHERE repo_id = sq
 
 -- name: ClearBuffer :exec
 DELETE FROM resync_buffer WHERE repo_id = sqlc.arg(repo_id);
+
+-- name: FirstDue :one
+SELECT CAST(coalesce(min(not_before), 9223372036854775807) AS INTEGER) AS not_before
+FROM resync_queue WHERE claim IS NULL AND host_id = sqlc.arg(host) AND priority = sqlc.arg(priority);

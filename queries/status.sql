@@ -1,3 +1,13 @@
+-- The triggers of schema.sql keep these counts.
+-- name: RepoTally :many
+SELECT state, repos, active FROM repo_tally;
+
+-- name: QueueTally :many
+SELECT background, waiting FROM queue_tally;
+
+-- name: MembershipTally :one
+SELECT memberships, collections FROM collection_tally WHERE one = 1;
+
 -- name: RefusalCounts :many
 SELECT reason, count, last_at FROM refusal ORDER BY count DESC, reason;
 
