@@ -782,8 +782,8 @@ CREATE VIEW violation AS
   SELECT 'queue hosts', r.did || ': host ' || q.host_id || ', but host ' || h.host_id || ' is asked next'
   FROM resync_queue q CROSS JOIN repo r CROSS JOIN repo_host_queue h
   WHERE r.id = q.repo_id AND h.repo_id = q.repo_id AND q.host_id <> h.host_id
-  -- host queues: the head of a host may be early, never late. It seeks the first row of each host and priority,
-  -- because the queue has many more rows than that.
+  -- host queues: whoever may be asked has a queue, whose head is not later than its rows.
+  -- It seeks the first row of each host and priority: the queue has many more rows than that.
   UNION ALL
   SELECT 'host queues', coalesce(n.hostname, 'host ' || f.host_id) || ': ' || f.fault
   FROM (SELECT a.id AS host_id, 'it has no queue' AS fault

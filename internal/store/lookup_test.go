@@ -27,8 +27,8 @@ func TestLookupTablesNameTheConstants(t *testing.T) {
 		int64(becameNotFound): "repo not found, visible 0",
 	})
 	same("SELECT id, name FROM resync_priority", map[int64]string{
-		prioLive: "live discontinuity", prioCheck: "sync and checks", prioFirstSight: "first sight",
-		prioBackfill: "backfill", prioRetry: "retries", prioBackground: "background",
+		prioLive: "live", prioCheck: "check", prioFirstSight: "first-sight",
+		prioBackfill: "backfill", prioRetry: "retry", prioBackground: "background",
 	})
 	reasons := []Reason{Discontinuity, Unprovable, Rotated, SyncEvent, Reactivated, IdentityCheck, StatusCheck, FirstSight,
 		Backfill, NotFoundAgain, Sweep, Prove, Reason(13), Audit, Refresh}
