@@ -22,10 +22,11 @@ var floors = [][]string{
 	1: {"db", "internal/dagcbor", "internal/metrics", "internal/outbound", "internal/repostate"},
 	2: {"internal/event", "internal/identity", "internal/mst", "internal/pds", "internal/store", "internal/test/msttest", "internal/test/simnet"},
 	3: {"internal/firehose", "internal/plc", "internal/repo"},
-	4: {"internal/probe", "internal/verify"},
-	5: {"internal/api", "internal/cli/archive", "internal/cli/recheck", "internal/crawl", "internal/ingest", "internal/resync"},
-	6: {"internal/cli/eventlog", "internal/daemon"},
-	7: {"cmd/railyard", "e2e", "internal/test/sim"},
+	4: {"internal/verify"},
+	5: {"internal/api", "internal/cli/archive", "internal/crawl", "internal/establish", "internal/ingest"},
+	6: {"internal/cli/eventlog", "internal/cli/recheck", "internal/resync"},
+	7: {"internal/daemon"},
+	8: {"cmd/railyard", "e2e", "internal/test/sim"},
 }
 
 // graph holds the imports of this module's packages from each other, by folder.

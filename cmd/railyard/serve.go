@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"railyard/internal/daemon"
+	"railyard/internal/establish"
 	"railyard/internal/ingest"
-	"railyard/internal/resync"
 )
 
 // serveConfig is what the flags of serve say.
@@ -41,7 +41,7 @@ func serveFlags() (*flag.FlagSet, *serveConfig) {
 	c := &serveConfig{
 		upstreams:    list{values: []string{"wss://bsky.network"}},
 		crawl:        choice{"relay", []string{"relay", "deep", "off"}},
-		resyncMethod: choice{string(resync.Auto), resync.Methods()},
+		resyncMethod: choice{string(establish.Auto), establish.Methods()},
 		logFormat:    choice{"text", []string{"text", "json"}},
 		logLevel:     choice{"info", []string{"debug", "info", "warn", "error"}},
 	}
@@ -138,7 +138,7 @@ func (c *serveConfig) service() daemon.Config {
 	return daemon.Config{
 		DB: c.db, Version: versionText(), Upstreams: c.upstreams.values, PLCURL: c.plcURL, PLCExport: c.plcExport, PLCQPS: c.plcQPS,
 		Crawl: daemon.Crawl(c.crawl.value), CrawlQPS: c.crawlQPS, SweepEvery: c.sweepEvery,
-		ResyncWorkers: c.resyncWorkers, ResyncMethod: resync.Method(c.resyncMethod.value),
+		ResyncWorkers: c.resyncWorkers, ResyncMethod: establish.Method(c.resyncMethod.value),
 		DescribeTimeout: c.describeTimeout, RepoTimeout: c.repoTimeout, AllowPrivate: c.allowPrivate,
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"railyard/internal/api"
 	"railyard/internal/atproto"
 	"railyard/internal/crawl"
+	"railyard/internal/establish"
 	"railyard/internal/identity"
 	"railyard/internal/ingest"
 	"railyard/internal/metrics"
@@ -48,7 +49,7 @@ type Config struct {
 	CrawlQPS        float64       // requests per second to one host
 	SweepEvery      time.Duration // between two walks of a listing; 0: one walk only
 	ResyncWorkers   int
-	ResyncMethod    resync.Method
+	ResyncMethod    establish.Method
 	DescribeTimeout time.Duration
 	RepoTimeout     time.Duration
 	// AllowPrivate lifts the guard against private addresses, http and odd ports.

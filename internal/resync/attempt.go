@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"railyard/internal/backoff"
+	"railyard/internal/establish"
 	"railyard/internal/identity"
 	"railyard/internal/pds"
 	"railyard/internal/store"
@@ -27,7 +28,7 @@ type result struct {
 	identity *identity.Identity
 	status   *pds.AccountStatus
 	fetched  *fetched
-	learned  learned // beside that, and beside an error
+	learned  establish.Learned // beside that, and beside an error
 	err      error
 	fault    bool // err is ours: what the attempt has found could not be stored
 }
@@ -60,9 +61,9 @@ type putOff struct {
 func (p *putOff) Error() string { return p.why }
 
 var (
-	errCooling = &putOff{why: "the host cools down"}
-	errNoRoom  = &putOff{"no memory for another tree", roomPause}
-	errGiant   = &putOff{"another giant repo is being fetched", giantPause}
+	errCooling   = &putOff{why: "the host cools down"}
+	errNoMemory  = &putOff{"no memory for another tree", memoryPause}
+	errOversized = &putOff{"another oversized repo is being fetched", oversizedPause}
 )
 
 // littleLeft is the part of a host's window that is left to others.

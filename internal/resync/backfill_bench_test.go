@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"testing"
 
-	"railyard/internal/resync"
+	"railyard/internal/establish"
 	"railyard/internal/store"
 )
 
@@ -30,7 +30,7 @@ func backfillSize(b *testing.B) (repos, hosts int) {
 // machine. At the end the file has to equal what they hold.
 func BenchmarkBackfill(b *testing.B) {
 	repos, hosts := backfillSize(b)
-	for _, method := range []resync.Method{resync.Describe, resync.WholeRepo, resync.Auto} {
+	for _, method := range []establish.Method{establish.Describe, establish.WholeRepo, establish.Auto} {
 		b.Run(string(method), func(b *testing.B) {
 			for b.Loop() {
 				run(b, scene{method: method, hosts: hosts, repos: repos}).report(b)
@@ -42,9 +42,9 @@ func BenchmarkBackfill(b *testing.B) {
 // A small backfill by each method comes to what the hosts hold, also beside hosts
 // that misbehave.
 func TestBackfillEqualsTheFarm(t *testing.T) {
-	for _, name := range resync.Methods() {
+	for _, name := range establish.Methods() {
 		t.Run(name, func(t *testing.T) {
-			r := run(t, scene{method: resync.Method(name), hosts: 20, repos: 300, attackers: 8})
+			r := run(t, scene{method: establish.Method(name), hosts: 20, repos: 300, attackers: 8})
 			if n := r.proofs[store.ProofTree] + r.proofs[store.ProofProbe] + r.proofs[store.ProofClaim]; n != r.repos {
 				t.Errorf("%d of %d repos are proven or claimed: %v", n, r.repos, r.proofs)
 			}
@@ -58,7 +58,7 @@ func TestBackfillEqualsTheFarm(t *testing.T) {
 func BenchmarkBackfillManners(b *testing.B) {
 	const rate = 8
 	for b.Loop() {
-		r := run(b, scene{method: resync.Describe, hosts: 50, repos: 1000, rate: rate})
+		r := run(b, scene{method: establish.Describe, hosts: 50, repos: 1000, rate: rate})
 		r.report(b)
 		b.ReportMetric(float64(r.farm.Busiest), "most-requests-in-a-second")
 		if most := rate + rate/4 + 1; r.farm.Busiest > most {
@@ -72,7 +72,7 @@ func BenchmarkBackfillManners(b *testing.B) {
 // work of the machine is in all three.
 func BenchmarkBackfillAttacked(b *testing.B) {
 	repos, hosts := backfillSize(b)
-	healthy := scene{method: resync.Auto, hosts: hosts, repos: repos}
+	healthy := scene{method: establish.Auto, hosts: hosts, repos: repos}
 	attacked := healthy
 	attacked.attackers = 100
 	for b.Loop() {

@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/establish"
 	"railyard/internal/identity"
 	"railyard/internal/metrics"
 	"railyard/internal/outbound"
@@ -37,7 +38,7 @@ const backfillMost = time.Hour
 
 // scene is one backfill.
 type scene struct {
-	method    resync.Method
+	method    establish.Method
 	hosts     int
 	repos     int
 	attackers int     // hosts beside them that misbehave

@@ -7,11 +7,8 @@
 // it: resolve the identity, ask the host for the account's status, establish the
 // set of collections.
 //
-// A set is established in the cheapest way that is good enough (Method): one answer
-// of getRecord that shows the whole tree, proofs of absence beside each collection,
-// the host's word, which is proven later, or the repo. Whatever is odd leads to the
-// repo; a refusal never leads to a heavier request. What a host cannot do, or said
-// wrong, is remembered in its row.
+// Package establish asks for the set. What it takes on the host's word is proven
+// later; what a host cannot do, or said wrong, is remembered in its row.
 //
 // It believes nobody but the host that the DID document names, and nothing about
 // a head but a signed commit, by the present key of the DID; by an earlier one only

@@ -1,60 +1,14 @@
 package resync
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"railyard/internal/atproto"
 	"railyard/internal/backoff"
 	"railyard/internal/refusal"
-	"railyard/internal/repo"
 	"railyard/internal/store"
 )
-
-// maxCollections bounds those of one repo; the largest seen have about a thousand.
-const maxCollections = 10_000
-
-// fetched is a repo as its host has served it, signed by the account.
-type fetched struct {
-	head        store.Head
-	collections []string
-	proof       store.Proof
-	oldKey      bool // an earlier key of the DID has signed the head
-}
-
-// fetch asks the host for the repo and walks its tree.
-func (rs *Resyncer) fetch(ctx context.Context, a *attempt, s *signer) (*fetched, error) {
-	r := a.Repo
-	snap, err := rs.tree(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	if n := len(snap.Collections); n > maxCollections {
-		return nil, refusal.New(refusal.AnswerTooBig, "a repo with %d collections", n)
-	}
-	c := snap.Commit
-	if c.DID != r.DID {
-		return nil, refusal.New(refusal.AnswerWrongDID, "a repo of %s", c.DID)
-	}
-	if err := s.verify(ctx, c); err != nil {
-		return nil, err
-	}
-	return s.fetched(c, snap.Collections, store.ProofTree)
-}
-
-// snapshot fetches a repo and walks its tree, within bounds.
-func (rs *Resyncer) snapshot(ctx context.Context, a *attempt, limits repo.SnapshotLimits) (*repo.Snapshot, error) {
-	if err := a.pace(ctx); err != nil {
-		return nil, err
-	}
-	body, err := rs.cfg.Hosts.GetRepo(ctx, a.Repo.Identity.URL(), a.Repo.DID)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = body.Close() }()
-	return repo.ReadSnapshot(body, limits)
-}
 
 // endFetch makes the file equal to what was fetched, replays the commits that
 // arrived meanwhile, and puts the repo into service. known is the newest rev

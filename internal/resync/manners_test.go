@@ -12,10 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
+	"railyard/internal/establish"
 	"railyard/internal/identity"
-	"railyard/internal/repo"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
 )
@@ -116,152 +114,36 @@ func TestADirectoryThatFailsIsLeftAlone(t *testing.T) {
 	})
 }
 
-// No memory is left: a fetch waits a moment and gives its turn back, without a
-// failure, and is done when there is room.
-func TestAFetchWithoutRoomIsPutOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, did := filled(t)
-		if !w.rs.memory.TryAcquire(nodeBudget) {
-			t.Fatal("somebody holds memory")
-		}
-		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
-		start := time.Now()
-		w.work()
-		if took := time.Since(start); took != roomPatience || w.count("getRepo") != 0 {
-			t.Errorf("gave up after %s and %d requests", took, w.count("getRepo"))
-		}
-		w.rs.memory.Release(nodeBudget)
-		w.later(roomPause)
-		w.settled(did)
-		if n := w.count("getRepo"); n != 1 {
-			t.Errorf("%d fetches", n)
-		}
-		w.end()
-	})
-}
-
 // end closes what a bubble must not leave behind.
 func (w *world) end() {
 	_ = w.net.Close()
 	time.Sleep(time.Hour)
 }
 
-// A repo that does not fit is fetched again with more room, and one that fits
-// nowhere in the common memory waits for its turn as the only giant.
-func TestALargerRepoGetsMoreRoom(t *testing.T) {
-	for name, c := range map[string]struct {
-		rooms   []repo.SnapshotLimits
-		busy    bool // another giant is being fetched
-		fetches int
-		settled bool
-	}{
-		"at once":              {[]repo.SnapshotLimits{{Bytes: 1 << 20, NodeBytes: 1 << 20}}, true, 1, true},
-		"the second time":      {[]repo.SnapshotLimits{{Bytes: 1 << 20, NodeBytes: 40}, {Bytes: 1 << 20, NodeBytes: 1 << 20}}, true, 2, true},
-		"by its bytes":         {[]repo.SnapshotLimits{{Bytes: 300, NodeBytes: 1 << 20}, {Bytes: 1 << 20, NodeBytes: 1 << 20}}, true, 2, true},
-		"a giant":              {[]repo.SnapshotLimits{{Bytes: 1 << 20, NodeBytes: 40}, {Bytes: 1 << 20, NodeBytes: 60}}, false, 3, true},
-		"another giant before": {[]repo.SnapshotLimits{{Bytes: 1 << 20, NodeBytes: 40}}, true, 1, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w, did := filled(t)
-			w.rs.rooms = c.rooms
-			if c.busy {
-				w.rs.giants <- struct{}{}
-			}
-			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
-			w.work()
-			if n := w.count("getRepo"); n != c.fetches {
-				t.Errorf("%d fetches, want %d", n, c.fetches)
-			}
-			if is := w.repo(did).State == store.Synchronized; is != c.settled {
-				t.Errorf("settled: %t", is)
-			}
-			if !w.rs.memory.TryAcquire(nodeBudget) {
-				t.Error("memory was not given back")
-			}
-			w.rs.memory.Release(nodeBudget)
-			if c.settled {
-				return
-			}
-			<-w.rs.giants
-			w.later(giantPause)
-			w.settled(did)
-		})
-	}
-}
-
-// An answer that is longer than any repo may be is no giant: it would be read twice
-// as far in vain.
-func TestAnEndlessRepoIsNoGiant(t *testing.T) {
-	w, did := filled(t)
-	w.rs.rooms = []repo.SnapshotLimits{{Bytes: 300, NodeBytes: 1 << 20}, {Bytes: 301, NodeBytes: 1 << 20}}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
-	w.work()
-	if n := w.count("getRepo"); n != 2 {
-		t.Errorf("%d fetches, want 2", n)
-	}
-	if r := w.repo(did); r.State == store.Synchronized {
-		t.Error("it is in service")
-	}
-	w.rs.rooms = normalRooms()
-	w.later(brokenFirst)
-	w.settled(did)
-}
-
-// heldBack lets a test look at fetches that are under way.
-type heldBack struct {
+// unready fails every fetch in the same way.
+type unready struct {
 	Hosts
-	mu   sync.Mutex
-	now  int
-	most int
+	err error
 }
 
-func (h *heldBack) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, error) {
-	h.mu.Lock()
-	h.now++
-	h.most = max(h.most, h.now)
-	h.mu.Unlock()
-	time.Sleep(100 * time.Millisecond)
-	h.mu.Lock()
-	h.now--
-	h.mu.Unlock()
-	return h.Hosts.GetRepo(ctx, base, did)
-}
+func (u unready) GetRepo(context.Context, string, string) (io.ReadCloser, error) { return nil, u.err }
 
-// The trees of all fetches together stay under the budget, however many workers
-// there are.
-func TestFetchesStayUnderTheMemoryBudget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 12)
-		h := &heldBack{Hosts: w.rs.cfg.Hosts}
-		w.rs.cfg.Hosts = h
-		w.rs.memory = semaphore.NewWeighted(2*normalRooms()[0].NodeBytes + 5)
-		for _, did := range w.net.DIDs() {
-			w.enqueue(did, store.Backfill)
-		}
-		for range 100 {
-			attempts, err := w.rs.lease(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			var all sync.WaitGroup
-			for _, a := range attempts {
-				all.Go(func() {
-					if err := w.rs.run(t.Context(), a); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			all.Wait()
-		}
-		if h.most != 2 {
-			t.Errorf("%d fetches at once in a room for two", h.most)
-		}
+// There is no memory for the tree: the row waits a while, without a failure.
+func TestAFetchWithoutMemoryIsPutOff(t *testing.T) {
+	for err, pause := range map[error]time.Duration{establish.ErrNoMemory: memoryPause, establish.ErrOversized: oversizedPause} {
+		w, did := filled(t)
+		hosts := w.rs.cfg.Hosts
+		w.setHosts(unready{hosts, err})
+		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
 		w.work()
-		for _, did := range w.net.DIDs() {
-			w.settled(did)
+		w.setHosts(hosts)
+		w.later(pause - time.Millisecond)
+		if n := w.count("getRepo"); n != 0 {
+			t.Errorf("%v: %d fetches at once", err, n)
 		}
-		w.end()
-	})
+		w.later(time.Millisecond)
+		w.settled(did)
+	}
 }
 
 // One look of a group cannot be ended because of a fault of ours: the others are

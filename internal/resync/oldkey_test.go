@@ -6,15 +6,16 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/establish"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
 )
 
 // settler has one account on the first of two PDSes, with so many records.
-func settler(t *testing.T, m Method, records int) (*world, string) {
+func settler(t *testing.T, m establish.Method, records int) (*world, string) {
 	t.Helper()
 	w := newWorldOf(t, 2, 0)
-	w.rs.cfg.Method = m
+	w.setMethod(m)
 	did, err := w.net.CreateAccount(0)
 	if err != nil {
 		t.Fatal(err)
@@ -56,16 +57,16 @@ func (w *world) logs() int64 { return w.net.Traffic("plc").Requests["log"] }
 // knew that head accepts it at once; its next commit is by the present key and goes
 // on from there; and from then on no earlier key counts.
 func TestAnAccountThatMovedAndHasNotWritten(t *testing.T) {
-	for _, name := range Methods() {
+	for _, name := range establish.Methods() {
 		for _, records := range []int{tiny, large} {
 			t.Run(name, func(t *testing.T) {
-				w, did := settler(t, Method(name), records)
+				w, did := settler(t, establish.Method(name), records)
 				w.enqueue(did, store.Backfill)
 				w.work()
 				w.later(bulkRest)
 				w.move(did, simnet.Migration{To: 1})
 				w.announce(did)
-				if r := w.repo(did); w.rs.cfg.Method != Describe || records == tiny {
+				if r := w.repo(did); w.rs.cfg.Method != establish.Describe || records == tiny {
 					w.proven(did, store.ProofOldKey)
 				} else if r.Proof != store.ProofClaim {
 					t.Errorf("proof %d", r.Proof)
@@ -93,10 +94,10 @@ func TestAnAccountThatMovedAndHasNotWritten(t *testing.T) {
 // The same for an index that was started after the move: the directory's log has the
 // key of before, and is asked for it once.
 func TestAnAccountThatMovedBeforeTheIndexBegan(t *testing.T) {
-	for _, name := range Methods() {
+	for _, name := range establish.Methods() {
 		for _, records := range []int{tiny, large} {
 			t.Run(name, func(t *testing.T) {
-				w, did := settler(t, Method(name), records)
+				w, did := settler(t, establish.Method(name), records)
 				w.move(did, simnet.Migration{To: 1, OldStays: true})
 				late := simnet.Write{Action: simnet.Create, Path: "com.example.late/a"}
 				if err := w.net.WriteOnOldHost(did, late); err != nil {
@@ -121,7 +122,7 @@ func TestAnAccountThatMovedBeforeTheIndexBegan(t *testing.T) {
 // After a move the revs of getRepoStatus, listRepos and #sync are not that of the
 // commit: hints that lead to one look each.
 func TestTheOtherRevsOfAMoveAreNoContradiction(t *testing.T) {
-	w, did := settler(t, Auto, tiny)
+	w, did := settler(t, establish.Auto, tiny)
 	w.enqueue(did, store.Backfill)
 	w.work()
 	w.move(did, simnet.Migration{To: 1})
@@ -147,7 +148,7 @@ func TestTheOtherRevsOfAMoveAreNoContradiction(t *testing.T) {
 // Commits that were lost before the move are in the new host's head, which an
 // earlier key has signed: the log says so.
 func TestAMoveWithCommitsThatWereLost(t *testing.T) {
-	w, did := settler(t, Auto, large)
+	w, did := settler(t, establish.Auto, large)
 	w.enqueue(did, store.Backfill)
 	w.work()
 	if err := w.net.Create(did, "com.example.lost/a"); err != nil {
@@ -163,7 +164,7 @@ func TestAMoveWithCommitsThatWereLost(t *testing.T) {
 
 // Home again without having written anywhere else: the key is a third one.
 func TestAMoveThereAndBack(t *testing.T) {
-	w, did := settler(t, Auto, large)
+	w, did := settler(t, establish.Auto, large)
 	w.enqueue(did, store.Backfill)
 	w.work()
 	for _, to := range []int{1, 0} {
@@ -182,9 +183,9 @@ func TestAMoveThereAndBack(t *testing.T) {
 // present key was seen, an older head is not believed, however often it is served,
 // and the log is not even asked.
 func TestAnEarlierKeyIsAStrangerOnceThePresentOneHasSigned(t *testing.T) {
-	for _, name := range Methods() {
+	for _, name := range establish.Methods() {
 		t.Run(name, func(t *testing.T) {
-			w, did := settler(t, Method(name), small)
+			w, did := settler(t, establish.Method(name), small)
 			w.enqueue(did, store.Backfill)
 			w.work()
 			w.later(bulkRest)
@@ -219,7 +220,7 @@ func TestAnEarlierKeyIsAStrangerOnceThePresentOneHasSigned(t *testing.T) {
 // The present key's first commit is seen while the repo is fetched, and the answer is
 // of before it: the commit goes on from there, so both are good.
 func TestTheFirstCommitOfThePresentKeyDuringTheFetch(t *testing.T) {
-	w, did := settler(t, WholeRepo, small)
+	w, did := settler(t, establish.WholeRepo, small)
 	w.move(did, simnet.Migration{To: 1})
 	w.enqueue(did, store.Backfill)
 	w.hook = func(string, string) { w.commit(did, "com.example.written/a") }
@@ -235,7 +236,7 @@ func TestTheFirstCommitOfThePresentKeyDuringTheFetch(t *testing.T) {
 // which somebody else can have made.
 func TestAnAnswerOfBeforeTheChangeOfKeys(t *testing.T) {
 	for _, seen := range []int{5, 0, -5} {
-		w, did := settler(t, WholeRepo, small)
+		w, did := settler(t, establish.WholeRepo, small)
 		w.move(did, simnet.Migration{To: 1})
 		w.enqueue(did, store.Backfill)
 		state, _ := w.net.Repo(did)
@@ -260,7 +261,7 @@ func TestAnAnswerOfBeforeTheChangeOfKeys(t *testing.T) {
 // A directory whose log fails costs nothing but time, and the log is not asked for at
 // every retry.
 func TestALogThatCannotBeRead(t *testing.T) {
-	w, did := settler(t, Auto, large)
+	w, did := settler(t, establish.Auto, large)
 	w.move(did, simnet.Migration{To: 1})
 	asked, broken := 0, true
 	w.net.SetHook("plc", simnet.Hook{HTTP: func(rw http.ResponseWriter, r *http.Request) bool {
@@ -289,7 +290,7 @@ func TestALogThatCannotBeRead(t *testing.T) {
 
 // A rotation whose documents lag still is what a bad signature means at first.
 func TestAKeyThatNobodyHadIsNotAccepted(t *testing.T) {
-	w, did := settler(t, Auto, small)
+	w, did := settler(t, establish.Auto, small)
 	w.enqueue(did, store.Backfill)
 	w.work()
 	w.settled(did)

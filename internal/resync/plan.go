@@ -79,10 +79,10 @@ const (
 	// A new repo that its host does not serve yet. Bridges take half a day.
 	youngFirst = 30 * time.Minute
 	youngMost  = 6 * time.Hour
-	// A giant repo waits so long when another one is being fetched.
-	giantPause = time.Minute
-	// roomPause is how long a repo waits for which there is no memory now.
-	roomPause = 5 * time.Second
+	// An oversized repo waits so long when another one is being fetched.
+	oversizedPause = time.Minute
+	// memoryPause is how long a repo waits for which there is no memory now.
+	memoryPause = 5 * time.Second
 	// A host that failed so often in a row is left alone for a while.
 	hostPatience  = 3
 	cooldownFirst = 30 * time.Second

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"railyard/internal/establish"
 	"railyard/internal/pds"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
@@ -65,7 +66,7 @@ func (w *world) commit(did, path string) {
 // The repo moves while it is looked at, in any of the lighter ways, before the first
 // request, between two, or without end: the rows are those of the last commit.
 func TestARepoThatMovesWhileItIsLookedAt(t *testing.T) {
-	for _, m := range []Method{Auto, Probe, Describe} {
+	for _, m := range []establish.Method{establish.Auto, establish.Probe, establish.Describe} {
 		for _, why := range []store.Reason{store.Backfill, store.Discontinuity} {
 			for name, moves := range map[string]func(n int) bool{
 				"before the first answer": func(n int) bool { return n == 1 },
@@ -77,17 +78,17 @@ func TestARepoThatMovesWhileItIsLookedAt(t *testing.T) {
 					w, did := grown(t, m, large)
 					records := 0
 					hosts := w.rs.cfg.Hosts
-					w.rs.cfg.Hosts = interrupted{Hosts: hosts, records: &records, record: func(n int) {
+					w.setHosts(interrupted{Hosts: hosts, records: &records, record: func(n int) {
 						if moves(n) {
 							w.commit(did, "com.example.moving"+string(rune('a'+n%26))+"/x")
 						}
-					}}
+					}})
 					w.enqueue(did, why)
 					w.work()
 					if records > 30 {
 						t.Errorf("%d requests for a repo that does not rest", records)
 					}
-					w.rs.cfg.Hosts = hosts
+					w.setHosts(hosts)
 					w.same(did, true)
 					w.later(bulkRest)
 					w.settled(did)
@@ -100,9 +101,9 @@ func TestARepoThatMovesWhileItIsLookedAt(t *testing.T) {
 // A collection begins and one ends between the description and the second head: the
 // description is neither of one nor of the other.
 func TestADescriptionThatIsOvertaken(t *testing.T) {
-	w, did := grown(t, Describe, large)
+	w, did := grown(t, establish.Describe, large)
 	records, done := 0, false
-	w.rs.cfg.Hosts = interrupted{Hosts: w.rs.cfg.Hosts, records: &records, record: func(n int) {
+	w.setHosts(interrupted{Hosts: w.rs.cfg.Hosts, records: &records, record: func(n int) {
 		if n == 2 && !done {
 			done = true
 			w.commit(did, "com.example.after/x")
@@ -111,7 +112,7 @@ func TestADescriptionThatIsOvertaken(t *testing.T) {
 		if !done {
 			w.commit(did, "com.example.before/x")
 		}
-	}}
+	}})
 	w.enqueue(did, store.Backfill)
 	w.work()
 	w.proven(did, store.ProofClaim)
@@ -122,7 +123,7 @@ func TestADescriptionThatIsOvertaken(t *testing.T) {
 
 // A replica that is older than what was seen is not believed, in any way.
 func TestAStaleReplicaIsNotBelieved(t *testing.T) {
-	for _, m := range []Method{Auto, Probe, Describe, WholeRepo} {
+	for _, m := range []establish.Method{establish.Auto, establish.Probe, establish.Describe, establish.WholeRepo} {
 		for _, why := range []store.Reason{store.Backfill, store.Discontinuity} {
 			t.Run(string(m)+", "+why.String(), func(t *testing.T) {
 				w, did := grown(t, m, large)
@@ -157,9 +158,9 @@ func TestAStaleReplicaIsNotBelieved(t *testing.T) {
 
 // Gone, back, deleted, made anew, tombstoned: the same for each method.
 func TestAccountsThatLeaveAndReturn(t *testing.T) {
-	for _, name := range Methods() {
+	for _, name := range establish.Methods() {
 		t.Run(name, func(t *testing.T) {
-			w, did := grown(t, Method(name), large)
+			w, did := grown(t, establish.Method(name), large)
 			w.enqueue(did, store.Backfill)
 			w.work()
 			w.same(did, true)

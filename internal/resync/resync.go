@@ -2,17 +2,14 @@ package resync
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
+	"railyard/internal/establish"
 	"railyard/internal/identity"
 	"railyard/internal/metrics"
 	"railyard/internal/pds"
-	"railyard/internal/repo"
 	"railyard/internal/store"
 )
 
@@ -26,10 +23,8 @@ type Resolver interface {
 
 // Hosts asks PDSes.
 type Hosts interface {
+	establish.Hosts
 	GetRepoStatus(ctx context.Context, base, did string) (pds.AccountStatus, error)
-	GetRepo(ctx context.Context, base, did string) (io.ReadCloser, error)
-	GetRecord(ctx context.Context, base, did, collection, rkey string) ([]byte, error)
-	DescribeRepo(ctx context.Context, base, did string) (pds.RepoDescription, error)
 }
 
 // Config of the workers.
@@ -39,8 +34,8 @@ type Config struct {
 	Hosts    Hosts
 	// Workers bounds the attempts that run at once; 0 means 128.
 	Workers int
-	// Method is how repos are established; empty means Auto.
-	Method Method
+	// Method is how repos are established; empty means establish.Auto.
+	Method establish.Method
 	// HostQPS bounds the requests per second to one host, which may ask for less;
 	// 0 means no bound of ours.
 	HostQPS float64
@@ -58,13 +53,11 @@ type Config struct {
 
 // Resyncer works on the queue.
 type Resyncer struct {
-	cfg       Config
-	scheduler scheduler
-	pacer     *pacer
-	freed     chan struct{}       // workers have become free
-	memory    *semaphore.Weighted // of the tree nodes of all fetches but a giant's
-	rooms     []repo.SnapshotLimits
-	giants    chan struct{} // held by the one fetch that may use much memory
+	cfg         Config
+	establisher *establish.Establisher
+	scheduler   scheduler
+	pacer       *pacer
+	freed       chan struct{} // workers have become free
 }
 
 // New makes the workers; Run starts them.
@@ -72,17 +65,15 @@ func New(cfg Config) *Resyncer {
 	if cfg.Workers == 0 {
 		cfg.Workers = defaultWorkers
 	}
-	if cfg.Method == "" {
-		cfg.Method = Auto
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	cfg.Log = cfg.Log.With("component", "resync")
-	return &Resyncer{
+	rs := &Resyncer{
 		cfg: cfg, scheduler: scheduler{workers: cfg.Workers}, pacer: newPacer(cfg.HostQPS), freed: make(chan struct{}, 1),
-		memory: semaphore.NewWeighted(nodeBudget), rooms: normalRooms(), giants: make(chan struct{}, 1),
 	}
+	rs.establisher = rs.newEstablisher()
+	return rs
 }
 
 // Run works on the queue until ctx ends. Attempts that are under way then are

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/establish"
 	"railyard/internal/identity"
 	"railyard/internal/outbound"
 	"railyard/internal/pds"
@@ -67,9 +68,19 @@ func newWorldOf(t *testing.T, pdses, accounts int) *world {
 	w.rs = New(Config{
 		Store: w.st, Workers: 200, Hosts: hooked{pds.New(out), w}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Resolver:   identity.NewResolver(identity.Config{Client: out, PLCURL: w.net.PLC(), Hosts: atproto.Hosts{AllowPrivate: true}}),
-		KeyChanged: func(string) {}, Now: func() time.Time { return w.now }, Method: WholeRepo, // one request, one fetch
+		KeyChanged: func(string) {}, Now: func() time.Time { return w.now }, Method: establish.WholeRepo, // one request, one fetch
 	})
 	return w
+}
+
+func (w *world) setHosts(h Hosts) {
+	w.rs.cfg.Hosts = h
+	w.rs.establisher = w.rs.newEstablisher()
+}
+
+func (w *world) setMethod(m establish.Method) {
+	w.rs.cfg.Method = m
+	w.rs.establisher = w.rs.newEstablisher()
 }
 
 // ask notes a request. Hosts answer several at a time.
@@ -672,7 +683,7 @@ func TestTheWordOfAHostIsCheckedAgainstTheDocument(t *testing.T) {
 				return err
 			})
 			w.now = w.now.Add(24 * time.Hour)
-			w.rs.cfg.Hosts = elsewhere{w.rs.cfg.Hosts}
+			w.setHosts(elsewhere{w.rs.cfg.Hosts})
 			ask(w, did)
 			w.work()
 			w.settled(did)
@@ -728,7 +739,7 @@ func (s slow) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, err
 func TestSlowFetchesDoNotLoop(t *testing.T) {
 	t.Run("with a signature that fails", func(t *testing.T) {
 		w, did := filled(t)
-		w.rs.cfg.Hosts = slow{w.rs.cfg.Hosts, w, time.Minute}
+		w.setHosts(slow{w.rs.cfg.Hosts, w, time.Minute})
 		w.rs.cfg.Resolver = anotherKey{w.rs.cfg.Resolver, did}
 		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
 		w.work()
@@ -739,7 +750,7 @@ func TestSlowFetchesDoNotLoop(t *testing.T) {
 	t.Run("with an older repo", func(t *testing.T) {
 		w, did := filled(t)
 		state, _ := w.net.Repo(did)
-		w.rs.cfg.Hosts = slow{w.rs.cfg.Hosts, w, 10 * time.Minute}
+		w.setHosts(slow{w.rs.cfg.Hosts, w, 10 * time.Minute})
 		w.with(did, func(tx *store.Tx, r *store.Repo) error {
 			if err := tx.Saw(r, state.Rev+1000); err != nil {
 				return err
@@ -986,14 +997,14 @@ func TestAForbiddenHostIsTriedLessAndLess(t *testing.T) {
 		w.enqueue(did, store.Backfill)
 	}
 	good, asked := w.rs.cfg.Hosts, 0
-	w.rs.cfg.Hosts = forbidden{&asked}
+	w.setHosts(forbidden{&asked})
 	for range 240 {
 		w.later(15 * time.Second) // an hour
 	}
 	if asked < 3 || asked > 12 {
 		t.Errorf("tried %d times in an hour, for 30 repos", asked)
 	}
-	w.rs.cfg.Hosts = good
+	w.setHosts(good)
 	for range 50 {
 		w.later(time.Hour)
 	}
@@ -1028,7 +1039,7 @@ func TestAnAnswerThatIsNotTheRepoChangesNothing(t *testing.T) {
 func TestTheRepoOfSomebodyElseIsRefused(t *testing.T) {
 	w := newWorld(t, 2)
 	dids := w.net.DIDs()
-	w.rs.cfg.Hosts = swapped{hooked{w.rs.cfg.Hosts.(hooked).Client, w}, dids[1]}
+	w.setHosts(swapped{hooked{w.rs.cfg.Hosts.(hooked).Client, w}, dids[1]})
 	w.enqueue(dids[0], store.Backfill)
 	w.work()
 	if r := w.repo(dids[0]); r.State != store.Candidate || r.Visible() {
@@ -1140,10 +1151,10 @@ func (panicking) GetRepo(context.Context, string, string) (io.ReadCloser, error)
 func TestAPanicOfAWorkerReleasesItsClaim(t *testing.T) {
 	w := newWorld(t, 1)
 	good := w.rs.cfg.Hosts
-	w.rs.cfg.Hosts = panicking{good}
+	w.setHosts(panicking{good})
 	w.enqueue(w.net.DIDs()[0], store.Backfill)
 	w.work()
-	w.rs.cfg.Hosts = good
+	w.setHosts(good)
 	w.later(brokenFirst)
 	w.settled(w.net.DIDs()[0])
 }

@@ -65,7 +65,7 @@ func TestAQuestionDuringALookIsAsked(t *testing.T) {
 func TestTheWordOfAHostEndsWithAMove(t *testing.T) {
 	w, did := filled(t)
 	present := *w.repo(did).Identity
-	w.rs.cfg.Hosts = elsewhere{w.rs.cfg.Hosts}
+	w.setHosts(elsewhere{w.rs.cfg.Hosts})
 	w.with(did, func(tx *store.Tx, r *store.Repo) error {
 		_, err := tx.PutIdentity(r, present.Key, "old.sim.test", true)
 		if err != nil {

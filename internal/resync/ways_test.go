@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/establish"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
 )
@@ -25,10 +26,10 @@ const (
 var kinds = []string{"com.example.a", "com.example.b", "com.example.b.c", "com.example.bc", "net.example.a", "net.example.z"}
 
 // grown has one account, not yet known to the index, whose repo has so many records.
-func grown(t *testing.T, m Method, records int) (*world, string) {
+func grown(t *testing.T, m establish.Method, records int) (*world, string) {
 	t.Helper()
 	w := newWorld(t, 0)
-	w.rs.cfg.Method = m
+	w.setMethod(m)
 	did, err := w.net.CreateAccount(0)
 	if err != nil {
 		t.Fatal(err)
@@ -88,41 +89,41 @@ func TestWhatIsAskedOfAHost(t *testing.T) {
 	const tree, probes, claim = store.ProofTree, store.ProofProbe, store.ProofClaim
 	for _, tc := range []struct {
 		name      string
-		method    Method
+		method    establish.Method
 		abilities simnet.Abilities
 		records   int
 		reason    store.Reason
 		asked     string
 		proof     store.Proof
 	}{
-		{"auto, tiny, new", Auto, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
-		{"auto, tiny, live", Auto, simnet.Abilities{}, tiny, store.Discontinuity, "getRecord", tree},
-		{"auto, empty", Auto, simnet.Abilities{}, 0, store.Backfill, "getRecord", tree},
-		{"auto, small, new", Auto, simnet.Abilities{}, small, store.Backfill, "getRecord getRepo", tree},
-		{"auto, small, live", Auto, simnet.Abilities{}, small, store.SyncEvent, "getRecord getRepo", tree},
-		{"auto, large, new", Auto, simnet.Abilities{}, large, store.Backfill, "getRecord describeRepo getRecord", claim},
-		{"auto, large, first sight", Auto, simnet.Abilities{}, large, store.FirstSight, "getRecord describeRepo getRecord", claim},
-		{"auto, large, live", Auto, simnet.Abilities{}, large, store.Discontinuity, "getRecord+", probes},
-		{"auto, large, audit", Auto, simnet.Abilities{}, large, store.Audit, "getRecord+", probes},
-		{"auto, large, rotated", Auto, simnet.Abilities{}, large, store.Rotated, "getRecord+", probes},
-		{"auto, large, reactivated", Auto, simnet.Abilities{}, large, store.Reactivated, "getRecord+", probes},
-		{"auto, large, new, bridge", Auto, bridge, large, store.Backfill, "getRecord getRepo", tree},
-		{"auto, tiny, live, bridge", Auto, bridge, tiny, store.Unprovable, "getRecord getRepo", tree},
-		{"auto, large, new, wrong list", Auto, liar, large, store.Backfill, "getRecord describeRepo getRecord getRepo", tree},
-		{"auto, large, new, empty list", Auto, silent, large, store.Backfill, "getRecord describeRepo getRecord getRepo", tree},
-		{"auto, tiny, new, wrong list", Auto, liar, tiny, store.Backfill, "getRecord", tree},
-		{"probe, tiny", Probe, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
-		{"probe, small", Probe, simnet.Abilities{}, small, store.Backfill, "getRecord+", probes},
-		{"probe, large", Probe, simnet.Abilities{}, large, store.Backfill, "getRecord+", probes},
-		{"probe, large, bridge", Probe, bridge, large, store.Backfill, "getRecord getRepo", tree},
-		{"describe, tiny", Describe, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
-		{"describe, small", Describe, simnet.Abilities{}, small, store.Backfill, "getRecord describeRepo getRecord", claim},
-		{"describe, large, live", Describe, simnet.Abilities{}, large, store.Discontinuity, "getRecord describeRepo getRecord", claim},
-		{"describe, large, audit", Describe, simnet.Abilities{}, large, store.Audit, "getRecord+", probes},
-		{"describe, large, bridge", Describe, bridge, large, store.Backfill, "getRecord getRepo", tree},
-		{"repo, tiny", WholeRepo, simnet.Abilities{}, tiny, store.Backfill, "getRepo", tree},
-		{"repo, large", WholeRepo, simnet.Abilities{}, large, store.Discontinuity, "getRepo", tree},
-		{"repo, large, bridge", WholeRepo, bridge, large, store.Backfill, "getRepo", tree},
+		{"auto, tiny, new", establish.Auto, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
+		{"auto, tiny, live", establish.Auto, simnet.Abilities{}, tiny, store.Discontinuity, "getRecord", tree},
+		{"auto, empty", establish.Auto, simnet.Abilities{}, 0, store.Backfill, "getRecord", tree},
+		{"auto, small, new", establish.Auto, simnet.Abilities{}, small, store.Backfill, "getRecord getRepo", tree},
+		{"auto, small, live", establish.Auto, simnet.Abilities{}, small, store.SyncEvent, "getRecord getRepo", tree},
+		{"auto, large, new", establish.Auto, simnet.Abilities{}, large, store.Backfill, "getRecord describeRepo getRecord", claim},
+		{"auto, large, first sight", establish.Auto, simnet.Abilities{}, large, store.FirstSight, "getRecord describeRepo getRecord", claim},
+		{"auto, large, live", establish.Auto, simnet.Abilities{}, large, store.Discontinuity, "getRecord+", probes},
+		{"auto, large, audit", establish.Auto, simnet.Abilities{}, large, store.Audit, "getRecord+", probes},
+		{"auto, large, rotated", establish.Auto, simnet.Abilities{}, large, store.Rotated, "getRecord+", probes},
+		{"auto, large, reactivated", establish.Auto, simnet.Abilities{}, large, store.Reactivated, "getRecord+", probes},
+		{"auto, large, new, bridge", establish.Auto, bridge, large, store.Backfill, "getRecord getRepo", tree},
+		{"auto, tiny, live, bridge", establish.Auto, bridge, tiny, store.Unprovable, "getRecord getRepo", tree},
+		{"auto, large, new, wrong list", establish.Auto, liar, large, store.Backfill, "getRecord describeRepo getRecord getRepo", tree},
+		{"auto, large, new, empty list", establish.Auto, silent, large, store.Backfill, "getRecord describeRepo getRecord getRepo", tree},
+		{"auto, tiny, new, wrong list", establish.Auto, liar, tiny, store.Backfill, "getRecord", tree},
+		{"probe, tiny", establish.Probe, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
+		{"probe, small", establish.Probe, simnet.Abilities{}, small, store.Backfill, "getRecord+", probes},
+		{"probe, large", establish.Probe, simnet.Abilities{}, large, store.Backfill, "getRecord+", probes},
+		{"probe, large, bridge", establish.Probe, bridge, large, store.Backfill, "getRecord getRepo", tree},
+		{"describe, tiny", establish.Describe, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
+		{"describe, small", establish.Describe, simnet.Abilities{}, small, store.Backfill, "getRecord describeRepo getRecord", claim},
+		{"describe, large, live", establish.Describe, simnet.Abilities{}, large, store.Discontinuity, "getRecord describeRepo getRecord", claim},
+		{"describe, large, audit", establish.Describe, simnet.Abilities{}, large, store.Audit, "getRecord+", probes},
+		{"describe, large, bridge", establish.Describe, bridge, large, store.Backfill, "getRecord getRepo", tree},
+		{"repo, tiny", establish.WholeRepo, simnet.Abilities{}, tiny, store.Backfill, "getRepo", tree},
+		{"repo, large", establish.WholeRepo, simnet.Abilities{}, large, store.Discontinuity, "getRepo", tree},
+		{"repo, large, bridge", establish.WholeRepo, bridge, large, store.Backfill, "getRepo", tree},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w, did := grown(t, tc.method, tc.records)
@@ -142,7 +143,7 @@ func TestWhatIsAskedOfAHost(t *testing.T) {
 			}
 			able := store.Able
 			switch {
-			case tc.method == WholeRepo:
+			case tc.method == establish.WholeRepo:
 				able = store.Unknown
 			case tc.abilities.NoAbsentProofs:
 				able = store.Unable
@@ -180,7 +181,7 @@ func TestAHostIsRemembered(t *testing.T) {
 		"that does all as it should": {simnet.Abilities{}, "getRecord describeRepo getRecord", "getRecord describeRepo getRecord"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, did := grown(t, Auto, large)
+			w, did := grown(t, establish.Auto, large)
 			w.net.SetAbilities("pds1", tc.abilities)
 			other, err := w.net.CreateAccount(0)
 			if err != nil {
@@ -204,7 +205,7 @@ func TestAHostIsRemembered(t *testing.T) {
 // looked into, and a host that was wrong is not believed again.
 func TestEachLieOfADescriptionEndsInTheRightRows(t *testing.T) {
 	for _, fault := range []simnet.FaultName{simnet.DescribesLess, simnet.DescribesMore} {
-		for _, m := range []Method{Auto, Describe} {
+		for _, m := range []establish.Method{establish.Auto, establish.Describe} {
 			t.Run(fmt.Sprintf("%s, %s", fault, m), func(t *testing.T) {
 				w, did := grown(t, m, large)
 				if err := w.net.Switch(simnet.Rule{Fault: fault, Times: 1}); err != nil {
@@ -234,7 +235,7 @@ func TestTheProofOfAWrongClaimEndsTheTrust(t *testing.T) {
 		"with one less": slices.DeleteFunc(slices.Clone(kinds), func(k string) bool { return k == "com.example.bc" }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, did := grown(t, Auto, large)
+			w, did := grown(t, establish.Auto, large)
 			w.enqueue(did, store.Backfill)
 			w.work()
 			w.with(did, func(tx *store.Tx, r *store.Repo) error {
@@ -254,7 +255,7 @@ func TestTheProofOfAWrongClaimEndsTheTrust(t *testing.T) {
 
 // Claims that a commit has overtaken say nothing about describeRepo.
 func TestARightClaimKeepsTheTrust(t *testing.T) {
-	w, did := grown(t, Auto, large)
+	w, did := grown(t, establish.Auto, large)
 	w.enqueue(did, store.Backfill)
 	w.work()
 	w.proven(did, store.ProofClaim)
@@ -307,7 +308,7 @@ func TestARefusalIsNotAnsweredWithAHeavierRequest(t *testing.T) {
 		{"getRecord", "MethodNotImplemented", 501, "getRecord getRepo"},
 	} {
 		t.Run(fmt.Sprintf("%s %d %s", tc.endpoint, tc.status, tc.name), func(t *testing.T) {
-			w, did := grown(t, Auto, large)
+			w, did := grown(t, establish.Auto, large)
 			w.refuse(tc.endpoint, tc.status, tc.name)
 			w.enqueue(did, store.Backfill)
 			w.work()
@@ -332,7 +333,7 @@ func TestAnEndpointThatAlwaysFailsIsGivenUp(t *testing.T) {
 		proof    store.Proof
 	}{{"describeRepo", store.ProofProbe}, {"getRecord", store.ProofTree}} {
 		t.Run(tc.endpoint, func(t *testing.T) {
-			w, did := grown(t, Auto, large)
+			w, did := grown(t, establish.Auto, large)
 			w.refuse(tc.endpoint, http.StatusInternalServerError, "InternalServerError")
 			w.enqueue(did, store.Backfill)
 			w.work()
@@ -347,9 +348,9 @@ func TestAnEndpointThatAlwaysFailsIsGivenUp(t *testing.T) {
 // A bridge does not serve repos in their first hours: that is no failure of the host,
 // no claim is taken instead, and the host is not pressed.
 func TestAYoungRepoIsWaitedFor(t *testing.T) {
-	for _, m := range Methods() {
+	for _, m := range establish.Methods() {
 		t.Run(m, func(t *testing.T) {
-			w, did := grown(t, Method(m), large)
+			w, did := grown(t, establish.Method(m), large)
 			w.net.SetAbilities("pds1", simnet.BridgyAbilities())
 			w.refuse("getRepo", http.StatusNotImplemented, "NotImplemented")
 			old, err := w.net.CreateAccount(0)
@@ -382,7 +383,7 @@ func TestAYoungRepoIsWaitedFor(t *testing.T) {
 // is fetched.
 func TestAnOddProofLeadsToTheRepo(t *testing.T) {
 	for _, fault := range []simnet.FaultName{simnet.ShortArchive, simnet.CorruptArchive, simnet.HTMLPage, simnet.EmptyBody} {
-		for _, m := range []Method{Auto, Probe, Describe} {
+		for _, m := range []establish.Method{establish.Auto, establish.Probe, establish.Describe} {
 			t.Run(fmt.Sprintf("%s, %s", fault, m), func(t *testing.T) {
 				w, did := grown(t, m, large)
 				if err := w.net.Switch(simnet.Rule{Fault: fault, On: "getRecord", Times: 1}); err != nil {

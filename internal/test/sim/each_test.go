@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"railyard/internal/daemon"
+	"railyard/internal/establish"
 	"railyard/internal/refusal"
-	"railyard/internal/resync"
 	"railyard/internal/test/simnet"
 )
 
@@ -138,9 +138,9 @@ func (w *watched) configure(s *sim) func(*daemon.Config) {
 		c.SweepEvery = 6 * time.Minute
 		switch w.query() {
 		case "describeRepo":
-			c.ResyncMethod = resync.Describe
+			c.ResyncMethod = establish.Describe
 		case "getRepo":
-			c.ResyncMethod = resync.WholeRepo
+			c.ResyncMethod = establish.WholeRepo
 		case "listHosts":
 			c.Crawl = daemon.Deep
 		case "export":

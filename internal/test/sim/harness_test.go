@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"railyard/internal/daemon"
-	"railyard/internal/resync"
+	"railyard/internal/establish"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
 )
@@ -97,7 +97,7 @@ func (s *sim) startDoomed(file string, dies func(store.Point) bool, upstreams ..
 	r.death = death{of: r, dies: dies, gone: make(chan struct{})}
 	cfg := daemon.Config{
 		DB: r.file, Version: "sim", Upstreams: upstreams, PLCURL: s.net.PLC(), PLCQPS: 1000,
-		Crawl: daemon.Relay, CrawlQPS: 1000, SweepEvery: 24 * time.Hour, ResyncMethod: resync.Auto,
+		Crawl: daemon.Relay, CrawlQPS: 1000, SweepEvery: 24 * time.Hour, ResyncMethod: establish.Auto,
 		DescribeTimeout: 30 * time.Second, RepoTimeout: 5 * time.Minute, AllowPrivate: true,
 		Dial: s.pipes.Dial, Lookup: s.pipes.Lookup, Die: r.death.at,
 	}

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"railyard/internal/resync"
+	"railyard/internal/establish"
 	"railyard/internal/test/simnet"
 )
 
@@ -101,11 +101,11 @@ func (y *live) once(did string, d simnet.History, told int64) {
 
 // oneLook gives the requests that establish a small repo once: more of them where it
 // moves meanwhile.
-func oneLook(m resync.Method) (least, most map[string]int64) {
+func oneLook(m establish.Method) (least, most map[string]int64) {
 	switch m {
-	case resync.WholeRepo:
+	case establish.WholeRepo:
 		return map[string]int64{"getRepo": 1}, map[string]int64{"getRepo": 1}
-	case resync.Probe:
+	case establish.Probe:
 		return map[string]int64{"getRecord": 1}, map[string]int64{"getRecord": 30, "getRepo": 1}
 	}
 	return map[string]int64{"getRecord": 1}, map[string]int64{"getRecord": 8, "getRepo": 1, "describeRepo": 4}
@@ -127,7 +127,7 @@ func (y *live) atMost(did string, d simnet.History, why, told int64) {
 	looks := 1 + looksFor*why + int64(y.waiting[did])
 	for query, n := range d.Requests {
 		most := looks
-		if query == "getRecord" && y.method != resync.WholeRepo {
+		if query == "getRecord" && y.method != establish.WholeRepo {
 			most *= 10 // proofs beside each collection
 		}
 		if query == "did" {

@@ -11,7 +11,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/daemon"
-	"railyard/internal/resync"
+	"railyard/internal/establish"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
 )
@@ -49,7 +49,7 @@ type live struct {
 	dice    *rand.Rand
 	seed    uint64
 	ups     []string // names of the hosts that are followed
-	method  resync.Method
+	method  establish.Method
 	victims []string                  // accounts about which there are many lies
 	known   map[string]simnet.History // of the accounts that are older than the index
 	waiting map[string]int            // how often an account waited for a look when the service ended

@@ -8,15 +8,15 @@ import (
 	"time"
 
 	"railyard/internal/daemon"
-	"railyard/internal/resync"
+	"railyard/internal/establish"
 	"railyard/internal/test/simnet"
 )
 
 // everyMethod are the ways to establish repos.
-var everyMethod = []resync.Method{resync.Auto, resync.Describe, resync.Probe, resync.WholeRepo}
+var everyMethod = []establish.Method{establish.Auto, establish.Describe, establish.Probe, establish.WholeRepo}
 
 // methods runs a story for each way to establish repos and a few seeds.
-func methods(t *testing.T, seeds uint64, story func(t *testing.T, method resync.Method, seed uint64)) {
+func methods(t *testing.T, seeds uint64, story func(t *testing.T, method establish.Method, seed uint64)) {
 	for _, method := range everyMethod {
 		for seed := range seeds {
 			t.Run(fmt.Sprintf("%s, seed %d", method, seed), func(t *testing.T) {
@@ -39,7 +39,7 @@ func (r *running) proveClaims() {
 }
 
 func TestServeEqualsTheLedgerByEachMethod(t *testing.T) {
-	methods(t, (seeds(t)+1)/2, func(t *testing.T, method resync.Method, seed uint64) {
+	methods(t, (seeds(t)+1)/2, func(t *testing.T, method establish.Method, seed uint64) {
 		s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 30, Records: 200, Relay: true, Start: time.Now()})
 		s.configure = func(c *daemon.Config) { c.ResyncMethod = method }
 		odd := simnet.BridgyAbilities()
@@ -51,7 +51,7 @@ func TestServeEqualsTheLedgerByEachMethod(t *testing.T) {
 		r.settle("relay")
 		r.same()
 		claims := r.claims()
-		if want := method == resync.Describe; claims > 0 != want && method != resync.Auto {
+		if want := method == establish.Describe; claims > 0 != want && method != establish.Auto {
 			t.Errorf("%d claims", claims)
 		}
 		r.end()
@@ -67,14 +67,14 @@ func TestServeEqualsTheLedgerByEachMethod(t *testing.T) {
 }
 
 // asked checks that each method has asked for what it is about.
-func (s *sim) asked(method resync.Method) {
+func (s *sim) asked(method establish.Method) {
 	s.t.Helper()
 	asked := s.net.Traffic("pds1").Requests
-	want := map[resync.Method][]string{
-		resync.Auto: {"getRecord"}, resync.Describe: {"getRecord", "describeRepo"}, resync.Probe: {"getRecord"}, resync.WholeRepo: {"getRepo"},
+	want := map[establish.Method][]string{
+		establish.Auto: {"getRecord"}, establish.Describe: {"getRecord", "describeRepo"}, establish.Probe: {"getRecord"}, establish.WholeRepo: {"getRepo"},
 	}[method]
 	for _, endpoint := range []string{"getRecord", "describeRepo", "getRepo"} {
-		if slices.Contains(want, endpoint) != (asked[endpoint] > 0) && method != resync.Auto {
+		if slices.Contains(want, endpoint) != (asked[endpoint] > 0) && method != establish.Auto {
 			s.t.Errorf("%s was asked for %d times", endpoint, asked[endpoint])
 		}
 	}
@@ -86,7 +86,7 @@ func (s *sim) asked(method resync.Method) {
 // Hosts lie in their descriptions, cut their proofs off, serve old states and refuse
 // by rate: the rows are right in the end.
 func TestServeEqualsTheLedgerWhateverHostsAnswer(t *testing.T) {
-	methods(t, (seeds(t)+1)/2, func(t *testing.T, method resync.Method, seed uint64) {
+	methods(t, (seeds(t)+1)/2, func(t *testing.T, method establish.Method, seed uint64) {
 		s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 30, Records: 200, Relay: true, Start: time.Now()})
 		s.configure = func(c *daemon.Config) { c.ResyncMethod = method }
 		s.live(100)
@@ -121,7 +121,7 @@ func TestServeEqualsTheLedgerWhateverHostsAnswer(t *testing.T) {
 // was there before and one that begins after it end with the truth.
 func TestServeEqualsTheLedgerOverMigrations(t *testing.T) {
 	old := 0 // repos whose head an earlier key has signed
-	methods(t, (seeds(t)+1)/2, func(t *testing.T, method resync.Method, seed uint64) {
+	methods(t, (seeds(t)+1)/2, func(t *testing.T, method establish.Method, seed uint64) {
 		s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 30, Records: 60, Relay: true, Churn: true, Start: time.Now()})
 		s.configure = func(c *daemon.Config) { c.ResyncMethod = method }
 		early := s.start("early.db", s.net.Relay())

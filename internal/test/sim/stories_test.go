@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"railyard/internal/daemon"
-	"railyard/internal/resync"
+	"railyard/internal/establish"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
 )
@@ -23,7 +23,7 @@ const sweepEvery = 2 * time.Minute
 var (
 	firstStart = &story{
 		name: "a first start", records: 60,
-		configure: func(c *daemon.Config) { c.ResyncMethod = resync.Describe },
+		configure: func(c *daemon.Config) { c.ResyncMethod = establish.Describe },
 		tell: func(g *stage) {
 			g.wait(300 * time.Millisecond)
 			for range 3 {
@@ -45,7 +45,7 @@ var (
 	}
 	atWork = &story{
 		name: "a working day", prepare: (*stage).settled, lossy: true,
-		configure: func(c *daemon.Config) { c.ResyncMethod = resync.WholeRepo },
+		configure: func(c *daemon.Config) { c.ResyncMethod = establish.WholeRepo },
 		tell:      workingDay,
 	}
 	sweeping = &story{

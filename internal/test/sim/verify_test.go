@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"railyard/internal/daemon"
-	"railyard/internal/resync"
+	"railyard/internal/establish"
 	"railyard/internal/test/simnet"
 )
 
@@ -18,7 +18,7 @@ func TestServeEqualsTheLedgerOverOldHosts(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSim(t, simnet.Config{Seed: seed, PDS: 4, Accounts: 30, Records: 30, Relay: true, Start: time.Now()})
-				s.configure = func(c *daemon.Config) { c.ResyncMethod = resync.WholeRepo }
+				s.configure = func(c *daemon.Config) { c.ResyncMethod = establish.WholeRepo }
 				s.net.SetAbilities("pds1", simnet.LegacyAbilities())
 				sometimes := simnet.LegacyAbilities()
 				sometimes.Sometimes = true

@@ -1,4 +1,4 @@
-package probe
+package establish
 
 import (
 	"context"
@@ -12,15 +12,15 @@ import (
 	"railyard/internal/refusal"
 )
 
-// describer answers with a function.
-type describer func() ([]string, error)
+// describing answers with a function.
+type describing func() ([]string, error)
 
-func (d describer) DescribeRepo(context.Context) ([]string, error) { return d() }
+func (d describing) DescribeRepo(context.Context) ([]string, error) { return d() }
 
 func TestADescriptionBetweenTwoEqualHeadsIsAClaim(t *testing.T) {
 	h := ordinary(t)
 	described := 0
-	r, err := h.prober().Describe(t.Context(), describer(func() ([]string, error) {
+	r, err := h.prober().describe(t.Context(), describing(func() ([]string, error) {
 		if described++; len(h.asked) != 1 {
 			t.Errorf("described after %d questions", len(h.asked))
 		}
@@ -28,21 +28,22 @@ func TestADescriptionBetweenTwoEqualHeadsIsAClaim(t *testing.T) {
 		slices.Reverse(list)
 		return append(list, list[0]), nil
 	}))
-	if err != nil || !slices.Equal(r.Collections, truth(h.keys)) || !r.Claimed || r.WholeTree {
+	if err != nil || !slices.Equal(r.collections, truth(h.keys)) || r.proof != ByClaim || r.proof == ByTree {
 		t.Fatalf("got %+v, %v", r, err)
 	}
-	if r.Requests != 2 || len(h.asked) != 2 || described != 1 || r.Commit.Data != h.root.digest {
+	if len(h.asked) != 2 || described != 1 || r.commit.Data != h.root.digest {
 		t.Errorf("got %+v after %d questions", r, len(h.asked))
 	}
 }
 
 func TestATreeThatIsSeenNeedsNoDescription(t *testing.T) {
 	h := newHost(t, "a.b.c/self")
-	none := describer(func() ([]string, error) { t.Error("described"); return nil, nil })
+	none := describing(func() ([]string, error) { t.Error("described"); return nil, nil })
 	for _, keys := range [][]string{{"a.b.c/self"}, nil, {"odd"}} {
 		h.hold(keys...)
-		r, err := h.prober().Describe(t.Context(), none)
-		if err != nil || !r.WholeTree || r.Claimed || r.Requests != 1 || !slices.Equal(r.Collections, truth(keys)) {
+		h.asked = nil
+		r, err := h.prober().describe(t.Context(), none)
+		if err != nil || r.proof != ByTree || r.proof == ByClaim || len(h.asked) != 1 || !slices.Equal(r.collections, truth(keys)) {
 			t.Errorf("%v: got %+v, %v", keys, r, err)
 		}
 	}
@@ -55,8 +56,8 @@ func TestTwoAnswersThatShowAllAreAProof(t *testing.T) {
 	}
 	h := newHost(t, keys...)
 	h.listed = []string{"com.example.lie"}
-	r, err := h.prober().Describe(t.Context(), h)
-	if err != nil || r.Claimed || r.WholeTree || !slices.Equal(r.Collections, truth(keys)) {
+	r, err := h.prober().describe(t.Context(), h)
+	if err != nil || r.proof == ByClaim || r.proof == ByTree || !slices.Equal(r.collections, truth(keys)) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -75,14 +76,14 @@ func TestADescriptionThatTheTreeContradictsIsRefused(t *testing.T) {
 	}
 	for name, listed := range cases {
 		h.listed = listed
-		r, err := h.prober().Describe(t.Context(), h)
+		r, err := h.prober().describe(t.Context(), h)
 		wantReason(t, err, refusal.AnswerInvalid)
-		if r != nil || !errors.Is(err, ErrClaim) {
+		if r != nil || !errors.Is(err, errClaim) {
 			t.Errorf("%s: got %+v, %v", name, r, err)
 		}
 	}
 	h.listed = append(slices.Clone(all), "com.example.n06a") // nobody has looked there
-	if r, err := h.prober().Describe(t.Context(), h); err != nil || !r.Claimed || len(r.Collections) != len(all)+1 {
+	if r, err := h.prober().describe(t.Context(), h); err != nil || r.proof != ByClaim || len(r.collections) != len(all)+1 {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -94,7 +95,7 @@ func TestAnEmptyDescriptionIsNotBelievedEvenWhereNoCollectionIsSeen(t *testing.T
 	}
 	h := newHost(t, keys...)
 	h.listed = []string{}
-	if r, err := h.prober().Describe(t.Context(), h); !errors.Is(err, ErrClaim) {
+	if r, err := h.prober().describe(t.Context(), h); !errors.Is(err, errClaim) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -102,14 +103,14 @@ func TestAnEmptyDescriptionIsNotBelievedEvenWhereNoCollectionIsSeen(t *testing.T
 func TestADescriptionIsBoundedAndFails(t *testing.T) {
 	h := ordinary(t)
 	cfg := h.config()
-	cfg.MaxCollections = 12
-	_, err := New(cfg).Describe(t.Context(), h)
+	cfg.maxCollections = 12
+	_, err := newProber(cfg).describe(t.Context(), h)
 	must(t, err)
 	h.listed = append(truth(h.keys), "com.example.n06a")
-	_, err = New(cfg).Describe(t.Context(), h)
+	_, err = newProber(cfg).describe(t.Context(), h)
 	wantReason(t, err, refusal.AnswerTooBig)
 	no := errors.New("no")
-	if _, err = h.prober().Describe(t.Context(), describer(func() ([]string, error) { return nil, no })); !errors.Is(err, no) {
+	if _, err = h.prober().describe(t.Context(), describing(func() ([]string, error) { return nil, no })); !errors.Is(err, no) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -118,19 +119,19 @@ func TestADescriptionOfAMovingRepoIsAskedForAgain(t *testing.T) {
 	for restarts := range 3 {
 		h := moving(t, 2)
 		cfg := h.config()
-		cfg.MaxRestarts = restarts
+		cfg.maxRestarts = restarts
 		described := 0
-		r, err := New(cfg).Describe(t.Context(), describer(func() ([]string, error) {
+		r, err := newProber(cfg).describe(t.Context(), describing(func() ([]string, error) {
 			described++
 			return truth(h.keys), nil
 		}))
 		if restarts == 0 {
-			if !errors.As(err, new(*Moved)) || described != 1 {
+			if !errors.Is(err, errMoved) || described != 1 {
 				t.Errorf("got %+v, %v", r, err)
 			}
 			continue
 		}
-		if err != nil || !slices.Equal(r.Collections, truth(h.keys)) || r.Requests != 3 || described != 2 || r.Commit.Rev != h.rev {
+		if err != nil || !slices.Equal(r.collections, truth(h.keys)) || len(h.asked) != 3 || described != 2 || r.commit.Rev != h.rev {
 			t.Errorf("got %+v, %v", r, err)
 		}
 	}
@@ -145,30 +146,30 @@ func TestADescriptionBetweenTwoCommitsOfOneTreeIsAskedForAgain(t *testing.T) {
 			}
 		}
 		cfg := h.config()
-		cfg.MaxRestarts = restarts
+		cfg.maxRestarts = restarts
 		described := 0
-		r, err := New(cfg).Describe(t.Context(), describer(func() ([]string, error) {
+		r, err := newProber(cfg).describe(t.Context(), describing(func() ([]string, error) {
 			if described++; described == 1 { // the repo was another one for a moment
 				return append(truth(h.keys), "com.example.n06a"), nil
 			}
 			return truth(h.keys), nil
 		}))
 		if restarts == 0 {
-			if e, ok := errors.AsType[*Moved](err); !ok || e.Before.Rev >= e.After.Rev {
+			if !errors.Is(err, errMoved) {
 				t.Errorf("got %+v, %v", r, err)
 			}
-		} else if err != nil || !slices.Equal(r.Collections, truth(h.keys)) || r.Commit.Rev != h.rev || described != 2 {
+		} else if err != nil || !slices.Equal(r.collections, truth(h.keys)) || r.commit.Rev != h.rev || described != 2 {
 			t.Errorf("got %+v, %v", r, err)
 		}
 	}
 }
 
-func TestAPolicyCountsForDescriptionsToo(t *testing.T) {
+func TestABudgetCountsForDescriptionsToo(t *testing.T) {
 	h := ordinary(t)
 	cfg := h.config()
-	cfg.Policy = ByHeight(0, 1)
-	if _, err := New(cfg).Describe(t.Context(), h); !errors.As(err, new(*Unsuited)) {
-		t.Errorf("got %v", err)
+	cfg.budget = func(int64) int { return 0 }
+	if _, err := newProber(cfg).describe(t.Context(), h); !errors.Is(err, errExpensive) || len(h.asked) != 1 {
+		t.Errorf("got %v after %d questions", err, len(h.asked))
 	}
 }
 
@@ -179,14 +180,14 @@ func TestSizesAreEstimatedFromTheRoot(t *testing.T) {
 		height, keys int
 		want         int64
 	}{{4, 3, 691}, {1, 4, 15}, {4, 1, 179}, {0, 2, 2}, {8, 1, 45875}} {
-		if got := withRoot(t, c.height, c.keys).size(); got != (Size{c.height, c.keys, c.want}) {
-			t.Errorf("height %d, %d keys: got %+v", c.height, c.keys, got)
+		if got := withRoot(t, c.height, c.keys).records(); got != c.want {
+			t.Errorf("height %d, %d keys: got %d", c.height, c.keys, got)
 		}
 	}
 	a := withRoot(t, 3, 2)
 	a.height = 40 // nobody can make one
-	if got := a.size(); got.Records > 1<<62 {
-		t.Errorf("got %+v", got)
+	if got := a.records(); got > 1<<62 {
+		t.Errorf("got %d", got)
 	}
 }
 

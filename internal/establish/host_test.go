@@ -1,4 +1,4 @@
-package probe
+package establish
 
 import (
 	"context"
@@ -227,8 +227,8 @@ func truth(keys []string) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-func (h *host) config() Config {
-	return Config{DID: testDID, Source: h, Verify: h.verify}
+func (h *host) config() probeConfig {
+	return probeConfig{did: testDID, source: h, verify: h.verify, maxRequests: 2000, maxCollections: maxCollections}
 }
 
-func (h *host) prober() *Prober { return New(h.config()) }
+func (h *host) prober() *prober { return newProber(h.config()) }

@@ -1,25 +1,26 @@
-package probe
+package establish
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"railyard/internal/refusal"
 )
 
-// Describer tells what a host says a repo holds.
-type Describer interface {
-	// DescribeRepo gives the list of com.atproto.repo.describeRepo, valid NSIDs
+// describer says what a host says a repo holds.
+type describer interface {
+	// DescribeRepo returns the list of com.atproto.repo.describeRepo, valid NSIDs
 	// only.
 	DescribeRepo(ctx context.Context) ([]string, error)
 }
 
-// Describe takes the host's word for the collections of the repo. The word has
+// describe takes the host's word for the collections of the repo. The word has
 // no rev: it counts for the signed commit that an answer to getRecord shows
 // before and after it. Another commit with the same tree does not do, because the
 // word may be about one between them. What both answers show must not contradict
-// it. If they alone say it all, the result is proven, and not Claimed.
-func (p *Prober) Describe(ctx context.Context, d Describer) (*Result, error) {
+// it. If they alone say it all, the result is no claim but proven.
+func (p *prober) describe(ctx context.Context, d describer) (*result, error) {
 	w := &walk{p: p, open: everything()}
 	for {
 		q, more := w.next()
@@ -55,35 +56,32 @@ func (p *Prober) Describe(ctx context.Context, d Describer) (*Result, error) {
 
 // claim makes a result of a host's list, unless it is wrong as far as the tree is
 // known.
-func (w *walk) claim(listed []string) (*Result, error) {
+func (w *walk) claim(listed []string) (*result, error) {
 	if _, more := w.next(); !more {
 		return w.result(), nil
 	}
 	if len(listed) == 0 {
-		return nil, refusal.New(refusal.AnswerInvalid, "%w: an empty list of a repo with records", ErrClaim)
+		return nil, refusal.New(refusal.AnswerInvalid, "%w: an empty list of a repo with records", errClaim)
 	}
 	claimed := make(map[string]bool, len(listed))
 	for _, nsid := range listed {
 		claimed[nsid] = true
 		if !w.names[nsid] && !w.mayHide(nsid) {
-			return nil, refusal.New(refusal.AnswerInvalid, "%w: no record of %s", ErrClaim, nsid)
+			return nil, refusal.New(refusal.AnswerInvalid, "%w: no record of %s", errClaim, nsid)
 		}
 	}
 	for nsid := range w.names {
 		if !claimed[nsid] {
-			return nil, refusal.New(refusal.AnswerInvalid, "%w: %s is not in the list", ErrClaim, nsid)
+			return nil, refusal.New(refusal.AnswerInvalid, "%w: %s is not in the list", errClaim, nsid)
 		}
 	}
-	if most := w.p.cfg.MaxCollections; len(claimed) > most {
+	if most := w.p.cfg.maxCollections; len(claimed) > most {
 		return nil, refusal.New(refusal.AnswerTooBig, "a description of %d collections", len(claimed))
 	}
-	w.names = claimed
-	r := w.result()
-	r.Claimed = true
-	return r, nil
+	return &result{w.head, slices.Sorted(maps.Keys(claimed)), ByClaim}, nil
 }
 
-// mayHide tells whether a collection of which no key is known can have one.
+// mayHide reports whether a collection of which no key is known can have one.
 func (w *walk) mayHide(nsid string) bool {
 	return slices.ContainsFunc(w.open, func(g gap) bool { return g.holds(question{nsid, lowRkey}.path()) })
 }

@@ -1,7 +1,8 @@
-package probe
+package establish
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -9,20 +10,17 @@ import (
 	"railyard/internal/repo"
 )
 
-// Result is the set of collections of a repo under one signed tree.
-type Result struct {
-	Commit      *repo.Commit // verified; the newest one seen with this tree
-	Collections []string     // with at least one key, each once, sorted by their bytes
-	Requests    int          // getRecord requests of the Prober so far
-	Height      int          // depth of the tree's root
-	WholeTree   bool         // one answer showed it all
-	Claimed     bool         // the host's word, not proven
+// result is the set of collections of a repo under one signed tree.
+type result struct {
+	commit      *repo.Commit // verified; the newest one seen with this tree
+	collections []string     // with at least one key, each once, sorted by their bytes
+	proof       Proof
 }
 
-// Collections finds all collections of the repo and proves that there are no
+// collections finds all collections of the repo and proves that there are no
 // others. It needs about one request more than there are collections, fewer
 // where neighbouring collections come into view together.
-func (p *Prober) Collections(ctx context.Context) (*Result, error) {
+func (p *prober) collections(ctx context.Context) (*result, error) {
 	w := &walk{p: p, open: everything()}
 	for {
 		q, more := w.next()
@@ -41,10 +39,9 @@ func (p *Prober) Collections(ctx context.Context) (*Result, error) {
 
 // walk is what the answers about one tree have shown together.
 type walk struct {
-	p      *Prober
+	p      *prober
 	head   *repo.Commit // nil before the first answer
-	height int
-	whole  bool
+	whole  bool         // one answer showed all of it
 	names  map[string]bool
 	open   []gap // in order: where unknown collections can be
 	closed int   // gaps that were found to have no place for any
@@ -66,7 +63,7 @@ func (w *walk) next() (question, bool) {
 
 // take adds what an answer shows. One of another tree begins the walk again, if
 // that is still allowed; one that is older than what has been seen comes from a
-// stale replica and shows nothing. same tells whether the tree is still the one
+// stale replica and shows nothing. same reports whether the tree is still the one
 // of the answers before.
 func (w *walk) take(a *answer) (same bool, err error) {
 	if w.head == nil {
@@ -88,22 +85,21 @@ func (w *walk) take(a *answer) (same bool, err error) {
 }
 
 // again counts one more start, if that is still allowed.
-func (p *Prober) again(before, after *repo.Commit) error {
-	if p.restarts.Load() >= int64(p.cfg.MaxRestarts) {
-		return &Moved{Before: before, After: after}
+func (p *prober) again(before, after *repo.Commit) error {
+	if p.restarts >= p.cfg.maxRestarts {
+		return fmt.Errorf("%w: from rev %s to %s", errMoved, before.Rev, after.Rev)
 	}
-	p.restarts.Add(1)
+	p.restarts++
 	return nil
 }
 
 // begin forgets what was known of another tree.
 func (w *walk) begin(a *answer) error {
-	w.head, w.height, w.whole = a.commit, a.height, a.view.Complete()
+	w.head, w.whole = a.commit, a.view.Complete()
 	w.names, w.open, w.closed = make(map[string]bool), everything(), 0
-	if policy := w.p.cfg.Policy; policy != nil && !w.whole {
-		size := a.size()
-		if advice := policy(size); advice != GoOn {
-			return &Unsuited{Advice: advice, Size: size, Commit: a.commit}
+	if !w.whole {
+		if err := w.p.afford(a.records()); err != nil {
+			return err
 		}
 	}
 	return w.learn(a)
@@ -120,18 +116,16 @@ func (w *walk) learn(a *answer) error {
 		open = g.within(a.view, open)
 	}
 	w.open = open
-	if most := w.p.cfg.MaxCollections; len(w.names) > most || len(w.open)+w.closed > most+1 {
+	if most := w.p.cfg.maxCollections; len(w.names) > most || len(w.open)+w.closed > most+1 {
 		return refusal.New(refusal.AnswerTooBig, "a repo with more than %d collections", most)
 	}
 	return nil
 }
 
-func (w *walk) result() *Result {
-	return &Result{
-		Commit:      w.head,
-		Collections: slices.Sorted(maps.Keys(w.names)),
-		Requests:    w.p.Stats().Requests,
-		Height:      w.height,
-		WholeTree:   w.whole,
+func (w *walk) result() *result {
+	proof := ByProbes
+	if w.whole {
+		proof = ByTree
 	}
+	return &result{w.head, slices.Sorted(maps.Keys(w.names)), proof}
 }

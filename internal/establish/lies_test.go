@@ -1,4 +1,4 @@
-package probe
+package establish
 
 import (
 	"context"
@@ -106,14 +106,12 @@ func TestAnswersThatLieAreRefused(t *testing.T) {
 			h := ordinary(t)
 			tc.lie(h)
 			p := h.prober()
-			r, err := p.Collections(t.Context())
+			r, err := p.collections(t.Context())
 			wantReason(t, err, tc.reason)
-			if r != nil || errors.Is(err, ErrNoAbsenceProof) != tc.noProof || p.Stats().Requests != 1 {
-				t.Errorf("got %+v, %v, %+v", r, err, p.Stats())
+			if r != nil || errors.Is(err, errNoAbsenceProof) != tc.noProof || p.requests != 1 {
+				t.Errorf("got %+v, %v, %d", r, err, p.requests)
 			}
-			_, _, err = h.prober().Collection(t.Context(), "com.example.n00")
-			wantReason(t, err, tc.reason)
-			_, err = h.prober().Describe(t.Context(), h)
+			_, err = h.prober().describe(t.Context(), h)
 			wantReason(t, err, tc.reason)
 		})
 	}
@@ -128,10 +126,10 @@ func TestALaterAnswerIsHeldToTheSame(t *testing.T) {
 		return b
 	}
 	p := h.prober()
-	_, err := p.Collections(t.Context())
+	_, err := p.collections(t.Context())
 	wantReason(t, err, refusal.AnswerPartial)
-	if p.Stats().Requests != 4 {
-		t.Errorf("%+v", p.Stats())
+	if p.requests != 4 {
+		t.Errorf("%d requests", p.requests)
 	}
 }
 
@@ -145,8 +143,8 @@ func TestBlocksThatNobodyAskedForAreIgnored(t *testing.T) {
 		b[0], b[3] = b[3], b[0] // any order
 		return b
 	}
-	r, err := h.prober().Collections(t.Context())
-	if err != nil || !slices.Equal(r.Collections, truth(h.keys)) {
+	r, err := h.prober().collections(t.Context())
+	if err != nil || !slices.Equal(r.collections, truth(h.keys)) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -158,11 +156,10 @@ func TestAHostThatRefusesAbsentKeysCannotBeProbed(t *testing.T) {
 		h := ordinary(t)
 		said := &pds.Error{Method: "com.atproto.sync.getRecord", Host: "pds.example.com", Status: 400, Outcome: outcome}
 		h.answer = func(question, []byte) ([]byte, error) { return nil, said }
-		_, walked := h.prober().Collections(t.Context())
-		_, _, one := h.prober().Collection(t.Context(), "com.example.n00")
-		_, described := h.prober().Describe(t.Context(), h)
-		for _, err := range []error{walked, one, described} {
-			if errors.Is(err, ErrNoAbsenceProof) != noProof || !errors.Is(err, said) {
+		_, walked := h.prober().collections(t.Context())
+		_, described := h.prober().describe(t.Context(), h)
+		for _, err := range []error{walked, described} {
+			if errors.Is(err, errNoAbsenceProof) != noProof || !errors.Is(err, said) {
 				t.Errorf("%s: got %v", outcome, err)
 			}
 		}
@@ -173,16 +170,16 @@ func TestTheVerifierDecides(t *testing.T) {
 	h := ordinary(t)
 	calls := 0
 	cfg := h.config()
-	cfg.Verify = func(c *repo.Commit) error { calls++; return h.verify(c) }
-	_, err := New(cfg).Collections(t.Context())
+	cfg.verify = func(c *repo.Commit) error { calls++; return h.verify(c) }
+	_, err := newProber(cfg).collections(t.Context())
 	if err != nil || calls != 1 || len(h.asked) < 3 {
 		t.Errorf("%d calls for one commit in %d answers, %v", calls, len(h.asked), err)
 	}
 	no := errors.New("not this one")
-	cfg.Verify = func(*repo.Commit) error { return no }
-	p := New(cfg)
+	cfg.verify = func(*repo.Commit) error { return no }
+	p := newProber(cfg)
 	for range 2 { // what was refused is not taken for verified later
-		if _, err := p.Collections(t.Context()); !errors.Is(err, no) {
+		if _, err := p.collections(t.Context()); !errors.Is(err, no) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -191,8 +188,8 @@ func TestTheVerifierDecides(t *testing.T) {
 func TestAVerifierThatPanicsIsAFaultOfOurs(t *testing.T) {
 	h := ordinary(t)
 	cfg := h.config()
-	cfg.Verify = func(*repo.Commit) error { panic("no key") }
-	_, err := New(cfg).Collections(t.Context())
+	cfg.verify = func(*repo.Commit) error { panic("no key") }
+	_, err := newProber(cfg).collections(t.Context())
 	wantReason(t, err, refusal.Internal)
 }
 
@@ -200,11 +197,11 @@ func TestARepoThatMovesWithoutEndIsGivenUp(t *testing.T) {
 	h := ordinary(t)
 	h.before = func(question) { h.hold(append(h.keys[1:], fmt.Sprintf("com.example.m%d/self", len(h.asked)))...) }
 	cfg := h.config()
-	cfg.MaxRestarts, cfg.MaxRequests = 1000, 30
-	p := New(cfg)
-	_, err := p.Collections(t.Context())
-	if !errors.Is(err, ErrRequests) || p.Stats().Requests != 30 || p.Stats().Restarts != 29 {
-		t.Errorf("got %v after %+v", err, p.Stats())
+	cfg.maxRestarts, cfg.maxRequests = 1000, 30
+	p := newProber(cfg)
+	_, err := p.collections(t.Context())
+	if !errors.Is(err, errExpensive) || p.requests != 30 || p.restarts != 29 {
+		t.Errorf("got %v after %d", err, p.requests)
 	}
 }
 
@@ -215,16 +212,16 @@ func TestRequestsAndCollectionsAreBounded(t *testing.T) {
 	}
 	h := newHost(t, keys...)
 	cfg := h.config()
-	cfg.MaxRequests = 20
-	p := New(cfg)
-	_, err := p.Collections(t.Context())
-	if !errors.Is(err, ErrRequests) || len(h.asked) != 20 || p.Stats().Requests != 20 || p.Stats().Bytes < 20*500 {
-		t.Errorf("got %v after %d, %+v", err, len(h.asked), p.Stats())
+	cfg.maxRequests = 20
+	p := newProber(cfg)
+	_, err := p.collections(t.Context())
+	if !errors.Is(err, errExpensive) || len(h.asked) != 20 {
+		t.Errorf("got %v after %d", err, len(h.asked))
 	}
 	for most, fits := range map[int]bool{600: true, 599: false} {
-		cfg.MaxRequests, cfg.MaxCollections = 0, most
-		r, err := New(cfg).Collections(t.Context())
-		if fits && (err != nil || len(r.Collections) != 600) {
+		cfg.maxRequests, cfg.maxCollections = 2000, most
+		r, err := newProber(cfg).collections(t.Context())
+		if fits && (err != nil || len(r.collections) != 600) {
 			t.Errorf("%d: %v", most, err)
 		}
 		if !fits {
@@ -240,15 +237,15 @@ func TestOddKeysAreBoundedToo(t *testing.T) {
 	}
 	h := newHost(t, append(keys, "a.b.c/d")...)
 	cfg := h.config()
-	cfg.MaxCollections = 3
-	_, err := New(cfg).Collections(t.Context())
+	cfg.maxCollections = 3
+	_, err := newProber(cfg).collections(t.Context())
 	wantReason(t, err, refusal.AnswerTooBig)
-	cfg.MaxCollections, cfg.MaxRequests = 0, 100
-	if _, err = New(cfg).Collections(t.Context()); !errors.Is(err, ErrRequests) {
+	cfg.maxCollections, cfg.maxRequests = maxCollections, 100
+	if _, err = newProber(cfg).collections(t.Context()); !errors.Is(err, errExpensive) {
 		t.Errorf("got %v", err)
 	}
-	cfg.MaxRequests = 4000
-	if r, err := New(cfg).Collections(t.Context()); err != nil || !slices.Equal(r.Collections, []string{"a.b.c"}) {
+	cfg.maxRequests = 4000
+	if r, err := newProber(cfg).collections(t.Context()); err != nil || !slices.Equal(r.collections, []string{"a.b.c"}) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -263,36 +260,36 @@ func TestGapsThatHideNothingAreBoundedOverAllAnswers(t *testing.T) {
 	}
 	h := newHost(t, keys...)
 	cfg := h.config()
-	r, err := New(cfg).Collections(t.Context())
-	if err != nil || len(r.Collections) != 60 {
+	r, err := newProber(cfg).collections(t.Context())
+	if err != nil || len(r.collections) != 60 {
 		t.Errorf("got %+v, %v", r, err)
 	}
-	cfg.MaxCollections = 60
-	_, err = New(cfg).Collections(t.Context())
+	cfg.maxCollections = 60
+	_, err = newProber(cfg).collections(t.Context())
 	wantReason(t, err, refusal.AnswerTooBig)
 
-	cfg.MaxCollections = sort.Search(10_000, func(most int) bool {
-		cfg.MaxCollections = most
-		_, err := New(cfg).Collections(t.Context())
-		return most > 0 && err == nil // 0 means the default
+	cfg.maxCollections = sort.Search(10_000, func(most int) bool {
+		cfg.maxCollections = most
+		_, err := newProber(cfg).collections(t.Context())
+		return err == nil
 	})
-	cfg.MaxRestarts = 1 // what was counted of another tree does not count
+	cfg.maxRestarts = 1 // what was counted of another tree does not count
 	h.asked = nil
 	h.before = func(question) {
 		if len(h.asked) == 40 {
 			h.hold(keys[1:]...)
 		}
 	}
-	p := New(cfg)
-	if _, err = p.Collections(t.Context()); err != nil || p.Stats().Restarts != 1 {
-		t.Errorf("got %v, %+v", err, p.Stats())
+	p := newProber(cfg)
+	if _, err = p.collections(t.Context()); err != nil || p.restarts != 1 {
+		t.Errorf("got %v after %d restarts", err, p.restarts)
 	}
 }
 
 func TestAnAnswerWithTheLargestRecordIsTaken(t *testing.T) {
 	h := ordinary(t)
 	h.blocks = func(_ question, b [][]byte) [][]byte { return append(b, make([]byte, 1_000_000)) }
-	if r, err := h.prober().Collections(t.Context()); err != nil || !slices.Equal(r.Collections, truth(h.keys)) {
+	if r, err := h.prober().collections(t.Context()); err != nil || !slices.Equal(r.collections, truth(h.keys)) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -305,10 +302,10 @@ func TestNothingOfAnAnswerIsKept(t *testing.T) {
 		clear(buffer)
 		return buffer[:copy(buffer, car)], nil
 	}
-	r, err := h.prober().Collections(t.Context())
+	r, err := h.prober().collections(t.Context())
 	must(t, err)
 	clear(buffer)
-	if err := h.verify(r.Commit); err != nil || !slices.Equal(r.Collections, truth(h.keys)) {
+	if err := h.verify(r.commit); err != nil || !slices.Equal(r.collections, truth(h.keys)) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -321,7 +318,7 @@ func TestACallerCanStop(t *testing.T) {
 			cancel()
 		}
 	}
-	_, err := h.prober().Collections(ctx)
+	_, err := h.prober().collections(ctx)
 	if !errors.Is(err, context.Canceled) || len(h.asked) != 3 {
 		t.Errorf("got %v after %d", err, len(h.asked))
 	}
@@ -343,17 +340,18 @@ func TestARepoThatMovesIsBegunAgain(t *testing.T) {
 	for restarts := range 4 {
 		h := moving(t, 3, 6)
 		cfg := h.config()
-		cfg.MaxRestarts = restarts
-		p := New(cfg)
-		r, err := p.Collections(t.Context())
+		cfg.maxRestarts = restarts
+		p := newProber(cfg)
+		r, err := p.collections(t.Context())
 		if restarts < 2 {
-			e, ok := errors.AsType[*Moved](err)
-			if !ok || e.Before.Rev != first+atproto.TID(restarts<<10) || e.After.Rev != e.Before.Rev+1<<10 || p.Stats().Restarts != restarts {
-				t.Errorf("%d restarts: got %v, %+v", restarts, err, p.Stats())
+			before := first + atproto.TID(restarts<<10)
+			says := fmt.Sprintf("from rev %s to %s", before, before+1<<10)
+			if !errors.Is(err, errMoved) || !strings.Contains(err.Error(), says) || p.restarts != restarts {
+				t.Errorf("got %v after %d restarts, want it %s after %d", err, p.restarts, says, restarts)
 			}
 			continue
 		}
-		if err != nil || !slices.Equal(r.Collections, truth(h.keys)) || r.Commit.Data != h.root.digest || p.Stats().Restarts != 2 {
+		if err != nil || !slices.Equal(r.collections, truth(h.keys)) || r.commit.Data != h.root.digest || p.restarts != 2 {
 			t.Errorf("%d restarts: got %+v, %v", restarts, r, err)
 		}
 	}
@@ -367,9 +365,9 @@ func TestACollectionThatGoesMeanwhileIsNotFound(t *testing.T) {
 		}
 	}
 	cfg := h.config()
-	cfg.MaxRestarts = 1
-	r, err := New(cfg).Collections(t.Context())
-	if err != nil || !slices.Equal(r.Collections, truth(h.keys)) || slices.Contains(r.Collections, "com.example.n00") {
+	cfg.maxRestarts = 1
+	r, err := newProber(cfg).collections(t.Context())
+	if err != nil || !slices.Equal(r.collections, truth(h.keys)) || slices.Contains(r.collections, "com.example.n00") {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -384,8 +382,8 @@ func TestANewCommitOfTheSameTreeIsNoMove(t *testing.T) {
 		}
 	}
 	p := h.prober()
-	r, err := p.Collections(t.Context())
-	if err != nil || revs < 3 || r.Commit.Rev != h.rev || p.Stats().Restarts != 0 || !slices.Equal(r.Collections, truth(h.keys)) {
+	r, err := p.collections(t.Context())
+	if err != nil || revs < 3 || r.commit.Rev != h.rev || p.restarts != 0 || !slices.Equal(r.collections, truth(h.keys)) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	newest := h.rev
@@ -396,7 +394,7 @@ func TestANewCommitOfTheSameTreeIsNoMove(t *testing.T) {
 			h.commit = h.signed(h.did, newest+7, h.root.digest)
 		}
 	}
-	if r, err = h.prober().Collections(t.Context()); err != nil || r.Commit.Rev != newest+7 || len(h.asked) < 3 {
+	if r, err = h.prober().collections(t.Context()); err != nil || r.commit.Rev != newest+7 || len(h.asked) < 3 {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -413,14 +411,14 @@ func TestAStaleReplicaShowsNothing(t *testing.T) {
 		return car, nil
 	}
 	cfg := h.config()
-	cfg.MaxRestarts = 100
-	p := New(cfg)
-	r, err := p.Collections(t.Context())
-	if err != nil || !slices.Equal(r.Collections, truth(h.keys)) || r.Commit.Data != h.root.digest || p.Stats().Restarts == 0 {
+	cfg.maxRestarts = 100
+	p := newProber(cfg)
+	r, err := p.collections(t.Context())
+	if err != nil || !slices.Equal(r.collections, truth(h.keys)) || r.commit.Data != h.root.digest || p.restarts == 0 {
 		t.Errorf("got %+v, %v", r, err)
 	}
-	cfg.MaxRestarts = 1
-	if _, err = New(cfg).Collections(t.Context()); !errors.As(err, new(*Moved)) {
+	cfg.maxRestarts = 1
+	if _, err = newProber(cfg).collections(t.Context()); !errors.Is(err, errMoved) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -448,7 +446,7 @@ func TestNoAnswerMakesAWalkWrong(t *testing.T) {
 			}
 			return append(b[:1:1], h.root.path(names[rng.IntN(len(names))]+"/"+highRkey)...)
 		}
-		r, err := h.prober().Collections(t.Context())
+		r, err := h.prober().collections(t.Context())
 		if err != nil {
 			if _, typed := refusal.ReasonOf(err); !typed {
 				t.Fatalf("seed %d: %v", seed, err)
@@ -456,8 +454,8 @@ func TestNoAnswerMakesAWalkWrong(t *testing.T) {
 			refused++
 			continue
 		}
-		if !slices.Equal(r.Collections, truth(h.keys)) {
-			t.Fatalf("seed %d: got %q, want %q", seed, r.Collections, truth(h.keys))
+		if !slices.Equal(r.collections, truth(h.keys)) {
+			t.Fatalf("seed %d: got %q, want %q", seed, r.collections, truth(h.keys))
 		}
 		right++
 	}

@@ -1,4 +1,4 @@
-package probe
+package establish
 
 import (
 	"sort"
@@ -37,7 +37,7 @@ func (g gap) ifHidden(v *mst.View, out []gap) []gap {
 	return append(out, g)
 }
 
-// settled tells whether both keys have the same words before the slash. Then
+// settled reports whether both keys have the same words before the slash. Then
 // all keys between them have too, and the collection is known (spec: repository,
 // the keys of a collection stand together).
 func (g gap) settled() bool {
@@ -45,10 +45,10 @@ func (g gap) settled() bool {
 	return slash >= 0 && strings.HasPrefix(g.before, g.after[:slash+1])
 }
 
-// holds tells whether a path has its place in the gap.
+// holds reports whether a path has its place in the gap.
 func (g gap) holds(path string) bool { return path > g.after && (g.before == "" || path < g.before) }
 
-// collectionOf gives the collection of a key that has one.
+// collectionOf returns the collection of a key that has one.
 func collectionOf(key string) (nsid string, ok bool) {
 	nsid, ok = atproto.CollectionOf(key)
 	return nsid, ok && isNSID(nsid)

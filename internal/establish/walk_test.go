@@ -1,4 +1,4 @@
-package probe
+package establish
 
 import (
 	"context"
@@ -49,17 +49,17 @@ func TestTheRecordedProofsGiveAllCollections(t *testing.T) {
 		must(t, err)
 		order = append(order, q)
 	}
-	p := New(Config{DID: set.DID, Source: answers, Verify: func(c *repo.Commit) error { return c.Verify(key) }})
-	r, err := p.Collections(t.Context())
+	p := newProber(probeConfig{did: set.DID, source: answers, maxRequests: 100, maxCollections: 100, verify: func(c *repo.Commit) error { return c.Verify(key) }})
+	r, err := p.collections(t.Context())
 	must(t, err)
 	want := slices.Sorted(slices.Values(set.Collections))
-	if !slices.Equal(r.Collections, want) || r.Commit.Data.String() != set.Data || r.WholeTree || r.Claimed || r.Height < 1 {
+	if !slices.Equal(r.collections, want) || r.commit.Data.String() != set.Data || r.proof == ByTree || r.proof == ByClaim {
 		t.Errorf("got %+v", r)
 	}
-	if r.Requests > 9 {
-		t.Errorf("%d requests", r.Requests)
+	if p.requests > 9 {
+		t.Errorf("%d requests", p.requests)
 	}
-	t.Logf("%d requests", r.Requests)
+	t.Logf("%d requests", p.requests)
 
 	// Without what else comes into view, each answer shows the next collection.
 	var seen []string
@@ -144,20 +144,20 @@ func TestAWalkFindsExactlyTheCollectionsOfTheTree(t *testing.T) {
 			n = 20_000
 		}
 		h := newHost(t, randomKeys(rng, n)...)
-		r, err := h.prober().Collections(t.Context())
+		r, err := h.prober().collections(t.Context())
 		if err != nil {
 			t.Fatalf("seed %d, %d keys: %v", seed, len(h.keys), err)
 		}
-		if want := truth(h.keys); !slices.Equal(r.Collections, want) {
-			t.Fatalf("seed %d: got %q, want %q", seed, r.Collections, want)
+		if want := truth(h.keys); !slices.Equal(r.collections, want) {
+			t.Fatalf("seed %d: got %q, want %q", seed, r.collections, want)
 		}
-		if r.Commit.Data != h.root.digest || r.Requests != len(h.asked) || r.Claimed {
+		if r.commit.Data != h.root.digest || r.proof == ByClaim {
 			t.Fatalf("seed %d: %+v", seed, r)
 		}
-		if most := 2*len(r.Collections) + len(odd) + 2; r.Requests > most {
-			t.Errorf("seed %d: %d requests for %d collections", seed, r.Requests, len(r.Collections))
+		if most := 2*len(r.collections) + len(odd) + 2; len(h.asked) > most {
+			t.Errorf("seed %d: %d requests for %d collections", seed, len(h.asked), len(r.collections))
 		}
-		if r.WholeTree {
+		if r.proof == ByTree {
 			whole++
 		}
 		for _, q := range h.asked {
@@ -165,7 +165,7 @@ func TestAWalkFindsExactlyTheCollectionsOfTheTree(t *testing.T) {
 				hits++
 			}
 		}
-		total += r.Requests
+		total += len(h.asked)
 	}
 	if whole < 20 || hits < 20 {
 		t.Errorf("%d trees shown whole, %d questions that hit a record, of %d", whole, hits, total)
@@ -182,12 +182,12 @@ func TestAWalkOfAnOrdinaryRepoNeedsAtMostOneRequestMoreThanItHasCollections(t *t
 		keys = append(keys, fmt.Sprintf("com.example.n%d/3l%06x", i, i))
 	}
 	h := newHost(t, keys...)
-	r, err := h.prober().Collections(t.Context())
+	r, err := h.prober().collections(t.Context())
 	must(t, err)
-	if len(r.Collections) != 42 || r.Requests > 43 {
-		t.Errorf("%d requests for %d collections", r.Requests, len(r.Collections))
+	if len(r.collections) != 42 || len(h.asked) > 43 {
+		t.Errorf("%d requests for %d collections", len(h.asked), len(r.collections))
 	}
-	t.Logf("%d requests for %d collections", r.Requests, len(r.Collections))
+	t.Logf("%d requests for %d collections", len(h.asked), len(r.collections))
 	for i, q := range h.asked[1:] {
 		if h.asked[i].path() >= q.path() {
 			t.Errorf("after %s comes %s", h.asked[i].path(), q.path())
@@ -203,9 +203,9 @@ func TestASmallRepoNeedsOneRequest(t *testing.T) {
 		}
 		h := newHost(t, keys...)
 		h.blocks = func(_ question, b [][]byte) [][]byte { return append(b, h.root.all()...) }
-		r, err := h.prober().Collections(t.Context())
+		r, err := h.prober().collections(t.Context())
 		must(t, err)
-		if len(r.Collections) != n || r.Requests != 1 || !r.WholeTree || r.Height != h.height() {
+		if len(r.collections) != n || len(h.asked) != 1 || r.proof != ByTree {
 			t.Errorf("%d: got %+v", n, r)
 		}
 	}
@@ -240,71 +240,40 @@ func TestTheEndsOfTheGrammarAreNoObstacle(t *testing.T) {
 	for name, extra := range cases {
 		for _, around := range [][]string{nil, many("a.b.c"), many("b.b.b"), append(many("A-A.a.a"), many("zzz.zz.zz")...)} {
 			h := newHost(t, append(around, extra...)...)
-			r, err := h.prober().Collections(t.Context())
-			if err != nil || !slices.Equal(r.Collections, truth(h.keys)) {
+			r, err := h.prober().collections(t.Context())
+			if err != nil || !slices.Equal(r.collections, truth(h.keys)) {
 				t.Errorf("%s with %d others: got %+v, %v", name, len(around), r, err)
 			}
 		}
 	}
 }
 
-func TestOneQuestionTellsWhetherACollectionIsThere(t *testing.T) {
-	there, not := 0, 0
-	for seed := range uint64(100) {
-		rng := rand.New(rand.NewPCG(seed, 2))
-		h := newHost(t, randomKeys(rng, rng.IntN(1<<rng.IntN(11)))...)
-		has := truth(h.keys)
-		for _, nsid := range names {
-			h.asked = nil
-			got, head, err := h.prober().Collection(t.Context(), nsid)
-			want := slices.Contains(has, nsid)
-			if err != nil || got != want || len(h.asked) != 1 || head.Data != h.root.digest {
-				t.Fatalf("seed %d, %s: got %v, want %v, %v", seed, nsid, got, want, err)
-			}
-			if want {
-				there++
-			} else {
-				not++
-			}
-		}
-	}
-	if there < 100 || not < 100 {
-		t.Errorf("%d there, %d not", there, not)
-	}
-	h := newHost(t)
-	if _, _, err := h.prober().Collection(t.Context(), "no dots"); err == nil || len(h.asked) != 0 {
-		t.Errorf("a name that is none: %v", err)
-	}
-}
-
-func TestAPolicySeesTheSizeOfATreeThatIsNotShownWhole(t *testing.T) {
+func TestABudgetGoesByTheSizeOfATreeThatIsNotShownWhole(t *testing.T) {
 	h := newHost(t, randomKeys(rand.New(rand.NewPCG(7, 7)), 3000)...)
 	cfg := h.config()
-	var seen Size
-	cfg.Policy = func(s Size) Advice {
-		seen = s
-		return ByHeight(0, h.height()-1)(s)
+	for more, want := range map[int]int{0: 1, 1: 2, 2: 3} {
+		h.asked = nil
+		cfg.budget = func(records int64) int {
+			if records < 100 || records > 100_000 {
+				t.Errorf("%d keys, %d in the root: taken for %d", len(h.keys), len(h.root.keys), records)
+			}
+			return more
+		}
+		if _, err := newProber(cfg).collections(t.Context()); !errors.Is(err, errExpensive) || len(h.asked) != want {
+			t.Errorf("%d more allowed: %v after %d questions", more, err, len(h.asked))
+		}
 	}
-	p := New(cfg)
-	_, err := p.Collections(t.Context())
-	e, ok := errors.AsType[*Unsuited](err)
-	if !ok || e.Advice != TooLarge || e.Size != seen || e.Commit.Data != h.root.digest || p.Stats().Requests != 1 {
-		t.Fatalf("got %v after %+v", err, p.Stats())
-	}
-	if seen.Height != h.height() || seen.RootKeys != len(h.root.keys) || seen.Records < 100 || seen.Records > 100_000 {
-		t.Errorf("%d keys, %d in the root: %+v", len(h.keys), len(h.root.keys), seen)
-	}
-	cfg.Policy = ByHeight(h.height()+1, 40)
-	if _, err = New(cfg).Collections(t.Context()); !errors.As(err, &e) || e.Advice != TooSmall {
+	cfg.budget = func(int64) int { return 1000 }
+	if _, err := newProber(cfg).collections(t.Context()); err != nil {
 		t.Errorf("got %v", err)
 	}
-	cfg.Policy = ByHeight(h.height(), h.height())
-	if _, err = New(cfg).Collections(t.Context()); err != nil {
-		t.Errorf("got %v", err)
+	cfg.maxRequests, h.asked = 2, nil
+	if _, err := newProber(cfg).collections(t.Context()); !errors.Is(err, errExpensive) || len(h.asked) != 2 {
+		t.Errorf("got %v after %d questions", err, len(h.asked))
 	}
 	h.hold("a.b.c/-")
-	cfg.Policy = func(Size) Advice { return TooSmall }
-	if r, err := New(cfg).Collections(t.Context()); err != nil || !r.WholeTree {
+	cfg.budget = func(int64) int { return 0 }
+	if r, err := newProber(cfg).collections(t.Context()); err != nil || r.proof != ByTree {
 		t.Errorf("a whole tree: %+v, %v", r, err)
 	}
 }

@@ -1,4 +1,4 @@
-package probe
+package establish
 
 import (
 	"context"
@@ -60,13 +60,13 @@ func TestAPDSIsProbedOverHTTP(t *testing.T) {
 	h := ordinary(t)
 	r := serve(t, h, func(question) string { return "" })
 	cfg := h.config()
-	cfg.Source = r
-	proven, err := New(cfg).Collections(t.Context())
-	if err != nil || !slices.Equal(proven.Collections, truth(h.keys)) {
+	cfg.source = r
+	proven, err := newProber(cfg).collections(t.Context())
+	if err != nil || !slices.Equal(proven.collections, truth(h.keys)) {
 		t.Errorf("got %+v, %v", proven, err)
 	}
-	claimed, err := New(cfg).Describe(t.Context(), r)
-	if err != nil || !slices.Equal(claimed.Collections, truth(h.keys)) || claimed.Commit.CID != proven.Commit.CID {
+	claimed, err := newProber(cfg).describe(t.Context(), r)
+	if err != nil || !slices.Equal(claimed.collections, truth(h.keys)) || claimed.commit.CID != proven.commit.CID {
 		t.Errorf("got %+v, %v", claimed, err)
 	}
 }
@@ -75,9 +75,9 @@ func TestAnswersOfServersKeepTheirMeaning(t *testing.T) {
 	for name, noProof := range map[string]bool{"InvalidRequest": true, "RecordNotFound": true, "RepoDeactivated": false, "RateLimitExceeded": false} {
 		h := ordinary(t)
 		cfg := h.config()
-		cfg.Source = serve(t, h, func(question) string { return name })
-		_, err := New(cfg).Collections(t.Context())
-		if e, ok := errors.AsType[*pds.Error](err); !ok || e.Name != name || errors.Is(err, ErrNoAbsenceProof) != noProof {
+		cfg.source = serve(t, h, func(question) string { return name })
+		_, err := newProber(cfg).collections(t.Context())
+		if e, ok := errors.AsType[*pds.Error](err); !ok || e.Name != name || errors.Is(err, errNoAbsenceProof) != noProof {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

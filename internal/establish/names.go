@@ -1,4 +1,4 @@
-package probe
+package establish
 
 import (
 	"sort"
@@ -22,7 +22,7 @@ func isNSID(text string) bool {
 	return err == nil
 }
 
-// nameBetween gives the last collection, in the order of the tree, all possible
+// nameBetween returns the last collection, in the order of the tree, all possible
 // keys of which stand above after and below end, which is not empty.
 func nameBetween(after, end string) (nsid string, ok bool) {
 	same := 0 // as much of end as some name begins with
@@ -45,7 +45,7 @@ func nameBetween(after, end string) (nsid string, ok bool) {
 	return "", false
 }
 
-// greatest gives the last name that begins so, which some name does. Where no
+// greatest returns the last name that begins so, which some name does. Where no
 // letter fits any more, no digit or hyphen does.
 func greatest(prefix string) string {
 	for !strings.HasSuffix(prefix, "/") {
@@ -61,7 +61,7 @@ func greatest(prefix string) string {
 	return strings.TrimSuffix(prefix, "/")
 }
 
-// begins tells whether any name, with its slash, begins with a text. The endings
+// begins reports whether any name, with its slash, begins with a text. The endings
 // are the shortest ones, one of which completes whatever can be completed (spec:
 // nsid, three or more parts, the last of which begins with a letter and has no
 // hyphen; no part ends with a hyphen).

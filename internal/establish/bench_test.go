@@ -1,4 +1,4 @@
-package probe
+package establish
 
 import (
 	"fmt"
@@ -45,18 +45,19 @@ func BenchmarkCollections(b *testing.B) {
 	h := big(b)
 	answers := recorded{}
 	h.answer = func(q question, car []byte) ([]byte, error) { answers[q] = car; return car, nil }
-	_, err := h.prober().Collections(b.Context())
+	_, err := h.prober().collections(b.Context())
 	must(b, err)
 	cfg := h.config()
-	cfg.Source = answers
+	cfg.source = answers
 	b.ReportAllocs()
 	requests := 0
 	for b.Loop() {
-		r, err := New(cfg).Collections(b.Context())
-		if err != nil || len(r.Collections) != 10 {
+		p := newProber(cfg)
+		r, err := p.collections(b.Context())
+		if err != nil || len(r.collections) != 10 {
 			b.Fatal(r, err)
 		}
-		requests = r.Requests
+		requests = p.requests
 	}
 	b.ReportMetric(float64(requests), "requests/op")
 }

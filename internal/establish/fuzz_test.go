@@ -1,4 +1,4 @@
-package probe
+package establish
 
 import (
 	"math/rand/v2"
@@ -10,7 +10,7 @@ import (
 )
 
 // looked takes an answer as a walk would and checks what it is led to.
-func looked(t *testing.T, p *Prober, b []byte) {
+func looked(t *testing.T, p *prober, b []byte) {
 	a, err := p.read(b)
 	if err != nil {
 		reason, typed := refusal.ReasonOf(err)
@@ -46,7 +46,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Add(carOf(atproto.DigestOf(h.commit), h.commit))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		looked(t, New(Config{DID: testDID, Verify: func(*repo.Commit) error { return nil }}), b)
+		looked(t, newProber(probeConfig{did: testDID, maxCollections: 10_000, verify: func(*repo.Commit) error { return nil }}), b)
 	})
 }
 

@@ -1,4 +1,4 @@
-package probe
+package establish
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ type answer struct {
 
 // read reads an answer and verifies all of it. Blocks that do not belong to the
 // tree are ignored.
-func (p *Prober) read(b []byte) (a *answer, err error) {
+func (p *prober) read(b []byte) (a *answer, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			a, err = nil, refusal.New(refusal.Internal, "panic in a probe: %v", r)
@@ -43,9 +43,9 @@ func (p *Prober) read(b []byte) (a *answer, err error) {
 	return &answer{commit: commit, view: view, height: tree.Height()}, nil
 }
 
-// commitOf gives the verified commit of a CAR. One that equals the last one by
+// commitOf returns the verified commit of a CAR. One that equals the last one by
 // its CID has been verified.
-func (p *Prober) commitOf(car *repo.CAR) (*repo.Commit, error) {
+func (p *prober) commitOf(car *repo.CAR) (*repo.Commit, error) {
 	block, ok := car.Block(car.Root())
 	if !ok {
 		return nil, refusal.New(refusal.BadCommit, "the commit block %s is absent", car.Root())
@@ -57,10 +57,10 @@ func (p *Prober) commitOf(car *repo.CAR) (*repo.Commit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if commit.DID != p.cfg.DID {
+	if commit.DID != p.cfg.did {
 		return nil, refusal.New(refusal.AnswerWrongDID, "a record of %s", commit.DID)
 	}
-	if err := p.cfg.Verify(commit); err != nil {
+	if err := p.cfg.verify(commit); err != nil {
 		return nil, err
 	}
 	p.signed = commit
