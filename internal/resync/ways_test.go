@@ -80,12 +80,10 @@ func (w *world) proven(did string, want store.Proof) {
 	w.same(did, true)
 }
 
-// What is asked of a host, and how good the answer is, for each method, kind of
-// host, size of repo and reason.
-func TestWhatIsAskedOfAHost(t *testing.T) {
+// What an attempt leaves in the file, by what it was able to ask for.
+func TestWhatIsKeptOfAnAttempt(t *testing.T) {
 	bridge := simnet.Abilities{NoAbsentProofs: true}
 	liar := simnet.Abilities{Collections: []string{"com.example.invented"}}
-	silent := simnet.Abilities{Collections: []string{}}
 	const tree, probes, claim = store.ProofTree, store.ProofProbe, store.ProofClaim
 	for _, tc := range []struct {
 		name      string
@@ -97,33 +95,17 @@ func TestWhatIsAskedOfAHost(t *testing.T) {
 		proof     store.Proof
 	}{
 		{"auto, tiny, new", establish.Auto, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
-		{"auto, tiny, live", establish.Auto, simnet.Abilities{}, tiny, store.Discontinuity, "getRecord", tree},
-		{"auto, empty", establish.Auto, simnet.Abilities{}, 0, store.Backfill, "getRecord", tree},
 		{"auto, small, new", establish.Auto, simnet.Abilities{}, small, store.Backfill, "getRecord getRepo", tree},
-		{"auto, small, live", establish.Auto, simnet.Abilities{}, small, store.SyncEvent, "getRecord getRepo", tree},
 		{"auto, large, new", establish.Auto, simnet.Abilities{}, large, store.Backfill, "getRecord describeRepo getRecord", claim},
-		{"auto, large, first sight", establish.Auto, simnet.Abilities{}, large, store.FirstSight, "getRecord describeRepo getRecord", claim},
 		{"auto, large, live", establish.Auto, simnet.Abilities{}, large, store.Discontinuity, "getRecord+", probes},
 		{"auto, large, audit", establish.Auto, simnet.Abilities{}, large, store.Audit, "getRecord+", probes},
-		{"auto, large, rotated", establish.Auto, simnet.Abilities{}, large, store.Rotated, "getRecord+", probes},
-		{"auto, large, reactivated", establish.Auto, simnet.Abilities{}, large, store.Reactivated, "getRecord+", probes},
 		{"auto, large, new, bridge", establish.Auto, bridge, large, store.Backfill, "getRecord getRepo", tree},
-		{"auto, tiny, live, bridge", establish.Auto, bridge, tiny, store.Unprovable, "getRecord getRepo", tree},
 		{"auto, large, new, wrong list", establish.Auto, liar, large, store.Backfill, "getRecord describeRepo getRecord getRepo", tree},
-		{"auto, large, new, empty list", establish.Auto, silent, large, store.Backfill, "getRecord describeRepo getRecord getRepo", tree},
-		{"auto, tiny, new, wrong list", establish.Auto, liar, tiny, store.Backfill, "getRecord", tree},
-		{"probe, tiny", establish.Probe, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
 		{"probe, small", establish.Probe, simnet.Abilities{}, small, store.Backfill, "getRecord+", probes},
 		{"probe, large", establish.Probe, simnet.Abilities{}, large, store.Backfill, "getRecord+", probes},
-		{"probe, large, bridge", establish.Probe, bridge, large, store.Backfill, "getRecord getRepo", tree},
-		{"describe, tiny", establish.Describe, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
-		{"describe, small", establish.Describe, simnet.Abilities{}, small, store.Backfill, "getRecord describeRepo getRecord", claim},
 		{"describe, large, live", establish.Describe, simnet.Abilities{}, large, store.Discontinuity, "getRecord describeRepo getRecord", claim},
 		{"describe, large, audit", establish.Describe, simnet.Abilities{}, large, store.Audit, "getRecord+", probes},
-		{"describe, large, bridge", establish.Describe, bridge, large, store.Backfill, "getRecord getRepo", tree},
-		{"repo, tiny", establish.WholeRepo, simnet.Abilities{}, tiny, store.Backfill, "getRepo", tree},
 		{"repo, large", establish.WholeRepo, simnet.Abilities{}, large, store.Discontinuity, "getRepo", tree},
-		{"repo, large, bridge", establish.WholeRepo, bridge, large, store.Backfill, "getRepo", tree},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w, did := grown(t, tc.method, tc.records)
@@ -284,46 +266,6 @@ func (w *world) refuse(endpoint string, status int, name string) {
 		_, _ = fmt.Fprintf(rw, `{"error":%q,"message":"said the test"}`, name)
 		return true
 	}})
-}
-
-// A refusal by rate, or a word about the account, ends the look: it never leads to a
-// heavier request.
-func TestARefusalIsNotAnsweredWithAHeavierRequest(t *testing.T) {
-	for _, tc := range []struct {
-		endpoint, name string
-		status         int
-		asked          string
-	}{
-		{"getRecord", "RateLimitExceeded", 429, "getRecord"},
-		{"getRecord", "RepoTakendown", 400, "getRecord"},
-		{"getRecord", "RepoDeactivated", 400, "getRecord"},
-		{"getRecord", "RepoNotFound", 400, "getRecord"},
-		{"getRecord", "", 502, "getRecord"},
-		{"describeRepo", "RateLimitExceeded", 429, "getRecord describeRepo"},
-		{"describeRepo", "", 429, "getRecord describeRepo"},
-		{"describeRepo", "RepoTakendown", 400, "getRecord describeRepo"},
-		{"describeRepo", "RepoNotFound", 400, "getRecord describeRepo"},
-		{"describeRepo", "InternalServerError", 500, "getRecord describeRepo"},
-		{"describeRepo", "MethodNotImplemented", 501, "getRecord describeRepo getRepo"},
-		{"getRecord", "MethodNotImplemented", 501, "getRecord getRepo"},
-	} {
-		t.Run(fmt.Sprintf("%s %d %s", tc.endpoint, tc.status, tc.name), func(t *testing.T) {
-			w, did := grown(t, establish.Auto, large)
-			w.refuse(tc.endpoint, tc.status, tc.name)
-			w.enqueue(did, store.Backfill)
-			w.work()
-			if got := w.endpoints(); got != tc.asked {
-				t.Errorf("asked %s, want %s", got, tc.asked)
-			}
-			w.net.SetHook("pds1", simnet.Hook{HTTP: w.answer})
-			w.enqueue(did, store.StatusCheck)
-			for range 5 {
-				w.later(notFoundSecond)
-			}
-			w.later(bulkRest)
-			w.settled(did)
-		})
-	}
 }
 
 // An endpoint that fails again and again is at last not asked any more.
