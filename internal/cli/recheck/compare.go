@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"railyard/internal/backoff"
+	"railyard/internal/establish"
 	"railyard/internal/identity"
 	"railyard/internal/pds"
 	"railyard/internal/store"
 )
 
 const (
-	// hostsAtOnce bounds the hosts that are asked at once; each of them can make a
-	// tree of treeBytes be kept in memory.
+	// hostsAtOnce bounds the hosts that are asked at once.
 	hostsAtOnce = 4
 	// mostFailures is how often a repo is asked for that cannot be had, and mostRefusals
 	// where what comes is refused.
@@ -53,7 +53,10 @@ func Compare(ctx context.Context, cfg Config, ids []int64) ([]Finding, error) {
 	if cfg.Pauses == nil {
 		cfg.Pauses = pauses
 	}
-	c := &comparer{Config: cfg, lanes: newLanes(cfg.QPS), directory: &lane{patience: directoryPatience}}
+	c := &comparer{
+		Config: cfg, lanes: newLanes(cfg.QPS), directory: &lane{patience: directoryPatience},
+		establisher: establish.New(establish.Config{Hosts: cfg.Hosts, Method: establish.WholeRepo}),
+	}
 	for _, id := range ids {
 		c.subjects = append(c.subjects, &subject{id: id})
 	}
@@ -71,9 +74,10 @@ func Compare(ctx context.Context, cfg Config, ids []int64) ([]Finding, error) {
 // comparer is one run of Compare.
 type comparer struct {
 	Config
-	lanes     *lanes
-	directory *lane // counts its failures alone; the resolver keeps the pace
-	subjects  []*subject
+	establisher *establish.Establisher
+	lanes       *lanes
+	directory   *lane // counts its failures alone; the resolver keeps the pace
+	subjects    []*subject
 
 	mu     sync.Mutex
 	closed int // subjects of which no more is to be found out

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"railyard/internal/atproto"
+	"railyard/internal/establish"
 	"railyard/internal/store"
 )
 
@@ -32,16 +33,10 @@ func Verdicts() []Verdict {
 // sure tells whether no later look can change the verdict.
 func (v Verdict) sure() bool { return v == Equal || v == Differs }
 
-// fetched is a repo as its host has served it, signed by the account.
-type fetched struct {
-	head store.Head
-	set  []string // collections of the tree, sorted by their bytes
-}
-
 // judge compares what was fetched with the rows of before and after the fetch, and
 // gives the one that decided. A row that does not rest promises nothing: the
 // service has found out by itself that somebody must look.
-func judge(before, after *row, f *fetched) (Verdict, *row) {
+func judge(before, after *row, f *establish.Found) (Verdict, *row) {
 	for _, r := range []*row{after, before} {
 		if r.of(f) && r.is(f) {
 			return Equal, r
@@ -55,17 +50,17 @@ func judge(before, after *row, f *fetched) (Verdict, *row) {
 	switch {
 	case before.of(f) || after.of(f) || !after.served():
 		return Moved, after
-	case f.head.Rev < before.Floor():
+	case f.Head.Rev < before.Floor():
 		return Ahead, after
-	case f.head.Rev >= after.Floor():
+	case f.Head.Rev >= after.Floor():
 		return Behind, after
 	}
 	return Moved, after // the file went by
 }
 
 // difference gives the collections that a row lacks and those that it has too many.
-func difference(r *row, f *fetched) (missing, extra []string) {
-	return without(f.set, r.set), without(r.set, f.set)
+func difference(r *row, f *establish.Found) (missing, extra []string) {
+	return without(f.Collections, r.set), without(r.set, f.Collections)
 }
 
 // without gives those of a that are not in b, both sorted.
@@ -119,13 +114,13 @@ func (f *Finding) Decided() bool {
 func (f *Finding) Wrong() bool { return f.Verdict == Differs || f.Contradiction }
 
 // compared fills in what a comparison has shown.
-func (f *Finding) compared(r *row, got *fetched) {
-	f.FileRev, f.HostRev, f.Detail = r.rev(), got.head.Rev, ""
+func (f *Finding) compared(r *row, got *establish.Found) {
+	f.FileRev, f.HostRev, f.Detail = r.rev(), got.Head.Rev, ""
 	f.Missing, f.Extra = nil, nil
 	switch f.Verdict {
 	case Differs:
 		f.Missing, f.Extra = difference(r, got)
-		f.Detail = headDifference(*r.Head, got.head)
+		f.Detail = headDifference(*r.Head, store.Head(got.Head))
 	case Behind, Ahead:
 		f.Missing, f.Extra = difference(r, got)
 	case Moved:

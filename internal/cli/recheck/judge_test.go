@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"railyard/internal/atproto"
+	"railyard/internal/establish"
 	"railyard/internal/store"
 )
 
@@ -42,7 +43,7 @@ func TestJudge(t *testing.T) {
 		"right, and in the queue":   {changed(at(5, "a"), queued), changed(at(5, "a"), queued), at(5, "a"), Equal, 1},
 		"later, and out of service": {at(4), changed(at(4), out), at(5, "a"), Moved, 1},
 	} {
-		verdict, decider := judge(c.before, c.after, &fetched{*c.got.Head, c.got.set})
+		verdict, decider := judge(c.before, c.after, &establish.Found{Head: establish.Head(*c.got.Head), Collections: c.got.set})
 		if verdict != c.want || decider != []*row{c.before, c.after}[c.decider] {
 			t.Errorf("%s: %s, want %s", name, verdict, c.want)
 		}

@@ -70,23 +70,23 @@ func (l *lane) forgive() {
 	l.failures = min(l.failures, l.patience-1)
 }
 
-// enter waits for its turn. reason says why the host is not to be asked now; it is
-// empty if it may be, and then leave must follow.
-func (l *lane) enter(ctx context.Context) (reason string, err error) {
+// enter waits for its turn. Then leave must follow.
+func (l *lane) enter(ctx context.Context) error {
 	select {
 	case l.busy <- struct{}{}:
+		return nil
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return ctx.Err()
 	}
+}
+
+// pace waits until the host may be asked. The error is that of the context, or a
+// notAsked.
+func (l *lane) pace(ctx context.Context) error {
 	if reason := l.closed(); reason != "" {
-		l.leave()
-		return reason, nil
+		return &notAsked{"its host was " + reason}
 	}
-	if err := l.limit.Wait(ctx); err != nil {
-		l.leave()
-		return "", err
-	}
-	return "", nil
+	return l.limit.Wait(ctx)
 }
 
 func (l *lane) leave() { <-l.busy }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"railyard/internal/establish"
 	"railyard/internal/identity"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
@@ -16,7 +17,7 @@ type subject struct {
 	seen     Finding
 	row      *row               // as it was read last
 	document *identity.Identity // as it was resolved last, nil if it never was
-	got      *fetched           // of a repo that is behind: the file may reach it
+	got      *establish.Found   // of a repo that is behind: the file may reach it
 	done     bool               // the verdict is sure, or asking again is of no use
 	failures int
 	gone     int // looks in a row that found it so
@@ -110,7 +111,7 @@ func (s *subject) decidedByFile() bool {
 	return true
 }
 
-func (s *subject) conclude(before, after *row, got *fetched) {
+func (s *subject) conclude(before, after *row, got *establish.Found) {
 	verdict, decider := judge(before, after, got)
 	s.seen.Verdict, s.done, s.gone, s.got = verdict, verdict.sure(), 0, nil
 	s.seen.compared(decider, got)

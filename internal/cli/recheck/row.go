@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"railyard/internal/atproto"
+	"railyard/internal/establish"
 	"railyard/internal/store"
 )
 
@@ -58,15 +59,14 @@ func (r *row) served() bool {
 	return r.State == store.Synchronized && r.Active && r.listed && r.Head != nil && r.Identity != nil
 }
 
-// of tells whether the row is of the state that was fetched. The rev of an
-// unchecked head is hearsay, unless it is of that very commit.
-func (r *row) of(f *fetched) bool {
-	return r.Head != nil && r.Head.Rev == f.head.Rev
+// of reports whether the row is of the state that was fetched.
+func (r *row) of(f *establish.Found) bool {
+	return r.Head != nil && r.Head.Rev == f.Head.Rev
 }
 
 // is tells whether the row says what was fetched.
-func (r *row) is(f *fetched) bool {
-	return r.listed && r.Head != nil && *r.Head == f.head && slices.Equal(r.set, f.set)
+func (r *row) is(f *establish.Found) bool {
+	return r.listed && r.Head != nil && *r.Head == store.Head(f.Head) && slices.Equal(r.set, f.Collections)
 }
 
 // rev is that of the head, 0 if there is none.
