@@ -34,14 +34,15 @@ func Draw(ctx context.Context, rd *store.Reader, n int, seed uint64) ([]int64, e
 
 func newDice(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
-// try draws ids and keeps the first n, each once, that are of repos that rest.
+// try draws ids and keeps the first n, each once, that are of repos that rest. It does
+// not begin where n is no choice.
 func try(ctx context.Context, rd *store.Reader, n int, dice *rand.Rand) (drawn []int64, err error) {
 	var last int64
 	err = rd.View(ctx, func(rx *store.Rx) (err error) {
 		last, err = rx.LastRepoID()
 		return err
 	})
-	if err != nil || last < 1 {
+	if err != nil || last <= int64(n) {
 		return nil, err
 	}
 	tried := make(map[int64]bool)
