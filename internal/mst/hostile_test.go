@@ -27,7 +27,7 @@ func refused(t *testing.T, root *atproto.Digest, blocks msttest.Blocks, attack s
 	if _, _, err := Load(*root, blocks); !errors.Is(err, ErrInvalid) {
 		t.Errorf("%s: Load says %v", attack, err)
 	}
-	_, err := Walk(*root, blocks, func(_, _ []byte) error { return nil })
+	err := Walk(*root, blocks, func(_, _ []byte) error { return nil })
 	if !errors.Is(err, ErrInvalid) {
 		t.Errorf("%s: Walk says %v", attack, err)
 	}
@@ -179,7 +179,7 @@ func refusedWithin(t *testing.T, most int, root *atproto.Digest, blocks msttest.
 	refused(t, root, blocks, attack)
 	load, walk := counter{Blocks: blocks}, counter{Blocks: blocks}
 	_, _, _ = Load(*root, &load)
-	_, _ = Walk(*root, &walk, func(_, _ []byte) error { return nil })
+	_ = Walk(*root, &walk, func(_, _ []byte) error { return nil })
 	if load.n > most || walk.n > most {
 		t.Errorf("%s: Load asks for %d nodes and Walk for %d, at most %d of %d", attack, load.n, walk.n, most, len(blocks))
 	}
@@ -318,7 +318,7 @@ func TestTheEmptyTreeNeedsNoBlock(t *testing.T) {
 	if tree.Root() != atproto.EmptyTree || !view.Complete() {
 		t.Error("the empty tree is not empty")
 	}
-	if _, err := Walk(atproto.EmptyTree, msttest.Blocks{}, nil); err != nil {
+	if err := Walk(atproto.EmptyTree, msttest.Blocks{}, nil); err != nil {
 		t.Error(err)
 	}
 }

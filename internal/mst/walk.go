@@ -6,13 +6,6 @@ import (
 	"railyard/internal/atproto"
 )
 
-// Stats tells what Walk has seen.
-type Stats struct {
-	Nodes  int
-	Keys   int64
-	Height int // depth of the root, 0 for the empty tree
-}
-
 // Walk visits all keys of a whole tree in order and enforces every rule on the
 // way (spec: repository). It fails with ErrMissing on the first absent node and
 // with what visit returns. The key is only good during the call.
@@ -21,13 +14,12 @@ type Stats struct {
 // at its second place, and a chain of nodes without keys ends at one with keys
 // after at most MaxHeight steps. So as soon as more are visited than there are
 // blocks, the tree is refused.
-func Walk(root atproto.Digest, src Source, visit func(key, value []byte) error) (Stats, error) {
+func Walk(root atproto.Digest, src Source, visit func(key, value []byte) error) error {
 	w := walker{src: src, visit: visit}
 	if root == atproto.EmptyTree {
-		return Stats{Nodes: 1}, nil
+		return nil
 	}
-	err := w.root(root)
-	return w.stats, err
+	return w.root(root)
 }
 
 type walker struct {
@@ -35,7 +27,7 @@ type walker struct {
 	visit  func(key, value []byte) error
 	levels [MaxHeight + 2]level // of the nodes on the path, the root's last
 	hash   atproto.Hasher
-	stats  Stats
+	nodes  int // visited so far
 }
 
 // level is the memory of the node at one height, reused by its next sibling.
@@ -53,7 +45,6 @@ func (w *walker) root(root atproto.Digest) error {
 	if err != nil {
 		return err
 	}
-	w.stats.Height = height
 	return w.node(top, height, 1, nil, nil)
 }
 
@@ -62,7 +53,7 @@ func (w *walker) parse(d atproto.Digest, into *level) (err error) {
 	if !ok {
 		return fmt.Errorf("%w: node %s is absent", ErrMissing, d)
 	}
-	if w.stats.Nodes++; w.stats.Nodes > w.src.Len() {
+	if w.nodes++; w.nodes > w.src.Len() {
 		return invalid("a node is reached twice")
 	}
 	into.arena, err = parse(block, &into.raw, into.arena[:0])
@@ -78,7 +69,6 @@ func (w *walker) node(l *level, height, known int, lo, hi []byte) error {
 		link, below, above := l.raw.left, lo, hi
 		if slot > 0 {
 			e := &entries[slot-1]
-			w.stats.Keys++
 			if err := w.visit(e.key, e.value); err != nil {
 				return err
 			}

@@ -66,7 +66,7 @@ func BenchmarkWalkCAR(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s, err := readFile(name)
-		if err != nil || s.Records != bigRecords || len(s.Collections) != 3 {
+		if err != nil || len(s.Collections) != 3 {
 			b.Fatalf("%+v, %v", s, err)
 		}
 	}
@@ -112,7 +112,7 @@ func TestWalkInAProcessOfItsOwn(t *testing.T) {
 		t.Skip("only has work in the process that peakRSS starts")
 	}
 	s, err := readFile(name)
-	if err != nil || s.Records == 0 {
+	if err != nil || len(s.Collections) == 0 {
 		t.Fatalf("%+v, %v", s, err)
 	}
 	status, err := os.ReadFile("/proc/self/status")

@@ -38,10 +38,6 @@ type Snapshot struct {
 	Commit *Commit
 	// Collections with at least one key, each once, sorted by their bytes.
 	Collections []string
-	Records     int64 // keys of the tree; their blocks are not asked for
-	Nodes       int
-	Height      int   // depth of the root, 0 for the empty tree
-	OddKeys     int64 // keys without a valid collection
 }
 
 // buffers are those of the streams: most repos are smaller than theirs.
@@ -109,7 +105,7 @@ func (s *nodeStore) walk() (*Snapshot, error) {
 		return nil, err
 	}
 	var names mst.Collections
-	stats, err := mst.Walk(commit.Data, s, func(key, _ []byte) error {
+	err = mst.Walk(commit.Data, s, func(key, _ []byte) error {
 		names.Add(key)
 		return nil
 	})
@@ -119,14 +115,7 @@ func (s *nodeStore) walk() (*Snapshot, error) {
 	case err != nil:
 		return nil, refusal.New(refusal.BadTree, "%w", err)
 	}
-	return &Snapshot{
-		Commit:      commit,
-		Collections: names.Sorted(),
-		Records:     stats.Keys,
-		Nodes:       stats.Nodes,
-		Height:      stats.Height,
-		OddKeys:     names.Odd,
-	}, nil
+	return &Snapshot{Commit: commit, Collections: names.Sorted()}, nil
 }
 
 // nodeStore keeps the blocks of a stream that can be nodes, and the commit. Nodes
