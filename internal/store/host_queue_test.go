@@ -173,3 +173,58 @@ func TestAClockThatWasAheadBlocksNoHost(t *testing.T) {
 	}
 	sound(t, f.Reader)
 }
+
+// Hosts that nobody has seen before come all the time. They queue behind the others,
+// however long their rows have waited for a document.
+func TestNewHostsDoNotGoBeforeOldOnes(t *testing.T) {
+	f := newShelf(t)
+	long := f.now.Add(-time.Hour)
+	n := 0
+	add := func(host string, rows int) (id int64) {
+		f.update(func(tx *Tx) error {
+			for range rows {
+				n++
+				r, err := tx.AddRepo(fmt.Sprintf("did:plc:%024d", n))
+				if err != nil {
+					return err
+				}
+				if _, err := tx.PutIdentity(r, testKey, host, false); err != nil {
+					return err
+				}
+				if err := tx.Enqueue(r, Backfill, long); err != nil {
+					return err
+				}
+				id = r.Identity.HostID
+			}
+			return nil
+		})
+		return id
+	}
+	var old []int64
+	for i := range 3 {
+		old = append(old, add(fmt.Sprintf("old%d.example.com", i), 20))
+	}
+	served := map[int64]int{}
+	for i := range 30 {
+		f.now = f.now.Add(time.Millisecond)
+		add(fmt.Sprintf("new%d.example.com", i), 1)
+		f.update(func(tx *Tx) error {
+			hosts, err := tx.ReadyHosts(1, 1)
+			if err != nil || len(hosts) != 1 {
+				return fmt.Errorf("%d hosts are ready: %w", len(hosts), err)
+			}
+			h := hosts[0]
+			served[h.ID]++
+			if _, err := tx.Lease(h, tx.now, func(*Task) Step { return Nothing }); err != nil {
+				return err
+			}
+			return tx.EndAttempt(h.ID, tx.now)
+		})
+	}
+	for _, id := range old {
+		if served[id] < 2 {
+			t.Errorf("turns of the old hosts: %d, %d, %d of 30", served[old[0]], served[old[1]], served[old[2]])
+			break
+		}
+	}
+}
