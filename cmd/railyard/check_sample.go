@@ -121,7 +121,7 @@ func (c *sampling) run(ctx context.Context, rd *store.Reader, stderr io.Writer) 
 	return report, nil
 }
 
-// queue tells how many repos are not drawn, because the file itself says that somebody
+// queue returns how many repos are not drawn, because the file itself says that somebody
 // is to look at them.
 func (r *sampleReport) queue(ctx context.Context, rd *store.Reader) error {
 	return rd.View(ctx, func(rx *store.Rx) error {
@@ -203,7 +203,7 @@ func (r *sampleReport) print(w io.Writer) error {
 	return err
 }
 
-// lines tells of one repo for people.
+// lines describes one repo for people.
 func (f *findingJSON) lines() (lines []string) {
 	if f.Verdict != recheck.Equal {
 		lines = append(lines, fmt.Sprintf("%s: %s: %s", f.Verdict, f.DID, f.text()))

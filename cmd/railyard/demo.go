@@ -143,7 +143,7 @@ func runDemo(ctx context.Context, cfg *demoConfig, stdout, stderr io.Writer, log
 	return d.run(ctx, public, log)
 }
 
-// demoFile gives a path for a new index file.
+// demoFile returns a path for a new index file.
 func demoFile(path string) (string, func(), error) {
 	if path != "" {
 		if _, err := os.Stat(path); err == nil {

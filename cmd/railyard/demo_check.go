@@ -33,7 +33,7 @@ type demoStats struct {
 	} `json:"upstreams"`
 }
 
-// connected tells whether every upstream is followed.
+// connected reports whether every upstream is followed.
 func (st *demoStats) connected() bool {
 	for _, u := range st.Upstreams {
 		if !u.Connected {

@@ -37,7 +37,7 @@ func runSmall(t *testing.T, cfg *demoConfig) (stdout string, err error) {
 var checkLine = regexp.MustCompile(`^check: accounts=\d+ active=\d+ collections=\d+ memberships=\d+ commits=\d+ births=\d+ deaths=\d+ ` +
 	`resyncs=\d+ refused=\d+ missing=(\d+) extra=(\d+) differences=(\d+)$`)
 
-// lastLine gives the contracted last line of a check.
+// lastLine returns the contracted last line of a check.
 func lastLine(t *testing.T, stdout string) []string {
 	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(stdout, "\n"), "\n")

@@ -53,7 +53,7 @@ func (f *deadFile) examine(ctx context.Context) error {
 	return errors.Join(err, f.look(ctx))
 }
 
-// named tells whether the file says which index it is.
+// named reports whether the file says which index it is.
 func (f *deadFile) named(ctx context.Context) bool {
 	d, err := sql.Open("sqlite", "file:"+f.path+"?mode=ro")
 	if err != nil {

@@ -51,7 +51,7 @@ func (st *killStats) String() string {
 	return text
 }
 
-// connected tells whether every upstream is followed.
+// connected reports whether every upstream is followed.
 func (st *killStats) connected() bool {
 	for _, u := range st.Upstreams {
 		if !u.Connected {
@@ -71,7 +71,7 @@ func (k *killed) settled(st *killStats) bool {
 	return st.connected() && st.ResyncQueue == 0 && st.InFlight == 0
 }
 
-// asDemo gives what the demo's check needs to read from a service.
+// asDemo returns what the demo's check needs to read from a service.
 func (k *killed) asDemo(base string) *theDemo {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	return &theDemo{cfg: &demoConfig{client: client}, base: base, net: k.net}
@@ -104,7 +104,7 @@ func (k *killed) settle() {
 }
 
 // round runs a process, hours after the one before, until it is settled or stands
-// still. It tells whether that was the last round: then the rows were compared.
+// still. It reports whether that was the last round: then the rows were compared.
 func (k *killed) round(number int) (last bool) {
 	ctx, cancel := context.WithTimeout(k.t.Context(), roundLimit)
 	defer cancel()
@@ -132,7 +132,7 @@ func (k *killed) round(number int) (last bool) {
 	return last
 }
 
-// rest waits until nothing changes any more. Its error tells what is not settled.
+// rest waits until nothing changes any more. Its error says what is not settled.
 func (k *killed) rest(ctx context.Context, base string, round int) error {
 	if base == "" || !k.untilConnected(ctx, base) {
 		return errors.New("not connected")

@@ -99,7 +99,7 @@ func unlessLeft(err error) error {
 
 var errReaderLeft = errors.New("nobody reads the output any more")
 
-// output tells a reader that has left from other failures. A broken pipe to
+// output distinguishes a reader that has left from other failures. A broken pipe to
 // somebody else, a host say, is not meant.
 type output struct{ w io.Writer }
 

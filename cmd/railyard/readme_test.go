@@ -28,7 +28,7 @@ func readme(t *testing.T) string {
 	return string(b)
 }
 
-// commandsOf gives the indented lines of the README that begin with a prefix.
+// commandsOf returns the indented lines of the README that begin with a prefix.
 func commandsOf(t *testing.T, text, prefix string) (lines []string) {
 	t.Helper()
 	for line := range strings.Lines(text) {

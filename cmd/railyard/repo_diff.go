@@ -39,7 +39,7 @@ type diffTotals struct {
 	Undecided []string `json:"undecided"`
 }
 
-// diffRepos tells what leads from one state to another.
+// diffRepos returns the difference between two states.
 func diffRepos(ctx context.Context, c *repoConfig, args []string, w io.Writer) error {
 	var states [2]*state
 	collections := [2]string{}

@@ -122,7 +122,7 @@ func directoryURL(flag, raw string) error {
 	return nil
 }
 
-// serverURL checks the URL of a server of the operator's choice and gives its
+// serverURL checks the URL of a server of the operator's choice and returns its
 // http form.
 func serverURL(raw string) (string, error) {
 	base, err := ingest.BaseURL(raw)

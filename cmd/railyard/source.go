@@ -58,7 +58,7 @@ func validCollection(command, nsid string) error {
 	return nil
 }
 
-// whole gives the source of a whole repo, with the collection to look at, which
+// whole returns the source of a whole repo, with the collection to look at, which
 // the at-uri or the flag names.
 func (c *repoConfig) whole(command, text string) (s source, collection string, err error) {
 	s, err = parseSource(command, text)

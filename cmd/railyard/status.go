@@ -19,13 +19,13 @@ import (
 
 const (
 	statusHosts   = 10               // the worst ones
-	statusSample  = time.Second      // between the two looks that give a rate
+	statusSample  = time.Second      // between the two samples of a rate
 	statusTimeout = 10 * time.Second // for one answer of the service
 	maxStatsBody  = 4 << 20
 )
 
-// statusReport is what status tells. Null is what the source does not know: a
-// file knows no process, a service does not tell of refusals and hosts. Its first
+// statusReport is what status prints. Null is what the source does not know: a
+// file knows no process, a service does not report refusals and hosts. Its first
 // part is also what /v1/stats answers.
 type statusReport struct {
 	Source      string           `json:"source"`
@@ -68,7 +68,7 @@ type hostReport struct {
 	ErrorAt       *time.Time `json:"error_at"`
 }
 
-// status tells how a file, or a running service, is.
+// status prints the state of a file, or of a running service.
 func status(ctx context.Context, args, environ []string, stdout, _ io.Writer) error {
 	fs := flag.NewFlagSet("status", flag.ContinueOnError)
 	db := fs.String("db", "railyard.db", "the index file; a service may be running on it")
@@ -100,7 +100,7 @@ func statusFrom(ctx context.Context, db, service string) (*statusReport, error) 
 	return statusOfService(ctx, base)
 }
 
-// age tells how old the newest event of each upstream is.
+// age returns how old the newest event of each upstream is.
 func (s *statusReport) age(now time.Time) {
 	for i := range s.Upstreams {
 		if u := &s.Upstreams[i]; u.LastEventAt != nil {
@@ -110,7 +110,7 @@ func (s *statusReport) age(now time.Time) {
 	}
 }
 
-// statusOfService looks twice, so that it can tell how fast the cursors move.
+// statusOfService asks twice, to see how fast the cursors move.
 func statusOfService(ctx context.Context, base string) (*statusReport, error) {
 	before, err := askStats(ctx, base)
 	if err != nil {

@@ -104,7 +104,7 @@ func (c *crawlRequests) allow(remote string) bool {
 	return share.Allow()
 }
 
-// clientOf gives the network of a remote address; what is none of TCP shares one.
+// clientOf returns the network of a remote address; what is none of TCP shares one.
 func clientOf(remote string) netip.Prefix {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {

@@ -114,7 +114,7 @@ func (x *index) reactivate(did string, nsids ...string) {
 	x.establish(did, nsids...)
 }
 
-// ask sends a request and gives the answer.
+// ask sends a request and returns the answer.
 func (x *index) ask(method, target string) *httptest.ResponseRecorder {
 	x.Helper()
 	w := httptest.NewRecorder()
@@ -133,7 +133,7 @@ func (x *index) listing(params url.Values) *httptest.ResponseRecorder {
 	return x.ask(http.MethodGet, "/xrpc/com.atproto.sync.listReposByCollection?"+params.Encode())
 }
 
-// page gives one page and its cursor, and checks the rule for cursors: a page
+// page returns one page and its cursor, and checks the rule for cursors: a page
 // has one exactly if it is not empty.
 func (x *index) page(cursor string, limit int, nsids ...string) (dids []string, next string) {
 	x.Helper()
@@ -183,7 +183,7 @@ func (x *index) walk(from string, limit int, nsids ...string) (dids []string, la
 	}
 }
 
-// refused checks the shape of an error and gives its message.
+// refused checks the shape of an error and returns its message.
 func (x *index) refused(w *httptest.ResponseRecorder, status int, name string) string {
 	x.Helper()
 	if w.Code != status {

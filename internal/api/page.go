@@ -108,7 +108,7 @@ func (p *frontPage) read(r *http.Request) (*figures, error) {
 	return p.current(ctx)
 }
 
-// current gives figures that are not too old. Whoever finds them too old reads
+// current returns figures that are not too old. Whoever finds them too old reads
 // them, alone; the others wait for that.
 func (p *frontPage) current(ctx context.Context) (*figures, error) {
 	select {

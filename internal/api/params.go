@@ -25,7 +25,7 @@ func paramsOf(r *http.Request) (url.Values, error) {
 	return params, nil
 }
 
-// single gives the value of a parameter that may come once, "" if it is missing.
+// single returns the value of a parameter that may come once, "" if it is missing.
 func single(params url.Values, name string) (string, error) {
 	if n := len(params[name]); n > 1 {
 		return "", badRequest("%s: given %d times", name, n)
@@ -51,7 +51,7 @@ func limitOf(params url.Values) (int, error) {
 	return n, nil
 }
 
-// nsidsOf checks the collections that a parameter names, and gives each once.
+// nsidsOf checks the collections that a parameter names, and returns each once.
 func nsidsOf(name string, values []string) ([]string, error) {
 	if len(values) > maxCollections {
 		return nil, badRequest("%s: given %d times, at most %d", name, len(values), maxCollections)

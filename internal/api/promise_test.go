@@ -109,7 +109,7 @@ func (n *network) leave(did string) {
 	n.change(did, func(tx *store.Tx, r *store.Repo) error { return tx.SetState(r, store.NotFound) })
 }
 
-// member tells since when an account has been visible in an unbroken run with
+// member returns since when an account has been visible in an unbroken run with
 // one of the collections; ok is false if it is not.
 func (a *account) member(nsids []string) (since int, ok bool) {
 	if a.listed == 0 {

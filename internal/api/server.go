@@ -20,11 +20,11 @@ import (
 type Config struct {
 	Store   *store.Store
 	Version string
-	// Live gives the figures that only the running process knows; nil means
+	// Live returns the figures that only the running process knows; nil means
 	// none.
 	Live func() Live
 	// RequestCrawl takes a stranger's wish for a walk of a host, by its canonical
-	// name, and tells whether it was accepted. nil means that no hosts are walked:
+	// name, and reports whether it was accepted. nil means that no hosts are walked:
 	// requestCrawl is then a method that this service does not have.
 	RequestCrawl func(ctx context.Context, host string) (accepted bool, err error)
 	// Hosts says which names of hosts may be used.
@@ -38,7 +38,7 @@ type Live struct {
 	// InFlight counts frames received and not committed, fetches that run and
 	// walks of listings that are wanted.
 	InFlight int64
-	// Connected tells of each upstream, by its id in the file, whether its
+	// Connected reports of each upstream, by its id in the file, whether its
 	// socket is open. Upstreams that are not in it are not followed.
 	Connected map[int64]bool
 }

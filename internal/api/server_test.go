@@ -249,7 +249,7 @@ func TestStatsTellOfUpstreamsWhatIsKnown(t *testing.T) {
 }
 
 // serving runs Serve on loopback until the test ends or stop is called, which
-// gives what Serve returned.
+// returns what Serve returned.
 func (x *index) serving(h http.Handler) (base string, stop func() error) {
 	x.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

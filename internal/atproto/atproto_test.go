@@ -10,7 +10,7 @@ import (
 	"railyard/internal/test/fixtures"
 )
 
-// lines gives the cases of a syntax fixture: no comments, nothing trimmed.
+// lines returns the cases of a syntax fixture: no comments, nothing trimmed.
 func lines(t *testing.T, name string) (cases []string) {
 	t.Helper()
 	for line := range strings.Lines(string(fixtures.Read(t, "syntax", name))) {

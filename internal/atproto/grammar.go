@@ -17,7 +17,7 @@ const (
 	alphanumeric = letter | digit
 )
 
-// classes tells the classes of each byte.
+// classes holds the classes of each byte.
 var classes = makeClasses()
 
 func makeClasses() (t [256]class) {
@@ -46,7 +46,7 @@ func makeClasses() (t [256]class) {
 // text is what a grammar reads.
 type text interface{ ~string | ~[]byte }
 
-// all tells whether every byte is of one of the classes.
+// all reports whether every byte is of one of the classes.
 func all[T text](s T, c class) bool {
 	for i := range len(s) {
 		if classes[s[i]]&c == 0 {
@@ -96,7 +96,7 @@ func isSegment[T text](s T, start, end int) bool {
 	return n > 0 && n <= maxSegment && s[start] != '-' && s[end-1] != '-'
 }
 
-// isRkey tells whether s is a record key (spec: record-key).
+// isRkey reports whether s is a record key (spec: record-key).
 func isRkey[T text](s T) bool {
 	if len(s) == 0 || len(s) > maxRkey || s[0] == '.' && (len(s) == 1 || len(s) == 2 && s[1] == '.') {
 		return false
@@ -104,7 +104,7 @@ func isRkey[T text](s T) bool {
 	return all(s, inRkey)
 }
 
-// isWeb tells whether s can stand behind "did:web:" (spec: did): a host, perhaps
+// isWeb reports whether s can stand behind "did:web:" (spec: did): a host, perhaps
 // with an escaped port, without a path.
 func isWeb(s string) bool {
 	return len(s) > 0 && all(s, inDID) && s[len(s)-1] != '%'

@@ -40,7 +40,7 @@ func testStates() bool {
 	return true
 }
 
-// Sum is DigestOf. What it gives is good until the next call.
+// Sum is DigestOf. The result is valid until the next call.
 func (h *Hasher) Sum(b []byte) *Digest {
 	if readable {
 		if d, ok := h.short(b); ok {
@@ -73,7 +73,7 @@ func (h *Hasher) short(b []byte) (d *Digest, ok bool) {
 	return (*Digest)(state[stateAt:]), true
 }
 
-// pad gives the last block or two of a text of n bytes, of which rest is the end
+// pad returns the last block or two of a text of n bytes, of which rest is the end
 // (FIPS 180-4, 5.1.1).
 func (h *Hasher) pad(rest []byte, n int) []byte {
 	size := sha256.BlockSize

@@ -51,7 +51,7 @@ func (h Hosts) Endpoint(raw string) (host, base string, err error) {
 	return host, u.Scheme + "://" + host, nil
 }
 
-// BaseURL gives the base URL of requests to a canonical host; insecure is http.
+// BaseURL returns the base URL of requests to a canonical host; insecure is http.
 func BaseURL(host string, insecure bool) string {
 	if insecure {
 		return "http://" + host
@@ -59,7 +59,7 @@ func BaseURL(host string, insecure bool) string {
 	return "https://" + host
 }
 
-// Name reads a bare "host[:port]" as listHosts and did:web give it.
+// Name reads a bare "host[:port]" as listHosts and did:web have it.
 func (h Hosts) Name(raw string) (string, error) {
 	if len(raw) > 260 {
 		return "", fmt.Errorf("host name of %d bytes: too long", len(raw))

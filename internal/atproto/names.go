@@ -46,7 +46,7 @@ func ParseNSID(text string) (string, error) {
 	return text, nil
 }
 
-// CollectionOf gives the collection of a tree key: what stands before its
+// CollectionOf returns the collection of a tree key: what stands before its
 // slash. It is the one function that maps a key to a collection; it does not
 // check the NSID (ParsePath does). ok is false for a key without a slash.
 func CollectionOf(key string) (nsid string, ok bool) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Delay doubles a pause with each failure in a row, up to the longest, and gives
+// Delay doubles a pause with each failure in a row, up to the longest, and returns
 // between a half and all of it, so that what failed together does not come back together.
 func Delay(first, longest time.Duration, failures int) time.Duration {
 	pause := first

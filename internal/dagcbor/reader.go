@@ -42,7 +42,7 @@ func (k Kind) String() string {
 
 // Reader reads values one after the other. The zero Reader reads nothing; set
 // its bytes with NewReader. After an error every method returns a zero value;
-// Err tells the first error.
+// Err returns the first error.
 type Reader struct {
 	b   []byte
 	off int
@@ -79,7 +79,7 @@ func (r *Reader) fail(format string, args ...any) {
 	}
 }
 
-// Peek tells the kind of the next value without reading it.
+// Peek returns the kind of the next value without reading it.
 func (r *Reader) Peek() Kind {
 	if r.err != nil || r.off >= len(r.b) {
 		return Invalid
@@ -225,7 +225,7 @@ func (r *Reader) Bool() bool {
 	return r.b[r.off-1] == 0xf5
 }
 
-// Null reads a null if one is next and tells whether it did.
+// Null reads a null if one is next and reports whether it did.
 func (r *Reader) Null() bool {
 	if r.Peek() != Null {
 		return false
@@ -246,7 +246,7 @@ func (r *Reader) mismatch(got, want Kind) {
 	r.fail("%s instead of %s", got, want)
 }
 
-// CID reads tag 42 and gives the binary CID, without its leading zero byte and
+// CID reads tag 42 and returns the binary CID, without its leading zero byte and
 // without judging it: CheckCID or DigestFromCID of package atproto do that.
 func (r *Reader) CID() []byte {
 	tag := r.want(6, CID)
@@ -277,11 +277,11 @@ func (r *Reader) Digest() atproto.Digest {
 	return d
 }
 
-// Array reads the head of an array and gives its length, which is bounded by
+// Array reads the head of an array and returns its length, which is bounded by
 // what the input can hold.
 func (r *Reader) Array() int { return r.container(4, Array, 1) }
 
-// Map reads the head of a map and gives the number of its pairs. Read the keys
+// Map reads the head of a map and returns the number of its pairs. Read the keys
 // with a Keys, which enforces their order.
 func (r *Reader) Map() int { return r.container(5, Map, 2) }
 

@@ -152,7 +152,7 @@ func (d *decoder) refuse(reason refusal.Reason, format string, args ...any) {
 	}
 }
 
-// is tells whether the next value is of the kind that the lexicon gives to the
+// is reports whether the next value is of the kind that the lexicon has for the
 // field. If not, the message is refused and the value is passed over.
 func (d *decoder) is(kind dagcbor.Kind, field string) bool {
 	got := d.r.Peek()
@@ -177,7 +177,7 @@ func (d *decoder) require(present bool, field string) {
 	}
 }
 
-// common reads the fields that all messages of accounts have. It tells whether
+// common reads the fields that all messages of accounts have. It reports whether
 // the key was one of them.
 func (d *decoder) common(key []byte) bool {
 	switch string(key) {

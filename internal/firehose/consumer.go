@@ -41,7 +41,7 @@ func New(cfg Config) (*Consumer, error) {
 	return &Consumer{cfg: cfg, url: u, log: log, seq: sequence{cursor: cfg.Cursor}}, nil
 }
 
-// Connected tells whether the websocket is open at the moment.
+// Connected reports whether the websocket is open at the moment.
 func (c *Consumer) Connected() bool { return c.connected.Load() }
 
 // deliveryError is an error of the receiver, the only one that ends Run.
@@ -49,7 +49,7 @@ type deliveryError struct{ err error }
 
 func (e *deliveryError) Error() string { return e.err.Error() }
 
-// Run follows the upstream and gives each item to deliver, one after the other,
+// Run follows the upstream and passes each item to deliver, one after the other,
 // on the goroutine of the caller. It connects again for ever. It returns nil
 // when ctx has ended and the error of deliver when that failed; by then the
 // socket is closed and nothing is running any more. Run is called once.
@@ -78,7 +78,7 @@ func (c *Consumer) Run(ctx context.Context, deliver func(ctx context.Context, it
 	return nil
 }
 
-// connection opens one connection and follows it to its end. It tells how long
+// connection opens one connection and follows it to its end. It returns how long
 // the connection was open and why it is not any more.
 func (c *Consumer) connection(ctx context.Context) (open time.Duration, err error) {
 	ws, err := c.dial(ctx, c.seq.cursor)
@@ -99,7 +99,7 @@ func (c *Consumer) connection(ctx context.Context) (open time.Duration, err erro
 	return time.Since(began), err
 }
 
-// closeCode tells the upstream why we leave.
+// closeCode returns the code that tells the upstream why the connection ends.
 func closeCode(err error) int {
 	if _, ok := errors.AsType[*brokenError](err); ok {
 		return websocket.CloseProtocolError

@@ -29,7 +29,7 @@ func (n Notice) String() string {
 // Item is one thing that the stream brought.
 type Item struct {
 	// Frame is the frame as decoded, perhaps with a Refusal. With Skipped its
-	// Refusal tells what was stepped over.
+	// Refusal says why a message was skipped.
 	Frame event.Frame
 	// Notice is rarely anything but None.
 	Notice Notice

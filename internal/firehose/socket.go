@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// pingEvery and silence tell a quiet upstream from a dead one: a small PDS
+	// pingEvery and silence distinguish a quiet upstream from a dead one: a small PDS
 	// has no event for hours, but it answers pings. Two may go astray.
 	pingEvery = 30 * time.Second
 	silence   = 75 * time.Second
@@ -93,7 +93,7 @@ func (s *socket) close(code int) {
 // alive puts off the time at which the upstream counts as dead.
 func (s *socket) alive() error { return s.ws.SetReadDeadline(time.Now().Add(silence)) }
 
-// read gives the next message, in memory of its own. A *refusal.Error means that
+// read returns the next message, in memory of its own. A *refusal.Error means that
 // the message is of no use; whether there is anything behind it shows in the
 // next read. Any other error is the end of the connection.
 func (s *socket) read() ([]byte, error) {
@@ -130,7 +130,7 @@ func (s *socket) body(r io.Reader) ([]byte, error) {
 	return bytes.Clone(s.buf.Bytes()), nil
 }
 
-// ended tells why the websocket gives nothing more.
+// ended returns why the websocket has nothing more.
 func (s *socket) ended(err error) error {
 	s.broken = fmt.Errorf("reading: %w", err)
 	if errors.Is(err, websocket.ErrReadLimit) {

@@ -205,7 +205,7 @@ func (r *run) take(_ context.Context, it firehose.Item) error {
 	return nil
 }
 
-// after lets an amount of time pass and gives what was delivered by then.
+// after lets an amount of time pass and returns what was delivered by then.
 func (r *run) after(d time.Duration) []firehose.Item {
 	time.Sleep(d)
 	synctest.Wait()

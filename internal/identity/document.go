@@ -96,7 +96,7 @@ func (d *document) pds(hosts atproto.Hosts) (host, base string, err error) {
 	return "", "", errNoPDS
 }
 
-// names tells whether an id is this fragment, relative or absolute.
+// names reports whether an id is this fragment, relative or absolute.
 func (d *document) names(id, fragment string) bool {
 	return id == fragment || id == d.ID+fragment
 }

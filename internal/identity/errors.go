@@ -32,5 +32,5 @@ func (e *Unavailable) Error() string {
 	return fmt.Sprintf("identity unavailable: status %d", e.Status)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Unavailable) Unwrap() error { return e.Err }

@@ -107,7 +107,7 @@ func decodeMultibase(text string) ([]byte, error) {
 	return base58.Decode(base58Text)
 }
 
-// parsePoint tells the two forms of a bare point by their length.
+// parsePoint reads a bare point, compressed or not by its length.
 func parsePoint[P atcrypto.PublicKey](raw []byte, compressed, uncompressed func([]byte) (P, error)) (atcrypto.PublicKey, error) {
 	switch {
 	case len(raw) == compressedLen:

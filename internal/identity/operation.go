@@ -13,7 +13,7 @@ import (
 // takes operations of up to 4,000 bytes in DAG-CBOR; it once took longer ones.
 const MaxEntry = 64 << 10
 
-// maxCID is more than the text of any CID that the directory gives.
+// maxCID is more than the text of any CID that the directory uses.
 const maxCID = 100
 
 // ErrTombstone is in the chain of the refusal when an operation ends the DID.
@@ -22,7 +22,7 @@ var ErrTombstone = errors.New("tombstone")
 // LogEntry is an operation in the log of the PLC directory (spec: did:plc).
 type LogEntry struct {
 	DID       string
-	CID       string // of the operation, as text; it tells entries apart and is not checked
+	CID       string // of the operation, as text; it identifies entries and is not checked
 	CreatedAt time.Time
 	Nullified bool // another operation took its place
 	operation json.RawMessage
@@ -77,7 +77,7 @@ type operation struct {
 	Service    json.RawMessage `json:"service"`
 }
 
-// Identity gives what the DID document says once the operation is the last one.
+// Identity returns what the DID document says once the operation is the last one.
 // Errors are those of ParseDocument, with ErrTombstone where there is none any
 // more.
 func (e LogEntry) Identity(hosts atproto.Hosts) (Identity, error) {

@@ -110,7 +110,7 @@ func (r *Resolver) documentURL(did string) (string, error) {
 	return scheme + "://" + host + "/.well-known/did.json", nil
 }
 
-// loopback tells whether a canonical host is this machine: in development its
+// loopback reports whether a canonical host is this machine: in development its
 // servers have no certificates.
 func loopback(host string) bool {
 	u, err := url.Parse("http://" + host)

@@ -8,7 +8,7 @@ import (
 )
 
 // Depth is the level at which a key stands: the leading zero bits of its
-// SHA-256 divided by two, which gives a fan-out of four (spec: repository).
+// SHA-256 divided by two, for a fan-out of four (spec: repository).
 func Depth(key []byte) int {
 	d := atproto.DigestOf(key)
 	return depthOf(&d)

@@ -96,7 +96,7 @@ func redo(tree *Tree, changes []change) error {
 	return undo(tree, turned)
 }
 
-// recorder gives the blocks of a tree and remembers which were asked for.
+// recorder serves the blocks of a tree and remembers which were asked for.
 type recorder struct {
 	msttest.Blocks
 	asked msttest.Blocks
@@ -110,7 +110,7 @@ func (r recorder) Block(d atproto.Digest) ([]byte, bool) {
 	return block, ok
 }
 
-// proofOf gives the nodes of the new tree that a real server sends: the new
+// proofOf returns the nodes of the new tree that a real server sends: the new
 // ones, and the paths to each changed key and to its neighbours.
 func proofOf(before, after msttest.Blocks, root atproto.Digest, content map[string][]byte, changes []change) msttest.Blocks {
 	proof := msttest.Blocks{}

@@ -8,7 +8,7 @@ import (
 	"railyard/internal/atproto"
 )
 
-// Source gives the blocks of a tree. The digest of every block that it gives
+// Source holds the blocks of a tree. The digest of every block that it returns
 // must have been checked. Blocks must not change afterwards.
 type Source interface {
 	// Block finds a DAG-CBOR block.
@@ -38,7 +38,7 @@ type Loader struct {
 	hidden  []*node
 }
 
-// Load is like the function Load. The tree and the view that it gives are good
+// Load is like the function Load. The tree and the view that it returns are good
 // until the next call.
 func (l *Loader) Load(root atproto.Digest, src Source) (*Tree, *View, error) {
 	l.reset(src)
@@ -185,7 +185,7 @@ func (l *Loader) checkGaps() error {
 }
 
 // gapsMayRepeat is false, nearly always for the tree of a commit, if a few bits
-// of the digests tell already that all are different.
+// of the digests show that all are different.
 func (l *Loader) gapsMayRepeat() bool {
 	const words = 128
 	var seen [words]uint64

@@ -108,7 +108,7 @@ func parseEntry(r *dagcbor.Reader, prev, arena []byte) (entry, []byte, error) {
 	return e, arena, nil
 }
 
-// checkSuffix tells whether a key of shared bytes of prev and then suffix is
+// checkSuffix reports whether a key of shared bytes of prev and then suffix is
 // fully compressed, greater than prev and within bounds. With those bytes in
 // common, the first byte that differs decides all of it.
 func checkSuffix(prev []byte, shared int64, suffix []byte) error {
@@ -136,7 +136,7 @@ func expect(r *dagcbor.Reader, field byte) {
 	}
 }
 
-// link reads a link to a child, or null, and gives the offset of its digest.
+// link reads a link to a child, or null, and returns the offset of its digest.
 func link(r *dagcbor.Reader) int {
 	if r.Null() {
 		return 0
@@ -156,7 +156,7 @@ func (n *rawNode) digest(link int) *atproto.Digest {
 	return (*atproto.Digest)(n.block[link : link+len(atproto.Digest{})])
 }
 
-// rootHeight is the height of a root, which its first key tells. A root without
+// rootHeight is the height of a root, the depth of its first key. A root without
 // keys is only legal as the empty tree's, which is known by its digest.
 func rootHeight(n *rawNode, hash *atproto.Hasher) (int, error) {
 	if len(n.entries) == 0 {

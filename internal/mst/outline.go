@@ -22,7 +22,7 @@ type Outline struct {
 // hiddenHere stands for what is hidden; no name begins with it.
 const hiddenHere = 0
 
-// Outline gives the outline of a view. Keys that belong to no valid collection
+// Outline returns the outline of a view. Keys that belong to no valid collection
 // are left out: what is hidden on either side of them counts as hidden between
 // the collections around them. What is hidden among the keys of one collection
 // belongs to it and does not count.
@@ -67,7 +67,7 @@ func (o Outline) Names() iter.Seq[string] {
 	}
 }
 
-// Presence tells what the outline proves about a collection: Present where a key
+// Presence returns what the outline proves about a collection: Present where a key
 // of it is visible, Absent where nothing is hidden at its place, else Unknown. Of
 // what is no valid NSID it knows nothing.
 func (o Outline) Presence(nsid string) Presence {

@@ -122,7 +122,7 @@ func TestOutlinesOfPartialTreesAreTrue(t *testing.T) {
 	}
 }
 
-// truth tells which valid collections some content has.
+// truth returns which valid collections some content has.
 func truth(content map[string][]byte) map[string]bool {
 	held := map[string]bool{}
 	for path := range content {

@@ -26,7 +26,7 @@ func (t *Tree) Remove(key []byte) error {
 	return nil
 }
 
-// remove gives what is left of n, nil for nothing.
+// remove returns what is left of n, nil for nothing.
 func remove(n *node, key []byte, depth int) (*node, error) {
 	if n == nil {
 		return nil, fmt.Errorf("remove %q: %w", atproto.Clip(key), ErrKey)
@@ -77,7 +77,7 @@ func merge(a, b *node) (*node, error) {
 	return a, nil
 }
 
-// Set gives another value to a key that is there.
+// Set replaces the value of a key that is there.
 func (t *Tree) Set(key, value []byte) error {
 	for n := t.root; n != nil; {
 		if n.hidden {

@@ -16,7 +16,7 @@ type Tree struct {
 	hash    atproto.Hasher
 }
 
-// New gives the empty tree.
+// New returns the empty tree.
 func New() *Tree { return &Tree{} }
 
 // node is a node of a tree, or a gap.
@@ -54,7 +54,7 @@ func (n *node) setKid(i int, child *node) {
 	}
 }
 
-// search gives the slot of a key, and whether the key stands right of it.
+// search returns the slot of a key, and whether the key stands right of it.
 func (n *node) search(key []byte) (slot int, found bool) {
 	return slices.BinarySearchFunc(n.entries, key, func(e entry, key []byte) int {
 		return bytes.Compare(e.key, key)
@@ -80,7 +80,7 @@ func (t *Tree) Root() atproto.Digest {
 	return t.digest(t.root)
 }
 
-// RootHidden tells whether the root itself is a gap: it was absent, or
+// RootHidden reports whether the root itself is a gap: it was absent, or
 // everything above it was removed.
 func (t *Tree) RootHidden() bool { return t.root != nil && t.root.hidden }
 

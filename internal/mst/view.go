@@ -33,7 +33,7 @@ func (v *View) Gaps() int {
 	return n
 }
 
-// Complete tells whether the whole tree is visible.
+// Complete reports whether the whole tree is visible.
 func (v *View) Complete() bool { return v.Gaps() == 0 }
 
 // Presence is what a view proves about a key or a collection.
@@ -82,7 +82,7 @@ const (
 	BesideEdge
 )
 
-// Neighbours tells what stands directly left and right of a path, be the path
+// Neighbours returns what stands directly left and right of a path, be the path
 // itself there or not.
 func (v *View) Neighbours(path string) (left, right Side) {
 	i, found := v.place(path)
@@ -136,7 +136,7 @@ func (r Run) Presence() Presence {
 	return Absent
 }
 
-// compare tells whether a key stands before, in or after a collection.
+// compare reports whether a key stands before, in or after a collection.
 func compare(key []byte, nsid string) int {
 	n := min(len(key), len(nsid))
 	switch {

@@ -49,7 +49,7 @@ func prefixes(texts ...string) []netip.Prefix {
 	return list
 }
 
-// public tells whether an address belongs to the public internet. An address
+// public reports whether an address belongs to the public internet. An address
 // with a zone is in no prefix, and so is none.
 func public(addr netip.Addr) bool {
 	addr = addr.Unmap()

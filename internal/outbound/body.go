@@ -51,7 +51,7 @@ func newBody(ex *exchange, resp *http.Response, r Request) *body {
 	return b
 }
 
-// Read gives at most MaxBytes in all. A body of exactly MaxBytes is complete.
+// Read returns at most MaxBytes in all. A body of exactly MaxBytes is complete.
 func (b *body) Read(p []byte) (int, error) {
 	if b.err == nil && b.declared > b.max {
 		b.err = b.tooBig()

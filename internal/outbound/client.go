@@ -66,7 +66,7 @@ type Client struct {
 	log       *slog.Logger
 }
 
-// New makes a client. Close gives its connections back.
+// New makes a client. Close closes its connections.
 func New(cfg Config) *Client {
 	c := &Client{
 		guard:     newGuard(cfg),
@@ -127,7 +127,7 @@ func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 	return c.guard.checkRedirect(via[len(via)-1].URL, req.URL)
 }
 
-// HostPort gives the host:port of a URL in the form of Config.Exempt. The port of
+// HostPort returns the host:port of a URL in the form of Config.Exempt. The port of
 // https and wss is 443, that of http and ws 80, where the URL names none.
 func HostPort(rawURL string) (string, error) {
 	u, err := url.Parse(rawURL)

@@ -156,5 +156,5 @@ func (e *Error) Error() string {
 	return atproto.ClipTo(e.Host+": "+e.Err.Error(), maxErrorText)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

@@ -70,7 +70,7 @@ func (g *guard) checkRedirect(from, to *url.URL) error {
 	return g.checkURL(to)
 }
 
-// lifted tells whether any address, port and scheme is allowed at a host:port.
+// lifted reports whether any address, port and scheme is allowed at a host:port.
 func (g *guard) lifted(hostport string) bool { return g.allowPrivate || g.exempt[hostport] }
 
 // connect is the transport's way to the network.

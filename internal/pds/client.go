@@ -69,7 +69,7 @@ func (q call) request() outbound.Request {
 	return r
 }
 
-// open sends the query and gives the answer if its status is 200.
+// open sends the query and returns the answer if its status is 200.
 func (c *Client) open(ctx context.Context, q call) (*outbound.Response, error) {
 	resp, err := c.out.Get(ctx, q.request())
 	if err != nil {

@@ -28,7 +28,7 @@ const (
 	Transient       Outcome = "transient"        // network, timeout, 5xx, unexpected answer
 )
 
-// Gone tells whether the host says that the account is not public. Such an
+// Gone reports whether the host says that the account is not public. Such an
 // answer ends the retries until an event says otherwise.
 func (o Outcome) Gone() bool {
 	switch o {
@@ -64,7 +64,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap gives the failure of the network.
+// Unwrap returns the failure of the network.
 func (e *Error) Unwrap() error { return e.Err }
 
 const (

@@ -49,7 +49,7 @@ func (c *Client) UpstreamKind(ctx context.Context, base string) (Kind, error) {
 	return Relay, nil
 }
 
-// declined tells whether the server is there and does not have the method: it
+// declined reports whether the server is there and does not have the method: it
 // refuses with a status below 500, with 501, or answers something else.
 func declined(err error) bool {
 	if reason, ok := refusal.ReasonOf(err); ok {

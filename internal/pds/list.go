@@ -14,7 +14,7 @@ const (
 )
 
 // listing asks a method of com.atproto.sync for one page of the list in a field, and
-// gives what parse takes of it. dropped counts the rest. An empty cursor asks for the
+// returns what parse accepts of it. dropped counts the rest. An empty cursor asks for the
 // first page; the limit is brought into 1 to 1000. next is empty at the end.
 func listing[E any](ctx context.Context, c *Client, base, method, field, cursor string, limit int, parse func(json.RawMessage) (E, bool),
 ) (entries []E, next string, dropped int, err error) {

@@ -23,7 +23,7 @@ const (
 	did2 = "did:plc:z72i7hdynmk6r22z27h6tvur"
 )
 
-// host serves a handler and gives a client that may ask it.
+// host serves a handler and returns a client that may ask it.
 func host(t *testing.T, handler http.HandlerFunc) (*Client, string) {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -33,7 +33,7 @@ func host(t *testing.T, handler http.HandlerFunc) (*Client, string) {
 	return New(out), server.URL
 }
 
-// answer gives always the same answer.
+// answer returns always the same answer.
 func answer(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)

@@ -26,7 +26,7 @@ type RateLimit struct {
 
 type rateLimitKey struct{}
 
-// OnRateLimit gives a context under which the requests of a Client tell what
+// OnRateLimit returns a context under which the requests of a Client report what
 // their answers say of limits. tell runs before the method returns, on the same
 // goroutine.
 func OnRateLimit(ctx context.Context, tell func(RateLimit)) context.Context {
@@ -59,7 +59,7 @@ func rateLimitOf(h http.Header, now time.Time) (l RateLimit, ok bool) {
 const maxPolicies = 8
 
 // policyRate reads "3000;w=300" or `"name";q=3000;w=300`, or several of them with
-// commas between, and gives the strictest in requests per second; 0 if there is
+// commas between, and returns the strictest in requests per second; 0 if there is
 // none.
 func policyRate(text string) float64 {
 	strictest := math.Inf(1)
@@ -86,7 +86,7 @@ func policyRate(text string) float64 {
 	return strictest
 }
 
-// number gives -1 for what is no number of reasonable size.
+// number returns -1 for what is no number of reasonable size.
 func number(text string) int64 {
 	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	if err != nil || n < 0 || n > 1<<40 {

@@ -10,7 +10,7 @@ import (
 
 // GetRepo opens the CAR of a repo. The stream is bounded in bytes, time and pace,
 // and the caller closes it; its Read fails as the other methods do. A stream
-// that ends is not thereby complete: only the tree tells.
+// that ends is not thereby complete: only the tree shows that.
 func (c *Client) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, error) {
 	q := call{
 		method: "com.atproto.sync.getRepo",
@@ -36,7 +36,7 @@ func (c *Client) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, 
 	return &stream{ctx: ctx, call: q, body: resp.Body}, nil
 }
 
-// stream gives the errors of a body their type.
+// stream adds their type to the errors of a body.
 type stream struct {
 	ctx  context.Context
 	call call

@@ -12,7 +12,7 @@ import (
 // pieceLines is how many operations of known DIDs one transaction applies.
 const pieceLines = 200
 
-// news gives the lines that were not applied yet.
+// news returns the lines that were not applied yet.
 func news(pos position, lines []line) (fresh []line) {
 	for _, l := range lines {
 		if !pos.has(l) {
@@ -51,7 +51,7 @@ func (f *Follower) apply(ctx context.Context, lines []line, asOf time.Time) erro
 	return nil
 }
 
-// known tells which lines are the last ones of DIDs that have a repo.
+// known returns which lines are the last ones of DIDs that have a repo.
 func (f *Follower) known(ctx context.Context, lines []line) ([]bool, error) {
 	last := make(map[string]int, len(lines))
 	for i, l := range lines {
@@ -121,7 +121,7 @@ func (f *Follower) learn(tx *store.Tx, did string, op store.Logged) (string, err
 	return string(learned), err
 }
 
-// operation gives what the line says: no identity if it is not in force, or has
+// operation returns what the line says: no identity if it is not in force, or has
 // none that is usable.
 func (f *Follower) operation(l line, asOf time.Time) *store.Logged {
 	op := &store.Logged{At: l.at, AsOf: asOf}
@@ -154,7 +154,7 @@ func (f *Follower) refuse(tx *store.Tx, broken []error) error {
 	return tx.AddRefusals(refused)
 }
 
-// refuseUntimed counts the lines that no position can tell from others: once, as
+// refuseUntimed counts the lines that no position can distinguish from others: once, as
 // long as the page brings something new.
 func (f *Follower) refuseUntimed(ctx context.Context, p page) error {
 	if len(p.invalid) == 0 {
@@ -170,7 +170,7 @@ const (
 	malformed = "malformed" // it could not be read
 )
 
-// count tells people how far the log is.
+// count updates the figures on the progress of the log.
 func (f *Follower) count(lines int, counts map[string]int) {
 	for result, n := range counts {
 		f.cfg.Metrics.Logged(result, n)

@@ -26,7 +26,7 @@ const (
 	retryFirst = 5 * time.Second
 	retryMost  = 10 * time.Minute
 	// recent: a page whose last line is not older reaches to the end of the log. An
-	// older one may be of a server that gives fewer lines than were asked for.
+	// older one may be of a server that returns fewer lines than were asked for.
 	recent = 2 * time.Minute
 	// reportEvery is how many operations there are to a line of our log.
 	reportEvery = 1_000_000
@@ -40,7 +40,7 @@ type Config struct {
 	// Pace waits until the directory may be asked once more.
 	Pace  func(ctx context.Context) error
 	Hosts atproto.Hosts
-	// Ready tells whether the first listings have ended. It is asked until it is so.
+	// Ready reports whether the first listings have ended. It is asked until it is so.
 	Ready func(ctx context.Context) (bool, error)
 	// KeyChanged is called after the commit of a changed identity.
 	KeyChanged func(did string)
@@ -72,7 +72,7 @@ func New(cfg Config) *Follower {
 	return f
 }
 
-// Current tells up to when every change of a did:plc is in the file, as far as its
+// Current returns up to when every change of a did:plc is in the file, as far as its
 // repo is there; zero while the log is not read to its end.
 func (f *Follower) Current() time.Time {
 	if p := f.current.Load(); p != nil {
@@ -166,7 +166,7 @@ func (e *failure) Error() string { return e.err.Error() }
 
 var errNowhere = errors.New("a full page of lines that lead nowhere")
 
-// turn reads and applies one page. fresh tells whether it had something new, end
+// turn reads and applies one page. fresh reports whether it had something new, end
 // whether it reached to the end of the log.
 func (f *Follower) turn(ctx context.Context) (fresh, end bool, err error) {
 	if err := f.cfg.Pace(ctx); err != nil {

@@ -413,7 +413,7 @@ func TestWhatComesBeforeABreakIsNotTheLastWord(t *testing.T) {
 	})
 }
 
-// A server that gives fewer lines than were asked for has not come to its end.
+// A server that returns fewer lines than were asked for has not come to its end.
 func TestAServerOfShortPages(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.export.most = 700 // more than may be remembered of an overlap

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	pageLines   = 1000 // the most that the directory gives
+	pageLines   = 1000 // the most that the directory returns
 	pageBytes   = pageLines * identity.MaxEntry
 	pageTimeout = 5 * time.Minute
 	headTimeout = time.Minute
@@ -60,7 +60,7 @@ type statusError struct {
 
 func (e *statusError) Error() string { return fmt.Sprintf("status %d", e.status) }
 
-// get asks for the lines that were made after a time. With an error it gives the
+// get asks for the lines that were made after a time. With an error it returns the
 // lines that came before it. A fault of ours becomes a refusal.
 func (f *Follower) get(ctx context.Context, after time.Time) (p page, err error) {
 	defer func() {
@@ -111,7 +111,7 @@ func (f *Follower) take(body io.Reader, p *page) error {
 
 var errLong = errors.New("a line that is too long")
 
-// readLine gives a line without its end. The last one, with io.EOF, may have none;
+// readLine returns a line without its end. The last one, with io.EOF, may have none;
 // with any other error it is a part of a line. What is too long is read to its end
 // and dropped.
 func readLine(in *bufio.Reader) ([]byte, error) {

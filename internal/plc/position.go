@@ -25,7 +25,7 @@ type position struct {
 	seen  map[string]time.Time // later lines that were applied, by their id
 }
 
-// has tells whether a line was applied.
+// has reports whether a line was applied.
 func (p position) has(l line) bool {
 	if !l.at.After(p.after) {
 		return true

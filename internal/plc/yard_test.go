@@ -170,7 +170,7 @@ func (y *yard) newFollower(url string) *Follower {
 	})
 }
 
-// follow runs the follower for a while; stop ends it and gives its error.
+// follow runs the follower for a while; stop ends it and returns its error.
 func (y *yard) follow() (stop func()) {
 	y.Helper()
 	ctx, cancel := context.WithCancel(y.Context())
@@ -261,7 +261,7 @@ func (y *yard) names(did, key, host string) {
 	}
 }
 
-// due gives the number of rows that a worker could claim.
+// due returns the number of rows that a worker could claim.
 func (y *yard) due() (n int) {
 	y.Helper()
 	_ = y.store.Update(context.WithoutCancel(y.Context()), "test", func(tx *store.Tx) error {

@@ -127,7 +127,7 @@ var entries = []Entry{
 	{Internal, "a fault of railyard itself while it looked at outside bytes; please report it"},
 }
 
-// AfterSignature tells whether the reason is given only to commits whose
+// AfterSignature reports whether the reason is given only to commits whose
 // signature verified. Such a commit was real, so its repo has changed in a way
 // that we could not follow.
 func (r Reason) AfterSignature() bool {
@@ -164,7 +164,7 @@ func New(reason Reason, format string, args ...any) *Error {
 
 func (e *Error) Error() string { return string(e.Reason) + ": " + e.Detail }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 // ReasonOf finds the reason of a refusal in an error chain.

@@ -18,13 +18,13 @@ import (
 	"railyard/internal/test/msttest"
 )
 
-// bigRecords and bigRecord give a repo whose CAR has 97 MB.
+// bigRecords and bigRecord make a repo whose CAR has 97 MB.
 const (
 	bigRecords = 288_000
 	bigRecord  = 205
 )
 
-// writeBigCAR writes a repo of many records, the blocks in no order, and gives
+// writeBigCAR writes a repo of many records, the blocks in no order, and returns
 // the name of its file.
 func writeBigCAR(t testing.TB, records int) (name string, size int64) {
 	t.Helper()
@@ -85,7 +85,7 @@ func readFile(name string) (*Snapshot, error) {
 // walkVariable names the CAR that a process of this test binary is to read.
 const walkVariable = "RAILYARD_TEST_WALK_CAR"
 
-// peakRSS reads a CAR in a new process and gives the most memory that it had
+// peakRSS reads a CAR in a new process and returns the most memory that it had
 // resident, in MiB.
 func peakRSS(t testing.TB, name string) float64 {
 	t.Helper()

@@ -37,7 +37,7 @@ type CAR struct {
 	root   atproto.Digest
 	blocks []Block
 	tags   []uint64 // the first eight bytes of each block's digest
-	some   uint64   // a bit of each tag, which nearly always tells that there is no such block
+	some   uint64   // a bit of each tag, which nearly always rules a block out
 	hash   atproto.Hasher
 	sorted []int32 // indexes of blocks by digest, once there are many
 }
@@ -125,7 +125,7 @@ const (
 	usualHeaderEnd = "\x67version\x01"
 )
 
-// parseHeader gives the first root; others have no meaning (spec: repository).
+// parseHeader returns the first root; others have no meaning (spec: repository).
 func parseHeader(header []byte) (atproto.Digest, error) {
 	const end = len(usualHeader) + len(atproto.Digest{})
 	if len(header) == end+len(usualHeaderEnd) &&

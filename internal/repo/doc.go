@@ -1,7 +1,7 @@
 // Package repo reads the containers of a repo: the CAR of a message, the signed
 // commit, the CAR stream of com.atproto.sync.getRepo.
 //
-// It promises that every block it gives hashes to its CID, that a Commit is of
+// It promises that every block it returns hashes to its CID, that a Commit is of
 // version 3 and keeps exactly the bytes that were signed, and that a Snapshot
 // was read out of a whole tree that obeys every rule. It does not decide whose
 // key or which host counts: Commit.Verify takes the key, and the caller compares

@@ -13,7 +13,7 @@ import (
 )
 
 // TestGetRecordAnswersShowTheNeighboursOfAPath reads the proofs that a server
-// gives for keys that are there or not.
+// returns for keys that are there or not.
 func TestGetRecordAnswersShowTheNeighboursOfAPath(t *testing.T) {
 	var set struct {
 		Data, DID    string

@@ -57,7 +57,7 @@ func readStream(r *bufio.Reader, lim SnapshotLimits) (*nodeStore, error) {
 	}
 }
 
-// readSection reads one length-prefixed part into scratch. It gives io.EOF only
+// readSection reads one length-prefixed part into scratch. It returns io.EOF only
 // where the stream ends before the part begins.
 func readSection(r *bufio.Reader, scratch *[]byte, most uint64) ([]byte, error) {
 	n, err := readLength(r)
@@ -133,7 +133,7 @@ func (s *nodeStore) copy(data []byte) place {
 // linkLen is the length of a link as DAG-CBOR: tag, length, zero, binary CID.
 const linkLen = 2 + 2 + 1 + atproto.CIDLen
 
-// looksLikeNode tells whether a block can be a node: a map of two whose first
+// looksLikeNode reports whether a block can be a node: a map of two whose first
 // field is "e" and whose last is "l", a link or null. Every node is so encoded.
 func looksLikeNode(b []byte) bool {
 	if !bytes.HasPrefix(b, []byte("\xa2\x61e")) {

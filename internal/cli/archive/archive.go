@@ -96,11 +96,11 @@ func (a *Archive) Err() error {
 	return nil
 }
 
-// Whole tells whether the tree was read and lacks no node, so that its keys are
+// Whole reports whether the tree was read and lacks no node, so that its keys are
 // all keys of the repo.
 func (a *Archive) Whole() bool { return a.View != nil && a.View.Complete() }
 
-// Record gives the record of a key of View, nil where its block is absent.
+// Record returns the record of a key of View, nil where its block is absent.
 func (a *Archive) Record(value []byte) []byte {
 	block, _ := a.CAR.BlockOf(value)
 	return block

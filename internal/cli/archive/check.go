@@ -46,13 +46,13 @@ type Report struct {
 	KeysProven bool
 }
 
-// First gives the first check that is refused.
+// First returns the first check that is refused.
 func (r *Report) First() (Check, bool) { return r.first(Refused) }
 
-// Unmade gives the first check that could not be made.
+// Unmade returns the first check that could not be made.
 func (r *Report) Unmade() (Check, bool) { return r.first(Undecided) }
 
-// Signed gives the first check that is refused of those that concern what is
+// Signed returns the first check that is refused of those that concern what is
 // there; a part of a repo that passes them is true. What is missing is not asked.
 func (r *Report) Signed() (Check, bool) {
 	for _, c := range r.Checks {
@@ -72,7 +72,7 @@ func (r *Report) first(o Outcome) (Check, bool) {
 	return Check{}, false
 }
 
-// Valid tells whether this is a current, complete, signed repo.
+// Valid reports whether this is a current, complete, signed repo.
 func (r *Report) Valid() bool {
 	_, refused := r.First()
 	_, unmade := r.Unmade()

@@ -155,7 +155,7 @@ func TestWhatIsWrongIsRefusedForItsReason(t *testing.T) {
 	}
 }
 
-// signOver gives a signed commit over a root of one's choice.
+// signOver returns a signed commit over a root of one's choice.
 func (m *made) signOver(t *testing.T, data atproto.Digest) []byte {
 	t.Helper()
 	sig, err := m.key.HashAndSign(m.commit(data, nil))

@@ -16,7 +16,7 @@ type Collection struct {
 	AtLeast bool
 }
 
-// Collections gives the collections of a view in the tree's order, that of their
+// Collections returns the collections of a view in the tree's order, that of their
 // names with the slash. odd counts the keys that belong to none: without slash,
 // or with something else than an NSID before it.
 func Collections(view *mst.View) (list []Collection, odd int) {
@@ -49,7 +49,7 @@ func sameCollection(keys []mst.Key, prefix string) int {
 	return len(keys)
 }
 
-// Keys gives the keys of one collection, or all where nsid is empty.
+// Keys returns the keys of one collection, or all where nsid is empty.
 func Keys(view *mst.View, nsid string) []mst.Key {
 	if nsid == "" {
 		return view.Keys()

@@ -35,7 +35,7 @@ type Summary struct {
 	Born, Died, Undecided                    []string
 }
 
-// Compare gives what leads from one view to another to visit, in the order of
+// Compare calls visit with what leads from one view to another, in the order of
 // the tree; of one collection alone if nsid is not empty. It ends with an error
 // of visit.
 func Compare(from, to *mst.View, nsid string, visit func(Change) error) (Summary, error) {
@@ -67,7 +67,7 @@ func Compare(from, to *mst.View, nsid string, visit func(Change) error) (Summary
 	return s, nil
 }
 
-// order tells which of two lists has the lower first key.
+// order compares the first keys of two lists.
 func order(a, b []mst.Key) int {
 	switch {
 	case len(b) == 0:

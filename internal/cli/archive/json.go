@@ -14,7 +14,7 @@ import (
 
 // AppendJSON writes a DAG-CBOR block as JSON, links as {"$link": CID} and bytes
 // as {"$bytes": base64} (spec: data model). Keys keep their order. A block that
-// is not strict DAG-CBOR gives an error that wraps dagcbor.ErrMalformed.
+// is not strict DAG-CBOR is an error that wraps dagcbor.ErrMalformed.
 func AppendJSON(b, block []byte) ([]byte, error) {
 	w := jsonWriter{r: dagcbor.NewReader(block), b: b}
 	w.value(0)

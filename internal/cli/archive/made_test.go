@@ -78,7 +78,7 @@ func (m *made) document(t testing.TB, did string) []byte {
 	return doc
 }
 
-// blocks gives the root, then commit, nodes and records, the last two sorted.
+// blocks returns the root, then commit, nodes and records, the last two sorted.
 func (m *made) blocks(t testing.TB) (root []byte, commit []byte, nodes, records [][]byte) {
 	t.Helper()
 	content := map[string][]byte{}

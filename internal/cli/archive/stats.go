@@ -46,7 +46,7 @@ const (
 	counted // by uses.count
 )
 
-// uses tells of each block of a CAR what it is there for.
+// uses maps each block of a CAR to what it is there for.
 type uses map[block]use
 
 func newUses(car *repo.CAR) uses {
@@ -66,7 +66,7 @@ func (u uses) markCID(cid []byte, as use) {
 	}
 }
 
-// count gives the figures, at the end: uses is of no further use.
+// count returns the figures, at the end: uses is of no further use.
 func (u uses) count(car *repo.CAR) Blocks {
 	total := Blocks{Total: car.Len(), Different: len(u)}
 	for _, b := range car.Blocks() {
@@ -89,7 +89,7 @@ func (u uses) count(car *repo.CAR) Blocks {
 	return total
 }
 
-// watchedNodes gives the nodes of a CAR and notes which were asked for.
+// watchedNodes returns the nodes of a CAR and notes which were asked for.
 type watchedNodes struct {
 	car  *repo.CAR
 	uses uses

@@ -1,4 +1,4 @@
-// Package eventlog follows the firehose of one upstream and gives each event as a
+// Package eventlog follows the firehose of one upstream and returns each event as a
 // line for people and scripts, verified if that is asked for.
 //
 // It promises the lines in the order of the events, whatever the verification of

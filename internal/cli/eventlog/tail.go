@@ -36,7 +36,7 @@ type Config struct {
 	Collections []string
 }
 
-// Run follows the stream and gives each line to print, on one goroutine at a
+// Run follows the stream and passes each line to print, on one goroutine at a
 // time. It returns nil when ctx has ended, and the error of print when that
 // failed; by then nothing is running any more. What was proven before the end of
 // ctx is still printed.
@@ -63,7 +63,7 @@ type tail struct {
 	keys        *keys
 }
 
-// wanted tells whether an item gets a line.
+// wanted reports whether an item gets a line.
 func (t *tail) wanted(it firehose.Item) bool {
 	if len(t.collections) == 0 || it.Notice != firehose.None {
 		return true
@@ -127,7 +127,7 @@ func printAll(order <-chan *slot, print func(Line) error) error {
 	return nil
 }
 
-// take gives an item its place in the order and, if there is something to prove,
+// take puts an item in its place in the order and, if there is something to prove,
 // to a worker.
 func (t *tail) take(ctx context.Context, it firehose.Item, order, work chan<- *slot) error {
 	if id, ok := it.Frame.Event.(*event.Identity); ok {

@@ -165,7 +165,7 @@ func TestSlowLookUpsKeepTheOrder(t *testing.T) {
 	})
 }
 
-// follow runs in the background and gives lines one by one.
+// follow runs in the background and returns lines one by one.
 func (w *world) follow(cfg eventlog.Config) (next func() eventlog.Line, stop func() error) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	lines, ended := make(chan eventlog.Line, 1000), make(chan error, 1)
@@ -206,7 +206,7 @@ func TestARotatedKeyIsFound(t *testing.T) {
 		verified("commit")
 		must(t, w.net.RotateKey(did))
 		verified("identity", "sync")
-		// A relay may lose the #identity: then the bad signature tells.
+		// A relay may lose the #identity: then the bad signature shows it.
 		w.net.SetHook("relay", simnet.Hook{Frame: func(frame []byte) [][]byte {
 			if bytes.Contains(frame, []byte("#identity")) {
 				return nil
@@ -345,7 +345,7 @@ func TestMissedEventsAreCounted(t *testing.T) {
 			t.Errorf("%+v", lines[:2])
 		}
 		cfg := w.config(2)
-		cfg.Firehose.URL = w.net.PDS(0) // which tells
+		cfg.Firehose.URL = w.net.PDS(0) // which does
 		if lines := w.lines(cfg, 6); lines[0].Notice != "gap" || lines[0].Type != "info" || lines[0].Name != "OutdatedCursor" {
 			t.Errorf("%+v", lines[0])
 		}

@@ -85,7 +85,7 @@ func New(t testing.TB) *Disk {
 	return d
 }
 
-// Name is what a connection gives as vfs.
+// Name is the vfs parameter of a connection.
 func (d *Disk) Name() string { return d.name }
 
 // Fail arms a fault. It acts beside those that are armed already.
@@ -96,7 +96,7 @@ func (d *Disk) Fail(f Fault) *Fault {
 	return &f
 }
 
-// Fired tells how often a fault has acted.
+// Fired returns how often a fault has acted.
 func (d *Disk) Fired(f *Fault) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -117,7 +117,7 @@ func (d *Disk) Cut() {
 	d.dead = true
 }
 
-// fault gives the fault that a call meets, nil if it goes well. The caller holds mu.
+// fault returns the fault that a call meets, nil if it goes well. The caller holds mu.
 func (d *Disk) fault(c Call, f File) *Fault {
 	if d.dead {
 		return &Fault{Code: deadCode(c), Cut: true}
@@ -151,7 +151,7 @@ func (d *Disk) check(c Call, f File) int32 {
 	return sqlite3.SQLITE_OK
 }
 
-// deadCode is what a call gives without power.
+// deadCode is the result of a call without power.
 func deadCode(c Call) int32 {
 	switch c {
 	case Open:
@@ -174,7 +174,7 @@ func deadCode(c Call) int32 {
 	return sqlite3.SQLITE_IOERR_SHMMAP
 }
 
-// kindOf tells what a file is that SQLite opens or deletes.
+// kindOf returns the kind of a file that SQLite opens or deletes.
 func kindOf(path string, flags int32) File {
 	switch {
 	case flags&sqlite3.SQLITE_OPEN_MAIN_DB != 0:

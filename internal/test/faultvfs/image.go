@@ -74,7 +74,7 @@ func (c change) apply(content []byte) []byte {
 	return content
 }
 
-// sectors gives the parts of a write that a disk writes whole.
+// sectors returns the parts of a write that a disk writes whole.
 func (c change) sectors() (parts []change) {
 	for at, data := c.at, c.data; len(data) > 0; {
 		n := min(int64(len(data)), sector-at%sector)

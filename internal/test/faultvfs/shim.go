@@ -108,7 +108,7 @@ func (r *registration) result(standard bool) error {
 	return nil
 }
 
-// MakeDefault gives the disk to every connection of this process that names no VFS,
+// MakeDefault makes the disk that of every connection of this process that names no VFS,
 // until the test ends.
 func (d *Disk) MakeDefault() error { return d.vfs.result(true) }
 
@@ -141,7 +141,7 @@ func fileOf(f uintptr) *file {
 	return x.(*file)
 }
 
-// io gives the methods of the operating system's file.
+// io returns the methods of the operating system's file.
 func (x *file) io() *sqlite3.Tsqlite3_io_methods {
 	return at[sqlite3.Tsqlite3_io_methods](at[head](x.real).methods)
 }

@@ -58,7 +58,7 @@ func appendLink(b []byte, d *atproto.Digest) []byte {
 	return dagcbor.AppendLink(b, *d)
 }
 
-// Put encodes a node into b and gives its digest.
+// Put encodes a node into b and returns its digest.
 func (b Blocks) Put(left *atproto.Digest, entries ...Entry) *atproto.Digest {
 	block := Encode(left, entries...)
 	d := atproto.DigestOf(block)

@@ -100,7 +100,7 @@ func commitFirst(blocks []block, commit atproto.Digest) []block {
 	return slices.Concat(blocks[at:at+1], blocks[:at], blocks[at+1:])
 }
 
-// tooYoung tells whether a repo is not served as a whole yet.
+// tooYoung reports whether a repo is not served as a whole yet.
 func (ab Abilities) tooYoung(created, now time.Time) bool {
 	return ab.YoungFor > 0 && now.Sub(created) < ab.YoungFor
 }

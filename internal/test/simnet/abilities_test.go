@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// commitsOf gives the #commits of a host's stream behind a number.
+// commitsOf returns the #commits of a host's stream behind a number.
 func commitsOf(t *testing.T, h *host, after int64) (bodies []map[string]any) {
 	t.Helper()
 	for _, e := range h.stream.after(after, 1<<20) {

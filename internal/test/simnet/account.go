@@ -100,7 +100,7 @@ func (n *Network) createAccount(pds *host) (*account, error) {
 	return a, nil
 }
 
-// open gives an account an empty repo and tells of it.
+// open gives an account an empty repo and emits it.
 func (n *Network) open(a *account) (err error) {
 	rev := n.tick()
 	a.created = rev.Time()
@@ -212,7 +212,7 @@ func (n *Network) Unsuspend(did string) error {
 	return n.with(did, func(a *account) error { return n.set(a, &a.suspended, false, Unsuspended) })
 }
 
-// set changes one of the account's states and tells the status.
+// set changes one of the account's states and emits the status.
 func (n *Network) set(a *account, state *bool, to bool, action ActionKind) error {
 	*state = to
 	n.tell(a)
@@ -235,7 +235,7 @@ func (n *Network) activate(a *account) error {
 	return nil
 }
 
-// welcome makes an account active and tells all that a reader needs of it.
+// welcome makes an account active and emits all that a reader needs of it.
 func (n *Network) welcome(a *account) {
 	a.deactivated = false
 	at := n.tick().Time()
@@ -302,7 +302,7 @@ func (n *Network) EmitSync(did string) error {
 	})
 }
 
-// EmitAccount tells the account's status once more, also that of a deleted one.
+// EmitAccount emits the account's status once more, also that of a deleted one.
 // Event: #account.
 func (n *Network) EmitAccount(did string) error {
 	n.mu.Lock()

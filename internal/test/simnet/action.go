@@ -26,7 +26,7 @@ const (
 	WroteOnOldHost ActionKind = "wrote on old host" // WriteOnOldHost
 )
 
-// AccountAction is one change of what is true of an account. That an event is told once more
+// AccountAction is one change of what is true of an account. That an event is sent once more
 // (EmitSync, EmitAccount, EmitIdentity) is none.
 type AccountAction struct {
 	Kind    ActionKind
@@ -38,7 +38,7 @@ type AccountAction struct {
 	Writes []Write // of the commit, with their records; not to be changed
 }
 
-// report tells Config.Watch of an action that is done.
+// report calls Config.Watch with an action that is done.
 func (n *Network) report(a *account, kind ActionKind, writes ...Write) {
 	if n.cfg.Watch != nil {
 		n.cfg.Watch(AccountAction{Kind: kind, Account: a.number, PDS: slices.Index(n.pdses, a.pds), Handle: a.handle, Writes: writes})

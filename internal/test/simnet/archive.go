@@ -22,7 +22,7 @@ func (r *repo) proofBlocks(path string) []block {
 
 // blocksSince answers getRepo in the order of the reference PDS's database: by
 // the rev that wrote the block, then by the text of the CID, both descending.
-// since 0 gives the whole repo.
+// since 0 means the whole repo.
 func (r *repo) blocksSince(since atproto.TID) []block {
 	type row struct {
 		block

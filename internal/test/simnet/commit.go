@@ -149,7 +149,7 @@ func (by author) applyWrites(before *repo, rev atproto.TID, writes []Write) (*ch
 	return &change{before: before, after: after, ops: ops, made: made}, nil
 }
 
-// mergeEntries gives a copy of sorted entries with some replaced, added or, for
+// mergeEntries returns a copy of sorted entries with some replaced, added or, for
 // nil, taken out, and the sorted keys of those.
 func mergeEntries(entries []entry, next map[string]*entry) (merged []entry, changed []string) {
 	for key := range next {
@@ -173,7 +173,7 @@ func mergeEntries(entries []entry, next map[string]*entry) (merged []entry, chan
 	return append(merged, entries[at:]...), changed
 }
 
-// blocks gives what a #commit carries, in the order of the reference PDS: the
+// blocks returns what a #commit carries, in the order of the reference PDS: the
 // new nodes, the records, the commit, then the older nodes that show the
 // neighbours, then the records of updates that changed nothing.
 func (c *change) blocks() []block {
@@ -200,7 +200,7 @@ func paths(ops []op) []string {
 	return all
 }
 
-// newAndUnchanged gives the blocks that the commit made, and the records of its
+// newAndUnchanged returns the blocks that the commit made, and the records of its
 // updates that changed nothing.
 func (c *change) newAndUnchanged() (blocks, unchanged []block) {
 	c.after.root.walkMade(c.made, func(n *node) { blocks = append(blocks, block{n.digest, n.block}) })
@@ -244,7 +244,7 @@ func (r *repo) collections() []string {
 	return names
 }
 
-// hasCollection tells whether a tree has a key of the collection.
+// hasCollection reports whether a tree has a key of the collection.
 func (t *tree) hasCollection(name string) bool {
 	at, _ := t.find(name + "/")
 	return at < len(t.entries) && strings.HasPrefix(t.entries[at].key, name+"/")

@@ -109,7 +109,7 @@ func readCAR(t testing.TB, b []byte) *archive {
 	return a
 }
 
-// kind tells what a block is.
+// kind returns what a block is.
 func (a *archive) kind(t testing.TB, d atproto.Digest) string {
 	t.Helper()
 	m := decodeMap(t, a.blocks[d])
@@ -182,7 +182,7 @@ func (a *archive) walk(t testing.TB, d atproto.Digest, values values) (keys []st
 	return keys, height
 }
 
-// shows tells whether a walk has a key, or its place, between its neighbours in
+// shows reports whether a walk has a key, or its place, between its neighbours in
 // the sorted list of all keys of the repo, with no gap between.
 func shows(walked, all []string, key string) bool {
 	at, found := slices.BinarySearch(all, key)

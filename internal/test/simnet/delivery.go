@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// occasion is one event of an account, to be told by its PDS and by the relay.
+// occasion is one event of an account, to be sent by its PDS and by the relay.
 type occasion struct {
 	account *account
 	number  int64    // over the whole network
-	message *message // as it is told without faults
+	message *message // as it is sent without faults
 	commit  *commitEvent
 	change  *change // of a #commit
 }
@@ -22,13 +22,13 @@ type delivery struct {
 	rule *rule      // the one that acts
 	dice *rand.Rand // for that rule
 
-	told          numbered     // the event itself; without a message it is not told
-	lie           *commitEvent // what is told of a #commit instead, nil for the truth
-	before, after []numbered   // told beside it
+	told          numbered     // the event itself; without a message it is not sent
+	lie           *commitEvent // sent in place of a #commit, nil for the truth
+	before, after []numbered   // sent with it
 }
 
-// hear puts an event into the stream of a host, as its faults have it. One that was
-// held back comes before the next of its own PDS, and after the next of another.
+// hear puts an event into the stream of a host, with its faults. One that was held
+// back comes before the next of its own PDS, and after the next of another.
 func (h *host) hear(o *occasion) {
 	if h.held != nil && h.held.account.pds == o.account.pds {
 		h.release()
@@ -50,7 +50,7 @@ func (h *host) hear(o *occasion) {
 	}
 }
 
-// tell says all that the delivery has become.
+// tell appends the result to the stream.
 func (d *delivery) tell() {
 	if d.lie != nil {
 		d.told.message = d.lie.message()
@@ -62,13 +62,13 @@ func (d *delivery) tell() {
 	}
 }
 
-// heldBack is an event that a host will tell later.
+// heldBack is an event that a host sends later.
 type heldBack struct {
 	numbered
 	account *account
 }
 
-// release tells the event that was held back.
+// release sends the event that was held back.
 func (h *host) release() {
 	if h.held != nil {
 		h.stream.append(h.held.numbered)
@@ -76,7 +76,7 @@ func (h *host) release() {
 	}
 }
 
-// alter gives the #commit to lie about, nil for another event. Where the rule says
+// alter returns the #commit to change, nil for another event. Where the rule says
 // so, the truth follows.
 func (d *delivery) alter() *commitEvent {
 	if d.commit == nil || d.told.message == nil {
@@ -93,7 +93,7 @@ func (d *delivery) alter() *commitEvent {
 	return d.lie
 }
 
-// beside tells one more message behind the event.
+// beside sends one more message behind the event.
 func (d *delivery) beside(m *message) bool {
 	d.after = append(d.after, numbered{message: m})
 	return true

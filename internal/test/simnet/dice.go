@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 )
 
-// dice gives the draws of one fault for one occasion at one host. They depend on
+// dice returns the draws of one fault for one occasion at one host. They depend on
 // these and the seed only, so that no fault shifts the history of another.
 func (n *Network) dice(fault FaultName, host string, occasion uint64) *rand.Rand {
 	h := fnv.New64a()

@@ -8,7 +8,8 @@
 // never on the clock of the machine or on who listens. (Delays, such as that of a
 // directory that lags, are by the clock.) It keeps the truth about
 // what it did (Truth, Ledger; of one account History), to compare an index with, and
-// tells of each AccountAction (Config.Watch), so that a history can be done once more elsewhere.
+// reports each AccountAction (Config.Watch), so that a history can be repeated
+// elsewhere.
 // Answers, statuses, error names and the order of events are those of the reference
 // PDS and of indigo's relay.
 //

@@ -53,7 +53,7 @@ func (n *Network) exportLines(after time.Time, count int, all matches) (lines []
 // exportLag is how old an operation is that a lagging export has.
 const exportLag = 10 * time.Minute
 
-// misquoteLog gives a page of a log as the faults have it. The caller holds the lock.
+// misquoteLog returns a page of a log as the faults have it. The caller holds the lock.
 func (n *Network) misquoteLog(plcOps []*plcOp, at, count int, all matches) []*plcOp {
 	old, end := time.Now().Add(-exportLag), len(plcOps)
 	for end > at && plcOps[end-1].seen.After(old) {

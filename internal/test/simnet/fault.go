@@ -28,7 +28,7 @@ type Fault struct {
 	Where Place
 	// Expect is what a good follower does, in words for its operator.
 	Expect string
-	// Loses tells that a true event may never be told: only who looks at the repo
+	// Loses means that a true event may never be sent: only who looks at the repo
 	// itself finds out, unless a later event shows it. Rule.Also cures lies of that.
 	Loses bool
 
@@ -68,7 +68,7 @@ type Rule struct {
 	Skip int
 	// Times is how often it acts at most, without end if 0.
 	Times int
-	// Also tells the true event after a lie about it, which else stands instead.
+	// Also sends the true event after a lie about it, which else stands instead.
 	Also bool
 }
 
@@ -104,7 +104,7 @@ func (n *Network) Switch(rules ...Rule) error {
 	return nil
 }
 
-// SwitchOff takes all rules away, and tells the events that a fault held back. Lies
+// SwitchOff takes all rules away, and sends the events that a fault held back. Lies
 // that were told stay in the streams.
 func (n *Network) SwitchOff() {
 	n.mu.Lock()
@@ -115,27 +115,27 @@ func (n *Network) SwitchOff() {
 	}
 }
 
-// Fired tells how often a fault acted, in this network.
+// Fired returns how often a fault acted, in this network.
 func (n *Network) Fired(name FaultName) int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.fired[name]
 }
 
-// FiredAll gives the counts of all faults that acted.
+// FiredAll returns the counts of all faults that acted.
 func (n *Network) FiredAll() map[FaultName]int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return maps.Clone(n.fired)
 }
 
-// covers tells whether the rule is about an occasion.
+// covers reports whether the rule is about an occasion.
 func (r *rule) covers(where Place, host, did, on string) bool {
 	return r.fault.Where == where && (r.Host == "" || r.Host == host) && (r.DID == "" || r.DID == did) &&
 		(r.On == "" || r.On == on) && (r.fault.on == nil || slices.Contains(r.fault.on, on))
 }
 
-// opportunity counts an occasion and tells whether the rule may act there.
+// opportunity counts an occasion and reports whether the rule may act there.
 func (r *rule) opportunity() bool {
 	r.met++
 	return r.met > r.Skip && !r.spent()

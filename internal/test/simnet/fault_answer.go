@@ -49,7 +49,7 @@ func (a *account) become(r *repo) {
 	a.repo, a.arrival = r, nil
 }
 
-// state gives the repo as a query is to see it. The caller holds the lock.
+// state returns the repo as a query is to see it. The caller holds the lock.
 func (a *account) state(all matches) *repo {
 	one := all.of(StaleReplica)
 	if one == nil || len(a.past) == 0 {
@@ -59,7 +59,7 @@ func (a *account) state(all matches) *repo {
 	return oneOf(one.dice, a.past)
 }
 
-// lieAbout gives the account that a query is to see instead of the one that it asks
+// lieAbout returns the account that a query is to see instead of the one that it asks
 // for. The caller holds the lock.
 func (h *host) lieAbout(a *account, all matches) *account {
 	one := all.of(ForeignArchive)
@@ -74,7 +74,7 @@ func (h *host) lieAbout(a *account, all matches) *account {
 	return oneOf(one.dice, others)
 }
 
-// describeAs gives what describeRepo says where the truth is names. The caller holds
+// describeAs returns what describeRepo says where the truth is names. The caller holds
 // the lock.
 func describeAs(names []string, all matches) []string {
 	names = append([]string{}, names...)
@@ -95,7 +95,7 @@ func describeAs(names []string, all matches) []string {
 	return names
 }
 
-// spoil gives the blocks of an archive as they are to be sent.
+// spoil returns the blocks of an archive as they are to be sent.
 func (h *host) spoil(blocks []block, all matches) []block {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
@@ -113,7 +113,7 @@ func (h *host) spoil(blocks []block, all matches) []block {
 	return blocks
 }
 
-// garble gives an archive as it is to be sent: as none, if a fault demands it.
+// garble returns an archive as it is to be sent: as none, if a fault demands it.
 func (h *host) garble(archive []byte, all matches) car {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()

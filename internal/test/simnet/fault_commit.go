@@ -64,7 +64,7 @@ func (e *commitEvent) replaceCommit(commit []byte) {
 	e.commit = digest
 }
 
-// resign gives the lie a commit block of another rev by an author.
+// resign replaces the commit block of the lie by one of another rev and author.
 func (d *delivery) resign(e *commitEvent, by author, rev atproto.TID) bool {
 	r, err := by.commitTo(d.change.before, d.change.after.tree, rev)
 	if err != nil {

@@ -52,7 +52,7 @@ func (d *delivery) befall(what func(*subscription, []byte) bool) bool {
 	return false
 }
 
-// take tells whether a mark is to act now.
+// take reports whether a mark is to act now.
 func (n *Network) take(m *mark) bool {
 	if m == nil {
 		return false

@@ -43,7 +43,7 @@ func directoryFaults() []Fault {
 	}
 }
 
-// unresolvable gives the refusal that a fault demands. The caller holds the lock.
+// unresolvable returns the refusal that a fault demands. The caller holds the lock.
 func unresolvable(did string, all matches) *plcError {
 	one := all.of(Unresolvable)
 	if one == nil {
@@ -53,7 +53,7 @@ func unresolvable(did string, all matches) *plcError {
 	return &plcError{http.StatusNotFound, "DID not registered: " + did}
 }
 
-// misquote gives the document of a plcOp as the faults have it. The caller holds
+// misquote returns the document of a plcOp as the faults have it. The caller holds
 // the lock.
 func (n *Network) misquote(e *plcOp, all matches) *document {
 	if one := all.of(StaleDocument); one != nil && e.previous != nil {

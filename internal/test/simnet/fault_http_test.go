@@ -42,7 +42,7 @@ func (p *plugged) try(t testing.TB, address string) heard {
 	return heard{reply{resp.StatusCode, resp.Header, body}, err, time.Since(began)}
 }
 
-// wellFormed reads a CAR's sections, checks no hash, and gives the number of blocks
+// wellFormed reads a CAR's sections, checks no hash, and returns the number of blocks
 // and of those that are not what their CID says.
 func wellFormed(b []byte) (blocks, bad int) {
 	sections := 0

@@ -42,7 +42,7 @@ func readSeen(kind int, raw []byte) seen {
 	return s
 }
 
-// watch follows a firehose from behind a number and gives what came, and how the
+// watch follows a firehose from behind a number and returns what came, and how the
 // connection ended, once everything in the bubble rests.
 func (p *plugged) watch(t testing.TB, base string, after int64) func() ([]seen, error) {
 	t.Helper()
@@ -108,7 +108,7 @@ func (s *stage) write() {
 		Write{Action: Create, Path: "net.rails.yard2/new"}))
 }
 
-// truth is the last event as the relay tells it, where no fault of the stage acts.
+// truth is the last event as the relay sends it, where no fault of the stage acts.
 func (s *stage) truth() seen {
 	events := s.relay.stream.events
 	last := events[len(events)-1]
@@ -130,7 +130,7 @@ func (s *stage) signed(body map[string]any) bool {
 	return public.HashAndVerify(appendCommit(nil, s.did, rev, c["data"].(atproto.Digest), nil, nil), c["sig"].([]byte)) == nil
 }
 
-// forged checks that a commit can be undone to the true tree, and gives its path.
+// forged checks that a commit can be undone to the true tree, and returns its path.
 func (s *stage) forged(body map[string]any) string {
 	s.t.Helper()
 	now, _ := s.Repo(s.did)
@@ -415,7 +415,7 @@ func TestFaultsAreAFunctionOfTheSeedAndChangeNoTruth(t *testing.T) {
 }
 
 func TestOneFaultDoesNotShiftAnother(t *testing.T) {
-	// gone lists the commits that the first PDS did not tell.
+	// gone lists the commits that the first PDS did not send.
 	gone := func(rules ...Rule) (cids []string) {
 		n := quiet(t, Config{Seed: 9, PDS: 2, Accounts: 10, Relay: true, ReplayWindow: 1 << 30})
 		do(t, n.Switch(rules...))

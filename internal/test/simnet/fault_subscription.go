@@ -14,7 +14,7 @@ func subscriptionFaults() []Fault {
 	}
 }
 
-// misjudge tells what is said wrongly of a cursor. The caller holds the lock.
+// misjudge returns what is said wrongly of a cursor. The caller holds the lock.
 func (all matches) misjudge(cursor string) (future, gap bool) {
 	if cursor == "" {
 		return false, false

@@ -41,7 +41,7 @@ func (s *stream) append(e numbered) {
 	}
 }
 
-// after gives up to max events with a number above seq.
+// after returns up to max events with a number above seq.
 func (s *stream) after(seq int64, max int) []numbered {
 	at, _ := slices.BinarySearchFunc(s.events, seq+1, func(e numbered, seq int64) int { return int(e.seq - seq) })
 	return slices.Clone(s.events[at:min(at+max, len(s.events))])

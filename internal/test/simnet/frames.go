@@ -8,7 +8,7 @@ import (
 )
 
 // message is one event of a firehose without its sequence number, which each
-// host gives anew: the frame is head, number, tail.
+// host returns anew: the frame is head, number, tail.
 type message struct {
 	did        string
 	kind       string // "#commit"
@@ -16,7 +16,7 @@ type message struct {
 	raw        func(seq int64) []byte // instead of head and tail, for what is no frame
 }
 
-// frame gives the bytes of one websocket message.
+// frame returns the bytes of one websocket message.
 func (m *message) frame(seq int64) []byte {
 	if m.raw != nil {
 		return m.raw(seq)

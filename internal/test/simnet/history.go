@@ -6,8 +6,8 @@ import (
 	"railyard/internal/atproto"
 )
 
-// History is what happened about one account so far: what was told of it, what went
-// wrong with that, and what was asked about it. An index has no reason to look at an
+// History is what happened to one account so far: what was sent about it, what
+// went wrong with that, and what was asked about it. An index has no reason to look at an
 // account again about which nothing else happened than commits.
 type History struct {
 	Events  map[string]int64 // by type, as they are without faults
@@ -22,7 +22,7 @@ type History struct {
 	// FirstRev and LastRev are the revs of the repo in the first and in the last answer
 	// that was made of it, 0 without one.
 	FirstRev, LastRev atproto.TID
-	// Births gives, for each collection that the repo has, the rev of the commit that
+	// Births returns, for each collection that the repo has, the rev of the commit that
 	// brought its first record.
 	Births map[string]atproto.TID
 }
@@ -33,7 +33,7 @@ func newHistory() *History {
 	}
 }
 
-// History gives those of an account, none for a DID that the network does not have.
+// History returns those of an account, none for a DID that the network does not have.
 func (n *Network) History(did string) History {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -47,7 +47,7 @@ func (n *Network) History(did string) History {
 	return copied
 }
 
-// served books that an answer was made of the repo as of a rev.
+// served records that an answer was made of the repo as of a rev.
 func (d *History) served(rev atproto.TID) {
 	if d.FirstRev == 0 {
 		d.FirstRev = rev

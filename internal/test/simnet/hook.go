@@ -8,12 +8,12 @@ import "net/http"
 type Hook struct {
 	// HTTP may answer a request instead of the host; it returns whether it did.
 	HTTP func(w http.ResponseWriter, r *http.Request) bool
-	// Frame gives the messages to send instead of one frame of the firehose,
+	// Frame returns the messages to send instead of one frame of the firehose,
 	// none, one or several. It must not change its argument in place.
 	Frame func(frame []byte) [][]byte
 }
 
-// SetHook gives a host, by its name, another hook; the zero Hook takes it away.
+// SetHook sets the hook of a host, by its name; the zero Hook takes it away.
 // It holds for requests and frames that begin after the call.
 func (n *Network) SetHook(name string, hook Hook) {
 	n.mu.Lock()

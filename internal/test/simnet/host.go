@@ -102,7 +102,7 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.respond(w, r)
 }
 
-// away tells that no connection is served. The caller holds the lock.
+// away is set while no connection is served. The caller holds the lock.
 func (h *host) away() bool { return h.down || time.Now().Before(h.returns) }
 
 func (h *host) enter(r *http.Request) (Hook, bool) {
@@ -189,7 +189,7 @@ type (
 	redirect string
 )
 
-// answer runs a query and writes what it gives.
+// answer runs a query and writes its result.
 func answer(w http.ResponseWriter, r *http.Request, query func(params) (any, error), p params) {
 	result, err := query(p)
 	if err != nil {

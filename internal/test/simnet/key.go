@@ -65,7 +65,7 @@ func newKey(seed uint64, account, rotation int) (*signingKey, error) {
 	return &signingKey{curve: c, secret: d, public: public}, nil
 }
 
-// seeded gives 32 bytes that depend on the seed, a word and two numbers only.
+// seeded returns 32 bytes that depend on the seed, a word and two numbers only.
 func seeded(seed uint64, word string, a, b int) []byte {
 	h := sha256.New()
 	var n [24]byte
@@ -77,7 +77,7 @@ func seeded(seed uint64, word string, a, b int) []byte {
 	return h.Sum(nil)
 }
 
-// sign gives the 64 bytes r‖s over the SHA-256 of the message, with the low s
+// sign returns the 64 bytes r‖s over the SHA-256 of the message, with the low s
 // that atproto demands (spec: cryptography).
 func (k *signingKey) sign(message []byte) ([]byte, error) {
 	digest := sha256.Sum256(message)

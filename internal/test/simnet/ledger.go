@@ -31,7 +31,7 @@ type RepoState struct {
 	Collections []string
 }
 
-// Ledger gives the counts as of now.
+// Ledger returns the counts as of now.
 func (n *Network) Ledger() Ledger {
 	truth := n.Truth()
 	n.mu.Lock()
@@ -49,7 +49,7 @@ func (n *Network) Ledger() Ledger {
 	return l
 }
 
-// Truth gives the collections, in byte order, of every repo whose account is
+// Truth returns the collections, in byte order, of every repo whose account is
 // active; an empty repo has none. A tombstoned DID has no host that could speak
 // for it and is left out.
 func (n *Network) Truth() map[string][]string {
@@ -75,7 +75,7 @@ func (n *Network) DIDs() []string {
 	return dids
 }
 
-// Repo gives the state of one repo. A deleted account has a Status and no more.
+// Repo returns the state of one repo. A deleted account has a Status and no more.
 func (n *Network) Repo(did string) (RepoState, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -107,7 +107,7 @@ func (n *Network) Paths(did string) []string {
 	return paths
 }
 
-// LastSeq gives the last sequence number of a host's firehose, by the host's
+// LastSeq returns the last sequence number of a host's firehose, by the host's
 // name (relay, pds1 and on); 0 before the first event and for a host without
 // one.
 func (n *Network) LastSeq(name string) int64 {

@@ -107,7 +107,7 @@ func (m *mirror) frame(frame []byte) {
 	}
 }
 
-// signed checks the commit block of a frame and gives it.
+// signed checks the commit block of a frame and returns it.
 func (m *mirror) signed(did string, a *archive) map[string]any {
 	c := a.commit(m.t)
 	if c["did"] != did || c["version"] != int64(3) || len(c) != 6 {

@@ -12,7 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// match is one request that a rule acts on.
+// match is a request and a rule that acts on it.
 type match struct {
 	host *host
 	did  string // the account that it asks for, empty if it asks for none
@@ -23,7 +23,7 @@ type match struct {
 // matches are those of one request, in the order of the table.
 type matches []*match
 
-// of gives the match of one fault, nil if there is none. The caller holds the lock.
+// of returns the match of a fault, nil if there is none. The caller holds the lock.
 func (all matches) of(name FaultName) *match {
 	for _, one := range all {
 		if one.rule.fault.Name == name && !one.rule.spent() {
@@ -33,18 +33,18 @@ func (all matches) of(name FaultName) *match {
 	return nil
 }
 
-// count books that the fault acted. The caller holds the lock.
+// count records that the fault acted. The caller holds the lock.
 func (one *match) count() { one.host.net.count(one.rule, one.did) }
 
 type matchesKey struct{}
 
-// matchesOf gives the lies that the answer to a request is to tell.
+// matchesOf returns the matches of a request.
 func matchesOf(r *http.Request) matches {
 	all, _ := r.Context().Value(matchesKey{}).(matches)
 	return all
 }
 
-// matches draws what befalls a request. Draws depend on the request and on how often
+// matches draws the rules that act on a request. Draws depend on the request and on how often
 // it was put to the host.
 func (h *host) matches(r *http.Request) (all matches) {
 	on, did := h.subject(r.URL)
@@ -70,7 +70,7 @@ func (h *host) matches(r *http.Request) (all matches) {
 	return all
 }
 
-// subject tells what a request asks for: the last part of the query's name and the
+// subject returns what a request asks for: the last part of the query's name and the
 // account. At the directory these are did, log or export, and the DID.
 func (h *host) subject(u *url.URL) (on, did string) {
 	if h == h.net.plc {
@@ -87,7 +87,7 @@ func (h *host) subject(u *url.URL) (on, did string) {
 	return u.Path[strings.LastIndexAny(u.Path, "./")+1:], q.Get("did") + q.Get("repo")
 }
 
-// respond answers a request as the faults have it.
+// respond answers a request, with its faults.
 func (h *host) respond(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == loopPath {
 		http.Redirect(w, r, loopPath, http.StatusFound)
@@ -126,7 +126,7 @@ func (h *host) acts(one *match) bool {
 	return true
 }
 
-// answered is an answer that is held back to be spoilt.
+// answered is a recorded answer, for a fault to change.
 type answered struct {
 	status int
 	header http.Header

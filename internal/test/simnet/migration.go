@@ -83,7 +83,7 @@ func (n *Network) migrate(a *account, how Migration) error {
 	return nil
 }
 
-// leave puts a copy of the account in its place on its PDS, and gives the copy.
+// leave puts a copy of the account in its place on its PDS, and returns the copy.
 func (a *account) leave() *account {
 	left := *a
 	h := a.pds
@@ -103,7 +103,7 @@ func (h *host) forgetFormer(did string) {
 }
 
 // endFormer deactivates, or deletes, the account on a PDS that it has left. Only that
-// PDS tells of it.
+// PDS sends an event about it.
 func (n *Network) endFormer(left *account, deleted bool) {
 	left.deactivated = true
 	if deleted {
@@ -115,7 +115,7 @@ func (n *Network) endFormer(left *account, deleted bool) {
 	n.report(left, LeftOldHost)
 }
 
-// formerOf gives what a PDS still has, as active, of an account that left it; nil if
+// formerOf returns what a PDS still has, as active, of an account that left it; nil if
 // there is none.
 func (n *Network) formerOf(did string) *account {
 	for _, h := range n.pdses {
@@ -151,7 +151,7 @@ func (n *Network) withFormer(did string, verb func(*account) error) error {
 	return verb(left)
 }
 
-// current tells whether an account is where its DID's owner has it now.
+// current reports whether an account is where its DID's owner has it now.
 func (n *Network) current(a *account) bool { return n.byDID[a.did] == a }
 
 // headRev is the rev that the PDS names as the account's, which after a migration is

@@ -10,7 +10,7 @@ import (
 	"railyard/internal/atproto"
 )
 
-// framesBehind gives the events of a host in words.
+// framesBehind returns the events of a host in words.
 func framesBehind(t *testing.T, h *host, after int64) (frames []string) {
 	t.Helper()
 	for _, e := range h.stream.after(after, 1000) {
@@ -188,7 +188,7 @@ func TestADeletedAccountReturnsEmptyAndChainsAnew(t *testing.T) {
 	}
 }
 
-// What the relay tells must lead a patient reader to the truth: one who takes the
+// What the relay sends must lead a patient reader to the truth: one who takes the
 // head from the named host wherever a commit does not follow.
 func TestUnrestDoesEverythingAndKeepsTheLedgerExact(t *testing.T) {
 	n := quiet(t, Config{Seed: 8, PDS: 3, Accounts: 20, Records: 20, Relay: true, Churn: true, ReplayWindow: 1 << 30})

@@ -52,7 +52,7 @@ func nsids() []string {
 	}
 }
 
-// relatives gives the names that begin with a name, that it begins with, or that
+// relatives returns the names that begin with a name, that it begins with, or that
 // differ from it in case only.
 func relatives(name string) []string {
 	var found []string

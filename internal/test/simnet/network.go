@@ -35,7 +35,7 @@ type Config struct {
 	// event: revs and times then look alive, and are no longer a function of the
 	// seed.
 	Now func() time.Time
-	// Listen gives a listener for each host, asked by name: plc, relay, pds1 and
+	// Listen returns a listener for each host, asked by name: plc, relay, pds1 and
 	// on. The text of its address becomes the host's in URLs and documents. nil
 	// makes a network without servers, whose hosts are called name.sim.test.
 	Listen func(name string) (net.Listener, error)
@@ -189,7 +189,7 @@ func (n *Network) Close() error {
 	return errors.Join(errs...)
 }
 
-// tick moves the network's clock and gives a rev that was never given before.
+// tick moves the network's clock and returns a rev that was never given before.
 func (n *Network) tick() atproto.TID {
 	n.clock = n.clock.Add(time.Duration(1+n.ticks.IntN(100)) * time.Microsecond)
 	if n.cfg.Now != nil {
@@ -210,7 +210,7 @@ func (n *Network) emitCommit(a *account, c *change, at time.Time) {
 // emit puts another event on the firehoses.
 func (n *Network) emit(a *account, m *message) { n.spread(&occasion{account: a, message: m}) }
 
-// spread tells an event by the account's PDS and by the relay.
+// spread sends an event by the account's PDS and by the relay.
 func (n *Network) spread(o *occasion) {
 	a, m := o.account, o.message
 	n.events++

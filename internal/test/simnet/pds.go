@@ -14,7 +14,7 @@ import (
 )
 
 // pdsRoutes answers as the reference PDS does: every refusal is 400, and only
-// the error name tells the cases apart.
+// the error name distinguishes the cases.
 func (n *Network) pdsRoutes(h *host) http.Handler {
 	queries := methods{
 		"com.atproto.repo.describeRepo":     h.describeRepo,
@@ -50,7 +50,7 @@ func (n *Network) pdsRoutes(h *host) http.Handler {
 	})
 }
 
-// isMethodName tells whether the reference PDS takes a text for the name of a
+// isMethodName reports whether the reference PDS takes a text for the name of a
 // method: two or more letters and digits, single dots and hyphens between them.
 func isMethodName(name string) bool {
 	alone := true // a dot or a hyphen may not stand here

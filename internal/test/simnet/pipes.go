@@ -78,7 +78,7 @@ func (p *Pipes) find(address string) (*pipeListener, error) {
 	return l, nil
 }
 
-// Lookup gives the address of a host: a loopback address of its own.
+// Lookup returns the address of a host: a loopback address of its own.
 func (p *Pipes) Lookup(_ context.Context, host string) ([]netip.Addr, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,7 +88,7 @@ func (p *Pipes) Lookup(_ context.Context, host string) ([]netip.Addr, error) {
 	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 }
 
-// URL gives the base URL of the host asked for as name.
+// URL returns the base URL of the host asked for as name.
 func (p *Pipes) URL(name string) string { return "http://" + strings.ToLower(name) + ".sim.test" }
 
 type pipeListener struct {

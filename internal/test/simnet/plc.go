@@ -29,7 +29,7 @@ type service struct {
 	Endpoint string `json:"serviceEndpoint"`
 }
 
-// document gives what the directory says in this plcOp.
+// document returns what the directory says in this plcOp.
 func (e *plcOp) document() *document {
 	suite := "https://w3id.org/security/suites/secp256k1-2019/v1"
 	if e.key.curve.name == "P-256" {

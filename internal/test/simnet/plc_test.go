@@ -22,7 +22,7 @@ func (p *plugged) document(t testing.TB, did string) (d document) {
 	return d
 }
 
-// exported gives one page of the export.
+// exported returns one page of the export.
 func (p *plugged) exported(t testing.TB, query string) (entries []logEntry) {
 	t.Helper()
 	r := p.get(t, p.PLC(), "/export?"+query)
@@ -176,7 +176,7 @@ func TestRotationsComeInEveryOrder(t *testing.T) {
 	}
 }
 
-// signer gives the key that signed an account's repo.
+// signer returns the key that signed an account's repo.
 func signer(t testing.TB, a *account) *signingKey {
 	t.Helper()
 	c := decodeMap(t, a.repo.commit)

@@ -40,7 +40,7 @@ func (n *Network) publish(a *account, key *signingKey, delay time.Duration) {
 	n.plcOps = append(n.plcOps, e)
 }
 
-// seenAt gives the newest plcOp that a replica has at a time, at least the first.
+// seenAt returns the newest plcOp that a replica has at a time, at least the first.
 func (e *plcOp) seenAt(now time.Time) *plcOp {
 	for e.previous != nil && e.seen.After(now) {
 		e = e.previous
@@ -111,7 +111,7 @@ func (e *plcOp) operation() operationJSON {
 	return op
 }
 
-// entry gives the plcOp as the log has it. The caller holds the lock.
+// entry returns the plcOp as the log has it. The caller holds the lock.
 func (e *plcOp) entry() logEntry {
 	op := e.operation()
 	if e.cid == "" {

@@ -8,7 +8,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// relayRoutes answers as indigo's relay does: statuses tell the cases apart, and
+// relayRoutes answers as indigo's relay does: statuses distinguish the cases, and
 // repos are the PDS's affair.
 func (n *Network) relayRoutes(h *host) http.Handler {
 	queries := methods{

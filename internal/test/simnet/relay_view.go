@@ -54,7 +54,7 @@ func (a *account) relayStatus() string {
 	return a.status()
 }
 
-// relayHears tells whether the relay forwards an event.
+// relayHears reports whether the relay forwards an event.
 func (n *Network) relayHears(o *occasion) bool {
 	a := o.account
 	switch {

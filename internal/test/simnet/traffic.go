@@ -10,12 +10,12 @@ import (
 type Rate struct {
 	Requests int // in a window that begins with the first request; all if 0
 	Window   time.Duration
-	// Bare refuses with an HTML page, and tells of the limit nowhere. Else every
+	// Bare refuses with an HTML page, and names the limit nowhere. Else every
 	// answer has the RateLimit headers of the reference PDS.
 	Bare bool
 }
 
-// SetRate gives a host, by its name, another limit and begins to count anew.
+// SetRate sets the limit of a host, by its name, and resets its counts.
 func (n *Network) SetRate(name string, to Rate) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -44,7 +44,7 @@ type Traffic struct {
 	Peak map[time.Duration]int
 }
 
-// Traffic gives the counts of a host, by its name.
+// Traffic returns the counts of a host, by its name.
 func (n *Network) Traffic(name string) Traffic {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -78,7 +78,7 @@ func (p *peak) add(now time.Time, window time.Duration) {
 // knownQueries bounds the names that are counted.
 const knownQueries = 100
 
-// measure counts a request, and gives what the host's rate says of it.
+// measure counts a request, and returns what the host's rate says of it.
 func (h *host) measure(r *http.Request) verdict {
 	on, did := h.subject(r.URL)
 	now := time.Now()
@@ -120,7 +120,7 @@ type verdict struct {
 	after time.Duration // until the next window
 }
 
-// refuses tells the client of the rate, and answers where the request is one too many.
+// refuses reports the rate to the client, and answers where the request is one too many.
 func (v verdict) refuses(w http.ResponseWriter) bool {
 	switch {
 	case v.left < 0 && v.Bare:

@@ -101,7 +101,7 @@ func (b *builder) build(lo, hi, height int) *node {
 	return b.finish(n, b.entries[lo].key, height)
 }
 
-// untouched tells that nothing changed from the key before entries[lo:hi] to the
+// untouched reports whether nothing changed from the key before entries[lo:hi] to the
 // key behind them, both included: then the old tree has the node of that range.
 func (b *builder) untouched(lo, hi int) bool {
 	next := 0
@@ -111,7 +111,7 @@ func (b *builder) untouched(lo, hi int) bool {
 	return next == len(b.changed) || hi < len(b.entries) && b.changed[next] > b.entries[hi].key
 }
 
-// finish encodes a node, or gives the node of the old tree that it turns out to
+// finish encodes a node, or returns the node of the old tree that it turns out to
 // be. key is any key of its range.
 func (b *builder) finish(n *node, key string, height int) *node {
 	n.block = encodeNode(n)
@@ -124,7 +124,7 @@ func (b *builder) finish(n *node, key string, height int) *node {
 	return n
 }
 
-// at gives the node of a height on the way to a key, nil if there is none.
+// at returns the node of a height on the way to a key, nil if there is none.
 func (t *tree) at(height int, key string) *node {
 	if t == nil || height > t.top {
 		return nil
@@ -168,7 +168,7 @@ func commonPrefix(a, b string) int {
 	return n
 }
 
-// path gives the nodes from the root towards a key: to the node that holds it
+// path returns the nodes from the root towards a key: to the node that holds it
 // or, for a key that is not there, to the one where nothing is left between its
 // neighbours.
 func (t *tree) path(key string) []*node {
@@ -184,7 +184,7 @@ func (t *tree) path(key string) []*node {
 	return nodes
 }
 
-// find gives the place of a key among all entries.
+// find returns the place of a key among all entries.
 func (t *tree) find(key string) (int, bool) { return searchEntries(t.entries, key) }
 
 func searchEntries(entries []entry, key string) (int, bool) {
@@ -201,7 +201,7 @@ func (n *node) walk(visit func(*node)) {
 	}
 }
 
-// proof gives the nodes that show each key and both its neighbours: what a
+// proof returns the nodes that show each key and both its neighbours: what a
 // commit carries so that its operations can be undone (spec: sync).
 func (t *tree) proof(keys []string) []*node {
 	var nodes []*node
