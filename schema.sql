@@ -65,11 +65,12 @@ CREATE TABLE repo (
                      -- answer of the host is stale
   error     TEXT,    -- the last failure of a resync, NULL after a success
   error_at  INTEGER,
-  found_at  INTEGER, -- the host whose listing alone tells of this DID; NULL once its document was seen, or it
-                     -- was found otherwise
+  found_at  INTEGER, -- the host whose listing alone tells of this DID, which is a candidate of it; NULL once its
+                     -- document was seen, or it was found otherwise
   harmless_rev INTEGER -- a listed rev that the PDS itself does not have: listings that repeat it are no reason to look
 ) STRICT;
 CREATE UNIQUE INDEX repo_by_seq ON repo (seq) WHERE seq > 0;
+CREATE INDEX repo_found_at ON repo (found_at) WHERE found_at IS NOT NULL;
 
 CREATE TABLE repo_head (
   -- One row for each repo whose signed head is known. Updated by every commit.
@@ -115,21 +116,8 @@ CREATE TABLE host (
   error_at       INTEGER,
   absent_proofs  INTEGER,                 -- 1 = getRecord proves absence, 0 = refuses absent keys; NULL = not tried
   describe_trust INTEGER,                 -- 0 = its describeRepo was caught with a wrong list; NULL = not caught
-  crawl_cursor   TEXT,                    -- where the walk of its listRepos stands
-  crawled_at     INTEGER,                 -- when that walk last ended
-  listed_status  TEXT,    -- what a relay's listHosts says of it: active, idle, offline, throttled, banned
-  crawl_due_at   INTEGER, -- when the walk of its listRepos begins or goes on (--crawl deep); NULL = never
-  crawl_again    INTEGER NOT NULL DEFAULT 0 CHECK (crawl_again IN (0, 1)), -- 1 = asked for since the walk began
-  crawl_failures INTEGER NOT NULL DEFAULT 0, -- of the walk, in a row
-  crawl_paused   INTEGER NOT NULL DEFAULT 0 CHECK (crawl_paused IN (0, 1)),
-                 -- 1 = the walk waits at its cursor until candidates are resolved
-  candidates     INTEGER NOT NULL DEFAULT 0, -- repos whose found_at is this host; kept by triggers
-  proven         INTEGER NOT NULL DEFAULT 0, -- candidates whose document named this host
-  misled         INTEGER NOT NULL DEFAULT 0, -- candidates whose document named another, or that do not exist
-  room           INTEGER AS (100 + 4 * proven - misled - candidates) VIRTUAL
-                 -- how many candidates more it may have: a host that lists what is not its own gets none
+  listed_status  TEXT                     -- what a relay's listHosts says of it: active, idle, offline, throttled, banned
 ) STRICT;
-CREATE INDEX host_crawl_due ON host (crawl_due_at) WHERE crawl_due_at IS NOT NULL;
 
 -- Collections and memberships.
 
@@ -200,15 +188,24 @@ CREATE TABLE upstream (
   url               TEXT    NOT NULL UNIQUE,
   kind              TEXT    CHECK (kind IN ('relay', 'pds')), -- found at connect; NULL = never connected
   cursor            INTEGER, -- everything up to this sequence number is in this file; NULL = start live
-  last_event_at     INTEGER, -- when the event of the cursor arrived here
-  crawl_cursor      TEXT,    -- where the walk of its listRepos stands
-  crawl_wanted_at   INTEGER, -- a walk was asked for (first connect, lost events, the sweep); cleared when one
-                             -- that began later has ended
-  crawl_started_at  INTEGER,
-  crawl_finished_at INTEGER,
-  crawl_again       INTEGER NOT NULL DEFAULT 0 CHECK (crawl_again IN (0, 1))
-                    -- 1 = no walk has begun since one was asked for last. Times do not tell: clocks are set
+  last_event_at     INTEGER  -- when the event of the cursor arrived here
 ) STRICT;
+
+CREATE TABLE crawl (
+  -- One row for each server whose listRepos is crawled: an upstream, or a host (--crawl deep).
+  kind        TEXT    NOT NULL CHECK (kind IN ('upstream', 'host')),
+  server_id   INTEGER NOT NULL, -- upstream.id or host.id
+  due_at      INTEGER,          -- when the crawl begins or goes on; 0 = at once, NULL = not until somebody asks for it
+  again       INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)),
+              -- 1 = asked for (first connect, lost events, requestCrawl) and none has begun since. Times do not
+              -- tell: clocks are set
+  cursor      TEXT,             -- of the next page; NULL = the first one
+  started_at  INTEGER,          -- when the crawl under way began; NULL = none is
+  finished_at INTEGER,          -- when the last one ended
+  failures    INTEGER NOT NULL DEFAULT 0, -- attempts in a row that failed
+  PRIMARY KEY (kind, server_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX crawl_due ON crawl (kind, due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE plc_log (
   -- At most one row: how far the log of the PLC directory was read (--plc-export).
@@ -377,30 +374,6 @@ END;
 
 CREATE TRIGGER repo_removed AFTER DELETE ON repo BEGIN
   UPDATE repo_tally SET repos = repos - 1, active = active - old.active WHERE state = old.state;
-  UPDATE host SET candidates = candidates - 1, misled = misled + 1 WHERE id = old.found_at;
-END;
-
--- Candidates of a host: what it lists and nobody has confirmed.
-
-CREATE TRIGGER candidate_found AFTER INSERT ON repo WHEN new.found_at IS NOT NULL BEGIN
-  UPDATE host SET candidates = candidates + 1 WHERE id = new.found_at;
-END;
-
-CREATE TRIGGER candidate_closed AFTER UPDATE OF found_at ON repo
-WHEN old.found_at IS NOT NULL AND new.found_at IS NULL BEGIN
-  UPDATE host SET candidates = candidates - 1 WHERE id = old.found_at;
-END;
-
-CREATE TRIGGER candidate_resolved AFTER INSERT ON identity BEGIN
-  UPDATE host SET proven = proven + (id = new.host_id), misled = misled + (id <> new.host_id)
-  WHERE id = (SELECT r.found_at FROM repo r WHERE r.id = new.repo_id);
-  UPDATE repo SET found_at = NULL WHERE id = new.repo_id AND found_at IS NOT NULL;
-END;
-
-CREATE TRIGGER candidates_fewer AFTER UPDATE OF candidates ON host
-WHEN new.crawl_paused = 1 AND new.candidates < old.candidates AND new.room > 0 AND new.room >= new.candidates BEGIN
-  -- The walk that waits for it goes on.
-  UPDATE host SET crawl_paused = 0, crawl_due_at = 0 WHERE id = new.id AND crawl_due_at IS NOT NULL;
 END;
 
 CREATE TABLE collection_tally (
@@ -523,14 +496,17 @@ CREATE VIEW host_health AS
          h.error, datetime(h.error_at / 1000000, 'unixepoch') AS error_time
   FROM host h JOIN host_queue q ON q.host_id = h.id;
 
-CREATE VIEW host_crawls AS
-  -- Which hosts are walked, and how far (--crawl deep)?
-  SELECT hostname, listed_status,
-         CASE WHEN crawl_due_at IS NULL THEN 'never' WHEN crawl_paused = 1 THEN 'waits for candidates'
-              WHEN crawl_cursor IS NOT NULL THEN 'under way' ELSE 'between walks' END AS walk,
-         datetime(nullif(crawl_due_at, 0) / 1000000, 'unixepoch') AS due, crawl_cursor AS cursor, crawl_failures AS failures,
-         datetime(crawled_at / 1000000, 'unixepoch') AS crawled, candidates, proven, misled, room
-  FROM host;
+CREATE VIEW crawls AS
+  -- Which servers are crawled, and how far?
+  SELECT coalesce(u.url, h.hostname) AS server, h.listed_status,
+         CASE WHEN c.started_at IS NOT NULL THEN 'under way' WHEN c.due_at = 0 THEN 'begins' ELSE 'at rest' END AS state,
+         datetime(nullif(c.due_at, 0) / 1000000, 'unixepoch') AS due, c.cursor, c.failures,
+         datetime(c.started_at / 1000000, 'unixepoch') AS started,
+         datetime(c.finished_at / 1000000, 'unixepoch') AS finished,
+         (SELECT count(*) FROM repo r WHERE r.found_at = h.id) AS candidates
+  FROM crawl c
+  LEFT JOIN upstream u ON c.kind = 'upstream' AND u.id = c.server_id
+  LEFT JOIN host h ON c.kind = 'host' AND h.id = c.server_id;
 
 -- Invariants: what holds after every transaction.
 
@@ -574,10 +550,8 @@ INSERT INTO invariant (name, explanation) VALUES
   ('digests', 'data and cid of a head are SHA-256 digests'),
   ('keys', 'a signing key is a compressed point with the prefix of its curve'),
   ('flags', 'states and flags have one of their values'),
-  ('walks', 'a walk of listRepos that has come somewhere has begun and is wanted'),
-  ('candidates', 'host.candidates counts the repos that only this host''s listing tells of'),
   ('found', 'a repo that only a listing tells of has no identity, and the host is there'),
-  ('host walks', 'the walk of a host has times and flags of their kind; hosts that are offline or banned are not walked'),
+  ('crawls', 'a crawl is one of a server that is there, has begun if it has come somewhere, and is due if it was asked for'),
   ('refusals', 'the sample of a refusal is a list, not longer than its count'),
   ('meta', 'meta has its one row with a valid index id'),
   -- The grammar of names and the pages of the file are beyond SQL: the program has these four.
@@ -968,30 +942,6 @@ CREATE VIEW violation AS
   FROM membership_change f
   WHERE f.visible NOT IN (0, 1)
 
-  -- walks: a walk of listRepos that has come somewhere has begun and is wanted.
-  UNION ALL
-  SELECT 'walks',
-         u.url || ': its walk stands at ' || coalesce(u.crawl_cursor, 'no page') || ', but '
-         || iif(u.crawl_wanted_at IS NULL, 'nobody wants it', 'it never began')
-  FROM upstream u
-  WHERE (u.crawl_cursor IS NOT NULL OR u.crawl_again = 1)
-    AND (u.crawl_wanted_at IS NULL OR (u.crawl_started_at IS NULL AND u.crawl_again = 0))
-
-  -- candidates: host.candidates counts the repos that only this host's listing tells of.
-  UNION ALL
-  SELECT 'candidates', o.hostname || ': candidates ' || o.candidates || ', repos found there ' || (o.candidates - t.excess)
-  FROM (SELECT host_id, sum(candidates) AS excess
-        FROM (SELECT id AS host_id, candidates FROM host
-              UNION ALL
-              SELECT found_at, -1 FROM repo WHERE found_at IS NOT NULL)
-        GROUP BY host_id) t
-  CROSS JOIN host o
-  WHERE o.id = t.host_id AND t.excess <> 0
-  UNION ALL
-  SELECT 'candidates', o.hostname || ': proven ' || o.proven || ', misled ' || o.misled
-  FROM host o
-  WHERE o.proven < 0 OR o.misled < 0
-
   -- found: a repo that only a listing tells of has no identity, and the host is there.
   UNION ALL
   SELECT 'found',
@@ -1000,15 +950,26 @@ CREATE VIEW violation AS
   FROM repo r LEFT JOIN host o ON o.id = r.found_at LEFT JOIN identity i ON i.repo_id = r.id
   WHERE r.found_at IS NOT NULL AND (o.id IS NULL OR i.repo_id IS NOT NULL)
 
-  -- host walks: the walk of a host has times and flags of their kind; hosts that are offline or banned are not
-  -- walked.
+  -- crawls: a crawl is one of a server that is there, has begun if it has come somewhere, and is due if it was asked
+  -- for.
+  -- Hosts that are offline or banned are not crawled.
   UNION ALL
-  SELECT 'host walks',
-         o.hostname || ': walk due ' || coalesce(o.crawl_due_at, 'never') || ', paused ' || o.crawl_paused || ', again '
-         || o.crawl_again || ', failures ' || o.crawl_failures || ', listed as ' || coalesce(o.listed_status, 'nothing')
-  FROM host o
-  WHERE o.crawl_due_at < 0 OR o.crawl_paused NOT IN (0, 1) OR o.crawl_again NOT IN (0, 1) OR o.crawl_failures < 0
-     OR (o.crawl_due_at IS NOT NULL AND o.listed_status IN ('offline', 'banned'))
+  SELECT 'crawls',
+         'crawl of ' || c.kind || ' ' || c.server_id || ': due ' || coalesce(c.due_at, 'never') || ', again ' || c.again
+         || ', cursor ' || coalesce(c.cursor, 'none') || ', started ' || coalesce(c.started_at, 'never')
+         || ', failures ' || c.failures
+  FROM crawl c
+  WHERE c.due_at < 0 OR c.again NOT IN (0, 1) OR c.failures < 0
+     OR (c.cursor IS NOT NULL AND c.started_at IS NULL)
+     OR ((c.started_at IS NOT NULL OR c.again = 1) AND c.due_at IS NULL)
+  UNION ALL
+  SELECT 'crawls', 'crawl of upstream ' || c.server_id || ': there is no such upstream'
+  FROM crawl c
+  WHERE c.kind = 'upstream' AND NOT EXISTS (SELECT 1 FROM upstream u WHERE u.id = c.server_id)
+  UNION ALL
+  SELECT 'crawls', 'crawl of host ' || c.server_id || ': ' || coalesce(o.hostname || ' is ' || o.listed_status, 'there is no such host')
+  FROM crawl c LEFT JOIN host o ON o.id = c.server_id
+  WHERE c.kind = 'host' AND (o.id IS NULL OR o.listed_status IN ('offline', 'banned'))
 
   -- refusals: the sample of a refusal is a list, not longer than its count.
   UNION ALL

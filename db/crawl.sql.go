@@ -25,6 +25,72 @@ func (q *Queries) AddCandidate(ctx context.Context, arg AddCandidateParams) (int
 	return id, err
 }
 
+const addCrawl = `-- name: AddCrawl :exec
+INSERT INTO crawl (kind, server_id, due_at) VALUES (?1, ?2, 0)
+ON CONFLICT (kind, server_id) DO NOTHING
+`
+
+type AddCrawlParams struct {
+	Kind     string
+	ServerID int64
+}
+
+func (q *Queries) AddCrawl(ctx context.Context, arg AddCrawlParams) error {
+	_, err := q.exec(ctx, q.addCrawlStmt, addCrawl, arg.Kind, arg.ServerID)
+	return err
+}
+
+const advanceCrawl = `-- name: AdvanceCrawl :exec
+UPDATE crawl SET cursor = ?1, failures = ?2
+WHERE kind = ?3 AND server_id = ?4
+`
+
+type AdvanceCrawlParams struct {
+	Cursor   *string
+	Failures int64
+	Kind     string
+	ServerID int64
+}
+
+func (q *Queries) AdvanceCrawl(ctx context.Context, arg AdvanceCrawlParams) error {
+	_, err := q.exec(ctx, q.advanceCrawlStmt, advanceCrawl,
+		arg.Cursor,
+		arg.Failures,
+		arg.Kind,
+		arg.ServerID,
+	)
+	return err
+}
+
+const candidateBudget = `-- name: CandidateBudget :one
+SELECT CAST(?1
+            + (SELECT count(*) FROM (SELECT 1 FROM identity i WHERE i.host_id = ?2 LIMIT ?3))
+            - (SELECT count(*) FROM repo r WHERE r.found_at = ?2) AS INTEGER) AS budget
+`
+
+type CandidateBudgetParams struct {
+	Unproven int64
+	HostID   int64
+	Most     int64
+}
+
+// How many candidates more may a host have? A few, and as many as documents name it, which are counted up to a bound.
+func (q *Queries) CandidateBudget(ctx context.Context, arg CandidateBudgetParams) (int64, error) {
+	row := q.queryRow(ctx, q.candidateBudgetStmt, candidateBudget, arg.Unproven, arg.HostID, arg.Most)
+	var budget int64
+	err := row.Scan(&budget)
+	return budget, err
+}
+
+const clampCrawls = `-- name: ClampCrawls :exec
+UPDATE crawl SET due_at = 0 WHERE kind IN ('upstream', 'host') AND due_at > ?1
+`
+
+func (q *Queries) ClampCrawls(ctx context.Context, horizon *int64) error {
+	_, err := q.exec(ctx, q.clampCrawlsStmt, clampCrawls, horizon)
+	return err
+}
+
 const confirmCandidate = `-- name: ConfirmCandidate :exec
 UPDATE repo SET found_at = NULL WHERE id = ?1 AND found_at IS NOT NULL
 `
@@ -34,28 +100,61 @@ func (q *Queries) ConfirmCandidate(ctx context.Context, repoID int64) error {
 	return err
 }
 
-const countMisled = `-- name: CountMisled :exec
-UPDATE host SET misled = misled + 1 WHERE id = (SELECT r.found_at FROM repo r WHERE r.id = ?1)
+const countCrawls = `-- name: CountCrawls :one
+SELECT count(*) FROM crawl WHERE kind = ?1
 `
 
-func (q *Queries) CountMisled(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.countMisledStmt, countMisled, repoID)
-	return err
+func (q *Queries) CountCrawls(ctx context.Context, kind string) (int64, error) {
+	row := q.queryRow(ctx, q.countCrawlsStmt, countCrawls, kind)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
-const deferHostWalk = `-- name: DeferHostWalk :exec
-UPDATE host SET crawl_due_at = ?1, crawl_failures = crawl_failures + ?2
-WHERE id = ?3 AND crawl_due_at IS NOT NULL
+const crawl = `-- name: Crawl :one
+SELECT kind, server_id, due_at, again, cursor, started_at, finished_at, failures FROM crawl WHERE kind = ?1 AND server_id = ?2
 `
 
-type DeferHostWalkParams struct {
-	Until  *int64
-	Failed int64
-	HostID int64
+type CrawlParams struct {
+	Kind     string
+	ServerID int64
 }
 
-func (q *Queries) DeferHostWalk(ctx context.Context, arg DeferHostWalkParams) error {
-	_, err := q.exec(ctx, q.deferHostWalkStmt, deferHostWalk, arg.Until, arg.Failed, arg.HostID)
+func (q *Queries) Crawl(ctx context.Context, arg CrawlParams) (Crawl, error) {
+	row := q.queryRow(ctx, q.crawlStmt, crawl, arg.Kind, arg.ServerID)
+	var i Crawl
+	err := row.Scan(
+		&i.Kind,
+		&i.ServerID,
+		&i.DueAt,
+		&i.Again,
+		&i.Cursor,
+		&i.StartedAt,
+		&i.FinishedAt,
+		&i.Failures,
+	)
+	return i, err
+}
+
+const deferCrawl = `-- name: DeferCrawl :exec
+UPDATE crawl SET due_at = ?1, failures = failures + ?2
+WHERE kind = ?3 AND server_id = ?4
+`
+
+type DeferCrawlParams struct {
+	Until    *int64
+	Failed   int64
+	Kind     string
+	ServerID int64
+}
+
+func (q *Queries) DeferCrawl(ctx context.Context, arg DeferCrawlParams) error {
+	_, err := q.exec(ctx, q.deferCrawlStmt, deferCrawl,
+		arg.Until,
+		arg.Failed,
+		arg.Kind,
+		arg.ServerID,
+	)
 	return err
 }
 
@@ -74,44 +173,48 @@ func (q *Queries) DeleteBareRepo(ctx context.Context, repoID int64) (int64, erro
 	return result.RowsAffected()
 }
 
-const dueHosts = `-- name: DueHosts :many
-SELECT h.id, h.hostname, h.insecure, h.crawl_cursor, h.crawl_failures, q.cooldown_until, CAST(h.room AS INTEGER) AS room
-FROM host h CROSS JOIN host_queue q
-WHERE h.crawl_due_at <= ?1 AND q.host_id = h.id ORDER BY h.crawl_due_at LIMIT ?2
+const deleteCrawl = `-- name: DeleteCrawl :exec
+DELETE FROM crawl WHERE kind = ?1 AND server_id = ?2
 `
 
-type DueHostsParams struct {
+type DeleteCrawlParams struct {
+	Kind     string
+	ServerID int64
+}
+
+func (q *Queries) DeleteCrawl(ctx context.Context, arg DeleteCrawlParams) error {
+	_, err := q.exec(ctx, q.deleteCrawlStmt, deleteCrawl, arg.Kind, arg.ServerID)
+	return err
+}
+
+const dueCrawls = `-- name: DueCrawls :many
+SELECT kind, server_id, due_at, again, cursor, started_at, finished_at, failures FROM crawl WHERE kind = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3
+`
+
+type DueCrawlsParams struct {
+	Kind    string
 	Now     *int64
 	MaxRows int64
 }
 
-type DueHostsRow struct {
-	ID            int64
-	Hostname      string
-	Insecure      int64
-	CrawlCursor   *string
-	CrawlFailures int64
-	CooldownUntil int64
-	Room          int64
-}
-
-func (q *Queries) DueHosts(ctx context.Context, arg DueHostsParams) ([]DueHostsRow, error) {
-	rows, err := q.query(ctx, q.dueHostsStmt, dueHosts, arg.Now, arg.MaxRows)
+func (q *Queries) DueCrawls(ctx context.Context, arg DueCrawlsParams) ([]Crawl, error) {
+	rows, err := q.query(ctx, q.dueCrawlsStmt, dueCrawls, arg.Kind, arg.Now, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []DueHostsRow
+	var items []Crawl
 	for rows.Next() {
-		var i DueHostsRow
+		var i Crawl
 		if err := rows.Scan(
-			&i.ID,
-			&i.Hostname,
-			&i.Insecure,
-			&i.CrawlCursor,
-			&i.CrawlFailures,
-			&i.CooldownUntil,
-			&i.Room,
+			&i.Kind,
+			&i.ServerID,
+			&i.DueAt,
+			&i.Again,
+			&i.Cursor,
+			&i.StartedAt,
+			&i.FinishedAt,
+			&i.Failures,
 		); err != nil {
 			return nil, err
 		}
@@ -126,35 +229,43 @@ func (q *Queries) DueHosts(ctx context.Context, arg DueHostsParams) ([]DueHostsR
 	return items, nil
 }
 
-const finishHostWalk = `-- name: FinishHostWalk :exec
-UPDATE host SET crawl_cursor = NULL, crawled_at = ?1, crawl_failures = 0, crawl_paused = 0,
-  crawl_due_at = CASE WHEN crawl_due_at IS NULL THEN NULL WHEN crawl_again = 1 THEN ?1 ELSE ?2 END
-WHERE id = ?3
+const finishCrawl = `-- name: FinishCrawl :exec
+UPDATE crawl SET cursor = NULL, started_at = NULL, finished_at = ?1, failures = 0,
+  due_at = CASE WHEN again = 1 THEN 0 ELSE ?2 END
+WHERE kind = ?3 AND server_id = ?4
 `
 
-type FinishHostWalkParams struct {
-	Now    *int64
-	Next   *int64
-	HostID int64
+type FinishCrawlParams struct {
+	Now      *int64
+	Next     *int64
+	Kind     string
+	ServerID int64
 }
 
-func (q *Queries) FinishHostWalk(ctx context.Context, arg FinishHostWalkParams) error {
-	_, err := q.exec(ctx, q.finishHostWalkStmt, finishHostWalk, arg.Now, arg.Next, arg.HostID)
+func (q *Queries) FinishCrawl(ctx context.Context, arg FinishCrawlParams) error {
+	_, err := q.exec(ctx, q.finishCrawlStmt, finishCrawl,
+		arg.Now,
+		arg.Next,
+		arg.Kind,
+		arg.ServerID,
+	)
 	return err
 }
 
-const giveUpHostWalk = `-- name: GiveUpHostWalk :exec
-UPDATE host SET crawl_due_at = NULL WHERE id = ?1
-  AND crawled_at IS NULL AND crawl_cursor IS NULL AND listed_status IS NULL AND crawl_failures >= ?2
+const giveUpCrawl = `-- name: GiveUpCrawl :exec
+DELETE FROM crawl
+WHERE kind = 'host' AND server_id = ?1 AND finished_at IS NULL AND cursor IS NULL
+  AND crawl.failures >= ?2
+  AND (SELECT h.listed_status FROM host h WHERE h.id = crawl.server_id) IS NULL
 `
 
-type GiveUpHostWalkParams struct {
+type GiveUpCrawlParams struct {
 	HostID   int64
 	Failures int64
 }
 
-func (q *Queries) GiveUpHostWalk(ctx context.Context, arg GiveUpHostWalkParams) error {
-	_, err := q.exec(ctx, q.giveUpHostWalkStmt, giveUpHostWalk, arg.HostID, arg.Failures)
+func (q *Queries) GiveUpCrawl(ctx context.Context, arg GiveUpCrawlParams) error {
+	_, err := q.exec(ctx, q.giveUpCrawlStmt, giveUpCrawl, arg.HostID, arg.Failures)
 	return err
 }
 
@@ -263,31 +374,38 @@ func (q *Queries) HeldReposOfHost(ctx context.Context, arg HeldReposOfHostParams
 	return items, nil
 }
 
-const hostRoom = `-- name: HostRoom :one
-SELECT CAST(room AS INTEGER) AS room FROM host WHERE id = ?1
+const hostCrawl = `-- name: HostCrawl :one
+SELECT h.id, c.finished_at FROM host h LEFT JOIN crawl c ON c.kind = 'host' AND c.server_id = h.id
+WHERE h.hostname = ?1
 `
 
-func (q *Queries) HostRoom(ctx context.Context, hostID int64) (int64, error) {
-	row := q.queryRow(ctx, q.hostRoomStmt, hostRoom, hostID)
-	var room int64
-	err := row.Scan(&room)
-	return room, err
-}
-
-const hostWalk = `-- name: HostWalk :one
-SELECT id, crawl_due_at, crawled_at FROM host WHERE hostname = ?1
-`
-
-type HostWalkRow struct {
+type HostCrawlRow struct {
 	ID         int64
-	CrawlDueAt *int64
-	CrawledAt  *int64
+	FinishedAt *int64
 }
 
-func (q *Queries) HostWalk(ctx context.Context, hostname string) (HostWalkRow, error) {
-	row := q.queryRow(ctx, q.hostWalkStmt, hostWalk, hostname)
-	var i HostWalkRow
-	err := row.Scan(&i.ID, &i.CrawlDueAt, &i.CrawledAt)
+func (q *Queries) HostCrawl(ctx context.Context, hostname string) (HostCrawlRow, error) {
+	row := q.queryRow(ctx, q.hostCrawlStmt, hostCrawl, hostname)
+	var i HostCrawlRow
+	err := row.Scan(&i.ID, &i.FinishedAt)
+	return i, err
+}
+
+const hostToCrawl = `-- name: HostToCrawl :one
+SELECT h.hostname, h.insecure, q.cooldown_until FROM host h CROSS JOIN host_queue q
+WHERE h.id = ?1 AND q.host_id = h.id
+`
+
+type HostToCrawlRow struct {
+	Hostname      string
+	Insecure      int64
+	CooldownUntil int64
+}
+
+func (q *Queries) HostToCrawl(ctx context.Context, hostID int64) (HostToCrawlRow, error) {
+	row := q.queryRow(ctx, q.hostToCrawlStmt, hostToCrawl, hostID)
+	var i HostToCrawlRow
+	err := row.Scan(&i.Hostname, &i.Insecure, &i.CooldownUntil)
 	return i, err
 }
 
@@ -302,58 +420,61 @@ func (q *Queries) LastRepo(ctx context.Context) (int64, error) {
 	return id, err
 }
 
-const listHost = `-- name: ListHost :exec
-INSERT INTO host (hostname, insecure, listed_status, crawl_due_at)
-VALUES (?1, ?2, ?3, ?4)
-ON CONFLICT (hostname) DO UPDATE SET
-  listed_status = excluded.listed_status,
-  crawl_due_at = CASE
-    WHEN excluded.crawl_due_at IS NULL THEN NULL
-    WHEN host.crawl_due_at IS NULL AND (host.crawled_at IS NULL OR host.listed_status IN ('offline', 'banned')) THEN excluded.crawl_due_at
-    ELSE host.crawl_due_at END
+const nextCrawl = `-- name: NextCrawl :one
+SELECT CAST(coalesce(min(due_at), 9223372036854775807) AS INTEGER) AS due_at
+FROM crawl WHERE kind = ?1 AND due_at > ?2
 `
 
-type ListHostParams struct {
-	Hostname     string
-	Insecure     int64
-	ListedStatus *string
-	Due          *int64
+type NextCrawlParams struct {
+	Kind string
+	Now  *int64
 }
 
-func (q *Queries) ListHost(ctx context.Context, arg ListHostParams) error {
-	_, err := q.exec(ctx, q.listHostStmt, listHost,
-		arg.Hostname,
-		arg.Insecure,
-		arg.ListedStatus,
-		arg.Due,
-	)
+func (q *Queries) NextCrawl(ctx context.Context, arg NextCrawlParams) (int64, error) {
+	row := q.queryRow(ctx, q.nextCrawlStmt, nextCrawl, arg.Kind, arg.Now)
+	var due_at int64
+	err := row.Scan(&due_at)
+	return due_at, err
+}
+
+const planCrawls = `-- name: PlanCrawls :exec
+UPDATE crawl SET due_at = min(finished_at, CAST(?1 AS INTEGER)) + CAST(?2 AS INTEGER)
+                          + abs(random()) % CAST(?3 AS INTEGER)
+WHERE started_at IS NULL AND again = 0 AND finished_at IS NOT NULL
+`
+
+type PlanCrawlsParams struct {
+	Now    int64
+	Every  int64
+	Spread int64
+}
+
+// At the start of the crawler. Those at rest come a while after the last one ended, also if the clock was ahead then.
+func (q *Queries) PlanCrawls(ctx context.Context, arg PlanCrawlsParams) error {
+	_, err := q.exec(ctx, q.planCrawlsStmt, planCrawls, arg.Now, arg.Every, arg.Spread)
 	return err
 }
 
-const nextDueHost = `-- name: NextDueHost :one
-SELECT CAST(coalesce(min(crawl_due_at), 9223372036854775807) AS INTEGER) AS due FROM host WHERE crawl_due_at >= 0
+const restCrawls = `-- name: RestCrawls :exec
+UPDATE crawl SET due_at = NULL WHERE started_at IS NULL AND again = 0 AND finished_at IS NOT NULL
 `
 
-func (q *Queries) NextDueHost(ctx context.Context) (int64, error) {
-	row := q.queryRow(ctx, q.nextDueHostStmt, nextDueHost)
-	var due int64
-	err := row.Scan(&due)
-	return due, err
+func (q *Queries) RestCrawls(ctx context.Context) error {
+	_, err := q.exec(ctx, q.restCrawlsStmt, restCrawls)
+	return err
 }
 
-const pauseHostWalk = `-- name: PauseHostWalk :exec
-UPDATE host SET crawl_paused = 1, crawl_due_at = ?1,
-  misled = CASE WHEN candidates = 0 THEN misled / 2 ELSE misled END
-WHERE id = ?2 AND crawl_due_at IS NOT NULL
+const rewindCrawl = `-- name: RewindCrawl :exec
+UPDATE crawl SET cursor = NULL WHERE kind = ?1 AND server_id = ?2
 `
 
-type PauseHostWalkParams struct {
-	Until  *int64
-	HostID int64
+type RewindCrawlParams struct {
+	Kind     string
+	ServerID int64
 }
 
-func (q *Queries) PauseHostWalk(ctx context.Context, arg PauseHostWalkParams) error {
-	_, err := q.exec(ctx, q.pauseHostWalkStmt, pauseHostWalk, arg.Until, arg.HostID)
+func (q *Queries) RewindCrawl(ctx context.Context, arg RewindCrawlParams) error {
+	_, err := q.exec(ctx, q.rewindCrawlStmt, rewindCrawl, arg.Kind, arg.ServerID)
 	return err
 }
 
@@ -371,67 +492,52 @@ func (q *Queries) SetHarmlessRev(ctx context.Context, arg SetHarmlessRevParams) 
 	return err
 }
 
-const setHostCursor = `-- name: SetHostCursor :exec
-UPDATE host SET crawl_cursor = ?1, crawl_paused = 0 WHERE id = ?2
+const setListedStatus = `-- name: SetListedStatus :one
+INSERT INTO host (hostname, insecure, listed_status)
+VALUES (?1, ?2, ?3)
+ON CONFLICT (hostname) DO UPDATE SET listed_status = excluded.listed_status RETURNING id
 `
 
-type SetHostCursorParams struct {
-	Cursor *string
-	HostID int64
+type SetListedStatusParams struct {
+	Hostname     string
+	Insecure     int64
+	ListedStatus *string
 }
 
-func (q *Queries) SetHostCursor(ctx context.Context, arg SetHostCursorParams) error {
-	_, err := q.exec(ctx, q.setHostCursorStmt, setHostCursor, arg.Cursor, arg.HostID)
-	return err
+func (q *Queries) SetListedStatus(ctx context.Context, arg SetListedStatusParams) (int64, error) {
+	row := q.queryRow(ctx, q.setListedStatusStmt, setListedStatus, arg.Hostname, arg.Insecure, arg.ListedStatus)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
 }
 
-const startHostWalk = `-- name: StartHostWalk :exec
-UPDATE host SET crawl_cursor = NULL, crawl_again = 0 WHERE id = ?1
+const startCrawl = `-- name: StartCrawl :exec
+UPDATE crawl SET cursor = NULL, again = 0, started_at = ?1
+WHERE kind = ?2 AND server_id = ?3
 `
 
-func (q *Queries) StartHostWalk(ctx context.Context, hostID int64) error {
-	_, err := q.exec(ctx, q.startHostWalkStmt, startHostWalk, hostID)
-	return err
-}
-
-const tameHostWalks = `-- name: TameHostWalks :exec
-UPDATE host SET crawl_due_at = ?1 WHERE crawl_due_at > ?2
-`
-
-type TameHostWalksParams struct {
-	Now     *int64
-	Horizon *int64
-}
-
-func (q *Queries) TameHostWalks(ctx context.Context, arg TameHostWalksParams) error {
-	_, err := q.exec(ctx, q.tameHostWalksStmt, tameHostWalks, arg.Now, arg.Horizon)
-	return err
-}
-
-const walkedHosts = `-- name: WalkedHosts :one
-SELECT count(*) FROM host WHERE crawl_due_at >= 0
-`
-
-func (q *Queries) WalkedHosts(ctx context.Context) (int64, error) {
-	row := q.queryRow(ctx, q.walkedHostsStmt, walkedHosts)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
-const wantHostWalk = `-- name: WantHostWalk :exec
-INSERT INTO host (hostname, insecure, crawl_due_at) VALUES (?1, ?2, ?3)
-ON CONFLICT (hostname) DO UPDATE SET
-  listed_status = NULL, crawl_again = 1, crawl_due_at = min(coalesce(host.crawl_due_at, excluded.crawl_due_at), excluded.crawl_due_at)
-`
-
-type WantHostWalkParams struct {
-	Hostname string
-	Insecure int64
+type StartCrawlParams struct {
 	Now      *int64
+	Kind     string
+	ServerID int64
 }
 
-func (q *Queries) WantHostWalk(ctx context.Context, arg WantHostWalkParams) error {
-	_, err := q.exec(ctx, q.wantHostWalkStmt, wantHostWalk, arg.Hostname, arg.Insecure, arg.Now)
+func (q *Queries) StartCrawl(ctx context.Context, arg StartCrawlParams) error {
+	_, err := q.exec(ctx, q.startCrawlStmt, startCrawl, arg.Now, arg.Kind, arg.ServerID)
+	return err
+}
+
+const wantCrawl = `-- name: WantCrawl :exec
+INSERT INTO crawl (kind, server_id, due_at, again) VALUES (?1, ?2, 0, 1)
+ON CONFLICT (kind, server_id) DO UPDATE SET again = 1, due_at = 0
+`
+
+type WantCrawlParams struct {
+	Kind     string
+	ServerID int64
+}
+
+func (q *Queries) WantCrawl(ctx context.Context, arg WantCrawlParams) error {
+	_, err := q.exec(ctx, q.wantCrawlStmt, wantCrawl, arg.Kind, arg.ServerID)
 	return err
 }

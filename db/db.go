@@ -33,6 +33,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.addCollectionStmt, err = db.PrepareContext(ctx, addCollection); err != nil {
 		return nil, fmt.Errorf("error preparing query AddCollection: %w", err)
 	}
+	if q.addCrawlStmt, err = db.PrepareContext(ctx, addCrawl); err != nil {
+		return nil, fmt.Errorf("error preparing query AddCrawl: %w", err)
+	}
 	if q.addHostStmt, err = db.PrepareContext(ctx, addHost); err != nil {
 		return nil, fmt.Errorf("error preparing query AddHost: %w", err)
 	}
@@ -47,6 +50,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.addUpstreamStmt, err = db.PrepareContext(ctx, addUpstream); err != nil {
 		return nil, fmt.Errorf("error preparing query AddUpstream: %w", err)
+	}
+	if q.advanceCrawlStmt, err = db.PrepareContext(ctx, advanceCrawl); err != nil {
+		return nil, fmt.Errorf("error preparing query AdvanceCrawl: %w", err)
 	}
 	if q.advanceHeadStmt, err = db.PrepareContext(ctx, advanceHead); err != nil {
 		return nil, fmt.Errorf("error preparing query AdvanceHead: %w", err)
@@ -78,6 +84,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.bufferedCommitsStmt, err = db.PrepareContext(ctx, bufferedCommits); err != nil {
 		return nil, fmt.Errorf("error preparing query BufferedCommits: %w", err)
 	}
+	if q.candidateBudgetStmt, err = db.PrepareContext(ctx, candidateBudget); err != nil {
+		return nil, fmt.Errorf("error preparing query CandidateBudget: %w", err)
+	}
 	if q.checkDIDsStmt, err = db.PrepareContext(ctx, checkDIDs); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckDIDs: %w", err)
 	}
@@ -92,6 +101,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.claimedRowsStmt, err = db.PrepareContext(ctx, claimedRows); err != nil {
 		return nil, fmt.Errorf("error preparing query ClaimedRows: %w", err)
+	}
+	if q.clampCrawlsStmt, err = db.PrepareContext(ctx, clampCrawls); err != nil {
+		return nil, fmt.Errorf("error preparing query ClampCrawls: %w", err)
 	}
 	if q.clampHostsStmt, err = db.PrepareContext(ctx, clampHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query ClampHosts: %w", err)
@@ -135,8 +147,11 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.countAttemptStmt, err = db.PrepareContext(ctx, countAttempt); err != nil {
 		return nil, fmt.Errorf("error preparing query CountAttempt: %w", err)
 	}
-	if q.countMisledStmt, err = db.PrepareContext(ctx, countMisled); err != nil {
-		return nil, fmt.Errorf("error preparing query CountMisled: %w", err)
+	if q.countCrawlsStmt, err = db.PrepareContext(ctx, countCrawls); err != nil {
+		return nil, fmt.Errorf("error preparing query CountCrawls: %w", err)
+	}
+	if q.crawlStmt, err = db.PrepareContext(ctx, crawl); err != nil {
+		return nil, fmt.Errorf("error preparing query Crawl: %w", err)
 	}
 	if q.createMetaStmt, err = db.PrepareContext(ctx, createMeta); err != nil {
 		return nil, fmt.Errorf("error preparing query CreateMeta: %w", err)
@@ -147,14 +162,17 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.deathsOfStmt, err = db.PrepareContext(ctx, deathsOf); err != nil {
 		return nil, fmt.Errorf("error preparing query DeathsOf: %w", err)
 	}
-	if q.deferHostWalkStmt, err = db.PrepareContext(ctx, deferHostWalk); err != nil {
-		return nil, fmt.Errorf("error preparing query DeferHostWalk: %w", err)
+	if q.deferCrawlStmt, err = db.PrepareContext(ctx, deferCrawl); err != nil {
+		return nil, fmt.Errorf("error preparing query DeferCrawl: %w", err)
 	}
 	if q.deferRowStmt, err = db.PrepareContext(ctx, deferRow); err != nil {
 		return nil, fmt.Errorf("error preparing query DeferRow: %w", err)
 	}
 	if q.deleteBareRepoStmt, err = db.PrepareContext(ctx, deleteBareRepo); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteBareRepo: %w", err)
+	}
+	if q.deleteCrawlStmt, err = db.PrepareContext(ctx, deleteCrawl); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteCrawl: %w", err)
 	}
 	if q.deleteHeadStmt, err = db.PrepareContext(ctx, deleteHead); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteHead: %w", err)
@@ -171,8 +189,8 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.dropWishStmt, err = db.PrepareContext(ctx, dropWish); err != nil {
 		return nil, fmt.Errorf("error preparing query DropWish: %w", err)
 	}
-	if q.dueHostsStmt, err = db.PrepareContext(ctx, dueHosts); err != nil {
-		return nil, fmt.Errorf("error preparing query DueHosts: %w", err)
+	if q.dueCrawlsStmt, err = db.PrepareContext(ctx, dueCrawls); err != nil {
+		return nil, fmt.Errorf("error preparing query DueCrawls: %w", err)
 	}
 	if q.endAttemptStmt, err = db.PrepareContext(ctx, endAttempt); err != nil {
 		return nil, fmt.Errorf("error preparing query EndAttempt: %w", err)
@@ -189,9 +207,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.finishCrawlStmt, err = db.PrepareContext(ctx, finishCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query FinishCrawl: %w", err)
 	}
-	if q.finishHostWalkStmt, err = db.PrepareContext(ctx, finishHostWalk); err != nil {
-		return nil, fmt.Errorf("error preparing query FinishHostWalk: %w", err)
-	}
 	if q.firstDueStmt, err = db.PrepareContext(ctx, firstDue); err != nil {
 		return nil, fmt.Errorf("error preparing query FirstDue: %w", err)
 	}
@@ -204,8 +219,8 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.forgetRepoStmt, err = db.PrepareContext(ctx, forgetRepo); err != nil {
 		return nil, fmt.Errorf("error preparing query ForgetRepo: %w", err)
 	}
-	if q.giveUpHostWalkStmt, err = db.PrepareContext(ctx, giveUpHostWalk); err != nil {
-		return nil, fmt.Errorf("error preparing query GiveUpHostWalk: %w", err)
+	if q.giveUpCrawlStmt, err = db.PrepareContext(ctx, giveUpCrawl); err != nil {
+		return nil, fmt.Errorf("error preparing query GiveUpCrawl: %w", err)
 	}
 	if q.harmlessRevStmt, err = db.PrepareContext(ctx, harmlessRev); err != nil {
 		return nil, fmt.Errorf("error preparing query HarmlessRev: %w", err)
@@ -225,17 +240,17 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.holdRowsStmt, err = db.PrepareContext(ctx, holdRows); err != nil {
 		return nil, fmt.Errorf("error preparing query HoldRows: %w", err)
 	}
+	if q.hostCrawlStmt, err = db.PrepareContext(ctx, hostCrawl); err != nil {
+		return nil, fmt.Errorf("error preparing query HostCrawl: %w", err)
+	}
 	if q.hostHeadsStmt, err = db.PrepareContext(ctx, hostHeads); err != nil {
 		return nil, fmt.Errorf("error preparing query HostHeads: %w", err)
 	}
 	if q.hostLimitsStmt, err = db.PrepareContext(ctx, hostLimits); err != nil {
 		return nil, fmt.Errorf("error preparing query HostLimits: %w", err)
 	}
-	if q.hostRoomStmt, err = db.PrepareContext(ctx, hostRoom); err != nil {
-		return nil, fmt.Errorf("error preparing query HostRoom: %w", err)
-	}
-	if q.hostWalkStmt, err = db.PrepareContext(ctx, hostWalk); err != nil {
-		return nil, fmt.Errorf("error preparing query HostWalk: %w", err)
+	if q.hostToCrawlStmt, err = db.PrepareContext(ctx, hostToCrawl); err != nil {
+		return nil, fmt.Errorf("error preparing query HostToCrawl: %w", err)
 	}
 	if q.identityPieceStmt, err = db.PrepareContext(ctx, identityPiece); err != nil {
 		return nil, fmt.Errorf("error preparing query IdentityPiece: %w", err)
@@ -258,9 +273,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.lastSeqClockStmt, err = db.PrepareContext(ctx, lastSeqClock); err != nil {
 		return nil, fmt.Errorf("error preparing query LastSeqClock: %w", err)
 	}
-	if q.listHostStmt, err = db.PrepareContext(ctx, listHost); err != nil {
-		return nil, fmt.Errorf("error preparing query ListHost: %w", err)
-	}
 	if q.membershipIDsStmt, err = db.PrepareContext(ctx, membershipIDs); err != nil {
 		return nil, fmt.Errorf("error preparing query MembershipIDs: %w", err)
 	}
@@ -270,8 +282,8 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.metaStmt, err = db.PrepareContext(ctx, meta); err != nil {
 		return nil, fmt.Errorf("error preparing query Meta: %w", err)
 	}
-	if q.nextDueHostStmt, err = db.PrepareContext(ctx, nextDueHost); err != nil {
-		return nil, fmt.Errorf("error preparing query NextDueHost: %w", err)
+	if q.nextCrawlStmt, err = db.PrepareContext(ctx, nextCrawl); err != nil {
+		return nil, fmt.Errorf("error preparing query NextCrawl: %w", err)
 	}
 	if q.nextReadyStmt, err = db.PrepareContext(ctx, nextReady); err != nil {
 		return nil, fmt.Errorf("error preparing query NextReady: %w", err)
@@ -291,8 +303,8 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.pageOfReposStmt, err = db.PrepareContext(ctx, pageOfRepos); err != nil {
 		return nil, fmt.Errorf("error preparing query PageOfRepos: %w", err)
 	}
-	if q.pauseHostWalkStmt, err = db.PrepareContext(ctx, pauseHostWalk); err != nil {
-		return nil, fmt.Errorf("error preparing query PauseHostWalk: %w", err)
+	if q.planCrawlsStmt, err = db.PrepareContext(ctx, planCrawls); err != nil {
+		return nil, fmt.Errorf("error preparing query PlanCrawls: %w", err)
 	}
 	if q.pruneChangesStmt, err = db.PrepareContext(ctx, pruneChanges); err != nil {
 		return nil, fmt.Errorf("error preparing query PruneChanges: %w", err)
@@ -342,6 +354,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.repoTallyStmt, err = db.PrepareContext(ctx, repoTally); err != nil {
 		return nil, fmt.Errorf("error preparing query RepoTally: %w", err)
 	}
+	if q.restCrawlsStmt, err = db.PrepareContext(ctx, restCrawls); err != nil {
+		return nil, fmt.Errorf("error preparing query RestCrawls: %w", err)
+	}
 	if q.restingAmongStmt, err = db.PrepareContext(ctx, restingAmong); err != nil {
 		return nil, fmt.Errorf("error preparing query RestingAmong: %w", err)
 	}
@@ -350,6 +365,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.retryRowStmt, err = db.PrepareContext(ctx, retryRow); err != nil {
 		return nil, fmt.Errorf("error preparing query RetryRow: %w", err)
+	}
+	if q.rewindCrawlStmt, err = db.PrepareContext(ctx, rewindCrawl); err != nil {
+		return nil, fmt.Errorf("error preparing query RewindCrawl: %w", err)
 	}
 	if q.servedHostStmt, err = db.PrepareContext(ctx, servedHost); err != nil {
 		return nil, fmt.Errorf("error preparing query ServedHost: %w", err)
@@ -360,9 +378,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.setAskedStmt, err = db.PrepareContext(ctx, setAsked); err != nil {
 		return nil, fmt.Errorf("error preparing query SetAsked: %w", err)
 	}
-	if q.setCrawlCursorStmt, err = db.PrepareContext(ctx, setCrawlCursor); err != nil {
-		return nil, fmt.Errorf("error preparing query SetCrawlCursor: %w", err)
-	}
 	if q.setEarlierRevStmt, err = db.PrepareContext(ctx, setEarlierRev); err != nil {
 		return nil, fmt.Errorf("error preparing query SetEarlierRev: %w", err)
 	}
@@ -372,9 +387,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.setHeadStmt, err = db.PrepareContext(ctx, setHead); err != nil {
 		return nil, fmt.Errorf("error preparing query SetHead: %w", err)
 	}
-	if q.setHostCursorStmt, err = db.PrepareContext(ctx, setHostCursor); err != nil {
-		return nil, fmt.Errorf("error preparing query SetHostCursor: %w", err)
-	}
 	if q.setHostErrorStmt, err = db.PrepareContext(ctx, setHostError); err != nil {
 		return nil, fmt.Errorf("error preparing query SetHostError: %w", err)
 	}
@@ -383,6 +395,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.setIdentityStaleStmt, err = db.PrepareContext(ctx, setIdentityStale); err != nil {
 		return nil, fmt.Errorf("error preparing query SetIdentityStale: %w", err)
+	}
+	if q.setListedStatusStmt, err = db.PrepareContext(ctx, setListedStatus); err != nil {
+		return nil, fmt.Errorf("error preparing query SetListedStatus: %w", err)
 	}
 	if q.setLooksStmt, err = db.PrepareContext(ctx, setLooks); err != nil {
 		return nil, fmt.Errorf("error preparing query SetLooks: %w", err)
@@ -441,12 +456,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.startCrawlStmt, err = db.PrepareContext(ctx, startCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query StartCrawl: %w", err)
 	}
-	if q.startHostWalkStmt, err = db.PrepareContext(ctx, startHostWalk); err != nil {
-		return nil, fmt.Errorf("error preparing query StartHostWalk: %w", err)
-	}
-	if q.tameHostWalksStmt, err = db.PrepareContext(ctx, tameHostWalks); err != nil {
-		return nil, fmt.Errorf("error preparing query TameHostWalks: %w", err)
-	}
 	if q.tickSeqClockStmt, err = db.PrepareContext(ctx, tickSeqClock); err != nil {
 		return nil, fmt.Errorf("error preparing query TickSeqClock: %w", err)
 	}
@@ -471,14 +480,8 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.wakeHostsStmt, err = db.PrepareContext(ctx, wakeHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query WakeHosts: %w", err)
 	}
-	if q.walkedHostsStmt, err = db.PrepareContext(ctx, walkedHosts); err != nil {
-		return nil, fmt.Errorf("error preparing query WalkedHosts: %w", err)
-	}
 	if q.wantCrawlStmt, err = db.PrepareContext(ctx, wantCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query WantCrawl: %w", err)
-	}
-	if q.wantHostWalkStmt, err = db.PrepareContext(ctx, wantHostWalk); err != nil {
-		return nil, fmt.Errorf("error preparing query WantHostWalk: %w", err)
 	}
 	if q.wishStmt, err = db.PrepareContext(ctx, wish); err != nil {
 		return nil, fmt.Errorf("error preparing query Wish: %w", err)
@@ -501,6 +504,11 @@ func (q *Queries) Close() error {
 	if q.addCollectionStmt != nil {
 		if cerr := q.addCollectionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing addCollectionStmt: %w", cerr)
+		}
+	}
+	if q.addCrawlStmt != nil {
+		if cerr := q.addCrawlStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing addCrawlStmt: %w", cerr)
 		}
 	}
 	if q.addHostStmt != nil {
@@ -526,6 +534,11 @@ func (q *Queries) Close() error {
 	if q.addUpstreamStmt != nil {
 		if cerr := q.addUpstreamStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing addUpstreamStmt: %w", cerr)
+		}
+	}
+	if q.advanceCrawlStmt != nil {
+		if cerr := q.advanceCrawlStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing advanceCrawlStmt: %w", cerr)
 		}
 	}
 	if q.advanceHeadStmt != nil {
@@ -578,6 +591,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing bufferedCommitsStmt: %w", cerr)
 		}
 	}
+	if q.candidateBudgetStmt != nil {
+		if cerr := q.candidateBudgetStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing candidateBudgetStmt: %w", cerr)
+		}
+	}
 	if q.checkDIDsStmt != nil {
 		if cerr := q.checkDIDsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing checkDIDsStmt: %w", cerr)
@@ -601,6 +619,11 @@ func (q *Queries) Close() error {
 	if q.claimedRowsStmt != nil {
 		if cerr := q.claimedRowsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing claimedRowsStmt: %w", cerr)
+		}
+	}
+	if q.clampCrawlsStmt != nil {
+		if cerr := q.clampCrawlsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing clampCrawlsStmt: %w", cerr)
 		}
 	}
 	if q.clampHostsStmt != nil {
@@ -673,9 +696,14 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing countAttemptStmt: %w", cerr)
 		}
 	}
-	if q.countMisledStmt != nil {
-		if cerr := q.countMisledStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing countMisledStmt: %w", cerr)
+	if q.countCrawlsStmt != nil {
+		if cerr := q.countCrawlsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countCrawlsStmt: %w", cerr)
+		}
+	}
+	if q.crawlStmt != nil {
+		if cerr := q.crawlStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing crawlStmt: %w", cerr)
 		}
 	}
 	if q.createMetaStmt != nil {
@@ -693,9 +721,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing deathsOfStmt: %w", cerr)
 		}
 	}
-	if q.deferHostWalkStmt != nil {
-		if cerr := q.deferHostWalkStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing deferHostWalkStmt: %w", cerr)
+	if q.deferCrawlStmt != nil {
+		if cerr := q.deferCrawlStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deferCrawlStmt: %w", cerr)
 		}
 	}
 	if q.deferRowStmt != nil {
@@ -706,6 +734,11 @@ func (q *Queries) Close() error {
 	if q.deleteBareRepoStmt != nil {
 		if cerr := q.deleteBareRepoStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing deleteBareRepoStmt: %w", cerr)
+		}
+	}
+	if q.deleteCrawlStmt != nil {
+		if cerr := q.deleteCrawlStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteCrawlStmt: %w", cerr)
 		}
 	}
 	if q.deleteHeadStmt != nil {
@@ -733,9 +766,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing dropWishStmt: %w", cerr)
 		}
 	}
-	if q.dueHostsStmt != nil {
-		if cerr := q.dueHostsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing dueHostsStmt: %w", cerr)
+	if q.dueCrawlsStmt != nil {
+		if cerr := q.dueCrawlsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing dueCrawlsStmt: %w", cerr)
 		}
 	}
 	if q.endAttemptStmt != nil {
@@ -763,11 +796,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing finishCrawlStmt: %w", cerr)
 		}
 	}
-	if q.finishHostWalkStmt != nil {
-		if cerr := q.finishHostWalkStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing finishHostWalkStmt: %w", cerr)
-		}
-	}
 	if q.firstDueStmt != nil {
 		if cerr := q.firstDueStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing firstDueStmt: %w", cerr)
@@ -788,9 +816,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing forgetRepoStmt: %w", cerr)
 		}
 	}
-	if q.giveUpHostWalkStmt != nil {
-		if cerr := q.giveUpHostWalkStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing giveUpHostWalkStmt: %w", cerr)
+	if q.giveUpCrawlStmt != nil {
+		if cerr := q.giveUpCrawlStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing giveUpCrawlStmt: %w", cerr)
 		}
 	}
 	if q.harmlessRevStmt != nil {
@@ -823,6 +851,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing holdRowsStmt: %w", cerr)
 		}
 	}
+	if q.hostCrawlStmt != nil {
+		if cerr := q.hostCrawlStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing hostCrawlStmt: %w", cerr)
+		}
+	}
 	if q.hostHeadsStmt != nil {
 		if cerr := q.hostHeadsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing hostHeadsStmt: %w", cerr)
@@ -833,14 +866,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing hostLimitsStmt: %w", cerr)
 		}
 	}
-	if q.hostRoomStmt != nil {
-		if cerr := q.hostRoomStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing hostRoomStmt: %w", cerr)
-		}
-	}
-	if q.hostWalkStmt != nil {
-		if cerr := q.hostWalkStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing hostWalkStmt: %w", cerr)
+	if q.hostToCrawlStmt != nil {
+		if cerr := q.hostToCrawlStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing hostToCrawlStmt: %w", cerr)
 		}
 	}
 	if q.identityPieceStmt != nil {
@@ -878,11 +906,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing lastSeqClockStmt: %w", cerr)
 		}
 	}
-	if q.listHostStmt != nil {
-		if cerr := q.listHostStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing listHostStmt: %w", cerr)
-		}
-	}
 	if q.membershipIDsStmt != nil {
 		if cerr := q.membershipIDsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing membershipIDsStmt: %w", cerr)
@@ -898,9 +921,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing metaStmt: %w", cerr)
 		}
 	}
-	if q.nextDueHostStmt != nil {
-		if cerr := q.nextDueHostStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing nextDueHostStmt: %w", cerr)
+	if q.nextCrawlStmt != nil {
+		if cerr := q.nextCrawlStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing nextCrawlStmt: %w", cerr)
 		}
 	}
 	if q.nextReadyStmt != nil {
@@ -933,9 +956,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing pageOfReposStmt: %w", cerr)
 		}
 	}
-	if q.pauseHostWalkStmt != nil {
-		if cerr := q.pauseHostWalkStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing pauseHostWalkStmt: %w", cerr)
+	if q.planCrawlsStmt != nil {
+		if cerr := q.planCrawlsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing planCrawlsStmt: %w", cerr)
 		}
 	}
 	if q.pruneChangesStmt != nil {
@@ -1018,6 +1041,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing repoTallyStmt: %w", cerr)
 		}
 	}
+	if q.restCrawlsStmt != nil {
+		if cerr := q.restCrawlsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing restCrawlsStmt: %w", cerr)
+		}
+	}
 	if q.restingAmongStmt != nil {
 		if cerr := q.restingAmongStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing restingAmongStmt: %w", cerr)
@@ -1031,6 +1059,11 @@ func (q *Queries) Close() error {
 	if q.retryRowStmt != nil {
 		if cerr := q.retryRowStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing retryRowStmt: %w", cerr)
+		}
+	}
+	if q.rewindCrawlStmt != nil {
+		if cerr := q.rewindCrawlStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing rewindCrawlStmt: %w", cerr)
 		}
 	}
 	if q.servedHostStmt != nil {
@@ -1048,11 +1081,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing setAskedStmt: %w", cerr)
 		}
 	}
-	if q.setCrawlCursorStmt != nil {
-		if cerr := q.setCrawlCursorStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setCrawlCursorStmt: %w", cerr)
-		}
-	}
 	if q.setEarlierRevStmt != nil {
 		if cerr := q.setEarlierRevStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setEarlierRevStmt: %w", cerr)
@@ -1068,11 +1096,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing setHeadStmt: %w", cerr)
 		}
 	}
-	if q.setHostCursorStmt != nil {
-		if cerr := q.setHostCursorStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setHostCursorStmt: %w", cerr)
-		}
-	}
 	if q.setHostErrorStmt != nil {
 		if cerr := q.setHostErrorStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setHostErrorStmt: %w", cerr)
@@ -1086,6 +1109,11 @@ func (q *Queries) Close() error {
 	if q.setIdentityStaleStmt != nil {
 		if cerr := q.setIdentityStaleStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setIdentityStaleStmt: %w", cerr)
+		}
+	}
+	if q.setListedStatusStmt != nil {
+		if cerr := q.setListedStatusStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setListedStatusStmt: %w", cerr)
 		}
 	}
 	if q.setLooksStmt != nil {
@@ -1183,16 +1211,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing startCrawlStmt: %w", cerr)
 		}
 	}
-	if q.startHostWalkStmt != nil {
-		if cerr := q.startHostWalkStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing startHostWalkStmt: %w", cerr)
-		}
-	}
-	if q.tameHostWalksStmt != nil {
-		if cerr := q.tameHostWalksStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing tameHostWalksStmt: %w", cerr)
-		}
-	}
 	if q.tickSeqClockStmt != nil {
 		if cerr := q.tickSeqClockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing tickSeqClockStmt: %w", cerr)
@@ -1233,19 +1251,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing wakeHostsStmt: %w", cerr)
 		}
 	}
-	if q.walkedHostsStmt != nil {
-		if cerr := q.walkedHostsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing walkedHostsStmt: %w", cerr)
-		}
-	}
 	if q.wantCrawlStmt != nil {
 		if cerr := q.wantCrawlStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing wantCrawlStmt: %w", cerr)
-		}
-	}
-	if q.wantHostWalkStmt != nil {
-		if cerr := q.wantHostWalkStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing wantHostWalkStmt: %w", cerr)
 		}
 	}
 	if q.wishStmt != nil {
@@ -1295,11 +1303,13 @@ type Queries struct {
 	addCandidateStmt        *sql.Stmt
 	addChangeStmt           *sql.Stmt
 	addCollectionStmt       *sql.Stmt
+	addCrawlStmt            *sql.Stmt
 	addHostStmt             *sql.Stmt
 	addMembersStmt          *sql.Stmt
 	addRefusalsStmt         *sql.Stmt
 	addRepoStmt             *sql.Stmt
 	addUpstreamStmt         *sql.Stmt
+	advanceCrawlStmt        *sql.Stmt
 	advanceHeadStmt         *sql.Stmt
 	agedIdentitiesStmt      *sql.Stmt
 	answeredHostStmt        *sql.Stmt
@@ -1310,11 +1320,13 @@ type Queries struct {
 	bufferSizeStmt          *sql.Stmt
 	bufferedCommitStmt      *sql.Stmt
 	bufferedCommitsStmt     *sql.Stmt
+	candidateBudgetStmt     *sql.Stmt
 	checkDIDsStmt           *sql.Stmt
 	checkHostsStmt          *sql.Stmt
 	checkNSIDsStmt          *sql.Stmt
 	claimStmt               *sql.Stmt
 	claimedRowsStmt         *sql.Stmt
+	clampCrawlsStmt         *sql.Stmt
 	clampHostsStmt          *sql.Stmt
 	clearBufferStmt         *sql.Stmt
 	clearHostErrorStmt      *sql.Stmt
@@ -1329,40 +1341,41 @@ type Queries struct {
 	confirmCandidateStmt    *sql.Stmt
 	coolHostStmt            *sql.Stmt
 	countAttemptStmt        *sql.Stmt
-	countMisledStmt         *sql.Stmt
+	countCrawlsStmt         *sql.Stmt
+	crawlStmt               *sql.Stmt
 	createMetaStmt          *sql.Stmt
 	deathStmt               *sql.Stmt
 	deathsOfStmt            *sql.Stmt
-	deferHostWalkStmt       *sql.Stmt
+	deferCrawlStmt          *sql.Stmt
 	deferRowStmt            *sql.Stmt
 	deleteBareRepoStmt      *sql.Stmt
+	deleteCrawlStmt         *sql.Stmt
 	deleteHeadStmt          *sql.Stmt
 	deletePLCLogStmt        *sql.Stmt
 	deleteQueueRowStmt      *sql.Stmt
 	distrustDescribeStmt    *sql.Stmt
 	dropWishStmt            *sql.Stmt
-	dueHostsStmt            *sql.Stmt
+	dueCrawlsStmt           *sql.Stmt
 	endAttemptStmt          *sql.Stmt
 	enqueueStmt             *sql.Stmt
 	failedHostStmt          *sql.Stmt
 	failingHostsStmt        *sql.Stmt
 	finishCrawlStmt         *sql.Stmt
-	finishHostWalkStmt      *sql.Stmt
 	firstDueStmt            *sql.Stmt
 	firstRowsStmt           *sql.Stmt
 	forgetAttemptsStmt      *sql.Stmt
 	forgetRepoStmt          *sql.Stmt
-	giveUpHostWalkStmt      *sql.Stmt
+	giveUpCrawlStmt         *sql.Stmt
 	harmlessRevStmt         *sql.Stmt
 	heldReposStmt           *sql.Stmt
 	heldReposOfHostStmt     *sql.Stmt
 	hiddenStmt              *sql.Stmt
 	hideStmt                *sql.Stmt
 	holdRowsStmt            *sql.Stmt
+	hostCrawlStmt           *sql.Stmt
 	hostHeadsStmt           *sql.Stmt
 	hostLimitsStmt          *sql.Stmt
-	hostRoomStmt            *sql.Stmt
-	hostWalkStmt            *sql.Stmt
+	hostToCrawlStmt         *sql.Stmt
 	identityPieceStmt       *sql.Stmt
 	invariantsStmt          *sql.Stmt
 	knownDIDStmt            *sql.Stmt
@@ -1370,18 +1383,17 @@ type Queries struct {
 	lastRepoStmt            *sql.Stmt
 	lastRepoIDStmt          *sql.Stmt
 	lastSeqClockStmt        *sql.Stmt
-	listHostStmt            *sql.Stmt
 	membershipIDsStmt       *sql.Stmt
 	membershipTallyStmt     *sql.Stmt
 	metaStmt                *sql.Stmt
-	nextDueHostStmt         *sql.Stmt
+	nextCrawlStmt           *sql.Stmt
 	nextReadyStmt           *sql.Stmt
 	openedByStmt            *sql.Stmt
 	pLCLogStmt              *sql.Stmt
 	pageOfCollectionStmt    *sql.Stmt
 	pageOfCollectionsStmt   *sql.Stmt
 	pageOfReposStmt         *sql.Stmt
-	pauseHostWalkStmt       *sql.Stmt
+	planCrawlsStmt          *sql.Stmt
 	pruneChangesStmt        *sql.Stmt
 	putHeadStmt             *sql.Stmt
 	putIdentityStmt         *sql.Stmt
@@ -1398,20 +1410,21 @@ type Queries struct {
 	repoByIDStmt            *sql.Stmt
 	repoPieceStmt           *sql.Stmt
 	repoTallyStmt           *sql.Stmt
+	restCrawlsStmt          *sql.Stmt
 	restingAmongStmt        *sql.Stmt
 	restingBetweenStmt      *sql.Stmt
 	retryRowStmt            *sql.Stmt
+	rewindCrawlStmt         *sql.Stmt
 	servedHostStmt          *sql.Stmt
 	setAbsentProofsStmt     *sql.Stmt
 	setAskedStmt            *sql.Stmt
-	setCrawlCursorStmt      *sql.Stmt
 	setEarlierRevStmt       *sql.Stmt
 	setHarmlessRevStmt      *sql.Stmt
 	setHeadStmt             *sql.Stmt
-	setHostCursorStmt       *sql.Stmt
 	setHostErrorStmt        *sql.Stmt
 	setHostRateStmt         *sql.Stmt
 	setIdentityStaleStmt    *sql.Stmt
+	setListedStatusStmt     *sql.Stmt
 	setLooksStmt            *sql.Stmt
 	setMissingStmt          *sql.Stmt
 	setNextAtStmt           *sql.Stmt
@@ -1431,8 +1444,6 @@ type Queries struct {
 	staleAnswerStmt         *sql.Stmt
 	startAnewStmt           *sql.Stmt
 	startCrawlStmt          *sql.Stmt
-	startHostWalkStmt       *sql.Stmt
-	tameHostWalksStmt       *sql.Stmt
 	tickSeqClockStmt        *sql.Stmt
 	trustHeldIdentitiesStmt *sql.Stmt
 	upstreamByIDStmt        *sql.Stmt
@@ -1441,9 +1452,7 @@ type Queries struct {
 	visibleRowsStmt         *sql.Stmt
 	voidProofStmt           *sql.Stmt
 	wakeHostsStmt           *sql.Stmt
-	walkedHostsStmt         *sql.Stmt
 	wantCrawlStmt           *sql.Stmt
-	wantHostWalkStmt        *sql.Stmt
 	wishStmt                *sql.Stmt
 }
 
@@ -1454,11 +1463,13 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		addCandidateStmt:        q.addCandidateStmt,
 		addChangeStmt:           q.addChangeStmt,
 		addCollectionStmt:       q.addCollectionStmt,
+		addCrawlStmt:            q.addCrawlStmt,
 		addHostStmt:             q.addHostStmt,
 		addMembersStmt:          q.addMembersStmt,
 		addRefusalsStmt:         q.addRefusalsStmt,
 		addRepoStmt:             q.addRepoStmt,
 		addUpstreamStmt:         q.addUpstreamStmt,
+		advanceCrawlStmt:        q.advanceCrawlStmt,
 		advanceHeadStmt:         q.advanceHeadStmt,
 		agedIdentitiesStmt:      q.agedIdentitiesStmt,
 		answeredHostStmt:        q.answeredHostStmt,
@@ -1469,11 +1480,13 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		bufferSizeStmt:          q.bufferSizeStmt,
 		bufferedCommitStmt:      q.bufferedCommitStmt,
 		bufferedCommitsStmt:     q.bufferedCommitsStmt,
+		candidateBudgetStmt:     q.candidateBudgetStmt,
 		checkDIDsStmt:           q.checkDIDsStmt,
 		checkHostsStmt:          q.checkHostsStmt,
 		checkNSIDsStmt:          q.checkNSIDsStmt,
 		claimStmt:               q.claimStmt,
 		claimedRowsStmt:         q.claimedRowsStmt,
+		clampCrawlsStmt:         q.clampCrawlsStmt,
 		clampHostsStmt:          q.clampHostsStmt,
 		clearBufferStmt:         q.clearBufferStmt,
 		clearHostErrorStmt:      q.clearHostErrorStmt,
@@ -1488,40 +1501,41 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		confirmCandidateStmt:    q.confirmCandidateStmt,
 		coolHostStmt:            q.coolHostStmt,
 		countAttemptStmt:        q.countAttemptStmt,
-		countMisledStmt:         q.countMisledStmt,
+		countCrawlsStmt:         q.countCrawlsStmt,
+		crawlStmt:               q.crawlStmt,
 		createMetaStmt:          q.createMetaStmt,
 		deathStmt:               q.deathStmt,
 		deathsOfStmt:            q.deathsOfStmt,
-		deferHostWalkStmt:       q.deferHostWalkStmt,
+		deferCrawlStmt:          q.deferCrawlStmt,
 		deferRowStmt:            q.deferRowStmt,
 		deleteBareRepoStmt:      q.deleteBareRepoStmt,
+		deleteCrawlStmt:         q.deleteCrawlStmt,
 		deleteHeadStmt:          q.deleteHeadStmt,
 		deletePLCLogStmt:        q.deletePLCLogStmt,
 		deleteQueueRowStmt:      q.deleteQueueRowStmt,
 		distrustDescribeStmt:    q.distrustDescribeStmt,
 		dropWishStmt:            q.dropWishStmt,
-		dueHostsStmt:            q.dueHostsStmt,
+		dueCrawlsStmt:           q.dueCrawlsStmt,
 		endAttemptStmt:          q.endAttemptStmt,
 		enqueueStmt:             q.enqueueStmt,
 		failedHostStmt:          q.failedHostStmt,
 		failingHostsStmt:        q.failingHostsStmt,
 		finishCrawlStmt:         q.finishCrawlStmt,
-		finishHostWalkStmt:      q.finishHostWalkStmt,
 		firstDueStmt:            q.firstDueStmt,
 		firstRowsStmt:           q.firstRowsStmt,
 		forgetAttemptsStmt:      q.forgetAttemptsStmt,
 		forgetRepoStmt:          q.forgetRepoStmt,
-		giveUpHostWalkStmt:      q.giveUpHostWalkStmt,
+		giveUpCrawlStmt:         q.giveUpCrawlStmt,
 		harmlessRevStmt:         q.harmlessRevStmt,
 		heldReposStmt:           q.heldReposStmt,
 		heldReposOfHostStmt:     q.heldReposOfHostStmt,
 		hiddenStmt:              q.hiddenStmt,
 		hideStmt:                q.hideStmt,
 		holdRowsStmt:            q.holdRowsStmt,
+		hostCrawlStmt:           q.hostCrawlStmt,
 		hostHeadsStmt:           q.hostHeadsStmt,
 		hostLimitsStmt:          q.hostLimitsStmt,
-		hostRoomStmt:            q.hostRoomStmt,
-		hostWalkStmt:            q.hostWalkStmt,
+		hostToCrawlStmt:         q.hostToCrawlStmt,
 		identityPieceStmt:       q.identityPieceStmt,
 		invariantsStmt:          q.invariantsStmt,
 		knownDIDStmt:            q.knownDIDStmt,
@@ -1529,18 +1543,17 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		lastRepoStmt:            q.lastRepoStmt,
 		lastRepoIDStmt:          q.lastRepoIDStmt,
 		lastSeqClockStmt:        q.lastSeqClockStmt,
-		listHostStmt:            q.listHostStmt,
 		membershipIDsStmt:       q.membershipIDsStmt,
 		membershipTallyStmt:     q.membershipTallyStmt,
 		metaStmt:                q.metaStmt,
-		nextDueHostStmt:         q.nextDueHostStmt,
+		nextCrawlStmt:           q.nextCrawlStmt,
 		nextReadyStmt:           q.nextReadyStmt,
 		openedByStmt:            q.openedByStmt,
 		pLCLogStmt:              q.pLCLogStmt,
 		pageOfCollectionStmt:    q.pageOfCollectionStmt,
 		pageOfCollectionsStmt:   q.pageOfCollectionsStmt,
 		pageOfReposStmt:         q.pageOfReposStmt,
-		pauseHostWalkStmt:       q.pauseHostWalkStmt,
+		planCrawlsStmt:          q.planCrawlsStmt,
 		pruneChangesStmt:        q.pruneChangesStmt,
 		putHeadStmt:             q.putHeadStmt,
 		putIdentityStmt:         q.putIdentityStmt,
@@ -1557,20 +1570,21 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		repoByIDStmt:            q.repoByIDStmt,
 		repoPieceStmt:           q.repoPieceStmt,
 		repoTallyStmt:           q.repoTallyStmt,
+		restCrawlsStmt:          q.restCrawlsStmt,
 		restingAmongStmt:        q.restingAmongStmt,
 		restingBetweenStmt:      q.restingBetweenStmt,
 		retryRowStmt:            q.retryRowStmt,
+		rewindCrawlStmt:         q.rewindCrawlStmt,
 		servedHostStmt:          q.servedHostStmt,
 		setAbsentProofsStmt:     q.setAbsentProofsStmt,
 		setAskedStmt:            q.setAskedStmt,
-		setCrawlCursorStmt:      q.setCrawlCursorStmt,
 		setEarlierRevStmt:       q.setEarlierRevStmt,
 		setHarmlessRevStmt:      q.setHarmlessRevStmt,
 		setHeadStmt:             q.setHeadStmt,
-		setHostCursorStmt:       q.setHostCursorStmt,
 		setHostErrorStmt:        q.setHostErrorStmt,
 		setHostRateStmt:         q.setHostRateStmt,
 		setIdentityStaleStmt:    q.setIdentityStaleStmt,
+		setListedStatusStmt:     q.setListedStatusStmt,
 		setLooksStmt:            q.setLooksStmt,
 		setMissingStmt:          q.setMissingStmt,
 		setNextAtStmt:           q.setNextAtStmt,
@@ -1590,8 +1604,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		staleAnswerStmt:         q.staleAnswerStmt,
 		startAnewStmt:           q.startAnewStmt,
 		startCrawlStmt:          q.startCrawlStmt,
-		startHostWalkStmt:       q.startHostWalkStmt,
-		tameHostWalksStmt:       q.tameHostWalksStmt,
 		tickSeqClockStmt:        q.tickSeqClockStmt,
 		trustHeldIdentitiesStmt: q.trustHeldIdentitiesStmt,
 		upstreamByIDStmt:        q.upstreamByIDStmt,
@@ -1600,9 +1612,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		visibleRowsStmt:         q.visibleRowsStmt,
 		voidProofStmt:           q.voidProofStmt,
 		wakeHostsStmt:           q.wakeHostsStmt,
-		walkedHostsStmt:         q.walkedHostsStmt,
 		wantCrawlStmt:           q.wantCrawlStmt,
-		wantHostWalkStmt:        q.wantHostWalkStmt,
 		wishStmt:                q.wishStmt,
 	}
 }

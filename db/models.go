@@ -27,6 +27,29 @@ type CollectionTally struct {
 	Memberships int64
 }
 
+type Crawl struct {
+	Kind       string
+	ServerID   int64
+	DueAt      *int64
+	Again      int64
+	Cursor     *string
+	StartedAt  *int64
+	FinishedAt *int64
+	Failures   int64
+}
+
+type Crawls struct {
+	Server       string
+	ListedStatus *string
+	State        string
+	Due          interface{}
+	Cursor       *string
+	Failures     int64
+	Started      interface{}
+	Finished     interface{}
+	Candidates   int64
+}
+
 type Host struct {
 	ID            int64
 	Hostname      string
@@ -36,31 +59,7 @@ type Host struct {
 	ErrorAt       *int64
 	AbsentProofs  *int64
 	DescribeTrust *int64
-	CrawlCursor   *string
-	CrawledAt     *int64
 	ListedStatus  *string
-	CrawlDueAt    *int64
-	CrawlAgain    int64
-	CrawlFailures int64
-	CrawlPaused   int64
-	Candidates    int64
-	Proven        int64
-	Misled        int64
-	Room          *int64
-}
-
-type HostCrawls struct {
-	Hostname     string
-	ListedStatus *string
-	Walk         string
-	Due          interface{}
-	Cursor       *string
-	Failures     int64
-	Crawled      interface{}
-	Candidates   int64
-	Proven       int64
-	Misled       int64
-	Room         *int64
 }
 
 type HostHealth struct {
@@ -297,16 +296,11 @@ type SeqClock struct {
 }
 
 type Upstream struct {
-	ID              int64
-	URL             string
-	Kind            *string
-	Cursor          *int64
-	LastEventAt     *int64
-	CrawlCursor     *string
-	CrawlWantedAt   *int64
-	CrawlStartedAt  *int64
-	CrawlFinishedAt *int64
-	CrawlAgain      int64
+	ID          int64
+	URL         string
+	Kind        *string
+	Cursor      *int64
+	LastEventAt *int64
 }
 
 type Violation struct {

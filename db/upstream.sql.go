@@ -10,7 +10,7 @@ import (
 )
 
 const addUpstream = `-- name: AddUpstream :one
-INSERT INTO upstream (url) VALUES (?1) ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id, url, kind, cursor, last_event_at, crawl_cursor, crawl_wanted_at, crawl_started_at, crawl_finished_at, crawl_again
+INSERT INTO upstream (url) VALUES (?1) ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id, url, kind, cursor, last_event_at
 `
 
 func (q *Queries) AddUpstream(ctx context.Context, url string) (Upstream, error) {
@@ -22,43 +22,8 @@ func (q *Queries) AddUpstream(ctx context.Context, url string) (Upstream, error)
 		&i.Kind,
 		&i.Cursor,
 		&i.LastEventAt,
-		&i.CrawlCursor,
-		&i.CrawlWantedAt,
-		&i.CrawlStartedAt,
-		&i.CrawlFinishedAt,
-		&i.CrawlAgain,
 	)
 	return i, err
-}
-
-const finishCrawl = `-- name: FinishCrawl :exec
-UPDATE upstream SET crawl_cursor = NULL, crawl_finished_at = ?1,
-  crawl_wanted_at = CASE WHEN crawl_again = 0 THEN NULL ELSE crawl_wanted_at END
-WHERE id = ?2
-`
-
-type FinishCrawlParams struct {
-	Now *int64
-	ID  int64
-}
-
-func (q *Queries) FinishCrawl(ctx context.Context, arg FinishCrawlParams) error {
-	_, err := q.exec(ctx, q.finishCrawlStmt, finishCrawl, arg.Now, arg.ID)
-	return err
-}
-
-const setCrawlCursor = `-- name: SetCrawlCursor :exec
-UPDATE upstream SET crawl_cursor = ?1 WHERE id = ?2
-`
-
-type SetCrawlCursorParams struct {
-	Cursor *string
-	ID     int64
-}
-
-func (q *Queries) SetCrawlCursor(ctx context.Context, arg SetCrawlCursorParams) error {
-	_, err := q.exec(ctx, q.setCrawlCursorStmt, setCrawlCursor, arg.Cursor, arg.ID)
-	return err
 }
 
 const setUpstreamCursor = `-- name: SetUpstreamCursor :exec
@@ -90,22 +55,8 @@ func (q *Queries) SetUpstreamKind(ctx context.Context, arg SetUpstreamKindParams
 	return err
 }
 
-const startCrawl = `-- name: StartCrawl :exec
-UPDATE upstream SET crawl_started_at = ?1, crawl_cursor = NULL, crawl_again = 0 WHERE id = ?2
-`
-
-type StartCrawlParams struct {
-	Now *int64
-	ID  int64
-}
-
-func (q *Queries) StartCrawl(ctx context.Context, arg StartCrawlParams) error {
-	_, err := q.exec(ctx, q.startCrawlStmt, startCrawl, arg.Now, arg.ID)
-	return err
-}
-
 const upstreamByID = `-- name: UpstreamByID :one
-SELECT id, url, kind, cursor, last_event_at, crawl_cursor, crawl_wanted_at, crawl_started_at, crawl_finished_at, crawl_again FROM upstream WHERE id = ?1
+SELECT id, url, kind, cursor, last_event_at FROM upstream WHERE id = ?1
 `
 
 func (q *Queries) UpstreamByID(ctx context.Context, id int64) (Upstream, error) {
@@ -117,17 +68,12 @@ func (q *Queries) UpstreamByID(ctx context.Context, id int64) (Upstream, error) 
 		&i.Kind,
 		&i.Cursor,
 		&i.LastEventAt,
-		&i.CrawlCursor,
-		&i.CrawlWantedAt,
-		&i.CrawlStartedAt,
-		&i.CrawlFinishedAt,
-		&i.CrawlAgain,
 	)
 	return i, err
 }
 
 const upstreams = `-- name: Upstreams :many
-SELECT id, url, kind, cursor, last_event_at, crawl_cursor, crawl_wanted_at, crawl_started_at, crawl_finished_at, crawl_again FROM upstream ORDER BY id
+SELECT id, url, kind, cursor, last_event_at FROM upstream ORDER BY id
 `
 
 func (q *Queries) Upstreams(ctx context.Context) ([]Upstream, error) {
@@ -145,11 +91,6 @@ func (q *Queries) Upstreams(ctx context.Context) ([]Upstream, error) {
 			&i.Kind,
 			&i.Cursor,
 			&i.LastEventAt,
-			&i.CrawlCursor,
-			&i.CrawlWantedAt,
-			&i.CrawlStartedAt,
-			&i.CrawlFinishedAt,
-			&i.CrawlAgain,
 		); err != nil {
 			return nil, err
 		}
@@ -162,18 +103,4 @@ func (q *Queries) Upstreams(ctx context.Context) ([]Upstream, error) {
 		return nil, err
 	}
 	return items, nil
-}
-
-const wantCrawl = `-- name: WantCrawl :exec
-UPDATE upstream SET crawl_wanted_at = ?1, crawl_again = 1 WHERE id = ?2
-`
-
-type WantCrawlParams struct {
-	Now *int64
-	ID  int64
-}
-
-func (q *Queries) WantCrawl(ctx context.Context, arg WantCrawlParams) error {
-	_, err := q.exec(ctx, q.wantCrawlStmt, wantCrawl, arg.Now, arg.ID)
-	return err
 }

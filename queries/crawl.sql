@@ -1,11 +1,89 @@
+-- name: Crawl :one
+SELECT * FROM crawl WHERE kind = sqlc.arg(kind) AND server_id = sqlc.arg(server_id);
+
+-- name: DueCrawls :many
+SELECT * FROM crawl WHERE kind = sqlc.arg(kind) AND due_at <= sqlc.arg(now) ORDER BY due_at LIMIT sqlc.arg(max_rows);
+
+-- name: NextCrawl :one
+SELECT CAST(coalesce(min(due_at), 9223372036854775807) AS INTEGER) AS due_at
+FROM crawl WHERE kind = sqlc.arg(kind) AND due_at > sqlc.arg(now);
+
+-- name: CountCrawls :one
+SELECT count(*) FROM crawl WHERE kind = sqlc.arg(kind);
+
+-- name: AddCrawl :exec
+INSERT INTO crawl (kind, server_id, due_at) VALUES (sqlc.arg(kind), sqlc.arg(server_id), 0)
+ON CONFLICT (kind, server_id) DO NOTHING;
+
+-- name: WantCrawl :exec
+INSERT INTO crawl (kind, server_id, due_at, again) VALUES (sqlc.arg(kind), sqlc.arg(server_id), 0, 1)
+ON CONFLICT (kind, server_id) DO UPDATE SET again = 1, due_at = 0;
+
+-- name: StartCrawl :exec
+UPDATE crawl SET cursor = NULL, again = 0, started_at = sqlc.arg(now)
+WHERE kind = sqlc.arg(kind) AND server_id = sqlc.arg(server_id);
+
+-- name: AdvanceCrawl :exec
+UPDATE crawl SET cursor = sqlc.arg(cursor), failures = sqlc.arg(failures)
+WHERE kind = sqlc.arg(kind) AND server_id = sqlc.arg(server_id);
+
+-- name: DeferCrawl :exec
+UPDATE crawl SET due_at = sqlc.arg(until), failures = failures + sqlc.arg(failed)
+WHERE kind = sqlc.arg(kind) AND server_id = sqlc.arg(server_id);
+
+-- name: RewindCrawl :exec
+UPDATE crawl SET cursor = NULL WHERE kind = sqlc.arg(kind) AND server_id = sqlc.arg(server_id);
+
+-- name: FinishCrawl :exec
+UPDATE crawl SET cursor = NULL, started_at = NULL, finished_at = sqlc.arg(now), failures = 0,
+  due_at = CASE WHEN again = 1 THEN 0 ELSE sqlc.arg(next) END
+WHERE kind = sqlc.arg(kind) AND server_id = sqlc.arg(server_id);
+
+-- name: DeleteCrawl :exec
+DELETE FROM crawl WHERE kind = sqlc.arg(kind) AND server_id = sqlc.arg(server_id);
+
+-- name: GiveUpCrawl :exec
+DELETE FROM crawl
+WHERE kind = 'host' AND server_id = sqlc.arg(host_id) AND finished_at IS NULL AND cursor IS NULL
+  AND crawl.failures >= sqlc.arg(failures)
+  AND (SELECT h.listed_status FROM host h WHERE h.id = crawl.server_id) IS NULL;
+
+-- name: PlanCrawls :exec
+-- At the start of the crawler. Those at rest come a while after the last one ended, also if the clock was ahead then.
+UPDATE crawl SET due_at = min(finished_at, CAST(sqlc.arg(now) AS INTEGER)) + CAST(sqlc.arg(every) AS INTEGER)
+                          + abs(random()) % CAST(sqlc.arg(spread) AS INTEGER)
+WHERE started_at IS NULL AND again = 0 AND finished_at IS NOT NULL;
+
+-- name: RestCrawls :exec
+UPDATE crawl SET due_at = NULL WHERE started_at IS NULL AND again = 0 AND finished_at IS NOT NULL;
+
+-- name: ClampCrawls :exec
+UPDATE crawl SET due_at = 0 WHERE kind IN ('upstream', 'host') AND due_at > sqlc.arg(horizon);
+
+-- name: HostToCrawl :one
+SELECT h.hostname, h.insecure, q.cooldown_until FROM host h CROSS JOIN host_queue q
+WHERE h.id = sqlc.arg(host_id) AND q.host_id = h.id;
+
+-- name: HostCrawl :one
+SELECT h.id, c.finished_at FROM host h LEFT JOIN crawl c ON c.kind = 'host' AND c.server_id = h.id
+WHERE h.hostname = sqlc.arg(hostname);
+
+-- name: SetListedStatus :one
+INSERT INTO host (hostname, insecure, listed_status)
+VALUES (sqlc.arg(hostname), sqlc.arg(insecure), sqlc.arg(listed_status))
+ON CONFLICT (hostname) DO UPDATE SET listed_status = excluded.listed_status RETURNING id;
+
 -- name: AddCandidate :one
 INSERT INTO repo (did, found_at) VALUES (sqlc.arg(did), sqlc.arg(host_id)) RETURNING id;
 
 -- name: ConfirmCandidate :exec
 UPDATE repo SET found_at = NULL WHERE id = sqlc.arg(repo_id) AND found_at IS NOT NULL;
 
--- name: CountMisled :exec
-UPDATE host SET misled = misled + 1 WHERE id = (SELECT r.found_at FROM repo r WHERE r.id = sqlc.arg(repo_id));
+-- name: CandidateBudget :one
+-- How many candidates more may a host have? A few, and as many as documents name it, which are counted up to a bound.
+SELECT CAST(sqlc.arg(unproven)
+            + (SELECT count(*) FROM (SELECT 1 FROM identity i WHERE i.host_id = sqlc.arg(host_id) LIMIT sqlc.arg(most)))
+            - (SELECT count(*) FROM repo r WHERE r.found_at = sqlc.arg(host_id)) AS INTEGER) AS budget;
 
 -- name: DeleteBareRepo :execrows
 DELETE FROM repo WHERE id = sqlc.arg(repo_id) AND proven_at IS NULL
@@ -32,62 +110,3 @@ SELECT r.id, r.state, r.active, CAST(max(coalesce(i.checked_at, 0), coalesce(r.p
 FROM identity i CROSS JOIN repo r
 WHERE i.host_id = sqlc.arg(host_id) AND i.repo_id > sqlc.arg(after) AND r.id = i.repo_id
 ORDER BY i.repo_id LIMIT sqlc.arg(max_rows);
-
--- name: WalkedHosts :one
-SELECT count(*) FROM host WHERE crawl_due_at >= 0;
-
--- name: DueHosts :many
-SELECT h.id, h.hostname, h.insecure, h.crawl_cursor, h.crawl_failures, q.cooldown_until, CAST(h.room AS INTEGER) AS room
-FROM host h CROSS JOIN host_queue q
-WHERE h.crawl_due_at <= sqlc.arg(now) AND q.host_id = h.id ORDER BY h.crawl_due_at LIMIT sqlc.arg(max_rows);
-
--- name: HostRoom :one
-SELECT CAST(room AS INTEGER) AS room FROM host WHERE id = sqlc.arg(host_id);
-
--- name: NextDueHost :one
-SELECT CAST(coalesce(min(crawl_due_at), 9223372036854775807) AS INTEGER) AS due FROM host WHERE crawl_due_at >= 0;
-
--- name: ListHost :exec
-INSERT INTO host (hostname, insecure, listed_status, crawl_due_at)
-VALUES (sqlc.arg(hostname), sqlc.arg(insecure), sqlc.arg(listed_status), sqlc.arg(due))
-ON CONFLICT (hostname) DO UPDATE SET
-  listed_status = excluded.listed_status,
-  crawl_due_at = CASE
-    WHEN excluded.crawl_due_at IS NULL THEN NULL
-    WHEN host.crawl_due_at IS NULL AND (host.crawled_at IS NULL OR host.listed_status IN ('offline', 'banned')) THEN excluded.crawl_due_at
-    ELSE host.crawl_due_at END;
-
--- name: HostWalk :one
-SELECT id, crawl_due_at, crawled_at FROM host WHERE hostname = sqlc.arg(hostname);
-
--- name: WantHostWalk :exec
-INSERT INTO host (hostname, insecure, crawl_due_at) VALUES (sqlc.arg(hostname), sqlc.arg(insecure), sqlc.arg(now))
-ON CONFLICT (hostname) DO UPDATE SET
-  listed_status = NULL, crawl_again = 1, crawl_due_at = min(coalesce(host.crawl_due_at, excluded.crawl_due_at), excluded.crawl_due_at);
-
--- name: StartHostWalk :exec
-UPDATE host SET crawl_cursor = NULL, crawl_again = 0 WHERE id = sqlc.arg(host_id);
-
--- name: SetHostCursor :exec
-UPDATE host SET crawl_cursor = sqlc.arg(cursor), crawl_paused = 0 WHERE id = sqlc.arg(host_id);
-
--- name: DeferHostWalk :exec
-UPDATE host SET crawl_due_at = sqlc.arg(until), crawl_failures = crawl_failures + sqlc.arg(failed)
-WHERE id = sqlc.arg(host_id) AND crawl_due_at IS NOT NULL;
-
--- name: PauseHostWalk :exec
-UPDATE host SET crawl_paused = 1, crawl_due_at = sqlc.arg(until),
-  misled = CASE WHEN candidates = 0 THEN misled / 2 ELSE misled END
-WHERE id = sqlc.arg(host_id) AND crawl_due_at IS NOT NULL;
-
--- name: GiveUpHostWalk :exec
-UPDATE host SET crawl_due_at = NULL WHERE id = sqlc.arg(host_id)
-  AND crawled_at IS NULL AND crawl_cursor IS NULL AND listed_status IS NULL AND crawl_failures >= sqlc.arg(failures);
-
--- name: FinishHostWalk :exec
-UPDATE host SET crawl_cursor = NULL, crawled_at = sqlc.arg(now), crawl_failures = 0, crawl_paused = 0,
-  crawl_due_at = CASE WHEN crawl_due_at IS NULL THEN NULL WHEN crawl_again = 1 THEN sqlc.arg(now) ELSE sqlc.arg(next) END
-WHERE id = sqlc.arg(host_id);
-
--- name: TameHostWalks :exec
-UPDATE host SET crawl_due_at = sqlc.arg(now) WHERE crawl_due_at > sqlc.arg(horizon);

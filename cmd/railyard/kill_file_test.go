@@ -73,7 +73,7 @@ func (f *deadFile) look(ctx context.Context) error {
 	defer func() { _ = d.Close() }()
 	var claimed, walked bool
 	err = d.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM resync_queue WHERE claim IS NOT NULL),
-		EXISTS (SELECT 1 FROM upstream WHERE crawl_cursor IS NOT NULL)`).Scan(&claimed, &walked)
+		EXISTS (SELECT 1 FROM crawl WHERE cursor IS NOT NULL)`).Scan(&claimed, &walked)
 	if err != nil {
 		return err
 	}
@@ -118,16 +118,15 @@ UPDATE resync_queue SET not_before = not_before - :d WHERE not_before < 20000000
 UPDATE resync_queue SET queued_at = queued_at - :d, missing_since = missing_since - :d,
   unresolved_since = unresolved_since - :d, stale_since = stale_since - :d;
 UPDATE host_queue SET served_at = max(0, served_at - :d), next_at = max(0, next_at - :d), cooldown_until = max(0, cooldown_until - :d);
-UPDATE host SET
-  crawl_due_at = max(0, crawl_due_at - :d), crawled_at = crawled_at - :d, error_at = error_at - :d;
+UPDATE host SET error_at = error_at - :d;
 UPDATE identity SET fetched_at = fetched_at - :d, checked_at = checked_at - :d;
-UPDATE upstream SET last_event_at = last_event_at - :d, crawl_wanted_at = crawl_wanted_at - :d,
-  crawl_started_at = crawl_started_at - :d, crawl_finished_at = crawl_finished_at - :d;
+UPDATE upstream SET last_event_at = last_event_at - :d;
+UPDATE crawl SET due_at = max(0, due_at - :d), started_at = started_at - :d, finished_at = finished_at - :d;
 UPDATE repo SET proven_at = proven_at - :d, error_at = error_at - :d;
 UPDATE membership_change SET changed_at = changed_at - :d;`
 
-// wantSweep is what the service writes when a sweep is due, and finds at its start.
-const wantSweep = `UPDATE upstream SET crawl_wanted_at = :d, crawl_again = 1;`
+// wantSweep makes the crawls of the upstreams due at the next start.
+const wantSweep = `UPDATE crawl SET again = 1, due_at = :d WHERE kind = 'upstream';`
 
 // pass lets time pass for the file.
 func (f *deadFile) pass(ctx context.Context, d time.Duration) error {

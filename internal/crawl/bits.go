@@ -11,7 +11,7 @@ const (
 	pieceWords = pieceBits / 64
 )
 
-// set adds an id and tells whether it is new.
+// set adds an id and reports whether it is new.
 func (b *bits) set(id int64) bool {
 	if b.pieces == nil {
 		b.pieces = make(map[int64]*[pieceWords]uint64)
@@ -27,7 +27,7 @@ func (b *bits) set(id int64) bool {
 	return fresh
 }
 
-// has tells whether an id is in it.
+// has reports whether an id is in it.
 func (b *bits) has(id int64) bool {
 	p := b.pieces[id/pieceBits]
 	return p != nil && p[id%pieceBits/64]&(1<<(id%64)) != 0

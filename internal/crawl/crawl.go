@@ -2,12 +2,12 @@ package crawl
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
 	"railyard/internal/atproto"
@@ -16,11 +16,7 @@ import (
 	"railyard/internal/store"
 )
 
-const (
-	pageSize   = 1000
-	retryFirst = 5 * time.Second
-	retryMost  = 10 * time.Minute
-)
+const pageSize = 1000
 
 // Lister asks servers what they list, one page at a time.
 type Lister interface {
@@ -32,21 +28,21 @@ type Lister interface {
 type Config struct {
 	Store  *store.Store
 	Lister Lister
-	// Deep: the hosts of the relays are walked too.
+	// Deep: the hosts of the relays are crawled too.
 	Deep bool
 	// Hosts says which names of hosts may be used.
 	Hosts atproto.Hosts
-	// HostName gives the canonical host of an upstream's base URL.
+	// HostName returns the canonical host of an upstream's base URL.
 	HostName func(base string) (string, error)
 	// QPS bounds the pages per second of one server; 0 means no bound.
 	QPS float64
 	// Pace waits until a host may be asked again; nil means a pace of our own. It
 	// is there for those who ask the same hosts for other things.
 	Pace func(ctx context.Context, host int64) error
-	// SweepEvery is the time between the end of a walk and the next one; 0 means
-	// that there is none.
+	// SweepEvery is the time between the end of a crawl and the next one of the same
+	// server; 0 means that there is none.
 	SweepEvery time.Duration
-	// Once: an upstream is walked to the end of its listing once and no more, and
+	// Once: each server is crawled to the end of its listing once and no more, and
 	// what that leaves out is not asked about. Only tests set it.
 	Once    bool
 	Now     func() time.Time
@@ -54,17 +50,20 @@ type Config struct {
 	Metrics *metrics.Metrics
 }
 
-// Crawler walks listings.
+// Crawler reads listings.
 type Crawler struct {
-	cfg      Config
-	wake     map[int64]chan struct{} // by upstream: a walk of its repos may be wanted
-	wakeList map[int64]chan struct{} // by upstream: its hosts may be asked for
-	nudge    chan struct{}           // the walk of a host may be due
-	requests *rate.Limiter           // unknown hosts that strangers name
+	cfg       Config
+	upstreams []int64
+	wake      chan struct{}           // a crawl may be due
+	wakeList  map[int64]chan struct{} // by upstream: its hosts may be asked for
+	requests  *rate.Limiter           // unknown hosts that strangers name
 
-	mu      sync.Mutex // guards what follows
-	busy    map[int64]bool
-	walking map[int64]bool // hosts
+	mu      sync.Mutex     // guards what follows
+	open    map[int64]bool // upstreams whose socket was open in this process
+	woken   map[int64]bool // upstreams whose row must be read again
+	busy    map[int64]bool // upstreams whose crawl was wanted when their row was read
+	running map[store.CrawlID]bool
+	kept    map[store.CrawlID]*crawl // of upstreams: put off, with what they have seen
 }
 
 // New makes a crawler for upstreams.
@@ -74,93 +73,66 @@ func New(cfg Config, upstreams []int64) *Crawler {
 		cfg.Now = time.Now
 	}
 	c := &Crawler{
-		cfg: cfg, wake: make(map[int64]chan struct{}), wakeList: make(map[int64]chan struct{}), nudge: make(chan struct{}, 1),
+		cfg: cfg, upstreams: upstreams, wake: make(chan struct{}, 1), wakeList: make(map[int64]chan struct{}),
 		requests: rate.NewLimiter(rate.Every(24*time.Hour/requestsPerDay), requestsAtOnce),
-		busy:     make(map[int64]bool), walking: make(map[int64]bool),
+		open:     make(map[int64]bool), woken: make(map[int64]bool), busy: make(map[int64]bool),
+		running: make(map[store.CrawlID]bool), kept: make(map[store.CrawlID]*crawl),
 	}
 	for _, id := range upstreams {
-		c.wake[id], c.wakeList[id] = make(chan struct{}, 1), make(chan struct{}, 1)
+		c.wakeList[id] = make(chan struct{}, 1)
 	}
 	return c
 }
 
-// Wake says that an upstream's socket is open, or that a walk is wanted.
+// Wake says that an upstream's socket is open, or that a crawl of it is wanted.
 func (c *Crawler) Wake(upstream int64) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.busy[upstream] = true
-	poke(c.wake[upstream])
-	poke(c.wakeList[upstream])
+	c.open[upstream], c.woken[upstream] = true, true
+	c.mu.Unlock()
+	signal(c.wake)
+	signal(c.wakeList[upstream])
 }
 
-func poke(wake chan struct{}) {
+func signal(wake chan struct{}) {
 	select {
 	case wake <- struct{}{}:
 	default:
 	}
 }
 
-// Busy tells whether a walk of the upstream is wanted or under way in this
-// process.
+// Busy reports whether a crawl of the upstream is wanted or under way in this process.
 func (c *Crawler) Busy(upstream int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.busy[upstream]
+	return c.woken[upstream] || c.busy[upstream]
 }
 
-// Walking is the number of hosts whose walk is under way.
-func (c *Crawler) Walking() int {
+// Hosts returns the number of hosts that are being crawled.
+func (c *Crawler) Hosts() (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.walking)
+	for id := range c.running {
+		if id.Kind == store.OfHost {
+			n++
+		}
+	}
+	return n
 }
 
-// rest ends a walk: the upstream stays busy if it was woken meanwhile.
-func (c *Crawler) rest(upstream int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.busy[upstream] = len(c.wake[upstream]) > 0
-}
-
-// Run walks until ctx ends. It fails only when the file does.
+// Run crawls until ctx ends. It fails only when the file does.
 func (c *Crawler) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var parts []func() error
-	for id := range c.wake {
-		parts = append(parts, func() error { return c.follow(ctx, id) })
-		if c.cfg.Deep {
-			parts = append(parts, func() error { return c.followHosts(ctx, id) })
-		}
-	}
+	work, inner := errgroup.WithContext(ctx)
+	work.Go(func() error { return c.dispatch(inner, work) })
 	if c.cfg.Deep {
-		parts = append(parts, func() error { return c.walkHosts(ctx) })
-	}
-	ended := make(chan error, len(parts))
-	for _, part := range parts {
-		go func() { ended <- part() }()
-	}
-	var failure error
-	for range parts {
-		if err := <-ended; err != nil && ctx.Err() == nil {
-			failure = err
-			stop()
+		for _, id := range c.upstreams {
+			work.Go(func() error { return c.followHosts(inner, id) })
 		}
 	}
-	return failure
+	if err := work.Wait(); ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
-// until gives the time to the next walk, when the last one ended at a time. A
-// clock that was set back does not put it off.
-func (c *Crawler) until(ended time.Time) time.Duration {
-	since := max(0, c.cfg.Now().Sub(ended))
-	return max(0, c.cfg.SweepEvery-since) + jitter(c.cfg.SweepEvery)
-}
-
-// jitter spreads walks, so that those that began together do not stay together.
+// jitter spreads crawls, so that those that began together do not stay together.
 func jitter(every time.Duration) time.Duration { return rand.N(every/10 + 1) }
-
-// stopped tells whether an error is no more than the end of ctx.
-func stopped(ctx context.Context, err error) bool {
-	return ctx.Err() != nil && errors.Is(err, ctx.Err())
-}

@@ -16,11 +16,11 @@ import (
 	"railyard/internal/store"
 )
 
-func TestAWalkQueuesEveryUnknownRepoOfEveryPage(t *testing.T) {
+func TestACrawlQueuesEveryUnknownRepoOfEveryPage(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.want()
 		l := pages(3)
-		y.walk(l)
+		y.crawl(l)
 		if want := []string{"", "1", "2"}; !slices.Equal(l.cursors(), want) {
 			y.Errorf("asked for %q, want %q", l.cursors(), want)
 		}
@@ -32,26 +32,25 @@ func TestAWalkQueuesEveryUnknownRepoOfEveryPage(t *testing.T) {
 				y.Errorf("%s: %v after %s", did, w.reason, w.after)
 			}
 		}
-		u := y.upstream()
-		if !u.CrawlWanted.IsZero() || u.CrawlCursor != "" || u.CrawlFinished.Before(u.CrawlStarted) || u.CrawlStarted.IsZero() {
-			y.Errorf("after the walk: %+v", u)
+		if row := y.row(); row.Wanted() || row.Cursor != "" || row.Finished.IsZero() || !row.Due.IsZero() {
+			y.Errorf("after the crawl: %+v", row)
 		}
 	})
 }
 
-func TestNothingIsWalkedBeforeItIsWantedAndTheSocketIsOpen(t *testing.T) {
+func TestNothingIsCrawledBeforeItIsWantedAndTheSocketIsOpen(t *testing.T) {
 	inYard(t, func(y *yard) {
 		l := pages(3)
-		y.walk(l) // the socket opens; nobody wants a walk
+		y.crawl(l) // the socket opens; nobody wants a crawl
 		if len(l.cursors()) != 0 {
-			y.Errorf("walked without being asked: %q", l.cursors())
+			y.Errorf("crawled without being asked: %q", l.cursors())
 		}
 		y.want()
 		c := y.crawler(l)
 		stop := y.start(c)
 		time.Sleep(time.Hour)
 		if len(l.cursors()) != 0 || c.Busy(y.up) {
-			y.Errorf("walked before the socket was open: %q, busy %t", l.cursors(), c.Busy(y.up))
+			y.Errorf("crawled before the socket was open: %q, busy %t", l.cursors(), c.Busy(y.up))
 		}
 		if err := stop(); err != nil {
 			y.Error(err)
@@ -68,12 +67,13 @@ func TestAnInterruptedWalkGoesOnAtItsNextPage(t *testing.T) {
 			}
 			return pageOf(cursor, 4), nil
 		}}
-		y.walk(broken)
-		if got, u := y.known(4), y.upstream(); !slices.Equal(got, []int{0, 1}) || u.CrawlCursor != "2" || u.CrawlWanted.IsZero() {
-			y.Fatalf("after the interruption: accounts %v, %+v", got, u)
+		y.crawl(broken)
+		if got, row := y.known(4), y.row(); !slices.Equal(got, []int{0, 1}) || row.Cursor != "2" || !row.Wanted() {
+			y.Fatalf("after the interruption: accounts %v, %+v", got, row)
 		}
+		time.Sleep(retryFirst)
 		l := pages(4)
-		y.walk(l)
+		y.crawl(l)
 		if want := []string{"2", "3"}; !slices.Equal(l.cursors(), want) {
 			y.Errorf("went on with %q, want %q", l.cursors(), want)
 		}
@@ -92,8 +92,8 @@ func TestAPageAndItsCursorAreOneTransaction(t *testing.T) {
 		}
 		defer func() { _ = raw.Close() }()
 		// The last statement of the second page fails.
-		_, err = raw.ExecContext(y.Context(), `CREATE TRIGGER crash BEFORE UPDATE OF crawl_cursor ON upstream
-			WHEN new.crawl_cursor = '2' BEGIN SELECT raise(ABORT, 'disk full'); END`)
+		_, err = raw.ExecContext(y.Context(), `CREATE TRIGGER crash BEFORE UPDATE OF cursor ON crawl
+			WHEN new.cursor = '2' BEGIN SELECT raise(ABORT, 'disk full'); END`)
 		if err != nil {
 			y.Fatal(err)
 		}
@@ -102,14 +102,14 @@ func TestAPageAndItsCursorAreOneTransaction(t *testing.T) {
 		if err := c.Run(y.Context()); err == nil || !strings.Contains(err.Error(), "disk full") {
 			y.Fatalf("Run: %v, want the failure of the file", err)
 		}
-		if got, u := y.known(4), y.upstream(); !slices.Equal(got, []int{0}) || u.CrawlCursor != "1" {
-			y.Fatalf("after the crash: accounts %v, cursor %q", got, u.CrawlCursor)
+		if got, row := y.known(4), y.row(); !slices.Equal(got, []int{0}) || row.Cursor != "1" {
+			y.Fatalf("after the crash: accounts %v, cursor %q", got, row.Cursor)
 		}
 		if _, err := raw.ExecContext(y.Context(), `DROP TRIGGER crash`); err != nil {
 			y.Fatal(err)
 		}
 		l := pages(4)
-		y.walk(l)
+		y.crawl(l)
 		if want := []string{"1", "2", "3"}; !slices.Equal(l.cursors(), want) {
 			y.Errorf("went on with %q, want %q", l.cursors(), want)
 		}
@@ -122,7 +122,7 @@ func TestAPageAndItsCursorAreOneTransaction(t *testing.T) {
 func TestAWishThatIsNewerThanAnInterruptedWalkStartsItAnew(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.want()
-		y.walk(&listing{page: func(cursor string) (pds.ReposPage, error) {
+		y.crawl(&listing{page: func(cursor string) (pds.ReposPage, error) {
 			if cursor == "2" {
 				return pds.ReposPage{}, errors.New("connection reset")
 			}
@@ -130,7 +130,7 @@ func TestAWishThatIsNewerThanAnInterruptedWalkStartsItAnew(t *testing.T) {
 		}})
 		y.want()
 		l := pages(3)
-		y.walk(l)
+		y.crawl(l)
 		if want := []string{"", "1", "2"}; !slices.Equal(l.cursors(), want) {
 			y.Errorf("asked for %q, want %q", l.cursors(), want)
 		}
@@ -171,12 +171,12 @@ func TestListingsThatLeadNowhereEndAndAreRefused(t *testing.T) {
 					}
 					return c.page(cursor)
 				}
-				y.walk(l)
+				y.crawl(l)
 				if len(l.cursors()) > c.most {
 					y.Errorf("%d pages were asked for, want at most %d", len(l.cursors()), c.most)
 				}
-				if u := y.upstream(); !u.CrawlWanted.IsZero() || u.CrawlCursor != "" {
-					y.Errorf("the walk is not over: %+v", u)
+				if row := y.row(); row.Wanted() || row.Cursor != "" {
+					y.Errorf("the crawl is not over: %+v", row)
 				}
 				if got := y.metric(`railyard_refusals_total{reason="answer-loop"}`); got != "1" {
 					y.Errorf("%s loops were counted, want 1", got)
@@ -189,7 +189,7 @@ func TestListingsThatLeadNowhereEndAndAreRefused(t *testing.T) {
 func TestAFewEmptyPagesAreNoEnd(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.want()
-		y.walk(&listing{page: func(cursor string) (pds.ReposPage, error) {
+		y.crawl(&listing{page: func(cursor string) (pds.ReposPage, error) {
 			p := pageOf(cursor, 12)
 			if cursor != "0" && p.Cursor != "" {
 				p.Repos = nil
@@ -281,7 +281,7 @@ func TestWhatAListingSaysOfKnownReposIsAReasonToLook(t *testing.T) {
 			return pds.RepoEntry{DID: didOf(i), Rev: rev, Active: active}
 		}
 		y.want()
-		y.walk(&listing{page: func(string) (pds.ReposPage, error) {
+		y.crawl(&listing{page: func(string) (pds.ReposPage, error) {
 			return pds.ReposPage{Invalid: 2, Repos: []pds.RepoEntry{
 				entry(same, rev.String(), true), entry(newer, (rev + 5).String(), true), entry(older, (rev - 5).String(), true),
 				entry(noRev, "", true), entry(badRev, "not-a-tid", true), entry(nowInactive, (rev + 5).String(), false),
@@ -313,7 +313,7 @@ func TestWhatAListingSaysOfKnownReposIsAReasonToLook(t *testing.T) {
 	})
 }
 
-func TestAWishDuringAWalkIsFollowedByAnotherWalk(t *testing.T) {
+func TestAWishDuringACrawlIsFollowedByAnotherWalk(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.want()
 		var c *Crawler
@@ -337,8 +337,8 @@ func TestAWishDuringAWalkIsFollowedByAnotherWalk(t *testing.T) {
 		if want := []string{"", "1", "2", "", "1", "2"}; !slices.Equal(l.cursors(), want) {
 			y.Errorf("asked for %q, want %q", l.cursors(), want)
 		}
-		if c.Busy(y.up) || !y.upstream().CrawlWanted.IsZero() {
-			y.Errorf("busy %t after both walks, %+v", c.Busy(y.up), y.upstream())
+		if row := y.row(); c.Busy(y.up) || row.Wanted() {
+			y.Errorf("busy %t after both crawls, %+v", c.Busy(y.up), row)
 		}
 		if err := stop(); err != nil {
 			y.Error(err)
@@ -355,12 +355,12 @@ func TestAnUpstreamIsBusyFromTheWakeToTheEndOfItsWalk(t *testing.T) {
 		}
 		c.Wake(y.up)
 		if !c.Busy(y.up) {
-			y.Error("not busy although a walk is wanted")
+			y.Error("not busy although a crawl is wanted")
 		}
 		stop := y.start(c)
 		synctest.Wait()
 		if c.Busy(y.up) {
-			y.Error("busy after the walk")
+			y.Error("busy after the crawl")
 		}
 		if err := stop(); err != nil {
 			y.Error(err)
@@ -368,24 +368,27 @@ func TestAnUpstreamIsBusyFromTheWakeToTheEndOfItsWalk(t *testing.T) {
 	})
 }
 
-func TestAWakeAtTheEndOfAWalkLeavesTheUpstreamBusy(t *testing.T) {
+func TestAWakeAtTheEndOfACrawlLeavesTheUpstreamBusy(t *testing.T) {
 	inYard(t, func(y *yard) {
 		c := y.crawler(pages(1))
-		for range 10_000 {
+		for range 100 {
 			waked := make(chan struct{})
 			go func() {
 				c.Wake(y.up)
 				close(waked)
 			}()
-			c.rest(y.up)
-			<-waked
-			if !c.Busy(y.up) {
-				y.Fatal("a walk is wanted and the upstream is not busy")
+			if _, _, err := c.take(y.Context()); err != nil {
+				y.Fatal(err)
 			}
-			<-c.wake[y.up]
-			c.rest(y.up)
+			<-waked
+			if !c.woken[y.up] && c.busy[y.up] {
+				y.Fatal("the upstream was looked at and is busy, though nothing is wanted")
+			}
+			if _, _, err := c.take(y.Context()); err != nil {
+				y.Fatal(err)
+			}
 			if c.Busy(y.up) {
-				y.Fatal("no walk is wanted and the upstream is busy")
+				y.Fatal("no crawl is wanted and the upstream is busy")
 			}
 		}
 	})
@@ -425,9 +428,9 @@ func TestAStoppedWriterEndsTheCrawlerWithItsCause(t *testing.T) {
 	})
 }
 
-// The machine's clock is set back by an hour after a walk began, and then events
-// are lost: the wish for a walk carries an older time than the walk. It is not
-// taken for one that the walk has fulfilled.
+// The machine's clock is set back by an hour after a crawl began, and then events
+// are lost: the wish for a crawl carries an older time than the crawl. It is not
+// taken for one that the crawl has fulfilled.
 func TestAWishAfterTheClockWasSetBackIsNotLost(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.want()
@@ -455,21 +458,21 @@ func TestAWishAfterTheClockWasSetBackIsNotLost(t *testing.T) {
 	})
 }
 
-// The clock is an hour ahead when a walk is wanted, and is set right before it
-// begins: the walk fulfils the wish all the same, and is not repeated for ever.
+// The clock is an hour ahead when a crawl is wanted, and is set right before it
+// begins: the crawl fulfils the wish all the same, and is not repeated for ever.
 func TestAWishOfTheFutureIsFulfilledOnce(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.shift.Add(int64(time.Hour))
 		y.want()
 		y.shift.Add(-int64(time.Hour))
 		l := pages(2)
-		y.walk(l)
-		y.walk(l)
+		y.crawl(l)
+		y.crawl(l)
 		if want := []string{"", "1"}; !slices.Equal(l.cursors(), want) {
 			y.Errorf("asked for %q, want %q", l.cursors(), want)
 		}
-		if !y.upstream().CrawlWanted.IsZero() {
-			y.Errorf("the wish is still there: %+v", y.upstream())
+		if row := y.row(); row.Wanted() {
+			y.Errorf("the wish is still there: %+v", row)
 		}
 	})
 }

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// hostsMost bounds the hosts that are walked: the directory names about 16,000,
+	// hostsMost bounds the hosts that are crawled, but for a page: the directory names about 16,000,
 	// relays follow less than 3,000.
 	hostsMost = 50_000
 	// hostPagesMost bounds the pages of one listHosts.
 	hostPagesMost = 1000
-	// hostsRest is the least time between two askings of a relay for its hosts.
-	hostsRest = time.Hour
+	// hostsAge is the least time between two askings of a relay for its hosts.
+	hostsAge = time.Hour
 )
 
 // followHosts asks a relay for its hosts once its socket is open, and now and
@@ -34,11 +34,15 @@ func (c *Crawler) followHosts(ctx context.Context, id int64) error {
 			return nil
 		case <-again:
 		case <-c.wakeList[id]:
-			if !last.IsZero() && time.Since(last) < hostsRest {
+			if !last.IsZero() && time.Since(last) < hostsAge {
 				continue
 			}
 		}
-		up, err := c.upstream(ctx, id)
+		var up store.Upstream
+		err := c.cfg.Store.OwnView(ctx, func(rx *store.Rx) (err error) {
+			up, err = rx.Upstream(id)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -76,7 +80,7 @@ func (c *Crawler) listHosts(ctx context.Context, up store.Upstream) (cause, err 
 		if err != nil {
 			return nil, err
 		}
-		poke(c.nudge)
+		signal(c.wake)
 		switch {
 		case page.Cursor == "" || !more:
 			return nil, nil
@@ -106,8 +110,8 @@ func (c *Crawler) refuseNow(ctx context.Context, up store.Upstream, reason refus
 // takeHosts stores one page of hosts. more is false when there are enough.
 func (c *Crawler) takeHosts(ctx context.Context, up store.Upstream, page pds.HostsPage) (more bool, err error) {
 	err = c.cfg.Store.Update(ctx, "a page of hosts", func(tx *store.Tx) error {
-		walked, err := tx.WalkedHosts()
-		if err != nil {
+		crawled, err := tx.CountCrawls(store.OfHost)
+		if more = crawled < hostsMost; err != nil || !more {
 			return err
 		}
 		bad := page.Invalid
@@ -117,25 +121,16 @@ func (c *Crawler) takeHosts(ctx context.Context, up store.Upstream, page pds.Hos
 				bad++
 				continue
 			}
-			if _, is, _, err := tx.HostWalked(name); err != nil {
-				return err
-			} else if !is {
-				walked++
-			}
-			if walked > hostsMost {
-				break
-			}
-			if err := tx.ListHost(name, c.insecure(name), h.Status); err != nil {
+			if _, err := tx.ListHost(name, c.insecure(name), h.Status); err != nil {
 				return err
 			}
 		}
-		more = walked <= hostsMost
 		return c.refuse(tx, sourceOf(up.URL), refusal.ForbiddenAddress, "an entry of listHosts that names no host", bad)
 	})
 	return more, err
 }
 
-// insecure tells whether a host that nobody has told the scheme of is asked over
+// insecure reports whether a host that nobody has told the scheme of is asked over
 // http: one whose name is no public one, which only development allows.
 func (c *Crawler) insecure(name string) bool {
 	_, err := atproto.Hosts{}.Name(name)

@@ -9,7 +9,7 @@ type ring struct {
 	most  int // after which the mark moves
 }
 
-// closes takes the next cursor and tells whether it was met before.
+// closes takes the next cursor and reports whether it was met before.
 func (r *ring) closes(cursor string) bool {
 	if cursor == r.mark {
 		return true

@@ -69,24 +69,28 @@ func (y *yard) update(fn func(tx *store.Tx) error) {
 	}
 }
 
-// want asks for a walk, at a moment of its own.
+// want asks for a crawl, at a moment of its own.
 func (y *yard) want() {
 	y.Helper()
 	time.Sleep(time.Second)
-	y.update(func(tx *store.Tx) error { return tx.WantCrawl(y.up) })
+	y.update(func(tx *store.Tx) error { return tx.WantCrawl(y.id()) })
 	time.Sleep(time.Second)
 }
 
-func (y *yard) upstream() (u store.Upstream) {
+// id names the crawl of the upstream.
+func (y *yard) id() store.CrawlID { return store.CrawlID{Kind: store.OfUpstream, Server: y.up} }
+
+// row returns the crawl of the upstream.
+func (y *yard) row() (row store.Crawl) {
 	y.Helper()
 	err := y.store.View(y.Context(), func(rx *store.Rx) (err error) {
-		u, err = rx.Upstream(y.up)
+		row, err = rx.Crawl(y.id())
 		return err
 	})
 	if err != nil {
 		y.Fatal(err)
 	}
-	return u
+	return row
 }
 
 func (y *yard) repo(did string) (r *store.Repo) {
@@ -211,8 +215,8 @@ func (y *yard) start(c *Crawler) (stop func() error) {
 	}
 }
 
-// walk runs one wanted walk over a listing until everything rests.
-func (y *yard) walk(l Lister) {
+// crawl runs one wanted crawl of a listing until everything rests.
+func (y *yard) crawl(l Lister) {
 	y.Helper()
 	c := y.crawler(l)
 	stop := y.start(c)

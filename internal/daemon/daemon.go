@@ -184,7 +184,7 @@ func (s *Service) live() api.Live {
 			l.InFlight++
 		}
 	}
-	l.InFlight += int64(s.crawl.Walking())
+	l.InFlight += int64(s.crawl.Hosts())
 	return l
 }
 

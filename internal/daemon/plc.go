@@ -23,7 +23,7 @@ func (s *Service) newFollower(resolver *identity.Resolver, hosts atproto.Hosts) 
 	})
 }
 
-// listed tells whether a first walk of each upstream's listing has ended.
+// listed reports whether a first crawl of each upstream's listing has ended.
 func (s *Service) listed(ctx context.Context) (bool, error) {
 	if s.cfg.Crawl == Off {
 		return true, nil
@@ -31,11 +31,11 @@ func (s *Service) listed(ctx context.Context) (bool, error) {
 	followed, listed := s.ingest.Upstreams(), 0
 	err := s.store.OwnView(ctx, func(rx *store.Rx) error {
 		for _, id := range followed {
-			up, err := rx.Upstream(id)
+			row, err := rx.Crawl(store.CrawlID{Kind: store.OfUpstream, Server: id})
 			if err != nil {
 				return err
 			}
-			if !up.CrawlFinished.IsZero() {
+			if !row.Finished.IsZero() {
 				listed++
 			}
 		}

@@ -197,7 +197,7 @@ func (in *Ingest) connected(ctx context.Context, u *upstream) error {
 		if err := tx.SetKind(u.id, k); err != nil || u.hasSeq.Load() {
 			return err
 		}
-		return tx.WantCrawl(u.id)
+		return tx.WantCrawl(store.CrawlID{Kind: store.OfUpstream, Server: u.id})
 	})
 	if err != nil {
 		return err

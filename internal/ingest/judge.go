@@ -197,5 +197,5 @@ func (c *court) notice(s *slot) error {
 		c.in.cfg.Log.Warn("events are lost; the upstream's repos are walked", "upstream", up.base, "notice", notice, "missed", s.missed)
 		c.in.wakeCrawl(up)
 	})
-	return c.tx.WantCrawl(up.id)
+	return c.tx.WantCrawl(store.CrawlID{Kind: store.OfUpstream, Server: up.id})
 }

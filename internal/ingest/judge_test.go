@@ -894,21 +894,31 @@ func TestAVerifiedCommitOfAnInactiveAccountAsksTheHost(t *testing.T) {
 	}
 }
 
-func TestLostEventsAskForAWalk(t *testing.T) {
+func (s *story) crawlWanted() (wanted bool) {
+	s.t.Helper()
+	s.update(func(tx *store.Tx) error {
+		row, err := tx.Crawl(store.CrawlID{Kind: store.OfUpstream, Server: s.up.id})
+		wanted = row.Wanted()
+		return err
+	})
+	return wanted
+}
+
+func TestLostEventsAskForACrawl(t *testing.T) {
 	for _, n := range []firehose.Notice{firehose.Reset, firehose.Gap, firehose.Future, firehose.Skipped} {
 		t.Run(n.String(), func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.tell(&slot{notice: n})
-			if s.stats().Upstreams[0].CrawlWanted.IsZero() {
-				t.Error("no walk is wanted")
+			if !s.crawlWanted() {
+				t.Error("no crawl is wanted")
 			}
 		})
 	}
 	for missed, want := range map[int64]bool{0: false, missedNumbers - 1: false, missedNumbers: true} {
 		s := newStory(t, store.KindRelay)
 		s.tell(&slot{missed: missed})
-		if got := !s.stats().Upstreams[0].CrawlWanted.IsZero(); got != want {
-			t.Errorf("%d missed: a walk is wanted: %t", missed, got)
+		if got := s.crawlWanted(); got != want {
+			t.Errorf("%d missed: a crawl is wanted: %t", missed, got)
 		}
 	}
 }

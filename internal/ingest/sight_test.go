@@ -55,24 +55,20 @@ func TestAnUpstreamBringsALimitedNumberOfUnknownDIDs(t *testing.T) {
 func TestEventsOfAnUnknownDIDBringTheSecondLookForward(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	const did = "did:plc:cccccccccccccccccccccccc"
-	s.update(func(tx *store.Tx) error {
-		if err := tx.ListHost("a.example.com", false, "active"); err != nil {
+	var host store.CrawlID
+	s.update(func(tx *store.Tx) (err error) {
+		if host, err = tx.ListHost("a.example.com", false, "active"); err != nil {
 			return err
 		}
-		hosts, err := tx.DueHosts(tx.Now(), 1)
-		if err != nil {
-			return err
-		}
-		_, err = tx.TakeListed(store.Lister{Host: hosts[0].ID, Capped: true}, []store.Listed{{DID: did, Active: true}})
+		_, err = tx.TakeListed(store.Lister{Host: host.Server, Capped: true}, []store.Listed{{DID: did, Active: true}})
 		return err
 	})
-	room := func() (room int64) {
-		s.update(func(tx *store.Tx) error {
-			hosts, err := tx.DueHosts(tx.Now(), 1)
-			room = hosts[0].Room
+	budget := func() (n int64) {
+		s.update(func(tx *store.Tx) (err error) {
+			n, err = tx.CandidateBudget(host.Server)
 			return err
 		})
-		return room
+		return n
 	}
 	later := func() (later bool) {
 		s.update(func(tx *store.Tx) error {
@@ -84,7 +80,7 @@ func TestEventsOfAnUnknownDIDBringTheSecondLookForward(t *testing.T) {
 		})
 		return later
 	}
-	before := room()
+	before := budget()
 	putOff := func() {
 		s.update(func(tx *store.Tx) error {
 			r, err := tx.RepoByDID(did)
@@ -101,8 +97,8 @@ func TestEventsOfAnUnknownDIDBringTheSecondLookForward(t *testing.T) {
 	if later() {
 		t.Error("the event did not bring the look forward")
 	}
-	if got := room(); got != before+1 {
-		t.Errorf("room for %d more candidates, before %d", got, before)
+	if got := budget(); got != before+1 {
+		t.Errorf("the host may have %d candidates more, before %d", got, before)
 	}
 	putOff()
 	for s.in.limits.allowStranger(s.up.id, s.now) {

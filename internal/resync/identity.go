@@ -104,10 +104,6 @@ func (rs *Resyncer) unresolved(tx *store.Tx, t *store.Task, r *store.Repo, cause
 		return identityFailed, rs.vanished(tx, t, r)
 	case !refused:
 		return identityFailed, rs.again(tx, t, r, cause, backoff.Delay(retryFirst, retryMost, t.Attempts))
-	case e.Reason != refusal.Internal && r.Identity == nil:
-		if err := tx.RejectCandidate(r); err != nil {
-			return "", err
-		}
 	}
 	return identityFailed, rs.again(tx, t, r, cause, backoff.Delay(brokenFirst, brokenMost, t.Attempts))
 }

@@ -2,8 +2,6 @@ package resync
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"testing"
 	"time"
 
@@ -11,7 +9,6 @@ import (
 	"railyard/internal/identity"
 	"railyard/internal/refusal"
 	"railyard/internal/store"
-	"railyard/internal/test/simnet"
 )
 
 const invented = "did:plc:inventedinventedinvented"
@@ -82,55 +79,30 @@ func (l *lagging) Resolve(ctx context.Context, did string) (identity.Identity, e
 	return l.Resolver.Resolve(ctx, did)
 }
 
-// A host lists DIDs whose documents are none of an account. Each counts against it
-// once, however often it is looked at; a fault of ours or of the network does not.
-func TestADocumentWithoutAccountCountsAgainstItsFinder(t *testing.T) {
+// A host lists a DID whose document is none of an account. It stays a candidate of the
+// host, however often it is looked at.
+func TestADocumentWithoutAccountLeavesACandidate(t *testing.T) {
 	w := newWorld(t, 1)
-	for name, c := range map[string]struct {
-		err  error
-		cost int64
-	}{
-		"no account": {refusal.New(refusal.IdentityInvalid, "no PDS"), 1},
-		"our fault":  {refusal.New(refusal.Internal, "a panic"), 0},
-		"no network": {&identity.Unavailable{Err: errors.New("no route")}, 0},
-		"too late":   {&identity.Unavailable{Err: refusal.New(refusal.AnswerTooSlow, "not done in time")}, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			good := w.rs.cfg.Resolver
-			defer func() { w.rs.cfg.Resolver = good }()
-			w.rs.cfg.Resolver = broken{c.err}
-			host := name[len(name)-2:] + ".example.com"
-			w.update(func(tx *store.Tx) error { return tx.ListHost(host, false, "active") })
-			w.update(func(tx *store.Tx) error {
-				hosts, err := tx.DueHosts(tx.Now(), 10)
-				if err != nil {
-					return err
-				}
-				for _, h := range hosts {
-					if h.Hostname == host {
-						did := "did:plc:" + name[len(name)-2:] + "aaaaaaaaaaaaaaaaaaaaaa"
-						_, err = tx.TakeListed(store.Lister{Host: h.ID, Capped: true}, []store.Listed{{DID: did, Active: true}})
-					}
-				}
-				return err
-			})
-			for range 3 {
-				w.later(25 * time.Hour)
-			}
-			w.update(func(tx *store.Tx) error {
-				hosts, err := tx.DueHosts(tx.Now(), 10)
-				for _, h := range hosts {
-					if h.Hostname == host && h.Room != 99 { // a candidate, or a miss
-						t.Errorf("room %d", h.Room)
-					}
-				}
-				return err
-			})
-			if got := w.misled(host); got != c.cost {
-				t.Errorf("%d misses, want %d", got, c.cost)
-			}
-		})
+	w.rs.cfg.Resolver = broken{refusal.New(refusal.IdentityInvalid, "no PDS")}
+	var host int64
+	w.update(func(tx *store.Tx) error {
+		id, err := tx.ListHost("liar.example.com", false, "active")
+		if host = id.Server; err != nil {
+			return err
+		}
+		_, err = tx.TakeListed(store.Lister{Host: host, Capped: true}, []store.Listed{{DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Active: true}})
+		return err
+	})
+	for range 3 {
+		w.later(25 * time.Hour)
 	}
+	w.update(func(tx *store.Tx) error {
+		budget, err := tx.CandidateBudget(host)
+		if budget != 99 {
+			t.Errorf("the host may have %d candidates more, want 99", budget)
+		}
+		return err
+	})
 	w.sound()
 }
 
@@ -203,37 +175,4 @@ func (w *world) sound() {
 	if err != nil || len(broken) > 0 {
 		w.t.Errorf("the file's rules: %+v, %v", broken, err)
 	}
-}
-
-func (w *world) misled(host string) (n int64) {
-	w.t.Helper()
-	d, err := sql.Open("sqlite", w.path)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer func() { _ = d.Close() }()
-	if err := d.QueryRowContext(w.t.Context(), "SELECT misled FROM host WHERE hostname = ?", host).Scan(&n); err != nil {
-		w.t.Fatal(err)
-	}
-	return n
-}
-
-// The directory names a wrong host, once: a replica that lags, or a mistake that is
-// mended a minute later without an #identity. The host does not answer, and the
-// document is looked at again before it is asked for the third time.
-func TestAHostThatDoesNotAnswerMayBeTheWrongOne(t *testing.T) {
-	w := newWorld(t, 2)
-	did := w.net.DIDs()[0]
-	if err := w.net.Switch(simnet.Rule{Fault: simnet.NamesOther, DID: did, Times: 1}); err != nil {
-		t.Fatal(err)
-	}
-	w.enqueue(did, store.Backfill)
-	w.work()
-	if n := w.net.Fired(simnet.NamesOther); n != 1 || w.repo(did).Visible() {
-		t.Fatalf("lied %d times, visible %t", n, w.repo(did).Visible())
-	}
-	for range 20 {
-		w.later(time.Minute)
-	}
-	w.settled(did)
 }

@@ -108,7 +108,8 @@ func filled(t *testing.T) string {
 	})
 	step(0, func(tx *Tx, r *Repo) error {
 		up, err := tx.AddUpstream("wss://relay.example.com")
-		return errors.Join(err, tx.SetCursor(up.ID, 12), tx.WantCrawl(up.ID), tx.StartCrawl(up.ID), tx.SetCrawlCursor(up.ID, "c"),
+		return errors.Join(err, tx.SetCursor(up.ID, 12), tx.WantCrawl(CrawlID{OfUpstream, up.ID}), tx.StartCrawl(CrawlID{OfUpstream, up.ID}),
+			tx.AdvanceCrawl(CrawlID{OfUpstream, up.ID}, "c", 0),
 			tx.PutPLCLog(PLCLog{URL: "https://plc.example.com", After: time.UnixMicro(1), Seen: map[string]time.Time{"bafyb": time.UnixMicro(3)}}),
 			tx.AddRefusals([]Refused{{Reason: "bad-car", Source: "relay.example.com", Detail: "d", At: tx.now}}))
 	})
@@ -245,15 +246,15 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE resync_queue SET ask_status = 3 WHERE repo_id = " + repo(3), []string{"flags"}, "ask_status 3"},
 		{"UPDATE membership SET seq = 0 WHERE " + row(4, "com.example.b"), []string{"flags"}, "seq 0"},
 		{"UPDATE upstream SET kind = 'relays'", []string{"flags"}, "kind relays"},
-		{"UPDATE upstream SET crawl_wanted_at = NULL", []string{"walks"}, "wss://relay.example.com: its walk stands at c, but nobody wants it"},
-		{"UPDATE upstream SET crawl_wanted_at = NULL, crawl_cursor = NULL, crawl_again = 1", []string{"walks"}, "stands at no page, but nobody wants it"},
-		{"UPDATE host SET candidates = 2", []string{"candidates"}, "pds.example.com: candidates 2, repos found there 1"},
-		{"UPDATE host SET misled = -1", []string{"candidates"}, "misled -1"},
-		{"DROP TRIGGER candidate_found; UPDATE repo SET found_at = 99 WHERE id = " + repo(8), []string{"candidates", "found"}, "found at host 99, which is not there"},
-		{"DROP TRIGGER candidate_resolved; INSERT INTO identity SELECT " + repo(8) + ", signing_key, host_id, 1, 0, NULL, NULL FROM identity LIMIT 1", []string{"found"}, "but its document was seen"},
-		{"UPDATE host SET crawl_again = 2", []string{"host walks"}, "again 2"},
-		{"UPDATE host SET crawl_due_at = -5", []string{"host walks"}, "walk due -5"},
-		{"UPDATE host SET crawl_due_at = 5, listed_status = 'banned'", []string{"host walks"}, "listed as banned"},
+		{"UPDATE crawl SET started_at = NULL", []string{"crawls"}, "crawl of upstream 1: due 0, again 0, cursor c, started never"},
+		{"UPDATE crawl SET due_at = NULL", []string{"crawls"}, "crawl of upstream 1: due never"},
+		{"UPDATE crawl SET again = 2", []string{"crawls"}, "again 2"},
+		{"UPDATE crawl SET due_at = -5", []string{"crawls"}, "due -5"},
+		{"UPDATE crawl SET kind = 'host', server_id = 99", []string{"crawls"}, "crawl of host 99: there is no such host"},
+		{"UPDATE crawl SET server_id = 99", []string{"crawls"}, "crawl of upstream 99: there is no such upstream"},
+		{"UPDATE host SET listed_status = 'banned'; INSERT INTO crawl (kind, server_id, due_at) SELECT 'host', id, 5 FROM host", []string{"crawls"}, "pds.example.com is banned"},
+		{"UPDATE repo SET found_at = 99 WHERE id = " + repo(8), []string{"found"}, "found at host 99, which is not there"},
+		{"INSERT INTO identity SELECT " + repo(8) + ", signing_key, host_id, 1, 0, NULL, NULL FROM identity LIMIT 1", []string{"found"}, "but its document was seen"},
 		{"UPDATE refusal SET sample = '[1,'", []string{"refusals"}, "bad-car: count 1, sample [1,"},
 		{"UPDATE refusal SET count = 0", []string{"refusals"}, "count 0"},
 		{"DELETE FROM meta", []string{"meta"}, "meta: 0 rows"},
@@ -383,7 +384,7 @@ func TestTheViewOfViolationsWorksInTheShell(t *testing.T) {
 	if out := list(); out != "" {
 		t.Errorf("a sound file: %s", out)
 	}
-	raw(t, path, "DELETE FROM seq_clock; UPDATE host SET misled = -1; UPDATE membership_change SET cause = 9; "+
+	raw(t, path, "DELETE FROM seq_clock; UPDATE crawl SET again = 2; UPDATE membership_change SET cause = 9; "+
 		"UPDATE resync_buffer SET cid = x'01'; UPDATE refusal SET sample = '['; UPDATE meta SET index_id = 'x'")
 	_, broken, err := reader(t, path).Check(t.Context())
 	if err != nil {

@@ -20,8 +20,8 @@ type Lister struct {
 	// Host is the PDS that lists its own repos; what it says of the repos of others
 	// is nothing. 0 is a relay, which lists those of all hosts.
 	Host int64
-	// Capped: a DID that nobody else has told of is a candidate, and a host has room
-	// for few of them until some have proven right. (schema.sql)
+	// Capped: a DID that nobody else has told of is a candidate of the host, which may
+	// have only so many of them (CandidateBudget).
 	Capped bool
 }
 
@@ -30,7 +30,8 @@ type Taken struct {
 	Found   int     // repos that were unknown
 	Known   []int64 // repos that the server may speak for
 	Foreign int     // repos whose document names another host
-	Full    bool    // more were unknown than the host has room for: the page must come again
+	Full    bool    // more were unknown than the host may have candidates: the page must come again
+	Proven  bool    // the host has no more candidates than documents name it; a relay needs none
 	moved   int     // looks at documents that the page has caused
 }
 
@@ -48,9 +49,9 @@ func (tx *Tx) AddListed(page []Listed) (found int, err error) {
 // TakeListed takes one page of a listing: unknown repos are queued; of known ones
 // those are queued that the listing contradicts.
 func (tx *Tx) TakeListed(from Lister, page []Listed) (t Taken, err error) {
-	room := int64(len(page))
+	budget := int64(len(page))
 	if from.Capped {
-		if room, err = tx.q.HostRoom(tx.ctx, from.Host); err != nil {
+		if budget, err = tx.CandidateBudget(from.Host); err != nil {
 			return t, err
 		}
 	}
@@ -60,7 +61,7 @@ func (tx *Tx) TakeListed(from Lister, page []Listed) (t Taken, err error) {
 		case err != nil:
 		case r != nil:
 			err = tx.takeKnown(from, r, l, &t)
-		case int64(t.Found) >= room:
+		case int64(t.Found) >= budget:
 			t.Full = true
 		default:
 			t.Found++
@@ -73,6 +74,7 @@ func (tx *Tx) TakeListed(from Lister, page []Listed) (t Taken, err error) {
 			return t, fmt.Errorf("%s: %w", l.DID, err)
 		}
 	}
+	t.Proven = !from.Capped || budget-int64(t.Found) >= unprovenCandidates
 	return t, nil
 }
 
@@ -191,18 +193,9 @@ func (tx *Tx) Harmless(r *Repo, rev atproto.TID) error {
 	return tx.q.SetHarmlessRev(tx.ctx, db.SetHarmlessRevParams{RepoID: r.ID, Rev: &v})
 }
 
-// ConfirmCandidate notes that a DID was found otherwise than by the listing of one
-// host, whose candidate it is no longer.
+// ConfirmCandidate notes that more is known of a DID than that one host lists it,
+// whose candidate it is no longer.
 func (tx *Tx) ConfirmCandidate(r *Repo) error { return tx.q.ConfirmCandidate(tx.ctx, r.ID) }
-
-// RejectCandidate counts a DID against the host that listed it: its document is
-// not one of an account.
-func (tx *Tx) RejectCandidate(r *Repo) error {
-	if err := tx.q.CountMisled(tx.ctx, r.ID); err != nil {
-		return err
-	}
-	return tx.ConfirmCandidate(r)
-}
 
 // Vanish removes a DID that does not exist and never did: the row, and what waits
 // for it. It tells whether that was so: a repo of which anything was ever known

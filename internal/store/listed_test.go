@@ -28,12 +28,12 @@ func newYard(t *testing.T) *yard {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	y.Store = s
-	y.do(func(tx *Tx) (err error) {
-		err = errors.Join(tx.ListHost("a.example.com", false, "active"), tx.ListHost("b.example.com", false, "active"))
-		return err
+	y.do(func(tx *Tx) error {
+		a, err := tx.ListHost("a.example.com", false, "active")
+		b, err2 := tx.ListHost("b.example.com", false, "active")
+		y.a, y.b = a.Server, b.Server
+		return errors.Join(err, err2)
 	})
-	hosts := y.due()
-	y.a, y.b = hosts[0].ID, hosts[1].ID
 	return y
 }
 
@@ -42,17 +42,6 @@ func (y *yard) do(fn func(tx *Tx) error) {
 	if err := y.Update(y.Context(), "test", fn); err != nil {
 		y.Fatal(err)
 	}
-}
-
-func (y *yard) due() (due []HostWalk) {
-	y.Helper()
-	if err := y.View(y.Context(), func(rx *Rx) (err error) {
-		due, err = rx.DueHosts(y.now, 100)
-		return err
-	}); err != nil {
-		y.Fatal(err)
-	}
-	return due
 }
 
 // list lets a host list the accounts from one number up to another.
@@ -94,8 +83,15 @@ func (y *yard) establish(n int) {
 	})
 }
 
-func (y *yard) room(host int64) int64 {
-	return y.count("SELECT room FROM host WHERE id = ?", host)
+func (y *yard) budget(host int64) (n int64) {
+	y.Helper()
+	if err := y.View(y.Context(), func(rx *Rx) (err error) {
+		n, err = rx.CandidateBudget(host)
+		return err
+	}); err != nil {
+		y.Fatal(err)
+	}
+	return n
 }
 
 // resolves lets the documents of accounts name a host.
@@ -160,21 +156,21 @@ func TestInventedDIDsLeaveNoMoreThanTheCapAndThenNothing(t *testing.T) {
 			t.Errorf("%s has %d rows", table, n)
 		}
 	}
-	if got := y.list(y.a, 0, 1000); got.Found != 0 || y.room(y.a) != 0 {
-		t.Errorf("a liar has room for %d, and %d were taken", y.room(y.a), got.Found)
+	if got := y.list(y.a, 0, 1000); got.Found != 100 || got.Proven {
+		t.Errorf("the liar once more: %+v", got)
 	}
-	if got := y.list(y.b, 0, 1000); got.Found != 100 {
-		t.Errorf("another host had no room: %+v", got)
+	if got := y.list(y.b, 1000, 2000); got.Found != 100 {
+		t.Errorf("another host: %+v", got)
 	}
 	sound(t, y.Reader)
 }
 
-// An honest host is walked faster and faster: each account that proves right
-// makes room for four more.
-func TestRoomGrowsWithWhatProvesRight(t *testing.T) {
+// An honest host may list more and more: one DID more for each account that proves
+// right.
+func TestTheBudgetGrowsWithWhatProvesRight(t *testing.T) {
 	y := newYard(t)
 	known := 0
-	for _, want := range []int{100, 500, 2500} {
+	for _, want := range []int{100, 200, 400, 800} {
 		got := y.list(y.a, 0, 10_000)
 		if got.Found != want || !got.Full {
 			t.Fatalf("%d were taken, want %d", got.Found, want)
@@ -182,21 +178,21 @@ func TestRoomGrowsWithWhatProvesRight(t *testing.T) {
 		y.resolves("a.example.com", known, known+got.Found)
 		known += got.Found
 	}
-	if got := y.room(y.a); got != int64(100+4*known) {
-		t.Errorf("room %d after %d", got, known)
+	if got := y.budget(y.a); got != int64(100+known) {
+		t.Errorf("budget %d after %d", got, known)
 	}
 	sound(t, y.Reader)
 }
 
-// A host lists the accounts of another: they are found, once, and count against
-// it. What it says of accounts that are known as others' is nothing: no status
+// A host lists the accounts of another: they are found, once, and it may list no more
+// for it. What it says of accounts that are known as others' is nothing: no status
 // check, no sweep, however often it is said.
 func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
 	y := newYard(t)
 	y.list(y.a, 0, 100)
 	y.resolves("b.example.com", 0, 100)
-	if got := y.room(y.a); got != 0 {
-		t.Errorf("room %d", got)
+	if got := y.budget(y.a); got != 100 {
+		t.Errorf("budget %d", got)
 	}
 	y.establish(100)
 	page := make([]Listed, 100)
@@ -294,76 +290,39 @@ func TestARelayThatIsBehindIsAReasonToLookAtAnOldDocument(t *testing.T) {
 	sound(t, y.Reader)
 }
 
-// A candidate that the relay lists too, or whose document is none of an account,
-// is open no longer; the latter counts against the host.
+// A DID that the relay lists too, or whose document names any host, is nobody's
+// candidate. One whose document is none of an account stays one.
 func TestCandidatesCloseByOtherWays(t *testing.T) {
 	y := newYard(t)
 	y.list(y.a, 0, 100)
 	y.do(func(tx *Tx) error {
 		_, err := tx.AddListed([]Listed{{DID: numbered(0), Active: true}})
-		r, err2 := tx.RepoByDID(numbered(1))
-		return errors.Join(err, err2, tx.RejectCandidate(r))
+		return err
 	})
-	if got := y.room(y.a); got != 1 {
-		t.Errorf("room %d, want 1", got)
+	if got := y.budget(y.a); got != 1 {
+		t.Errorf("budget %d, want 1", got)
 	}
-	if misled := y.count("SELECT misled FROM host WHERE id = ?", y.a); misled != 1 {
-		t.Errorf("%d misses, want 1", misled)
-	}
-	y.do(func(tx *Tx) error { // both were closed before: nothing is counted twice
-		r, err := tx.RepoByDID(numbered(1))
-		return errors.Join(err, tx.RejectCandidate(r))
-	})
-	y.resolves("a.example.com", 0, 2)
-	if got := y.count("SELECT proven + misled FROM host WHERE id = ?", y.a); got != 1 {
-		t.Errorf("%d were counted, want 1", got)
+	y.resolves("b.example.com", 0, 2)
+	if got := y.budget(y.a); got != 2 {
+		t.Errorf("budget %d, want 2", got)
 	}
 	sound(t, y.Reader)
 }
 
-// The walk of a host that is full waits at its page, and goes on by itself when
-// half of the candidates are resolved.
-func TestAFullWalkGoesOnWhenHalfIsResolved(t *testing.T) {
+// A page that fits leaves as many candidates as it has, and says whether documents name
+// the host for as many.
+func TestAHostIsProvenWhileItHasNoMoreCandidatesThanAccounts(t *testing.T) {
 	y := newYard(t)
-	y.list(y.a, 0, 1000)
-	y.do(func(tx *Tx) error {
-		return errors.Join(tx.SetHostCursor(y.a, "7"), tx.PauseHostWalk(y.a, y.now.Add(time.Hour)))
-	})
-	isDue := func() bool {
-		for _, h := range y.due() {
-			if h.ID == y.a {
-				return h.Cursor == "7"
-			}
+	for _, c := range []struct {
+		from, to int
+		proven   bool
+	}{{0, 60, false}, {60, 120, true}, {120, 181, false}, {181, 181, false}} {
+		if got := y.list(y.a, c.from, c.to); got.Proven != c.proven {
+			t.Errorf("%d to %d: %+v, want proven %t", c.from, c.to, got, c.proven)
 		}
-		return false
-	}
-	for n := 0; n < 10; n++ { // each makes room for 5: 10, then 90 wait and there is room for 50
-		y.resolves("a.example.com", n, n+1)
-		if isDue() {
-			t.Fatalf("it goes on after %d of 100", n+1)
+		if c.to == 60 {
+			y.resolves("a.example.com", 0, 60)
 		}
-	}
-	y.resolves("a.example.com", 10, 17)
-	if !isDue() {
-		t.Errorf("it does not go on: %d candidates, room %d", y.count("SELECT candidates FROM host WHERE id = ?", y.a), y.room(y.a))
-	}
-	sound(t, y.Reader)
-}
-
-// A host whose candidates all were wrong has no room and nothing that could make
-// some. Half of its misses are forgiven at each pause: fifty DIDs a time, no
-// flood.
-func TestALiarGetsAnotherChanceAndNoMore(t *testing.T) {
-	y := newYard(t)
-	total := 0
-	for range 10 {
-		got := y.list(y.a, total, total+1000)
-		y.vanishes(total, total+got.Found)
-		total += got.Found
-		y.do(func(tx *Tx) error { return tx.PauseHostWalk(y.a, y.now.Add(24*time.Hour)) })
-	}
-	if total < 500 || total > 600 {
-		t.Errorf("%d DIDs in ten turns", total)
 	}
 }
 

@@ -381,6 +381,8 @@ func (tx *Tx) putIdentity(r *Repo, key, host string, insecure bool, at time.Time
 		if old.Key != key {
 			fresh.EarlierRev = r.Floor() // as the trigger has it
 		}
+	} else if err := tx.ConfirmCandidate(r); err != nil {
+		return false, err
 	}
 	r.Identity = &fresh
 	tx.wakes = true // it may be another host's now

@@ -247,6 +247,7 @@ func TestTheFileExplainsItself(t *testing.T) {
 var (
 	argument = regexp.MustCompile(`sqlc\.n?arg\((\w+)\)`)
 	ascii    = regexp.MustCompile(`^[\x00-\x7f]*$`)
+	notTable = regexp.MustCompile(`^SCAN (CONSTANT ROW|\(subquery)`)
 )
 
 // Every query must find its rows by an index. Scanning is for tables that have
@@ -257,6 +258,7 @@ func TestNoQueryScansATable(t *testing.T) {
 		"RefusalCounts": true, "FailingHosts": true, // a few dozen reasons; thousands of hosts, for status alone
 		"HostHeads": true, "ReadyHosts": true, "NextReady": true, // six priorities, each of which is sought
 		"ForgetAttempts": true, "ClampHosts": true, // all hosts, at a start
+		"PlanCrawls": true, "RestCrawls": true, // all crawls, at a start
 	}
 	d, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
@@ -287,7 +289,7 @@ func TestNoQueryScansATable(t *testing.T) {
 				continue
 			}
 			for _, step := range plan {
-				if strings.HasPrefix(step, "SCAN ") && !strings.Contains(step, "VIRTUAL TABLE") && !strings.Contains(step, "SCAN d") {
+				if strings.HasPrefix(step, "SCAN ") && !strings.Contains(step, "VIRTUAL TABLE") && !notTable.MatchString(step) && !strings.Contains(step, "SCAN d") {
 					t.Errorf("%s: %s", name, step)
 				}
 			}

@@ -18,24 +18,17 @@ const (
 
 // Upstream is a followed firehose.
 type Upstream struct {
-	ID            int64
-	URL           string
-	Kind          Kind
-	Cursor        int64 // 0 = start live
-	LastEventAt   time.Time
-	CrawlCursor   string
-	CrawlWanted   time.Time // zero = no walk is asked for
-	CrawlStarted  time.Time
-	CrawlFinished time.Time
-	CrawlAgain    bool // no walk has begun since one was asked for last
+	ID          int64
+	URL         string
+	Kind        Kind
+	Cursor      int64 // 0 = start live
+	LastEventAt time.Time
 }
 
 func upstreamOf(row db.Upstream) Upstream {
 	return Upstream{
 		ID: row.ID, URL: row.URL, Kind: Kind(deref(row.Kind)), Cursor: deref(row.Cursor),
-		LastEventAt: instant(row.LastEventAt), CrawlCursor: deref(row.CrawlCursor), CrawlWanted: instant(row.CrawlWantedAt),
-		CrawlStarted: instant(row.CrawlStartedAt), CrawlFinished: instant(row.CrawlFinishedAt),
-		CrawlAgain: row.CrawlAgain == 1,
+		LastEventAt: instant(row.LastEventAt),
 	}
 }
 
@@ -85,27 +78,4 @@ func (tx *Tx) SetCursor(id, cursor int64) error {
 		v = nil
 	}
 	return tx.q.SetUpstreamCursor(tx.ctx, db.SetUpstreamCursorParams{ID: id, Cursor: v, Now: &now})
-}
-
-// WantCrawl asks for a walk of the upstream's listRepos that begins after now.
-func (tx *Tx) WantCrawl(id int64) error {
-	now := tx.micros()
-	return tx.q.WantCrawl(tx.ctx, db.WantCrawlParams{ID: id, Now: &now})
-}
-
-// StartCrawl begins a walk at its first page.
-func (tx *Tx) StartCrawl(id int64) error {
-	now := tx.micros()
-	return tx.q.StartCrawl(tx.ctx, db.StartCrawlParams{ID: id, Now: &now})
-}
-
-// SetCrawlCursor notes how far a walk has come.
-func (tx *Tx) SetCrawlCursor(id int64, cursor string) error {
-	return tx.q.SetCrawlCursor(tx.ctx, db.SetCrawlCursorParams{ID: id, Cursor: text(cursor)})
-}
-
-// FinishCrawl ends a walk. A wish that came after it began stays.
-func (tx *Tx) FinishCrawl(id int64) error {
-	now := tx.micros()
-	return tx.q.FinishCrawl(tx.ctx, db.FinishCrawlParams{ID: id, Now: &now})
 }

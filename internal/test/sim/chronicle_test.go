@@ -115,7 +115,7 @@ func (g *stage) holdAgainst(file string) {
 	}
 	var cursor sql.NullInt64
 	var walked bool
-	err = d.QueryRow("SELECT cursor, crawl_wanted_at IS NULL AND crawl_finished_at IS NOT NULL FROM upstream").Scan(&cursor, &walked)
+	err = d.QueryRow("SELECT u.cursor, coalesce(c.started_at IS NULL AND c.again = 0, 0) FROM upstream u LEFT JOIN crawl c ON c.kind = 'upstream' AND c.server_id = u.id").Scan(&cursor, &walked)
 	if err == sql.ErrNoRows || (err == nil && !cursor.Valid) || g.lossy {
 		return
 	}

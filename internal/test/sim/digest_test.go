@@ -20,7 +20,7 @@ import (
 // history.
 var untold = []string{
 	"index_id", "proven_at", "error_at", "said_at", "fetched_at", "checked_at", "changed_at", "last_event_at", "last_at", "sample", "answers",
-	"crawl_wanted_at", "crawl_started_at", "crawl_finished_at", "crawl_due_at", "crawled_at", "created_at", "cooldown_until",
+	"due_at", "started_at", "finished_at", "created_at", "cooldown_until",
 }
 
 // dump writes every row of every table of a file, without the columns of untold.

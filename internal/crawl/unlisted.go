@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// unlistedMost bounds the repos that one sweep asks about. Those that were not
-	// asked about for longest come first, so that the next sweeps take the rest.
+	// unlistedMost bounds the repos that one crawl asks about. Those that were not
+	// asked about for longest come first, so that the next crawls take the rest.
 	unlistedMost = 10_000
 	// unlistedPause is the time between two of these questions.
 	unlistedPause = 200 * time.Millisecond
 	unlistedAtOne = 500 // in one transaction
 )
 
-// sweep asks about the repos in service that a whole walk has left out: those of
+// askUnlisted asks about the repos in service that a whole crawl has left out: those of
 // the server that were known before it began, and of which nothing was heard since.
-func (c *Crawler) sweep(ctx context.Context, w *walk) error {
+func (c *Crawler) askUnlisted(ctx context.Context, w *crawl) error {
 	var oldest oldestFirst
 	for after, more := int64(0), w.last > 0; more; more = after != 0 {
 		var held []store.Held

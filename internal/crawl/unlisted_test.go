@@ -96,7 +96,7 @@ func TestTheSweepFindsLostBirthsAndVanishedRepos(t *testing.T) {
 			return p, nil
 		}}
 		y.want()
-		y.walk(l)
+		y.crawl(l)
 		if n := y.count("SELECT want_rev FROM resync_queue q JOIN repo r ON r.id = q.repo_id WHERE r.did = ?", numbered(1)); n != int64(rev+7) {
 			y.Errorf("the lost commit is not looked for: %d", n)
 		}
@@ -116,9 +116,9 @@ func TestTheSweepFindsLostBirthsAndVanishedRepos(t *testing.T) {
 	})
 }
 
-// A process ends in the middle of a walk. The next one has not seen the first
+// A process ends in the middle of a crawl. The next one has not seen the first
 // pages, and does not take their repos for vanished.
-func TestAWalkThatBeganInAFormerProcessAsksAboutNobody(t *testing.T) {
+func TestACrawlThatBeganInAFormerProcessAsksAboutNobody(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.hold("pds.example.com", 0, 4, 5)
 		broken := true
@@ -129,18 +129,19 @@ func TestAWalkThatBeganInAFormerProcessAsksAboutNobody(t *testing.T) {
 			return shelves(0, 4, 1)(cursor)
 		}}
 		y.want()
-		y.walk(l)
+		y.crawl(l)
 		broken = false
-		y.walk(l)
-		if got := y.questions(); len(got) != 0 || !y.upstream().CrawlWanted.IsZero() {
+		time.Sleep(retryFirst)
+		y.crawl(l)
+		if got := y.questions(); len(got) != 0 || y.row().Wanted() {
 			y.Errorf("asked about %v", got)
 		}
 	})
 }
 
-// The same failure within one process does not make the walk forget what it saw:
+// The same failure within one process does not make the crawl forget what it saw:
 // it asks about the one that is not there, and about nobody else.
-func TestAWalkThatFailsOnTheWayRemembersWhatItSaw(t *testing.T) {
+func TestACrawlThatFailsOnTheWayRemembersWhatItSaw(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.hold("pds.example.com", 0, 5, 5)
 		l := &listing{}
@@ -164,14 +165,14 @@ func TestAWalkThatFailsOnTheWayRemembersWhatItSaw(t *testing.T) {
 	})
 }
 
-// What a walk that was cut short by a loop has not listed says nothing, and neither
-// does a repo that was found, or heard of from its host, while the walk ran.
+// What a crawl that was cut short by a loop has not listed says nothing, and neither
+// does a repo that was found, or heard of from its host, while the crawl ran.
 func TestNobodyIsAskedAboutWithoutReason(t *testing.T) {
 	t.Run("a loop", func(t *testing.T) {
 		inYard(t, func(y *yard) {
 			y.hold("pds.example.com", 0, 5, 5)
 			y.want()
-			y.walk(&listing{page: func(cursor string) (pds.ReposPage, error) {
+			y.crawl(&listing{page: func(cursor string) (pds.ReposPage, error) {
 				p, _ := shelves(0, 5, 1)("0")
 				p.Cursor = "0"
 				return p, nil
@@ -185,7 +186,7 @@ func TestNobodyIsAskedAboutWithoutReason(t *testing.T) {
 		inYard(t, func(y *yard) {
 			y.hold("pds.example.com", 0, 3, 5)
 			y.want()
-			y.walk(&listing{page: func(cursor string) (pds.ReposPage, error) {
+			y.crawl(&listing{page: func(cursor string) (pds.ReposPage, error) {
 				if cursor == "" {
 					y.hold("pds.example.com", 2, 5, 6) // 2 again, and 3 and 4 are new
 				}
@@ -198,7 +199,7 @@ func TestNobodyIsAskedAboutWithoutReason(t *testing.T) {
 	})
 }
 
-// A host's walk says something about those accounts alone whose document names it.
+// A host's crawl says something about those accounts alone whose document names it.
 func TestAHostsListingSaysNothingAboutTheReposOfOthers(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.hold("a.example.com", 0, 4, 5)
@@ -206,9 +207,9 @@ func TestAHostsListingSaysNothingAboutTheReposOfOthers(t *testing.T) {
 		l := network(map[string]func(string) (pds.ReposPage, error){"a.example.com": shelves(1, 4, 2), "b.example.com": func(string) (pds.ReposPage, error) {
 			return pds.ReposPage{}, errors.New("it is down")
 		}})
-		c := y.deep(l, 0) // nobody wakes the relay's walk: all would be missing in it
+		c := y.deep(l, 0) // nobody wakes the relay's crawl: all would be missing in it
 		stop := y.start(c)
-		poke(c.wakeList[y.up])
+		signal(c.wakeList[y.up])
 		time.Sleep(time.Minute)
 		if err := stop(); err != nil {
 			y.Error(err)
@@ -265,7 +266,7 @@ func TestTheQuestionsOfASweepAreSpreadOverTime(t *testing.T) {
 		y.hold("pds.example.com", 0, 700, 5)
 		y.want()
 		start := time.Now()
-		y.walk(&listing{page: func(string) (pds.ReposPage, error) { return pds.ReposPage{}, nil }})
+		y.crawl(&listing{page: func(string) (pds.ReposPage, error) { return pds.ReposPage{}, nil }})
 		if n := y.count("SELECT count(*) FROM resync_queue WHERE ask_status = 1"); n != 700 {
 			y.Errorf("%d questions", n)
 		}
@@ -276,8 +277,8 @@ func TestTheQuestionsOfASweepAreSpreadOverTime(t *testing.T) {
 	})
 }
 
-// Upstreams are walked again when the time has come, also when the process ended
-// in between: the clock begins at the end of the last walk.
+// Upstreams are crawled again when the time has come, also when the process ended
+// in between: the clock begins at the end of the last crawl.
 func TestAnUpstreamIsSweptNowAndThen(t *testing.T) {
 	inYard(t, func(y *yard) {
 		l := pages(2)
@@ -297,11 +298,11 @@ func TestAnUpstreamIsSweptNowAndThen(t *testing.T) {
 		y.want()
 		run(true, 20*time.Hour)
 		if n := len(l.cursors()); n != 2 {
-			y.Fatalf("%d pages, want the two of the first walk", n)
+			y.Fatalf("%d pages, want the two of the first crawl", n)
 		}
 		run(true, 7*time.Hour) // 27 hours after it
 		if n := len(l.cursors()); n != 4 {
-			y.Errorf("%d pages, want a second walk", n)
+			y.Errorf("%d pages, want a second crawl", n)
 		}
 		run(true, 10*day)
 		if n := len(l.cursors()); n < 4+2*8 || n > 4+2*10 {
@@ -309,7 +310,7 @@ func TestAnUpstreamIsSweptNowAndThen(t *testing.T) {
 		}
 		run(false, 10*day) // its socket never opens
 		if n := len(l.cursors()); n > 4+2*10 {
-			y.Errorf("%d pages: walked before the socket was open", n)
+			y.Errorf("%d pages: crawled before the socket was open", n)
 		}
 	})
 }
@@ -320,7 +321,7 @@ func TestASweepSurvivesARestart(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.want()
 		l := pages(3)
-		y.walk(l)
+		y.crawl(l)
 		broken := &listing{page: func(cursor string) (pds.ReposPage, error) {
 			if cursor == "1" {
 				return pds.ReposPage{}, errors.New("connection reset")
@@ -338,22 +339,23 @@ func TestASweepSurvivesARestart(t *testing.T) {
 		if err := stop(); err != nil {
 			y.Error(err)
 		}
+		time.Sleep(retryMost)
 		l = pages(3)
-		y.walk(l)
+		y.crawl(l)
 		if want := []string{"1", "2"}; !slices.Equal(l.cursors(), want) {
 			y.Errorf("went on with %q, want %q", l.cursors(), want)
 		}
 	})
 }
 
-func TestWithoutSweepsAnUpstreamIsWalkedOnce(t *testing.T) {
+func TestWithoutSweepsAnUpstreamIsCrawledOnce(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.want()
 		l := pages(2)
 		c := y.crawler(l)
 		stop := y.start(c)
 		c.Wake(y.up)
-		time.Sleep(100 * day)
+		time.Sleep(10 * day)
 		if err := stop(); err != nil {
 			y.Error(err)
 		}
@@ -363,9 +365,9 @@ func TestWithoutSweepsAnUpstreamIsWalkedOnce(t *testing.T) {
 	})
 }
 
-// Once an upstream was walked, a test may ask for no more of it: not by the clock, not
+// Once an upstream was crawled, a test may ask for no more of it: not by the clock, not
 // for lost events, and not about repos that the listing leaves out.
-func TestWhatIsWalkedOnceIsNotAskedAgain(t *testing.T) {
+func TestWhatIsCrawledOnceIsNotAskedAgain(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.hold("pds.example.com", 50, 51, atproto.TIDAt(time.Now()))
 		l := pages(2)
@@ -377,7 +379,7 @@ func TestWhatIsWalkedOnceIsNotAskedAgain(t *testing.T) {
 			c.Wake(y.up)
 			time.Sleep(10 * day)
 			if c.Busy(y.up) {
-				y.Error("a walk is said to be under way")
+				y.Error("a crawl is said to be under way")
 			}
 		}
 		if err := stop(); err != nil {
