@@ -65,12 +65,12 @@ CREATE TABLE repo (
                      -- answer of the host is stale
   error     TEXT,    -- the last failure of a resync, NULL after a success
   error_at  INTEGER,
-  found_at  INTEGER, -- the host whose listing alone tells of this DID, which is a candidate of it; NULL once its
+  found_host_id  INTEGER, -- the host whose listing alone tells of this DID, which is a candidate of it; NULL once its
                      -- document was seen, or it was found otherwise
   harmless_rev INTEGER -- a listed rev that the PDS itself does not have: listings that repeat it are no reason to look
 ) STRICT;
 CREATE UNIQUE INDEX repo_by_seq ON repo (seq) WHERE seq > 0;
-CREATE INDEX repo_found_at ON repo (found_at) WHERE found_at IS NOT NULL;
+CREATE INDEX repo_found_host ON repo (found_host_id) WHERE found_host_id IS NOT NULL;
 
 CREATE TABLE repo_head (
   -- One row for each repo whose signed head is known. Updated by every commit.
@@ -89,22 +89,12 @@ CREATE TABLE identity (
   host_id     INTEGER NOT NULL, -- the PDS that the document names
   fetched_at  INTEGER NOT NULL,
   stale       INTEGER NOT NULL DEFAULT 0 CHECK (stale IN (0, 1)), -- 1 = something may have changed: look again
-  checked_at  INTEGER,          -- when the PDS was last asked for the account's status because events disagreed
+  status_asked_at  INTEGER,          -- when the PDS was last asked for the account's status because events disagreed
   earlier_rev INTEGER           -- what was seen of the repo up to this rev, and nothing beyond, may be signed by an
                                 -- earlier key of the DID: the key has changed since, or the head is of an account
                                 -- that moved and has not written yet. NULL = nothing was
 ) STRICT;
 CREATE INDEX identity_by_host ON identity (host_id);
-
--- Whoever stores another key: what was seen until then was signed by the one before.
-CREATE TRIGGER identity_rekeyed AFTER UPDATE OF signing_key ON identity
-WHEN old.signing_key <> new.signing_key BEGIN
-  UPDATE identity SET earlier_rev = (
-    SELECT nullif(max(coalesce(r.seen_rev, 0), coalesce(
-      (SELECT h.rev FROM repo_head h WHERE h.repo_id = r.id), 0)), 0)
-    FROM repo r WHERE r.id = new.repo_id)
-  WHERE repo_id = new.repo_id;
-END;
 
 CREATE TABLE host (
   -- One row for each PDS that a DID document has named, a relay has listed, or that has asked to be crawled.
@@ -215,7 +205,7 @@ CREATE TABLE plc_log (
   seen     TEXT    NOT NULL, -- JSON object: later ones that are in this file too, by CID, and when they were made
   done     INTEGER NOT NULL CHECK (done IN (0, 1))
            -- 1 = its end was reached once. Until then backfill of a did:plc whose document was never looked
-           -- at is held back, not before the year 9999; what its identity says meanwhile is stale
+           -- at is held back (resync_queue.held); what its identity says meanwhile is stale
 ) STRICT;
 
 -- The queue.
@@ -246,11 +236,22 @@ INSERT INTO resync_reason (id, name, priority, meaning) VALUES
   (8, 'first-sight', 3, 'first event of an unknown repo'),
   (9, 'backfill', 4, 'found by a crawl'),
   (10, 'not-found', 6, 'a second look'),
-  (11, 'sweep', 6, 'there is a newer rev than ours'),
+  (11, 'missed-rev', 6, 'there is a newer rev than ours'),
   (12, 'prove', 6, 'a claim waits for proof'),
   (13, 'operator', 6, 'asked for'),
   (14, 'audit', 1, 'a commit shows that a row is wrong'),
   (15, 'refresh', 6, 'the DID document was last looked at long ago');
+
+CREATE TABLE statement (
+  -- What a source says of a repo and is believed only once it has said so again (resync_queue.said).
+  id      INTEGER PRIMARY KEY,
+  name    TEXT    NOT NULL,
+  meaning TEXT    NOT NULL
+) STRICT;
+INSERT INTO statement (id, name, meaning) VALUES
+  (1, 'no such repo', 'the host has no such repo; believed when it says so again ten minutes later'),
+  (2, 'no such DID', 'the directory has no such document; believed when it says so again ten minutes later'),
+  (3, 'older rev', 'the host serves a rev below seen_rev; three equal answers over an hour are a restored backup');
 
 CREATE TABLE resync_queue (
   -- One row for each repo that somebody must look at. What is done follows from the repo's own state:
@@ -258,27 +259,28 @@ CREATE TABLE resync_queue (
   -- check is due, fetch the tree if the rows are wrong or unproven.
   repo_id     INTEGER PRIMARY KEY,
   reason      INTEGER NOT NULL, -- resync_reason.id. It is for people and gives the priority; what must not be lost has
-                                -- columns of its own: identity.stale, ask_status, want_rev, missing_since
+                                -- columns of its own: identity.stale, ask_status, want_rev, said
   priority    INTEGER NOT NULL, -- resync_priority.id
-  background  INTEGER NOT NULL CHECK (background IN (0, 1)), -- 1 = the repo's rows are in service meanwhile
   not_before  INTEGER NOT NULL, -- unix microseconds; back-off and second looks
+  held        INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)), -- 1 = backfill that waits for the PLC directory's log
   attempts    INTEGER NOT NULL DEFAULT 0, -- failures in a row
   generation  INTEGER NOT NULL, -- raised by whatever makes a fetch under way worthless
-  claim       INTEGER,          -- the generation that a worker took; NULL = nobody works on it
+  lease       INTEGER,          -- the generation that a worker took; NULL = nobody works on it
   want_rev    INTEGER,          -- the newest rev heard of but not held; harmless once our head is there
   ask_status  INTEGER NOT NULL DEFAULT 0 CHECK (ask_status IN (0, 1)), -- 1 = ask the PDS for the account's status
-  missing_since INTEGER,        -- when the PDS first said that it has no such repo, and when the directory said
-  unresolved_since INTEGER,     -- that it has no such DID; believed when it is said again ten minutes later
-  looks       INTEGER NOT NULL DEFAULT 0, -- how often the DID document is still to be looked at because of an
+  identity_checks      INTEGER NOT NULL DEFAULT 0, -- how often the DID document is still to be looked up because of an
                                 -- #identity: twice, since replicas of the directory lag; 0 once it has changed
   queued_at   INTEGER NOT NULL,
-  stale_rev   INTEGER,          -- a fetched rev below seen_rev, and how often it came since when: three equal
-  stale_count INTEGER NOT NULL DEFAULT 0, -- answers over an hour are a restored backup and are believed
-  stale_since INTEGER,
-  host_id     INTEGER NOT NULL DEFAULT 0 -- who is asked next, kept by triggers: host_queue.host_id
+  said        INTEGER,          -- statement.id: what is not believed yet,
+  said_rev    INTEGER,          -- of which rev,
+  said_times  INTEGER NOT NULL DEFAULT 0, -- how often it was said
+  said_since  INTEGER,          -- and since when
+  host_id     INTEGER NOT NULL, -- who is asked next: host_queue.host_id (view repo_host_queue)
+  due_at      INTEGER AS (CASE WHEN lease IS NULL AND held = 0 THEN not_before END) VIRTUAL
+              -- when a worker may take it; NULL = one has it, or it is held back
 ) STRICT;
-CREATE INDEX resync_queue_by_host ON resync_queue (host_id, priority, not_before) WHERE claim IS NULL;
-CREATE INDEX resync_queue_claimed ON resync_queue (claim) WHERE claim IS NOT NULL;
+CREATE INDEX resync_queue_due ON resync_queue (host_id, priority, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX resync_queue_leased ON resync_queue (lease) WHERE lease IS NOT NULL;
 
 CREATE TABLE host_queue (
   -- One row for each host, and two for those who are asked for DID documents: how it may be asked, and for
@@ -316,17 +318,30 @@ CREATE TRIGGER host_queue_added AFTER INSERT ON host BEGIN
   INSERT INTO host_queue (host_id) VALUES (new.id);
 END;
 
-CREATE TRIGGER host_queue_head AFTER UPDATE OF host_id, priority, not_before, claim ON resync_queue WHEN new.claim IS NULL BEGIN
+CREATE TRIGGER host_queue_row AFTER INSERT ON resync_queue WHEN new.due_at IS NOT NULL BEGIN
   -- A row waits: the head of its host moves forward if it is later. A row of another priority than the head's
   -- only says when to choose anew.
   UPDATE host_queue SET
     better_at = CASE WHEN priority IS NULL OR priority = new.priority THEN better_at
-                     ELSE min(coalesce(better_at, new.not_before), new.not_before) END,
-    due_at = CASE WHEN priority IS NULL OR priority = new.priority THEN new.not_before ELSE due_at END,
+                     ELSE min(coalesce(better_at, new.due_at), new.due_at) END,
+    due_at = CASE WHEN priority IS NULL OR priority = new.priority THEN new.due_at ELSE due_at END,
     priority = coalesce(priority, new.priority)
   WHERE host_id = new.host_id
-    AND (priority IS NULL OR (new.priority >= priority AND new.not_before < due_at)
-         OR (new.priority < priority AND (better_at IS NULL OR new.not_before < better_at)));
+    AND (priority IS NULL OR (new.priority >= priority AND new.due_at < due_at)
+         OR (new.priority < priority AND (better_at IS NULL OR new.due_at < better_at)));
+END;
+
+CREATE TRIGGER host_queue_moved AFTER UPDATE OF host_id, priority, not_before, held, lease ON resync_queue
+WHEN new.due_at IS NOT NULL BEGIN
+  -- The same for a row that waits again, or for somebody else.
+  UPDATE host_queue SET
+    better_at = CASE WHEN priority IS NULL OR priority = new.priority THEN better_at
+                     ELSE min(coalesce(better_at, new.due_at), new.due_at) END,
+    due_at = CASE WHEN priority IS NULL OR priority = new.priority THEN new.due_at ELSE due_at END,
+    priority = coalesce(priority, new.priority)
+  WHERE host_id = new.host_id
+    AND (priority IS NULL OR (new.priority >= priority AND new.due_at < due_at)
+         OR (new.priority < priority AND (better_at IS NULL OR new.due_at < better_at)));
 END;
 
 CREATE TABLE resync_buffer (
@@ -392,50 +407,30 @@ END;
 
 CREATE TABLE queue_tally (
   -- How many rows resync_queue has.
-  background INTEGER PRIMARY KEY, -- resync_queue.background
-  waiting    INTEGER NOT NULL
+  priority INTEGER PRIMARY KEY, -- resync_priority.id
+  waiting  INTEGER NOT NULL
 ) STRICT;
 
 CREATE TRIGGER resync_queued AFTER INSERT ON resync_queue BEGIN
-  INSERT INTO queue_tally (background, waiting) VALUES (new.background, 1)
-  ON CONFLICT (background) DO UPDATE SET waiting = waiting + 1;
+  INSERT INTO queue_tally (priority, waiting) VALUES (new.priority, 1)
+  ON CONFLICT (priority) DO UPDATE SET waiting = waiting + 1;
 END;
 
-CREATE TRIGGER resync_moved AFTER UPDATE OF background ON resync_queue
-WHEN old.background <> new.background BEGIN
-  UPDATE queue_tally SET waiting = waiting - 1 WHERE background = old.background;
-  INSERT INTO queue_tally (background, waiting) VALUES (new.background, 1)
-  ON CONFLICT (background) DO UPDATE SET waiting = waiting + 1;
+CREATE TRIGGER resync_moved AFTER UPDATE OF priority ON resync_queue WHEN old.priority <> new.priority BEGIN
+  UPDATE queue_tally SET waiting = waiting - 1 WHERE priority = old.priority;
+  INSERT INTO queue_tally (priority, waiting) VALUES (new.priority, 1)
+  ON CONFLICT (priority) DO UPDATE SET waiting = waiting + 1;
 END;
 
 CREATE TRIGGER resync_unqueued AFTER DELETE ON resync_queue BEGIN
-  UPDATE queue_tally SET waiting = waiting - 1 WHERE background = old.background;
+  UPDATE queue_tally SET waiting = waiting - 1 WHERE priority = old.priority;
 END;
-
--- Who is asked next for a waiting repo follows from its identity. The rule stands in one view.
 
 CREATE VIEW repo_host_queue AS
   -- Whom would an attempt at a repo ask next? (resync_queue.host_id)
   SELECT r.id AS repo_id,
          CASE WHEN i.stale = 0 THEN i.host_id WHEN r.did GLOB 'did:plc:*' THEN 0 ELSE -1 END AS host_id
   FROM repo r LEFT JOIN identity i ON i.repo_id = r.id;
-
-CREATE TRIGGER resync_queue_host AFTER INSERT ON resync_queue BEGIN
-  -- Also where nothing changes: that is how the head of the host hears of the row.
-  UPDATE resync_queue SET host_id = coalesce((SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = new.repo_id), 0)
-  WHERE repo_id = new.repo_id;
-END;
-
-CREATE TRIGGER identity_host AFTER INSERT ON identity BEGIN
-  UPDATE resync_queue SET host_id = (SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = new.repo_id)
-  WHERE repo_id = new.repo_id AND host_id <> (SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = new.repo_id);
-END;
-
-CREATE TRIGGER identity_moved_host AFTER UPDATE OF stale, host_id ON identity
-WHEN old.stale <> new.stale OR old.host_id <> new.host_id BEGIN
-  UPDATE resync_queue SET host_id = (SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = new.repo_id)
-  WHERE repo_id = new.repo_id AND host_id <> (SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = new.repo_id);
-END;
 
 -- Views for people.
 
@@ -478,10 +473,10 @@ CREATE VIEW repo_info AS
 
 CREATE VIEW resync_backlog AS
   -- Who waits to be looked at, and why?
-  SELECT r.did, q.priority, q.background, q.attempts,
+  SELECT r.did, q.priority, q.attempts,
          y.name AS reason,
          datetime(q.not_before / 1000000, 'unixepoch') AS due,
-         q.claim IS NOT NULL AS claimed,
+         q.lease IS NOT NULL AS leased, q.held,
          o.hostname AS host, r.error
   FROM resync_queue q
   JOIN repo r ON r.id = q.repo_id
@@ -503,7 +498,7 @@ CREATE VIEW crawls AS
          datetime(nullif(c.due_at, 0) / 1000000, 'unixepoch') AS due, c.cursor, c.failures,
          datetime(c.started_at / 1000000, 'unixepoch') AS started,
          datetime(c.finished_at / 1000000, 'unixepoch') AS finished,
-         (SELECT count(*) FROM repo r WHERE r.found_at = h.id) AS candidates
+         (SELECT count(*) FROM repo r WHERE r.found_host_id = h.id) AS candidates
   FROM crawl c
   LEFT JOIN upstream u ON c.kind = 'upstream' AND u.id = c.server_id
   LEFT JOIN host h ON c.kind = 'host' AND h.id = c.server_id;
@@ -538,7 +533,7 @@ INSERT INTO invariant (name, explanation) VALUES
   ('claims', 'a synchronized repo whose set is a claim waits in the queue for its proof'),
   ('stale identities', 'a repo whose identity is stale waits in the queue'),
   ('resyncing', 'a repo is resyncing only while a worker holds its row of the queue'),
-  ('queue rows', 'reason and priority are known, background is the last priority, no claim is ahead of its generation'),
+  ('queue rows', 'reason and priority are known, what is said is counted, no lease is ahead of its generation'),
   ('queue hosts', 'a row of the queue names whoever is asked next'),
   ('host queues', 'whoever may be asked has a queue, whose head is not later than its rows'),
   ('held back', 'what is held back is backfill that waits for the PLC directory''s log, and its identity is not trusted'),
@@ -651,12 +646,12 @@ CREATE VIEW violation AS
 
   -- queue tally: queue_tally counts the rows of resync_queue.
   UNION ALL
-  SELECT 'queue tally', 'background ' || t.background || ': queue_tally has ' || t.waiting || ' rows too many'
-  FROM (SELECT background, sum(waiting) AS waiting
-        FROM (SELECT background, waiting FROM queue_tally
+  SELECT 'queue tally', 'priority ' || t.priority || ': queue_tally has ' || t.waiting || ' rows too many'
+  FROM (SELECT priority, sum(waiting) AS waiting
+        FROM (SELECT priority, waiting FROM queue_tally
               UNION ALL
-              SELECT background, -count(*) FROM resync_queue GROUP BY background)
-        GROUP BY background) t
+              SELECT priority, -count(*) FROM resync_queue GROUP BY priority)
+        GROUP BY priority) t
   WHERE t.waiting <> 0
 
   -- synchronized: a synchronized repo is active and has proof, head and identity.
@@ -736,61 +731,64 @@ CREATE VIEW violation AS
 
   -- resyncing: a repo is resyncing only while a worker holds its row of the queue.
   UNION ALL
-  SELECT 'resyncing', r.did || ': resyncing, but ' || iif(q.repo_id IS NULL, 'not in the queue', 'claimed by nobody')
+  SELECT 'resyncing', r.did || ': resyncing, but ' || iif(q.repo_id IS NULL, 'not in the queue', 'leased by nobody')
   FROM repo r LEFT JOIN resync_queue q ON q.repo_id = r.id
-  WHERE r.state = 2 AND q.claim IS NULL
+  WHERE r.state = 2 AND q.lease IS NULL
 
-  -- queue rows: reason and priority are known, background is the last priority, no claim is ahead of its generation.
+  -- queue rows: reason and priority are known, what is said is counted, no lease is ahead of its generation.
   UNION ALL
   SELECT 'queue rows',
          coalesce(r.did, 'repo ' || q.repo_id) || ': reason ' || q.reason || ', priority ' || q.priority
-         || ', background ' || q.background || ', attempts ' || q.attempts || ', generation ' || q.generation
-         || ', claim ' || coalesce(q.claim, 'none')
+         || ', attempts ' || q.attempts || ', generation ' || q.generation
+         || ', lease ' || coalesce(q.lease, 'none') || ', said ' || coalesce(q.said, 'none') || ' x ' || q.said_times
   FROM resync_queue q LEFT JOIN repo r ON r.id = q.repo_id
   WHERE q.reason NOT IN (SELECT id FROM resync_reason) OR q.priority NOT IN (SELECT id FROM resync_priority)
-     OR (q.background = 1) <> (q.priority = 6)
-     OR q.attempts < 0 OR q.generation < 0 OR q.claim NOT BETWEEN 0 AND q.generation
+     OR q.said NOT IN (SELECT id FROM statement) OR (q.said IS NULL) <> (q.said_times = 0)
+     OR (q.said IS NULL) <> (q.said_since IS NULL)
+     OR q.attempts < 0 OR q.generation < 0 OR q.lease NOT BETWEEN 0 AND q.generation
 
   -- queue hosts: a row of the queue names whoever is asked next.
   UNION ALL
   SELECT 'queue hosts', r.did || ': host ' || q.host_id || ', but host ' || h.host_id || ' is asked next'
   FROM resync_queue q CROSS JOIN repo r CROSS JOIN repo_host_queue h
   WHERE r.id = q.repo_id AND h.repo_id = q.repo_id AND q.host_id <> h.host_id
+
   -- host queues: whoever may be asked has a queue, whose head is not later than its rows.
-  -- It seeks the first row of each host and priority: the queue has many more rows than that.
+  -- The first row of each host and priority is sought: the queue has many more rows than that.
   UNION ALL
-  SELECT 'host queues', coalesce(n.hostname, 'host ' || f.host_id) || ': ' || f.fault
-  FROM (SELECT a.id AS host_id, 'it has no queue' AS fault
-        FROM (SELECT b.id FROM host b UNION ALL VALUES (0), (-1)) a
-        WHERE NOT EXISTS (SELECT 1 FROM host_queue c WHERE c.host_id = a.id)
-        UNION ALL
-        SELECT d.host_id, d.running || ' attempts ask it' FROM host_queue d WHERE d.running < 0
-        UNION ALL
-        SELECT e.host_id, 'a row of priority ' || e.row_priority || ' is due at ' || e.row_due || ', but its head has priority '
-               || coalesce(e.priority, 'none') || ', is due at ' || coalesce(e.due_at, 'no time') || ' and is read again at '
-               || coalesce(e.better_at, 'no time')
-        FROM (SELECT g.host_id, g.priority, g.due_at, g.better_at, p.id AS row_priority,
-                     (SELECT min(q.not_before) FROM resync_queue q
-                      WHERE q.claim IS NULL AND q.host_id = g.host_id AND q.priority = p.id) AS row_due
-              FROM host_queue g CROSS JOIN resync_priority p) e
-        WHERE e.row_due IS NOT NULL
-          AND NOT coalesce(e.row_priority > e.priority OR (e.row_priority = e.priority AND e.due_at <= e.row_due)
-                           OR e.better_at <= e.row_due, 0)) f
-  LEFT JOIN host n ON n.id = f.host_id
+  SELECT 'host queues', coalesce(o.hostname, 'host ' || a.host_id) || ': it has no queue'
+  FROM (SELECT id AS host_id FROM host UNION ALL SELECT 0 UNION ALL SELECT -1) a LEFT JOIN host o ON o.id = a.host_id
+  WHERE NOT EXISTS (SELECT 1 FROM host_queue h WHERE h.host_id = a.host_id)
+  UNION ALL
+  SELECT 'host queues', coalesce(o.hostname, 'host ' || h.host_id) || ': ' || h.running || ' attempts ask it'
+  FROM host_queue h LEFT JOIN host o ON o.id = h.host_id
+  WHERE h.running < 0
+  UNION ALL
+  SELECT 'host queues',
+         coalesce(o.hostname, 'host ' || h.host_id) || ': a row of priority ' || h.row_priority || ' is due at '
+         || h.row_due || ', but its head has priority ' || coalesce(h.priority, 'none') || ', is due at '
+         || coalesce(h.due_at, 'no time') || ' and is read again at ' || coalesce(h.better_at, 'no time')
+  FROM (SELECT g.host_id, g.priority, g.due_at, g.better_at, p.id AS row_priority,
+               (SELECT min(q.due_at) FROM resync_queue q
+                WHERE q.due_at IS NOT NULL AND q.host_id = g.host_id AND q.priority = p.id) AS row_due
+        FROM host_queue g CROSS JOIN resync_priority p) h
+  LEFT JOIN host o ON o.id = h.host_id
+  WHERE h.row_due IS NOT NULL
+    AND NOT coalesce(h.row_priority > h.priority OR (h.row_priority = h.priority AND h.due_at <= h.row_due)
+                     OR h.better_at <= h.row_due, 0)
 
   -- held back: what is held back is backfill that waits for the PLC directory's log, and its identity is not
   -- trusted.
-  -- 253402214400000000 is the last day of the year 9999.
   UNION ALL
   SELECT 'held back',
          coalesce(r.did, 'repo ' || q.repo_id) || ': held back, but '
          || CASE WHEN NOT EXISTS (SELECT 1 FROM plc_log WHERE done = 0) THEN 'no log is being read'
                  WHEN q.priority <> 4 THEN 'priority ' || q.priority
-                 WHEN q.claim IS NOT NULL THEN 'claimed'
+                 WHEN q.lease IS NOT NULL THEN 'leased'
                  ELSE 'its identity is not stale' END
   FROM resync_queue q LEFT JOIN repo r ON r.id = q.repo_id
-  WHERE q.not_before >= 253402214400000000
-    AND (q.priority <> 4 OR q.claim IS NOT NULL OR NOT EXISTS (SELECT 1 FROM plc_log WHERE done = 0)
+  WHERE q.held = 1
+    AND (q.priority <> 4 OR q.lease IS NOT NULL OR NOT EXISTS (SELECT 1 FROM plc_log WHERE done = 0)
          OR EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = q.repo_id AND i.stale = 0))
 
   -- plc log: what was seen of the PLC directory's log lies behind the time up to which it was read.
@@ -922,9 +920,9 @@ CREATE VIEW violation AS
   FROM identity i
   WHERE i.stale NOT IN (0, 1)
   UNION ALL
-  SELECT 'flags', 'resync_queue, repo ' || q.repo_id || ': background ' || q.background || ', ask_status ' || q.ask_status
+  SELECT 'flags', 'resync_queue, repo ' || q.repo_id || ': held ' || q.held || ', ask_status ' || q.ask_status
   FROM resync_queue q
-  WHERE q.background NOT IN (0, 1) OR q.ask_status NOT IN (0, 1)
+  WHERE q.held NOT IN (0, 1) OR q.ask_status NOT IN (0, 1)
   UNION ALL
   SELECT 'flags', 'membership, repo ' || m.repo_id || ', collection ' || m.collection_id || ': seq 0'
   FROM membership m
@@ -945,10 +943,10 @@ CREATE VIEW violation AS
   -- found: a repo that only a listing tells of has no identity, and the host is there.
   UNION ALL
   SELECT 'found',
-         r.did || ': found at host ' || r.found_at || ', '
+         r.did || ': found at host ' || r.found_host_id || ', '
          || iif(o.id IS NULL, 'which is not there', 'but its document was seen')
-  FROM repo r LEFT JOIN host o ON o.id = r.found_at LEFT JOIN identity i ON i.repo_id = r.id
-  WHERE r.found_at IS NOT NULL AND (o.id IS NULL OR i.repo_id IS NOT NULL)
+  FROM repo r LEFT JOIN host o ON o.id = r.found_host_id LEFT JOIN identity i ON i.repo_id = r.id
+  WHERE r.found_host_id IS NOT NULL AND (o.id IS NULL OR i.repo_id IS NOT NULL)
 
   -- crawls: a crawl is one of a server that is there, has begun if it has come somewhere, and is due if it was asked
   -- for.

@@ -10,7 +10,7 @@ import (
 )
 
 const addCandidate = `-- name: AddCandidate :one
-INSERT INTO repo (did, found_at) VALUES (?1, ?2) RETURNING id
+INSERT INTO repo (did, found_host_id) VALUES (?1, ?2) RETURNING id
 `
 
 type AddCandidateParams struct {
@@ -65,7 +65,7 @@ func (q *Queries) AdvanceCrawl(ctx context.Context, arg AdvanceCrawlParams) erro
 const candidateBudget = `-- name: CandidateBudget :one
 SELECT CAST(?1
             + (SELECT count(*) FROM (SELECT 1 FROM identity i WHERE i.host_id = ?2 LIMIT ?3))
-            - (SELECT count(*) FROM repo r WHERE r.found_at = ?2) AS INTEGER) AS budget
+            - (SELECT count(*) FROM repo r WHERE r.found_host_id = ?2) AS INTEGER) AS budget
 `
 
 type CandidateBudgetParams struct {
@@ -92,7 +92,7 @@ func (q *Queries) ClampCrawls(ctx context.Context, horizon *int64) error {
 }
 
 const confirmCandidate = `-- name: ConfirmCandidate :exec
-UPDATE repo SET found_at = NULL WHERE id = ?1 AND found_at IS NOT NULL
+UPDATE repo SET found_host_id = NULL WHERE id = ?1 AND found_host_id IS NOT NULL
 `
 
 func (q *Queries) ConfirmCandidate(ctx context.Context, repoID int64) error {
@@ -281,7 +281,7 @@ func (q *Queries) HarmlessRev(ctx context.Context, repoID int64) (*int64, error)
 }
 
 const heldRepos = `-- name: HeldRepos :many
-SELECT r.id, r.state, r.active, CAST(max(coalesce(i.checked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
+SELECT r.id, r.state, r.active, CAST(max(coalesce(i.status_asked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
 FROM repo r CROSS JOIN identity i
 WHERE r.id > ?1 AND r.id <= ?2 AND i.repo_id = r.id ORDER BY r.id
 `
@@ -327,7 +327,7 @@ func (q *Queries) HeldRepos(ctx context.Context, arg HeldReposParams) ([]HeldRep
 }
 
 const heldReposOfHost = `-- name: HeldReposOfHost :many
-SELECT r.id, r.state, r.active, CAST(max(coalesce(i.checked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
+SELECT r.id, r.state, r.active, CAST(max(coalesce(i.status_asked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
 FROM identity i CROSS JOIN repo r
 WHERE i.host_id = ?1 AND i.repo_id > ?2 AND r.id = i.repo_id
 ORDER BY i.repo_id LIMIT ?3

@@ -96,12 +96,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.checkNSIDsStmt, err = db.PrepareContext(ctx, checkNSIDs); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckNSIDs: %w", err)
 	}
-	if q.claimStmt, err = db.PrepareContext(ctx, claim); err != nil {
-		return nil, fmt.Errorf("error preparing query Claim: %w", err)
-	}
-	if q.claimedRowsStmt, err = db.PrepareContext(ctx, claimedRows); err != nil {
-		return nil, fmt.Errorf("error preparing query ClaimedRows: %w", err)
-	}
 	if q.clampCrawlsStmt, err = db.PrepareContext(ctx, clampCrawls); err != nil {
 		return nil, fmt.Errorf("error preparing query ClampCrawls: %w", err)
 	}
@@ -113,9 +107,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.clearHostErrorStmt, err = db.PrepareContext(ctx, clearHostError); err != nil {
 		return nil, fmt.Errorf("error preparing query ClearHostError: %w", err)
-	}
-	if q.clearRepoErrorStmt, err = db.PrepareContext(ctx, clearRepoError); err != nil {
-		return nil, fmt.Errorf("error preparing query ClearRepoError: %w", err)
 	}
 	if q.collectionBehindStmt, err = db.PrepareContext(ctx, collectionBehind); err != nil {
 		return nil, fmt.Errorf("error preparing query CollectionBehind: %w", err)
@@ -144,9 +135,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.coolHostStmt, err = db.PrepareContext(ctx, coolHost); err != nil {
 		return nil, fmt.Errorf("error preparing query CoolHost: %w", err)
 	}
-	if q.countAttemptStmt, err = db.PrepareContext(ctx, countAttempt); err != nil {
-		return nil, fmt.Errorf("error preparing query CountAttempt: %w", err)
-	}
 	if q.countCrawlsStmt, err = db.PrepareContext(ctx, countCrawls); err != nil {
 		return nil, fmt.Errorf("error preparing query CountCrawls: %w", err)
 	}
@@ -164,9 +152,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.deferCrawlStmt, err = db.PrepareContext(ctx, deferCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query DeferCrawl: %w", err)
-	}
-	if q.deferRowStmt, err = db.PrepareContext(ctx, deferRow); err != nil {
-		return nil, fmt.Errorf("error preparing query DeferRow: %w", err)
 	}
 	if q.deleteBareRepoStmt, err = db.PrepareContext(ctx, deleteBareRepo); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteBareRepo: %w", err)
@@ -186,17 +171,11 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.distrustDescribeStmt, err = db.PrepareContext(ctx, distrustDescribe); err != nil {
 		return nil, fmt.Errorf("error preparing query DistrustDescribe: %w", err)
 	}
-	if q.dropWishStmt, err = db.PrepareContext(ctx, dropWish); err != nil {
-		return nil, fmt.Errorf("error preparing query DropWish: %w", err)
-	}
 	if q.dueCrawlsStmt, err = db.PrepareContext(ctx, dueCrawls); err != nil {
 		return nil, fmt.Errorf("error preparing query DueCrawls: %w", err)
 	}
 	if q.endAttemptStmt, err = db.PrepareContext(ctx, endAttempt); err != nil {
 		return nil, fmt.Errorf("error preparing query EndAttempt: %w", err)
-	}
-	if q.enqueueStmt, err = db.PrepareContext(ctx, enqueue); err != nil {
-		return nil, fmt.Errorf("error preparing query Enqueue: %w", err)
 	}
 	if q.failedHostStmt, err = db.PrepareContext(ctx, failedHost); err != nil {
 		return nil, fmt.Errorf("error preparing query FailedHost: %w", err)
@@ -215,9 +194,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.forgetAttemptsStmt, err = db.PrepareContext(ctx, forgetAttempts); err != nil {
 		return nil, fmt.Errorf("error preparing query ForgetAttempts: %w", err)
-	}
-	if q.forgetRepoStmt, err = db.PrepareContext(ctx, forgetRepo); err != nil {
-		return nil, fmt.Errorf("error preparing query ForgetRepo: %w", err)
 	}
 	if q.giveUpCrawlStmt, err = db.PrepareContext(ctx, giveUpCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query GiveUpCrawl: %w", err)
@@ -273,6 +249,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.lastSeqClockStmt, err = db.PrepareContext(ctx, lastSeqClock); err != nil {
 		return nil, fmt.Errorf("error preparing query LastSeqClock: %w", err)
 	}
+	if q.leasedRowsStmt, err = db.PrepareContext(ctx, leasedRows); err != nil {
+		return nil, fmt.Errorf("error preparing query LeasedRows: %w", err)
+	}
 	if q.membershipIDsStmt, err = db.PrepareContext(ctx, membershipIDs); err != nil {
 		return nil, fmt.Errorf("error preparing query MembershipIDs: %w", err)
 	}
@@ -318,6 +297,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.putPLCLogStmt, err = db.PrepareContext(ctx, putPLCLog); err != nil {
 		return nil, fmt.Errorf("error preparing query PutPLCLog: %w", err)
 	}
+	if q.putQueueRowStmt, err = db.PrepareContext(ctx, putQueueRow); err != nil {
+		return nil, fmt.Errorf("error preparing query PutQueueRow: %w", err)
+	}
+	if q.putRepoStmt, err = db.PrepareContext(ctx, putRepo); err != nil {
+		return nil, fmt.Errorf("error preparing query PutRepo: %w", err)
+	}
 	if q.queuePieceStmt, err = db.PrepareContext(ctx, queuePiece); err != nil {
 		return nil, fmt.Errorf("error preparing query QueuePiece: %w", err)
 	}
@@ -326,9 +311,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.queueTallyStmt, err = db.PrepareContext(ctx, queueTally); err != nil {
 		return nil, fmt.Errorf("error preparing query QueueTally: %w", err)
-	}
-	if q.raiseSeenRevStmt, err = db.PrepareContext(ctx, raiseSeenRev); err != nil {
-		return nil, fmt.Errorf("error preparing query RaiseSeenRev: %w", err)
 	}
 	if q.readyHostsStmt, err = db.PrepareContext(ctx, readyHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query ReadyHosts: %w", err)
@@ -363,9 +345,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.restingBetweenStmt, err = db.PrepareContext(ctx, restingBetween); err != nil {
 		return nil, fmt.Errorf("error preparing query RestingBetween: %w", err)
 	}
-	if q.retryRowStmt, err = db.PrepareContext(ctx, retryRow); err != nil {
-		return nil, fmt.Errorf("error preparing query RetryRow: %w", err)
-	}
 	if q.rewindCrawlStmt, err = db.PrepareContext(ctx, rewindCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query RewindCrawl: %w", err)
 	}
@@ -374,12 +353,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.setAbsentProofsStmt, err = db.PrepareContext(ctx, setAbsentProofs); err != nil {
 		return nil, fmt.Errorf("error preparing query SetAbsentProofs: %w", err)
-	}
-	if q.setAskedStmt, err = db.PrepareContext(ctx, setAsked); err != nil {
-		return nil, fmt.Errorf("error preparing query SetAsked: %w", err)
-	}
-	if q.setEarlierRevStmt, err = db.PrepareContext(ctx, setEarlierRev); err != nil {
-		return nil, fmt.Errorf("error preparing query SetEarlierRev: %w", err)
 	}
 	if q.setHarmlessRevStmt, err = db.PrepareContext(ctx, setHarmlessRev); err != nil {
 		return nil, fmt.Errorf("error preparing query SetHarmlessRev: %w", err)
@@ -393,17 +366,8 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.setHostRateStmt, err = db.PrepareContext(ctx, setHostRate); err != nil {
 		return nil, fmt.Errorf("error preparing query SetHostRate: %w", err)
 	}
-	if q.setIdentityStaleStmt, err = db.PrepareContext(ctx, setIdentityStale); err != nil {
-		return nil, fmt.Errorf("error preparing query SetIdentityStale: %w", err)
-	}
 	if q.setListedStatusStmt, err = db.PrepareContext(ctx, setListedStatus); err != nil {
 		return nil, fmt.Errorf("error preparing query SetListedStatus: %w", err)
-	}
-	if q.setLooksStmt, err = db.PrepareContext(ctx, setLooks); err != nil {
-		return nil, fmt.Errorf("error preparing query SetLooks: %w", err)
-	}
-	if q.setMissingStmt, err = db.PrepareContext(ctx, setMissing); err != nil {
-		return nil, fmt.Errorf("error preparing query SetMissing: %w", err)
 	}
 	if q.setNextAtStmt, err = db.PrepareContext(ctx, setNextAt); err != nil {
 		return nil, fmt.Errorf("error preparing query SetNextAt: %w", err)
@@ -411,29 +375,11 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.setNextSeqStmt, err = db.PrepareContext(ctx, setNextSeq); err != nil {
 		return nil, fmt.Errorf("error preparing query SetNextSeq: %w", err)
 	}
-	if q.setRepoAccountStmt, err = db.PrepareContext(ctx, setRepoAccount); err != nil {
-		return nil, fmt.Errorf("error preparing query SetRepoAccount: %w", err)
-	}
-	if q.setRepoErrorStmt, err = db.PrepareContext(ctx, setRepoError); err != nil {
-		return nil, fmt.Errorf("error preparing query SetRepoError: %w", err)
-	}
-	if q.setRepoProvenStmt, err = db.PrepareContext(ctx, setRepoProven); err != nil {
-		return nil, fmt.Errorf("error preparing query SetRepoProven: %w", err)
-	}
 	if q.setRepoSeqStmt, err = db.PrepareContext(ctx, setRepoSeq); err != nil {
 		return nil, fmt.Errorf("error preparing query SetRepoSeq: %w", err)
 	}
-	if q.setRepoStateStmt, err = db.PrepareContext(ctx, setRepoState); err != nil {
-		return nil, fmt.Errorf("error preparing query SetRepoState: %w", err)
-	}
 	if q.setShareStmt, err = db.PrepareContext(ctx, setShare); err != nil {
 		return nil, fmt.Errorf("error preparing query SetShare: %w", err)
-	}
-	if q.setStatusCheckedStmt, err = db.PrepareContext(ctx, setStatusChecked); err != nil {
-		return nil, fmt.Errorf("error preparing query SetStatusChecked: %w", err)
-	}
-	if q.setUnresolvedStmt, err = db.PrepareContext(ctx, setUnresolved); err != nil {
-		return nil, fmt.Errorf("error preparing query SetUnresolved: %w", err)
 	}
 	if q.setUpstreamCursorStmt, err = db.PrepareContext(ctx, setUpstreamCursor); err != nil {
 		return nil, fmt.Errorf("error preparing query SetUpstreamCursor: %w", err)
@@ -446,12 +392,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.signingKeyStmt, err = db.PrepareContext(ctx, signingKey); err != nil {
 		return nil, fmt.Errorf("error preparing query SigningKey: %w", err)
-	}
-	if q.staleAnswerStmt, err = db.PrepareContext(ctx, staleAnswer); err != nil {
-		return nil, fmt.Errorf("error preparing query StaleAnswer: %w", err)
-	}
-	if q.startAnewStmt, err = db.PrepareContext(ctx, startAnew); err != nil {
-		return nil, fmt.Errorf("error preparing query StartAnew: %w", err)
 	}
 	if q.startCrawlStmt, err = db.PrepareContext(ctx, startCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query StartCrawl: %w", err)
@@ -474,17 +414,11 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.visibleRowsStmt, err = db.PrepareContext(ctx, visibleRows); err != nil {
 		return nil, fmt.Errorf("error preparing query VisibleRows: %w", err)
 	}
-	if q.voidProofStmt, err = db.PrepareContext(ctx, voidProof); err != nil {
-		return nil, fmt.Errorf("error preparing query VoidProof: %w", err)
-	}
 	if q.wakeHostsStmt, err = db.PrepareContext(ctx, wakeHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query WakeHosts: %w", err)
 	}
 	if q.wantCrawlStmt, err = db.PrepareContext(ctx, wantCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query WantCrawl: %w", err)
-	}
-	if q.wishStmt, err = db.PrepareContext(ctx, wish); err != nil {
-		return nil, fmt.Errorf("error preparing query Wish: %w", err)
 	}
 	return &q, nil
 }
@@ -611,16 +545,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing checkNSIDsStmt: %w", cerr)
 		}
 	}
-	if q.claimStmt != nil {
-		if cerr := q.claimStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing claimStmt: %w", cerr)
-		}
-	}
-	if q.claimedRowsStmt != nil {
-		if cerr := q.claimedRowsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing claimedRowsStmt: %w", cerr)
-		}
-	}
 	if q.clampCrawlsStmt != nil {
 		if cerr := q.clampCrawlsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing clampCrawlsStmt: %w", cerr)
@@ -639,11 +563,6 @@ func (q *Queries) Close() error {
 	if q.clearHostErrorStmt != nil {
 		if cerr := q.clearHostErrorStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing clearHostErrorStmt: %w", cerr)
-		}
-	}
-	if q.clearRepoErrorStmt != nil {
-		if cerr := q.clearRepoErrorStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing clearRepoErrorStmt: %w", cerr)
 		}
 	}
 	if q.collectionBehindStmt != nil {
@@ -691,11 +610,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing coolHostStmt: %w", cerr)
 		}
 	}
-	if q.countAttemptStmt != nil {
-		if cerr := q.countAttemptStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing countAttemptStmt: %w", cerr)
-		}
-	}
 	if q.countCrawlsStmt != nil {
 		if cerr := q.countCrawlsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing countCrawlsStmt: %w", cerr)
@@ -724,11 +638,6 @@ func (q *Queries) Close() error {
 	if q.deferCrawlStmt != nil {
 		if cerr := q.deferCrawlStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing deferCrawlStmt: %w", cerr)
-		}
-	}
-	if q.deferRowStmt != nil {
-		if cerr := q.deferRowStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing deferRowStmt: %w", cerr)
 		}
 	}
 	if q.deleteBareRepoStmt != nil {
@@ -761,11 +670,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing distrustDescribeStmt: %w", cerr)
 		}
 	}
-	if q.dropWishStmt != nil {
-		if cerr := q.dropWishStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing dropWishStmt: %w", cerr)
-		}
-	}
 	if q.dueCrawlsStmt != nil {
 		if cerr := q.dueCrawlsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing dueCrawlsStmt: %w", cerr)
@@ -774,11 +678,6 @@ func (q *Queries) Close() error {
 	if q.endAttemptStmt != nil {
 		if cerr := q.endAttemptStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing endAttemptStmt: %w", cerr)
-		}
-	}
-	if q.enqueueStmt != nil {
-		if cerr := q.enqueueStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing enqueueStmt: %w", cerr)
 		}
 	}
 	if q.failedHostStmt != nil {
@@ -809,11 +708,6 @@ func (q *Queries) Close() error {
 	if q.forgetAttemptsStmt != nil {
 		if cerr := q.forgetAttemptsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing forgetAttemptsStmt: %w", cerr)
-		}
-	}
-	if q.forgetRepoStmt != nil {
-		if cerr := q.forgetRepoStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing forgetRepoStmt: %w", cerr)
 		}
 	}
 	if q.giveUpCrawlStmt != nil {
@@ -906,6 +800,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing lastSeqClockStmt: %w", cerr)
 		}
 	}
+	if q.leasedRowsStmt != nil {
+		if cerr := q.leasedRowsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing leasedRowsStmt: %w", cerr)
+		}
+	}
 	if q.membershipIDsStmt != nil {
 		if cerr := q.membershipIDsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing membershipIDsStmt: %w", cerr)
@@ -981,6 +880,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing putPLCLogStmt: %w", cerr)
 		}
 	}
+	if q.putQueueRowStmt != nil {
+		if cerr := q.putQueueRowStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing putQueueRowStmt: %w", cerr)
+		}
+	}
+	if q.putRepoStmt != nil {
+		if cerr := q.putRepoStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing putRepoStmt: %w", cerr)
+		}
+	}
 	if q.queuePieceStmt != nil {
 		if cerr := q.queuePieceStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing queuePieceStmt: %w", cerr)
@@ -994,11 +903,6 @@ func (q *Queries) Close() error {
 	if q.queueTallyStmt != nil {
 		if cerr := q.queueTallyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing queueTallyStmt: %w", cerr)
-		}
-	}
-	if q.raiseSeenRevStmt != nil {
-		if cerr := q.raiseSeenRevStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing raiseSeenRevStmt: %w", cerr)
 		}
 	}
 	if q.readyHostsStmt != nil {
@@ -1056,11 +960,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing restingBetweenStmt: %w", cerr)
 		}
 	}
-	if q.retryRowStmt != nil {
-		if cerr := q.retryRowStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing retryRowStmt: %w", cerr)
-		}
-	}
 	if q.rewindCrawlStmt != nil {
 		if cerr := q.rewindCrawlStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing rewindCrawlStmt: %w", cerr)
@@ -1074,16 +973,6 @@ func (q *Queries) Close() error {
 	if q.setAbsentProofsStmt != nil {
 		if cerr := q.setAbsentProofsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setAbsentProofsStmt: %w", cerr)
-		}
-	}
-	if q.setAskedStmt != nil {
-		if cerr := q.setAskedStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setAskedStmt: %w", cerr)
-		}
-	}
-	if q.setEarlierRevStmt != nil {
-		if cerr := q.setEarlierRevStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setEarlierRevStmt: %w", cerr)
 		}
 	}
 	if q.setHarmlessRevStmt != nil {
@@ -1106,24 +995,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing setHostRateStmt: %w", cerr)
 		}
 	}
-	if q.setIdentityStaleStmt != nil {
-		if cerr := q.setIdentityStaleStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setIdentityStaleStmt: %w", cerr)
-		}
-	}
 	if q.setListedStatusStmt != nil {
 		if cerr := q.setListedStatusStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setListedStatusStmt: %w", cerr)
-		}
-	}
-	if q.setLooksStmt != nil {
-		if cerr := q.setLooksStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setLooksStmt: %w", cerr)
-		}
-	}
-	if q.setMissingStmt != nil {
-		if cerr := q.setMissingStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setMissingStmt: %w", cerr)
 		}
 	}
 	if q.setNextAtStmt != nil {
@@ -1136,44 +1010,14 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing setNextSeqStmt: %w", cerr)
 		}
 	}
-	if q.setRepoAccountStmt != nil {
-		if cerr := q.setRepoAccountStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setRepoAccountStmt: %w", cerr)
-		}
-	}
-	if q.setRepoErrorStmt != nil {
-		if cerr := q.setRepoErrorStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setRepoErrorStmt: %w", cerr)
-		}
-	}
-	if q.setRepoProvenStmt != nil {
-		if cerr := q.setRepoProvenStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setRepoProvenStmt: %w", cerr)
-		}
-	}
 	if q.setRepoSeqStmt != nil {
 		if cerr := q.setRepoSeqStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setRepoSeqStmt: %w", cerr)
 		}
 	}
-	if q.setRepoStateStmt != nil {
-		if cerr := q.setRepoStateStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setRepoStateStmt: %w", cerr)
-		}
-	}
 	if q.setShareStmt != nil {
 		if cerr := q.setShareStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setShareStmt: %w", cerr)
-		}
-	}
-	if q.setStatusCheckedStmt != nil {
-		if cerr := q.setStatusCheckedStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setStatusCheckedStmt: %w", cerr)
-		}
-	}
-	if q.setUnresolvedStmt != nil {
-		if cerr := q.setUnresolvedStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setUnresolvedStmt: %w", cerr)
 		}
 	}
 	if q.setUpstreamCursorStmt != nil {
@@ -1194,16 +1038,6 @@ func (q *Queries) Close() error {
 	if q.signingKeyStmt != nil {
 		if cerr := q.signingKeyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing signingKeyStmt: %w", cerr)
-		}
-	}
-	if q.staleAnswerStmt != nil {
-		if cerr := q.staleAnswerStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing staleAnswerStmt: %w", cerr)
-		}
-	}
-	if q.startAnewStmt != nil {
-		if cerr := q.startAnewStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing startAnewStmt: %w", cerr)
 		}
 	}
 	if q.startCrawlStmt != nil {
@@ -1241,11 +1075,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing visibleRowsStmt: %w", cerr)
 		}
 	}
-	if q.voidProofStmt != nil {
-		if cerr := q.voidProofStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing voidProofStmt: %w", cerr)
-		}
-	}
 	if q.wakeHostsStmt != nil {
 		if cerr := q.wakeHostsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing wakeHostsStmt: %w", cerr)
@@ -1254,11 +1083,6 @@ func (q *Queries) Close() error {
 	if q.wantCrawlStmt != nil {
 		if cerr := q.wantCrawlStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing wantCrawlStmt: %w", cerr)
-		}
-	}
-	if q.wishStmt != nil {
-		if cerr := q.wishStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing wishStmt: %w", cerr)
 		}
 	}
 	return err
@@ -1324,13 +1148,10 @@ type Queries struct {
 	checkDIDsStmt           *sql.Stmt
 	checkHostsStmt          *sql.Stmt
 	checkNSIDsStmt          *sql.Stmt
-	claimStmt               *sql.Stmt
-	claimedRowsStmt         *sql.Stmt
 	clampCrawlsStmt         *sql.Stmt
 	clampHostsStmt          *sql.Stmt
 	clearBufferStmt         *sql.Stmt
 	clearHostErrorStmt      *sql.Stmt
-	clearRepoErrorStmt      *sql.Stmt
 	collectionBehindStmt    *sql.Stmt
 	collectionIDStmt        *sql.Stmt
 	collectionIDsStmt       *sql.Stmt
@@ -1340,31 +1161,26 @@ type Queries struct {
 	collectionsOfRepoStmt   *sql.Stmt
 	confirmCandidateStmt    *sql.Stmt
 	coolHostStmt            *sql.Stmt
-	countAttemptStmt        *sql.Stmt
 	countCrawlsStmt         *sql.Stmt
 	crawlStmt               *sql.Stmt
 	createMetaStmt          *sql.Stmt
 	deathStmt               *sql.Stmt
 	deathsOfStmt            *sql.Stmt
 	deferCrawlStmt          *sql.Stmt
-	deferRowStmt            *sql.Stmt
 	deleteBareRepoStmt      *sql.Stmt
 	deleteCrawlStmt         *sql.Stmt
 	deleteHeadStmt          *sql.Stmt
 	deletePLCLogStmt        *sql.Stmt
 	deleteQueueRowStmt      *sql.Stmt
 	distrustDescribeStmt    *sql.Stmt
-	dropWishStmt            *sql.Stmt
 	dueCrawlsStmt           *sql.Stmt
 	endAttemptStmt          *sql.Stmt
-	enqueueStmt             *sql.Stmt
 	failedHostStmt          *sql.Stmt
 	failingHostsStmt        *sql.Stmt
 	finishCrawlStmt         *sql.Stmt
 	firstDueStmt            *sql.Stmt
 	firstRowsStmt           *sql.Stmt
 	forgetAttemptsStmt      *sql.Stmt
-	forgetRepoStmt          *sql.Stmt
 	giveUpCrawlStmt         *sql.Stmt
 	harmlessRevStmt         *sql.Stmt
 	heldReposStmt           *sql.Stmt
@@ -1383,6 +1199,7 @@ type Queries struct {
 	lastRepoStmt            *sql.Stmt
 	lastRepoIDStmt          *sql.Stmt
 	lastSeqClockStmt        *sql.Stmt
+	leasedRowsStmt          *sql.Stmt
 	membershipIDsStmt       *sql.Stmt
 	membershipTallyStmt     *sql.Stmt
 	metaStmt                *sql.Stmt
@@ -1398,10 +1215,11 @@ type Queries struct {
 	putHeadStmt             *sql.Stmt
 	putIdentityStmt         *sql.Stmt
 	putPLCLogStmt           *sql.Stmt
+	putQueueRowStmt         *sql.Stmt
+	putRepoStmt             *sql.Stmt
 	queuePieceStmt          *sql.Stmt
 	queueRowStmt            *sql.Stmt
 	queueTallyStmt          *sql.Stmt
-	raiseSeenRevStmt        *sql.Stmt
 	readyHostsStmt          *sql.Stmt
 	refusalCountsStmt       *sql.Stmt
 	refusalSampleStmt       *sql.Stmt
@@ -1413,36 +1231,22 @@ type Queries struct {
 	restCrawlsStmt          *sql.Stmt
 	restingAmongStmt        *sql.Stmt
 	restingBetweenStmt      *sql.Stmt
-	retryRowStmt            *sql.Stmt
 	rewindCrawlStmt         *sql.Stmt
 	servedHostStmt          *sql.Stmt
 	setAbsentProofsStmt     *sql.Stmt
-	setAskedStmt            *sql.Stmt
-	setEarlierRevStmt       *sql.Stmt
 	setHarmlessRevStmt      *sql.Stmt
 	setHeadStmt             *sql.Stmt
 	setHostErrorStmt        *sql.Stmt
 	setHostRateStmt         *sql.Stmt
-	setIdentityStaleStmt    *sql.Stmt
 	setListedStatusStmt     *sql.Stmt
-	setLooksStmt            *sql.Stmt
-	setMissingStmt          *sql.Stmt
 	setNextAtStmt           *sql.Stmt
 	setNextSeqStmt          *sql.Stmt
-	setRepoAccountStmt      *sql.Stmt
-	setRepoErrorStmt        *sql.Stmt
-	setRepoProvenStmt       *sql.Stmt
 	setRepoSeqStmt          *sql.Stmt
-	setRepoStateStmt        *sql.Stmt
 	setShareStmt            *sql.Stmt
-	setStatusCheckedStmt    *sql.Stmt
-	setUnresolvedStmt       *sql.Stmt
 	setUpstreamCursorStmt   *sql.Stmt
 	setUpstreamKindStmt     *sql.Stmt
 	showStmt                *sql.Stmt
 	signingKeyStmt          *sql.Stmt
-	staleAnswerStmt         *sql.Stmt
-	startAnewStmt           *sql.Stmt
 	startCrawlStmt          *sql.Stmt
 	tickSeqClockStmt        *sql.Stmt
 	trustHeldIdentitiesStmt *sql.Stmt
@@ -1450,10 +1254,8 @@ type Queries struct {
 	upstreamsStmt           *sql.Stmt
 	violationsStmt          *sql.Stmt
 	visibleRowsStmt         *sql.Stmt
-	voidProofStmt           *sql.Stmt
 	wakeHostsStmt           *sql.Stmt
 	wantCrawlStmt           *sql.Stmt
-	wishStmt                *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
@@ -1484,13 +1286,10 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		checkDIDsStmt:           q.checkDIDsStmt,
 		checkHostsStmt:          q.checkHostsStmt,
 		checkNSIDsStmt:          q.checkNSIDsStmt,
-		claimStmt:               q.claimStmt,
-		claimedRowsStmt:         q.claimedRowsStmt,
 		clampCrawlsStmt:         q.clampCrawlsStmt,
 		clampHostsStmt:          q.clampHostsStmt,
 		clearBufferStmt:         q.clearBufferStmt,
 		clearHostErrorStmt:      q.clearHostErrorStmt,
-		clearRepoErrorStmt:      q.clearRepoErrorStmt,
 		collectionBehindStmt:    q.collectionBehindStmt,
 		collectionIDStmt:        q.collectionIDStmt,
 		collectionIDsStmt:       q.collectionIDsStmt,
@@ -1500,31 +1299,26 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		collectionsOfRepoStmt:   q.collectionsOfRepoStmt,
 		confirmCandidateStmt:    q.confirmCandidateStmt,
 		coolHostStmt:            q.coolHostStmt,
-		countAttemptStmt:        q.countAttemptStmt,
 		countCrawlsStmt:         q.countCrawlsStmt,
 		crawlStmt:               q.crawlStmt,
 		createMetaStmt:          q.createMetaStmt,
 		deathStmt:               q.deathStmt,
 		deathsOfStmt:            q.deathsOfStmt,
 		deferCrawlStmt:          q.deferCrawlStmt,
-		deferRowStmt:            q.deferRowStmt,
 		deleteBareRepoStmt:      q.deleteBareRepoStmt,
 		deleteCrawlStmt:         q.deleteCrawlStmt,
 		deleteHeadStmt:          q.deleteHeadStmt,
 		deletePLCLogStmt:        q.deletePLCLogStmt,
 		deleteQueueRowStmt:      q.deleteQueueRowStmt,
 		distrustDescribeStmt:    q.distrustDescribeStmt,
-		dropWishStmt:            q.dropWishStmt,
 		dueCrawlsStmt:           q.dueCrawlsStmt,
 		endAttemptStmt:          q.endAttemptStmt,
-		enqueueStmt:             q.enqueueStmt,
 		failedHostStmt:          q.failedHostStmt,
 		failingHostsStmt:        q.failingHostsStmt,
 		finishCrawlStmt:         q.finishCrawlStmt,
 		firstDueStmt:            q.firstDueStmt,
 		firstRowsStmt:           q.firstRowsStmt,
 		forgetAttemptsStmt:      q.forgetAttemptsStmt,
-		forgetRepoStmt:          q.forgetRepoStmt,
 		giveUpCrawlStmt:         q.giveUpCrawlStmt,
 		harmlessRevStmt:         q.harmlessRevStmt,
 		heldReposStmt:           q.heldReposStmt,
@@ -1543,6 +1337,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		lastRepoStmt:            q.lastRepoStmt,
 		lastRepoIDStmt:          q.lastRepoIDStmt,
 		lastSeqClockStmt:        q.lastSeqClockStmt,
+		leasedRowsStmt:          q.leasedRowsStmt,
 		membershipIDsStmt:       q.membershipIDsStmt,
 		membershipTallyStmt:     q.membershipTallyStmt,
 		metaStmt:                q.metaStmt,
@@ -1558,10 +1353,11 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		putHeadStmt:             q.putHeadStmt,
 		putIdentityStmt:         q.putIdentityStmt,
 		putPLCLogStmt:           q.putPLCLogStmt,
+		putQueueRowStmt:         q.putQueueRowStmt,
+		putRepoStmt:             q.putRepoStmt,
 		queuePieceStmt:          q.queuePieceStmt,
 		queueRowStmt:            q.queueRowStmt,
 		queueTallyStmt:          q.queueTallyStmt,
-		raiseSeenRevStmt:        q.raiseSeenRevStmt,
 		readyHostsStmt:          q.readyHostsStmt,
 		refusalCountsStmt:       q.refusalCountsStmt,
 		refusalSampleStmt:       q.refusalSampleStmt,
@@ -1573,36 +1369,22 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		restCrawlsStmt:          q.restCrawlsStmt,
 		restingAmongStmt:        q.restingAmongStmt,
 		restingBetweenStmt:      q.restingBetweenStmt,
-		retryRowStmt:            q.retryRowStmt,
 		rewindCrawlStmt:         q.rewindCrawlStmt,
 		servedHostStmt:          q.servedHostStmt,
 		setAbsentProofsStmt:     q.setAbsentProofsStmt,
-		setAskedStmt:            q.setAskedStmt,
-		setEarlierRevStmt:       q.setEarlierRevStmt,
 		setHarmlessRevStmt:      q.setHarmlessRevStmt,
 		setHeadStmt:             q.setHeadStmt,
 		setHostErrorStmt:        q.setHostErrorStmt,
 		setHostRateStmt:         q.setHostRateStmt,
-		setIdentityStaleStmt:    q.setIdentityStaleStmt,
 		setListedStatusStmt:     q.setListedStatusStmt,
-		setLooksStmt:            q.setLooksStmt,
-		setMissingStmt:          q.setMissingStmt,
 		setNextAtStmt:           q.setNextAtStmt,
 		setNextSeqStmt:          q.setNextSeqStmt,
-		setRepoAccountStmt:      q.setRepoAccountStmt,
-		setRepoErrorStmt:        q.setRepoErrorStmt,
-		setRepoProvenStmt:       q.setRepoProvenStmt,
 		setRepoSeqStmt:          q.setRepoSeqStmt,
-		setRepoStateStmt:        q.setRepoStateStmt,
 		setShareStmt:            q.setShareStmt,
-		setStatusCheckedStmt:    q.setStatusCheckedStmt,
-		setUnresolvedStmt:       q.setUnresolvedStmt,
 		setUpstreamCursorStmt:   q.setUpstreamCursorStmt,
 		setUpstreamKindStmt:     q.setUpstreamKindStmt,
 		showStmt:                q.showStmt,
 		signingKeyStmt:          q.signingKeyStmt,
-		staleAnswerStmt:         q.staleAnswerStmt,
-		startAnewStmt:           q.startAnewStmt,
 		startCrawlStmt:          q.startCrawlStmt,
 		tickSeqClockStmt:        q.tickSeqClockStmt,
 		trustHeldIdentitiesStmt: q.trustHeldIdentitiesStmt,
@@ -1610,9 +1392,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		upstreamsStmt:           q.upstreamsStmt,
 		violationsStmt:          q.violationsStmt,
 		visibleRowsStmt:         q.visibleRowsStmt,
-		voidProofStmt:           q.voidProofStmt,
 		wakeHostsStmt:           q.wakeHostsStmt,
 		wantCrawlStmt:           q.wantCrawlStmt,
-		wishStmt:                q.wishStmt,
 	}
 }

@@ -123,11 +123,9 @@ func (q *Queries) FailedHost(ctx context.Context, arg FailedHostParams) (int64, 
 }
 
 const firstRows = `-- name: FirstRows :many
-SELECT repo_id, priority, reason, attempts, generation, want_rev, ask_status, missing_since, unresolved_since,
-       looks, not_before
-FROM resync_queue
-WHERE claim IS NULL AND host_id = ?1 AND priority >= ?2
-ORDER BY priority, not_before LIMIT 2
+SELECT repo_id, priority, CAST(due_at AS INTEGER) AS due_at FROM resync_queue
+WHERE due_at IS NOT NULL AND host_id = ?1 AND priority >= ?2
+ORDER BY priority, due_at LIMIT 2
 `
 
 type FirstRowsParams struct {
@@ -136,17 +134,9 @@ type FirstRowsParams struct {
 }
 
 type FirstRowsRow struct {
-	RepoID          int64
-	Priority        int64
-	Reason          int64
-	Attempts        int64
-	Generation      int64
-	WantRev         *int64
-	AskStatus       int64
-	MissingSince    *int64
-	UnresolvedSince *int64
-	Looks           int64
-	NotBefore       int64
+	RepoID   int64
+	Priority int64
+	DueAt    int64
 }
 
 // FirstRows returns the row that a host is asked for next, and the one after it.
@@ -159,19 +149,7 @@ func (q *Queries) FirstRows(ctx context.Context, arg FirstRowsParams) ([]FirstRo
 	var items []FirstRowsRow
 	for rows.Next() {
 		var i FirstRowsRow
-		if err := rows.Scan(
-			&i.RepoID,
-			&i.Priority,
-			&i.Reason,
-			&i.Attempts,
-			&i.Generation,
-			&i.WantRev,
-			&i.AskStatus,
-			&i.MissingSince,
-			&i.UnresolvedSince,
-			&i.Looks,
-			&i.NotBefore,
-		); err != nil {
+		if err := rows.Scan(&i.RepoID, &i.Priority, &i.DueAt); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -196,8 +174,8 @@ func (q *Queries) ForgetAttempts(ctx context.Context) error {
 
 const hostHeads = `-- name: HostHeads :many
 SELECT h.priority, CAST(h.due_at AS INTEGER) AS due_at
-FROM (SELECT p.id AS priority, (SELECT min(q.not_before) FROM resync_queue q
-                                WHERE q.claim IS NULL AND q.host_id = ?1 AND q.priority = p.id) AS due_at
+FROM (SELECT p.id AS priority, (SELECT min(q.due_at) FROM resync_queue q
+                                WHERE q.due_at IS NOT NULL AND q.host_id = ?1 AND q.priority = p.id) AS due_at
       FROM resync_priority p) h
 WHERE h.due_at IS NOT NULL ORDER BY h.priority
 `

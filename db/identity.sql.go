@@ -107,27 +107,32 @@ func (q *Queries) IdentityPiece(ctx context.Context, arg IdentityPieceParams) (i
 }
 
 const putIdentity = `-- name: PutIdentity :exec
-INSERT INTO identity (repo_id, signing_key, host_id, fetched_at, stale)
-VALUES (?1, ?2, ?3, ?4, 0)
+INSERT INTO identity (repo_id, signing_key, host_id, fetched_at, stale, status_asked_at, earlier_rev)
+VALUES (?1, ?2, ?3, ?4, ?5,
+        ?6, ?7)
 ON CONFLICT (repo_id) DO UPDATE SET signing_key = excluded.signing_key, host_id = excluded.host_id,
-                                    fetched_at = excluded.fetched_at
+  fetched_at = excluded.fetched_at, stale = excluded.stale, status_asked_at = excluded.status_asked_at, earlier_rev = excluded.earlier_rev
 `
 
 type PutIdentityParams struct {
-	RepoID     int64
-	SigningKey []byte
-	HostID     int64
-	Now        int64
+	RepoID        int64
+	SigningKey    []byte
+	HostID        int64
+	FetchedAt     int64
+	Stale         int64
+	StatusAskedAt *int64
+	EarlierRev    *int64
 }
 
-// stale is kept: only who has looked for it takes back the wish to look again. The trigger identity_rekeyed notes the
-// rev up to which an earlier key counts.
 func (q *Queries) PutIdentity(ctx context.Context, arg PutIdentityParams) error {
 	_, err := q.exec(ctx, q.putIdentityStmt, putIdentity,
 		arg.RepoID,
 		arg.SigningKey,
 		arg.HostID,
-		arg.Now,
+		arg.FetchedAt,
+		arg.Stale,
+		arg.StatusAskedAt,
+		arg.EarlierRev,
 	)
 	return err
 }
@@ -143,48 +148,6 @@ type SetAbsentProofsParams struct {
 
 func (q *Queries) SetAbsentProofs(ctx context.Context, arg SetAbsentProofsParams) error {
 	_, err := q.exec(ctx, q.setAbsentProofsStmt, setAbsentProofs, arg.Proves, arg.ID)
-	return err
-}
-
-const setEarlierRev = `-- name: SetEarlierRev :exec
-UPDATE identity SET earlier_rev = ?1 WHERE repo_id = ?2
-`
-
-type SetEarlierRevParams struct {
-	Rev    *int64
-	RepoID int64
-}
-
-func (q *Queries) SetEarlierRev(ctx context.Context, arg SetEarlierRevParams) error {
-	_, err := q.exec(ctx, q.setEarlierRevStmt, setEarlierRev, arg.Rev, arg.RepoID)
-	return err
-}
-
-const setIdentityStale = `-- name: SetIdentityStale :exec
-UPDATE identity SET stale = ?1 WHERE repo_id = ?2
-`
-
-type SetIdentityStaleParams struct {
-	Stale  int64
-	RepoID int64
-}
-
-func (q *Queries) SetIdentityStale(ctx context.Context, arg SetIdentityStaleParams) error {
-	_, err := q.exec(ctx, q.setIdentityStaleStmt, setIdentityStale, arg.Stale, arg.RepoID)
-	return err
-}
-
-const setStatusChecked = `-- name: SetStatusChecked :exec
-UPDATE identity SET checked_at = ?1 WHERE repo_id = ?2
-`
-
-type SetStatusCheckedParams struct {
-	Now    *int64
-	RepoID int64
-}
-
-func (q *Queries) SetStatusChecked(ctx context.Context, arg SetStatusCheckedParams) error {
-	_, err := q.exec(ctx, q.setStatusCheckedStmt, setStatusChecked, arg.Now, arg.RepoID)
 	return err
 }
 

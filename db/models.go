@@ -90,13 +90,13 @@ type HostQueue struct {
 }
 
 type Identity struct {
-	RepoID     int64
-	SigningKey []byte
-	HostID     int64
-	FetchedAt  int64
-	Stale      int64
-	CheckedAt  *int64
-	EarlierRev *int64
+	RepoID        int64
+	SigningKey    []byte
+	HostID        int64
+	FetchedAt     int64
+	Stale         int64
+	StatusAskedAt *int64
+	EarlierRev    *int64
 }
 
 type Invariant struct {
@@ -150,8 +150,8 @@ type Proof struct {
 }
 
 type QueueTally struct {
-	Background int64
-	Waiting    int64
+	Priority int64
+	Waiting  int64
 }
 
 type Refusal struct {
@@ -173,7 +173,7 @@ type Repo struct {
 	SeenRev     *int64
 	Error       *string
 	ErrorAt     *int64
-	FoundAt     *int64
+	FoundHostID *int64
 	HarmlessRev *int64
 }
 
@@ -236,15 +236,15 @@ type ReposByCollection struct {
 }
 
 type ResyncBacklog struct {
-	DID        string
-	Priority   int64
-	Background int64
-	Attempts   int64
-	Reason     *string
-	Due        interface{}
-	Claimed    bool
-	Host       *string
-	Error      *string
+	DID      string
+	Priority int64
+	Attempts int64
+	Reason   *string
+	Due      interface{}
+	Leased   bool
+	Held     int64
+	Host     *string
+	Error    *string
 }
 
 type ResyncBuffer struct {
@@ -263,24 +263,24 @@ type ResyncPriority struct {
 }
 
 type ResyncQueue struct {
-	RepoID          int64
-	Reason          int64
-	Priority        int64
-	Background      int64
-	NotBefore       int64
-	Attempts        int64
-	Generation      int64
-	Claim           *int64
-	WantRev         *int64
-	AskStatus       int64
-	MissingSince    *int64
-	UnresolvedSince *int64
-	Looks           int64
-	QueuedAt        int64
-	StaleRev        *int64
-	StaleCount      int64
-	StaleSince      *int64
-	HostID          int64
+	RepoID         int64
+	Reason         int64
+	Priority       int64
+	NotBefore      int64
+	Held           int64
+	Attempts       int64
+	Generation     int64
+	Lease          *int64
+	WantRev        *int64
+	AskStatus      int64
+	IdentityChecks int64
+	QueuedAt       int64
+	Said           *int64
+	SaidRev        *int64
+	SaidTimes      int64
+	SaidSince      *int64
+	HostID         int64
+	DueAt          *int64
 }
 
 type ResyncReason struct {
@@ -293,6 +293,12 @@ type ResyncReason struct {
 type SeqClock struct {
 	Seq    int64
 	Minute int64
+}
+
+type Statement struct {
+	ID      int64
+	Name    string
+	Meaning string
 }
 
 type Upstream struct {

@@ -19,26 +19,20 @@ func (q *Queries) DeletePLCLog(ctx context.Context) error {
 }
 
 const holdRows = `-- name: HoldRows :exec
-UPDATE resync_queue SET not_before = ?1
-WHERE resync_queue.repo_id > ?2 AND resync_queue.repo_id <= ?3 AND priority = ?4 AND claim IS NULL
+UPDATE resync_queue SET held = 1
+WHERE resync_queue.repo_id > ?1 AND resync_queue.repo_id <= ?2 AND priority = ?3 AND lease IS NULL
   AND NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = resync_queue.repo_id)
   AND EXISTS (SELECT 1 FROM repo r WHERE r.id = resync_queue.repo_id AND substr(r.did, 1, 8) = 'did:plc:')
 `
 
 type HoldRowsParams struct {
-	Held     int64
 	After    int64
 	Upto     int64
 	Priority int64
 }
 
 func (q *Queries) HoldRows(ctx context.Context, arg HoldRowsParams) error {
-	_, err := q.exec(ctx, q.holdRowsStmt, holdRows,
-		arg.Held,
-		arg.After,
-		arg.Upto,
-		arg.Priority,
-	)
+	_, err := q.exec(ctx, q.holdRowsStmt, holdRows, arg.After, arg.Upto, arg.Priority)
 	return err
 }
 
@@ -119,40 +113,35 @@ func (q *Queries) QueuePiece(ctx context.Context, arg QueuePieceParams) (int64, 
 }
 
 const releaseRows = `-- name: ReleaseRows :exec
-UPDATE resync_queue SET not_before = ?1
-WHERE repo_id > ?2 AND repo_id <= ?3 AND not_before = ?4
+UPDATE resync_queue SET held = 0, not_before = ?1,
+  host_id = (SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = resync_queue.repo_id)
+WHERE resync_queue.repo_id > ?2 AND resync_queue.repo_id <= ?3 AND held = 1
 `
 
 type ReleaseRowsParams struct {
 	Now   int64
 	After int64
 	Upto  int64
-	Held  int64
 }
 
+// Who is asked next may be another one now that the identities are trusted.
 func (q *Queries) ReleaseRows(ctx context.Context, arg ReleaseRowsParams) error {
-	_, err := q.exec(ctx, q.releaseRowsStmt, releaseRows,
-		arg.Now,
-		arg.After,
-		arg.Upto,
-		arg.Held,
-	)
+	_, err := q.exec(ctx, q.releaseRowsStmt, releaseRows, arg.Now, arg.After, arg.Upto)
 	return err
 }
 
 const trustHeldIdentities = `-- name: TrustHeldIdentities :exec
 UPDATE identity SET stale = 0
 WHERE identity.repo_id > ?1 AND identity.repo_id <= ?2 AND stale = 1
-  AND EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = identity.repo_id AND q.not_before = ?3)
+  AND EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = identity.repo_id AND q.held = 1)
 `
 
 type TrustHeldIdentitiesParams struct {
 	After int64
 	Upto  int64
-	Held  int64
 }
 
 func (q *Queries) TrustHeldIdentities(ctx context.Context, arg TrustHeldIdentitiesParams) error {
-	_, err := q.exec(ctx, q.trustHeldIdentitiesStmt, trustHeldIdentities, arg.After, arg.Upto, arg.Held)
+	_, err := q.exec(ctx, q.trustHeldIdentitiesStmt, trustHeldIdentities, arg.After, arg.Upto)
 	return err
 }

@@ -10,11 +10,16 @@ import (
 )
 
 const addRepo = `-- name: AddRepo :one
-INSERT INTO repo (did) VALUES (?1) RETURNING id
+INSERT INTO repo (did, found_host_id) VALUES (?1, ?2) RETURNING id
 `
 
-func (q *Queries) AddRepo(ctx context.Context, did string) (int64, error) {
-	row := q.queryRow(ctx, q.addRepoStmt, addRepo, did)
+type AddRepoParams struct {
+	DID         string
+	FoundHostID *int64
+}
+
+func (q *Queries) AddRepo(ctx context.Context, arg AddRepoParams) (int64, error) {
+	row := q.queryRow(ctx, q.addRepoStmt, addRepo, arg.DID, arg.FoundHostID)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
@@ -50,30 +55,12 @@ func (q *Queries) AdvanceHead(ctx context.Context, arg AdvanceHeadParams) (int64
 	return result.RowsAffected()
 }
 
-const clearRepoError = `-- name: ClearRepoError :exec
-UPDATE repo SET error = NULL, error_at = NULL WHERE id = ?1 AND error IS NOT NULL
-`
-
-func (q *Queries) ClearRepoError(ctx context.Context, id int64) error {
-	_, err := q.exec(ctx, q.clearRepoErrorStmt, clearRepoError, id)
-	return err
-}
-
 const deleteHead = `-- name: DeleteHead :exec
 DELETE FROM repo_head WHERE repo_id = ?1
 `
 
 func (q *Queries) DeleteHead(ctx context.Context, repoID int64) error {
 	_, err := q.exec(ctx, q.deleteHeadStmt, deleteHead, repoID)
-	return err
-}
-
-const forgetRepo = `-- name: ForgetRepo :exec
-UPDATE repo SET seen_rev = NULL, proof = NULL WHERE id = ?1
-`
-
-func (q *Queries) ForgetRepo(ctx context.Context, id int64) error {
-	_, err := q.exec(ctx, q.forgetRepoStmt, forgetRepo, id)
 	return err
 }
 
@@ -111,26 +98,51 @@ func (q *Queries) PutHead(ctx context.Context, arg PutHeadParams) error {
 	return err
 }
 
-const raiseSeenRev = `-- name: RaiseSeenRev :exec
-UPDATE repo SET seen_rev = ?1
-WHERE id = ?2 AND (seen_rev IS NULL OR seen_rev < ?1)
+const putRepo = `-- name: PutRepo :exec
+UPDATE repo SET state = ?1, active = ?2, status = ?3, proof = ?4,
+  proven_at = ?5, seen_rev = ?6, found_host_id = ?7,
+  harmless_rev = ?8, error = ?9, error_at = ?10
+WHERE id = ?11
 `
 
-type RaiseSeenRevParams struct {
-	Rev *int64
-	ID  int64
+type PutRepoParams struct {
+	State       int64
+	Active      int64
+	Status      *string
+	Proof       *int64
+	ProvenAt    *int64
+	SeenRev     *int64
+	FoundHostID *int64
+	HarmlessRev *int64
+	Error       *string
+	ErrorAt     *int64
+	ID          int64
 }
 
-func (q *Queries) RaiseSeenRev(ctx context.Context, arg RaiseSeenRevParams) error {
-	_, err := q.exec(ctx, q.raiseSeenRevStmt, raiseSeenRev, arg.Rev, arg.ID)
+func (q *Queries) PutRepo(ctx context.Context, arg PutRepoParams) error {
+	_, err := q.exec(ctx, q.putRepoStmt, putRepo,
+		arg.State,
+		arg.Active,
+		arg.Status,
+		arg.Proof,
+		arg.ProvenAt,
+		arg.SeenRev,
+		arg.FoundHostID,
+		arg.HarmlessRev,
+		arg.Error,
+		arg.ErrorAt,
+		arg.ID,
+	)
 	return err
 }
 
 const repoByDID = `-- name: RepoByDID :one
-SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
+SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev, r.found_host_id, r.harmless_rev,
+       r.error, r.error_at,
        h.rev, h.data, h.cid,
-       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
-       o.hostname, o.insecure, o.describe_trust, o.absent_proofs
+       i.signing_key, i.host_id, i.fetched_at, i.stale, i.status_asked_at, i.earlier_rev,
+       o.hostname, o.insecure, o.describe_trust, o.absent_proofs,
+       CAST(EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id) AS INTEGER) AS waits
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -148,6 +160,10 @@ type RepoByDIDRow struct {
 	Proof         *int64
 	ProvenAt      *int64
 	SeenRev       *int64
+	FoundHostID   *int64
+	HarmlessRev   *int64
+	Error         *string
+	ErrorAt       *int64
 	Rev           *int64
 	Data          []byte
 	CID           []byte
@@ -155,15 +171,17 @@ type RepoByDIDRow struct {
 	HostID        *int64
 	FetchedAt     *int64
 	Stale         *int64
-	CheckedAt     *int64
+	StatusAskedAt *int64
 	EarlierRev    *int64
 	Hostname      *string
 	Insecure      *int64
 	DescribeTrust *int64
 	AbsentProofs  *int64
+	Waits         int64
 }
 
-// Whatever is known of a repo. RepoByID has the same columns.
+// Whatever is known of a repo but its collections; its row of the queue, which most repos do not have, is read by
+// QueueRow if it waits. RepoByID has the same columns.
 func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, error) {
 	row := q.queryRow(ctx, q.repoByDIDStmt, repoByDID, did)
 	var i RepoByDIDRow
@@ -177,6 +195,10 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 		&i.Proof,
 		&i.ProvenAt,
 		&i.SeenRev,
+		&i.FoundHostID,
+		&i.HarmlessRev,
+		&i.Error,
+		&i.ErrorAt,
 		&i.Rev,
 		&i.Data,
 		&i.CID,
@@ -184,21 +206,24 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 		&i.HostID,
 		&i.FetchedAt,
 		&i.Stale,
-		&i.CheckedAt,
+		&i.StatusAskedAt,
 		&i.EarlierRev,
 		&i.Hostname,
 		&i.Insecure,
 		&i.DescribeTrust,
 		&i.AbsentProofs,
+		&i.Waits,
 	)
 	return i, err
 }
 
 const repoByID = `-- name: RepoByID :one
-SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
+SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev, r.found_host_id, r.harmless_rev,
+       r.error, r.error_at,
        h.rev, h.data, h.cid,
-       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
-       o.hostname, o.insecure, o.describe_trust, o.absent_proofs
+       i.signing_key, i.host_id, i.fetched_at, i.stale, i.status_asked_at, i.earlier_rev,
+       o.hostname, o.insecure, o.describe_trust, o.absent_proofs,
+       CAST(EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id) AS INTEGER) AS waits
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -216,6 +241,10 @@ type RepoByIDRow struct {
 	Proof         *int64
 	ProvenAt      *int64
 	SeenRev       *int64
+	FoundHostID   *int64
+	HarmlessRev   *int64
+	Error         *string
+	ErrorAt       *int64
 	Rev           *int64
 	Data          []byte
 	CID           []byte
@@ -223,12 +252,13 @@ type RepoByIDRow struct {
 	HostID        *int64
 	FetchedAt     *int64
 	Stale         *int64
-	CheckedAt     *int64
+	StatusAskedAt *int64
 	EarlierRev    *int64
 	Hostname      *string
 	Insecure      *int64
 	DescribeTrust *int64
 	AbsentProofs  *int64
+	Waits         int64
 }
 
 func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
@@ -244,6 +274,10 @@ func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
 		&i.Proof,
 		&i.ProvenAt,
 		&i.SeenRev,
+		&i.FoundHostID,
+		&i.HarmlessRev,
+		&i.Error,
+		&i.ErrorAt,
 		&i.Rev,
 		&i.Data,
 		&i.CID,
@@ -251,12 +285,13 @@ func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
 		&i.HostID,
 		&i.FetchedAt,
 		&i.Stale,
-		&i.CheckedAt,
+		&i.StatusAskedAt,
 		&i.EarlierRev,
 		&i.Hostname,
 		&i.Insecure,
 		&i.DescribeTrust,
 		&i.AbsentProofs,
+		&i.Waits,
 	)
 	return i, err
 }
@@ -344,60 +379,6 @@ func (q *Queries) RestingBetween(ctx context.Context, arg RestingBetweenParams) 
 	return items, nil
 }
 
-const setRepoAccount = `-- name: SetRepoAccount :exec
-UPDATE repo SET active = ?1, status = ?2, state = ?3
-WHERE id = ?4
-`
-
-type SetRepoAccountParams struct {
-	Active int64
-	Status *string
-	State  int64
-	ID     int64
-}
-
-func (q *Queries) SetRepoAccount(ctx context.Context, arg SetRepoAccountParams) error {
-	_, err := q.exec(ctx, q.setRepoAccountStmt, setRepoAccount,
-		arg.Active,
-		arg.Status,
-		arg.State,
-		arg.ID,
-	)
-	return err
-}
-
-const setRepoError = `-- name: SetRepoError :exec
-UPDATE repo SET error = ?1, error_at = ?2 WHERE id = ?3
-`
-
-type SetRepoErrorParams struct {
-	Error *string
-	Now   *int64
-	ID    int64
-}
-
-func (q *Queries) SetRepoError(ctx context.Context, arg SetRepoErrorParams) error {
-	_, err := q.exec(ctx, q.setRepoErrorStmt, setRepoError, arg.Error, arg.Now, arg.ID)
-	return err
-}
-
-const setRepoProven = `-- name: SetRepoProven :exec
-UPDATE repo SET state = 3, active = 1, status = NULL, proof = ?1, proven_at = ?2,
-                seen_rev = NULL, error = NULL, error_at = NULL
-WHERE id = ?3
-`
-
-type SetRepoProvenParams struct {
-	Proof *int64
-	Now   *int64
-	ID    int64
-}
-
-func (q *Queries) SetRepoProven(ctx context.Context, arg SetRepoProvenParams) error {
-	_, err := q.exec(ctx, q.setRepoProvenStmt, setRepoProven, arg.Proof, arg.Now, arg.ID)
-	return err
-}
-
 const setRepoSeq = `-- name: SetRepoSeq :exec
 UPDATE repo SET seq = ?1 WHERE id = ?2
 `
@@ -409,28 +390,5 @@ type SetRepoSeqParams struct {
 
 func (q *Queries) SetRepoSeq(ctx context.Context, arg SetRepoSeqParams) error {
 	_, err := q.exec(ctx, q.setRepoSeqStmt, setRepoSeq, arg.Seq, arg.ID)
-	return err
-}
-
-const setRepoState = `-- name: SetRepoState :exec
-UPDATE repo SET state = ?1 WHERE id = ?2
-`
-
-type SetRepoStateParams struct {
-	State int64
-	ID    int64
-}
-
-func (q *Queries) SetRepoState(ctx context.Context, arg SetRepoStateParams) error {
-	_, err := q.exec(ctx, q.setRepoStateStmt, setRepoState, arg.State, arg.ID)
-	return err
-}
-
-const voidProof = `-- name: VoidProof :exec
-UPDATE repo SET proof = NULL WHERE id = ?1
-`
-
-func (q *Queries) VoidProof(ctx context.Context, id int64) error {
-	_, err := q.exec(ctx, q.voidProofStmt, voidProof, id)
 	return err
 }

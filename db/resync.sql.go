@@ -107,22 +107,47 @@ func (q *Queries) BufferedCommits(ctx context.Context, repoID int64) ([]Buffered
 	return items, nil
 }
 
-const claim = `-- name: Claim :exec
-UPDATE resync_queue SET claim = generation WHERE repo_id = ?1
+const clearBuffer = `-- name: ClearBuffer :exec
+DELETE FROM resync_buffer WHERE repo_id = ?1
 `
 
-// The worker remembers the generation that it took: whatever raises it meanwhile makes the result void.
-func (q *Queries) Claim(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.claimStmt, claim, repoID)
+func (q *Queries) ClearBuffer(ctx context.Context, repoID int64) error {
+	_, err := q.exec(ctx, q.clearBufferStmt, clearBuffer, repoID)
 	return err
 }
 
-const claimedRows = `-- name: ClaimedRows :many
-SELECT repo_id FROM resync_queue WHERE claim IS NOT NULL LIMIT ?1
+const deleteQueueRow = `-- name: DeleteQueueRow :exec
+DELETE FROM resync_queue WHERE repo_id = ?1
 `
 
-func (q *Queries) ClaimedRows(ctx context.Context, maxRows int64) ([]int64, error) {
-	rows, err := q.query(ctx, q.claimedRowsStmt, claimedRows, maxRows)
+func (q *Queries) DeleteQueueRow(ctx context.Context, repoID int64) error {
+	_, err := q.exec(ctx, q.deleteQueueRowStmt, deleteQueueRow, repoID)
+	return err
+}
+
+const firstDue = `-- name: FirstDue :one
+SELECT CAST(coalesce(min(due_at), 9223372036854775807) AS INTEGER) AS due_at
+FROM resync_queue WHERE due_at IS NOT NULL AND host_id = ?1 AND priority = ?2
+`
+
+type FirstDueParams struct {
+	Host     int64
+	Priority int64
+}
+
+func (q *Queries) FirstDue(ctx context.Context, arg FirstDueParams) (int64, error) {
+	row := q.queryRow(ctx, q.firstDueStmt, firstDue, arg.Host, arg.Priority)
+	var due_at int64
+	err := row.Scan(&due_at)
+	return due_at, err
+}
+
+const leasedRows = `-- name: LeasedRows :many
+SELECT repo_id FROM resync_queue WHERE lease IS NOT NULL LIMIT ?1
+`
+
+func (q *Queries) LeasedRows(ctx context.Context, maxRows int64) ([]int64, error) {
+	rows, err := q.query(ctx, q.leasedRowsStmt, leasedRows, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -144,274 +169,105 @@ func (q *Queries) ClaimedRows(ctx context.Context, maxRows int64) ([]int64, erro
 	return items, nil
 }
 
-const clearBuffer = `-- name: ClearBuffer :exec
-DELETE FROM resync_buffer WHERE repo_id = ?1
+const putQueueRow = `-- name: PutQueueRow :exec
+INSERT INTO resync_queue (repo_id, reason, priority, not_before, held, attempts, generation, lease, want_rev, ask_status,
+  identity_checks, queued_at, said, said_rev, said_times, said_since, host_id)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6,
+  ?7, ?8, ?9, ?10, ?11, ?12,
+  ?13, ?14, ?15, ?16, ?17)
+ON CONFLICT (repo_id) DO UPDATE SET reason = excluded.reason, priority = excluded.priority, not_before = excluded.not_before,
+  held = excluded.held, attempts = excluded.attempts, generation = excluded.generation, lease = excluded.lease,
+  want_rev = excluded.want_rev, ask_status = excluded.ask_status, identity_checks = excluded.identity_checks, queued_at = excluded.queued_at,
+  said = excluded.said, said_rev = excluded.said_rev, said_times = excluded.said_times, said_since = excluded.said_since,
+  host_id = excluded.host_id
 `
 
-func (q *Queries) ClearBuffer(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.clearBufferStmt, clearBuffer, repoID)
-	return err
+type PutQueueRowParams struct {
+	RepoID         int64
+	Reason         int64
+	Priority       int64
+	NotBefore      int64
+	Held           int64
+	Attempts       int64
+	Generation     int64
+	Lease          *int64
+	WantRev        *int64
+	AskStatus      int64
+	IdentityChecks int64
+	QueuedAt       int64
+	Said           *int64
+	SaidRev        *int64
+	SaidTimes      int64
+	SaidSince      *int64
+	HostID         int64
 }
 
-const countAttempt = `-- name: CountAttempt :exec
-UPDATE resync_queue SET attempts = attempts + 1 WHERE repo_id = ?1
-`
-
-func (q *Queries) CountAttempt(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.countAttemptStmt, countAttempt, repoID)
-	return err
-}
-
-const deferRow = `-- name: DeferRow :exec
-UPDATE resync_queue SET claim = NULL, not_before = ?1 WHERE repo_id = ?2
-`
-
-type DeferRowParams struct {
-	NotBefore int64
-	RepoID    int64
-}
-
-func (q *Queries) DeferRow(ctx context.Context, arg DeferRowParams) error {
-	_, err := q.exec(ctx, q.deferRowStmt, deferRow, arg.NotBefore, arg.RepoID)
-	return err
-}
-
-const deleteQueueRow = `-- name: DeleteQueueRow :exec
-DELETE FROM resync_queue WHERE repo_id = ?1
-`
-
-func (q *Queries) DeleteQueueRow(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.deleteQueueRowStmt, deleteQueueRow, repoID)
-	return err
-}
-
-const dropWish = `-- name: DropWish :exec
-UPDATE resync_queue SET want_rev = NULL WHERE repo_id = ?1 AND want_rev <= ?2
-`
-
-type DropWishParams struct {
-	RepoID int64
-	Rev    *int64
-}
-
-func (q *Queries) DropWish(ctx context.Context, arg DropWishParams) error {
-	_, err := q.exec(ctx, q.dropWishStmt, dropWish, arg.RepoID, arg.Rev)
-	return err
-}
-
-const enqueue = `-- name: Enqueue :exec
-INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, want_rev, ask_status, looks, queued_at, generation)
-VALUES (?1, ?2, ?3, ?4, ?5,
-        ?6, ?7, ?8, ?9, ?10)
-ON CONFLICT (repo_id) DO UPDATE SET
-  reason = CASE WHEN excluded.priority < resync_queue.priority THEN excluded.reason ELSE resync_queue.reason END,
-  priority = min(resync_queue.priority, excluded.priority),
-  background = min(resync_queue.background, excluded.background),
-  not_before = min(resync_queue.not_before, excluded.not_before),
-  want_rev = coalesce(max(resync_queue.want_rev, excluded.want_rev), resync_queue.want_rev, excluded.want_rev),
-  ask_status = max(resync_queue.ask_status, excluded.ask_status),
-  looks = max(resync_queue.looks, excluded.looks),
-  generation = resync_queue.generation + excluded.generation
-`
-
-type EnqueueParams struct {
-	RepoID     int64
-	Reason     int64
-	Priority   int64
-	Background int64
-	NotBefore  int64
-	WantRev    *int64
-	AskStatus  int64
-	Looks      int64
-	Now        int64
-	Voids      int64
-}
-
-// A repo waits once. Who comes later only adds: the better priority with its reason, the earlier time, the newest rev,
-// the questions. max and min of NULL are NULL, so each side of want_rev has its turn.
-func (q *Queries) Enqueue(ctx context.Context, arg EnqueueParams) error {
-	_, err := q.exec(ctx, q.enqueueStmt, enqueue,
+func (q *Queries) PutQueueRow(ctx context.Context, arg PutQueueRowParams) error {
+	_, err := q.exec(ctx, q.putQueueRowStmt, putQueueRow,
 		arg.RepoID,
 		arg.Reason,
 		arg.Priority,
-		arg.Background,
 		arg.NotBefore,
+		arg.Held,
+		arg.Attempts,
+		arg.Generation,
+		arg.Lease,
 		arg.WantRev,
 		arg.AskStatus,
-		arg.Looks,
-		arg.Now,
-		arg.Voids,
+		arg.IdentityChecks,
+		arg.QueuedAt,
+		arg.Said,
+		arg.SaidRev,
+		arg.SaidTimes,
+		arg.SaidSince,
+		arg.HostID,
 	)
 	return err
-}
-
-const firstDue = `-- name: FirstDue :one
-SELECT CAST(coalesce(min(not_before), 9223372036854775807) AS INTEGER) AS not_before
-FROM resync_queue WHERE claim IS NULL AND host_id = ?1 AND priority = ?2
-`
-
-type FirstDueParams struct {
-	Host     int64
-	Priority int64
-}
-
-func (q *Queries) FirstDue(ctx context.Context, arg FirstDueParams) (int64, error) {
-	row := q.queryRow(ctx, q.firstDueStmt, firstDue, arg.Host, arg.Priority)
-	var not_before int64
-	err := row.Scan(&not_before)
-	return not_before, err
 }
 
 const queueRow = `-- name: QueueRow :one
-SELECT repo_id, reason, priority, background, not_before, attempts, generation, claim, want_rev, ask_status, missing_since, unresolved_since, looks, queued_at, stale_rev, stale_count, stale_since, host_id FROM resync_queue WHERE repo_id = ?1
+SELECT reason, priority, not_before, held, attempts, generation, lease, want_rev, ask_status, identity_checks, queued_at,
+       said, said_rev, said_times, said_since
+FROM resync_queue WHERE repo_id = ?1
 `
 
-func (q *Queries) QueueRow(ctx context.Context, repoID int64) (ResyncQueue, error) {
+type QueueRowRow struct {
+	Reason         int64
+	Priority       int64
+	NotBefore      int64
+	Held           int64
+	Attempts       int64
+	Generation     int64
+	Lease          *int64
+	WantRev        *int64
+	AskStatus      int64
+	IdentityChecks int64
+	QueuedAt       int64
+	Said           *int64
+	SaidRev        *int64
+	SaidTimes      int64
+	SaidSince      *int64
+}
+
+func (q *Queries) QueueRow(ctx context.Context, repoID int64) (QueueRowRow, error) {
 	row := q.queryRow(ctx, q.queueRowStmt, queueRow, repoID)
-	var i ResyncQueue
+	var i QueueRowRow
 	err := row.Scan(
-		&i.RepoID,
 		&i.Reason,
 		&i.Priority,
-		&i.Background,
 		&i.NotBefore,
+		&i.Held,
 		&i.Attempts,
 		&i.Generation,
-		&i.Claim,
+		&i.Lease,
 		&i.WantRev,
 		&i.AskStatus,
-		&i.MissingSince,
-		&i.UnresolvedSince,
-		&i.Looks,
+		&i.IdentityChecks,
 		&i.QueuedAt,
-		&i.StaleRev,
-		&i.StaleCount,
-		&i.StaleSince,
-		&i.HostID,
+		&i.Said,
+		&i.SaidRev,
+		&i.SaidTimes,
+		&i.SaidSince,
 	)
 	return i, err
-}
-
-const retryRow = `-- name: RetryRow :exec
-UPDATE resync_queue SET claim = NULL, not_before = ?1, attempts = attempts + ?2,
-  priority = ?3, reason = ?4, background = ?5
-WHERE repo_id = ?6
-`
-
-type RetryRowParams struct {
-	NotBefore  int64
-	Failed     int64
-	Priority   int64
-	Reason     int64
-	Background int64
-	RepoID     int64
-}
-
-func (q *Queries) RetryRow(ctx context.Context, arg RetryRowParams) error {
-	_, err := q.exec(ctx, q.retryRowStmt, retryRow,
-		arg.NotBefore,
-		arg.Failed,
-		arg.Priority,
-		arg.Reason,
-		arg.Background,
-		arg.RepoID,
-	)
-	return err
-}
-
-const setAsked = `-- name: SetAsked :exec
-UPDATE resync_queue SET ask_status = 0 WHERE repo_id = ?1
-`
-
-func (q *Queries) SetAsked(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.setAskedStmt, setAsked, repoID)
-	return err
-}
-
-const setLooks = `-- name: SetLooks :exec
-UPDATE resync_queue SET looks = ?1 WHERE repo_id = ?2
-`
-
-type SetLooksParams struct {
-	Looks  int64
-	RepoID int64
-}
-
-func (q *Queries) SetLooks(ctx context.Context, arg SetLooksParams) error {
-	_, err := q.exec(ctx, q.setLooksStmt, setLooks, arg.Looks, arg.RepoID)
-	return err
-}
-
-const setMissing = `-- name: SetMissing :exec
-UPDATE resync_queue SET missing_since = ?1 WHERE repo_id = ?2
-`
-
-type SetMissingParams struct {
-	Since  *int64
-	RepoID int64
-}
-
-func (q *Queries) SetMissing(ctx context.Context, arg SetMissingParams) error {
-	_, err := q.exec(ctx, q.setMissingStmt, setMissing, arg.Since, arg.RepoID)
-	return err
-}
-
-const setUnresolved = `-- name: SetUnresolved :exec
-UPDATE resync_queue SET unresolved_since = ?1 WHERE repo_id = ?2
-`
-
-type SetUnresolvedParams struct {
-	Since  *int64
-	RepoID int64
-}
-
-func (q *Queries) SetUnresolved(ctx context.Context, arg SetUnresolvedParams) error {
-	_, err := q.exec(ctx, q.setUnresolvedStmt, setUnresolved, arg.Since, arg.RepoID)
-	return err
-}
-
-const staleAnswer = `-- name: StaleAnswer :exec
-UPDATE resync_queue SET stale_rev = ?1, stale_count = ?2, stale_since = ?3
-WHERE repo_id = ?4
-`
-
-type StaleAnswerParams struct {
-	Rev    *int64
-	Count  int64
-	Since  *int64
-	RepoID int64
-}
-
-func (q *Queries) StaleAnswer(ctx context.Context, arg StaleAnswerParams) error {
-	_, err := q.exec(ctx, q.staleAnswerStmt, staleAnswer,
-		arg.Rev,
-		arg.Count,
-		arg.Since,
-		arg.RepoID,
-	)
-	return err
-}
-
-const startAnew = `-- name: StartAnew :exec
-UPDATE resync_queue SET attempts = 0, missing_since = NULL, stale_rev = NULL, stale_count = 0, stale_since = NULL
-WHERE repo_id = ?1
-`
-
-func (q *Queries) StartAnew(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.startAnewStmt, startAnew, repoID)
-	return err
-}
-
-const wish = `-- name: Wish :exec
-UPDATE resync_queue SET want_rev = max(coalesce(want_rev, 0), CAST(?1 AS INTEGER)) WHERE repo_id = ?2
-`
-
-type WishParams struct {
-	Rev    int64
-	RepoID int64
-}
-
-func (q *Queries) Wish(ctx context.Context, arg WishParams) error {
-	_, err := q.exec(ctx, q.wishStmt, wish, arg.Rev, arg.RepoID)
-	return err
 }

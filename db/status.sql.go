@@ -79,7 +79,7 @@ func (q *Queries) MembershipTally(ctx context.Context) (MembershipTallyRow, erro
 }
 
 const queueTally = `-- name: QueueTally :many
-SELECT background, waiting FROM queue_tally
+SELECT priority, waiting FROM queue_tally
 `
 
 func (q *Queries) QueueTally(ctx context.Context) ([]QueueTally, error) {
@@ -91,7 +91,7 @@ func (q *Queries) QueueTally(ctx context.Context) ([]QueueTally, error) {
 	var items []QueueTally
 	for rows.Next() {
 		var i QueueTally
-		if err := rows.Scan(&i.Background, &i.Waiting); err != nil {
+		if err := rows.Scan(&i.Priority, &i.Waiting); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -108,7 +108,7 @@ func (n *network) requireSeeding(t *testing.T) {
 	}
 }
 
-// waitSeed waits for the end of a seeding and gives what its plan says.
+// waitSeed waits for the end of a seeding and returns what its plan says.
 func (n *network) waitSeed(t *testing.T) []account {
 	t.Helper()
 	var end struct {

@@ -168,7 +168,7 @@ func (w *twin) performed(d simnet.AccountAction) {
 	}
 }
 
-// ofOwner tells whether the account's owner does it, whom a PDS can refuse.
+// ofOwner reports whether the account's owner does it, whom a PDS can refuse.
 func ofOwner(kind simnet.ActionKind) bool {
 	return kind != simnet.TakenDown && kind != simnet.Restored && kind != simnet.Deleted
 }

@@ -46,7 +46,7 @@ func (c *company) enlist(t *testing.T, name string) *member {
 	return m
 }
 
-// all gives each member that has not failed a task, and returns when they have ended.
+// all hands each member that has not failed a task, and returns when they have ended.
 func (c *company) all(t *testing.T, task func(t *testing.T, m *member)) {
 	t.Helper()
 	var working sync.WaitGroup

@@ -126,7 +126,7 @@ func (l *lab) hide(t *testing.T, c cast) {
 }
 
 // show brings two accounts back, one of which writes at once. Of the account
-// that is hidden twice one reason ends, and it stays hidden. It gives the
+// that is hidden twice one reason ends, and it stays hidden. It returns the
 // accounts that are back.
 func (l *lab) show(t *testing.T, c cast) []string {
 	l.net.set(t, "activate", c.leaves)

@@ -33,7 +33,7 @@ func (f *follower) observe(want truth, back []string) {
 	}
 }
 
-// ask pages from the kept cursor and gives what was wrong: a newcomer that did
+// ask pages from the kept cursor and returns what was wrong: a newcomer that did
 // not come, or another that did.
 func (f *follower) ask(ctx context.Context, x index, want truth) ([]string, error) {
 	got, cursor, err := x.walk(ctx, f.collections, collectionLimit, f.cursor)
@@ -70,7 +70,7 @@ func (e *eager) ask(ctx context.Context, x index) error {
 	return nil
 }
 
-// missed gives the members that never came.
+// missed returns the members that never came.
 func (e *eager) missed(want truth) []string {
 	return slices.DeleteFunc(want.members(e.collections...), func(did string) bool { return e.given[did] })
 }

@@ -60,7 +60,7 @@ func TestTheSameHistories(t *testing.T) {
 	}
 }
 
-// seedsOf gives the chosen seeds, and RAILYARD_SEEDS more from 100 on.
+// seedsOf returns the chosen seeds, and RAILYARD_SEEDS more from 100 on.
 func seedsOf(t *testing.T) []uint64 {
 	seeds, text := chosenSeeds(), os.Getenv("RAILYARD_SEEDS")
 	if text == "" {
@@ -108,7 +108,7 @@ func followHistory(t *testing.T, binary string, seed uint64) *history {
 }
 
 // requireAgreement holds the simulated network to the truth of the real one, down to
-// the trees, and gives the number of accounts that could be compared.
+// the trees, and returns the number of accounts that could be compared.
 func (h *history) requireAgreement(t *testing.T, want truth) (compared int) {
 	t.Helper()
 	dids, simulated := h.sim.DIDs(), h.sim.Truth()
@@ -152,7 +152,7 @@ func (h *history) requireSameTree(t *testing.T, w *twin, simulated string) {
 	}
 }
 
-// fetchTree asks a PDS for a repo and gives the root of its tree.
+// fetchTree asks a PDS for a repo and returns the root of its tree.
 func fetchTree(ctx context.Context, pds, did string) (root atproto.Digest, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, pds+"/xrpc/com.atproto.sync.getRepo?did="+did, nil)
 	if err != nil {

@@ -72,7 +72,7 @@ func (p page) check(limit int) error {
 	return nil
 }
 
-// walk pages from a cursor to the end for now. It gives the DIDs in the order of
+// walk pages from a cursor to the end for now. It returns the DIDs in the order of
 // the answers and the last cursor, which is the given one if nothing came.
 func (x index) walk(ctx context.Context, collections []string, limit int, cursor string) ([]string, string, error) {
 	var dids []string

@@ -24,9 +24,9 @@ const (
 	momentAccounts = 40
 )
 
-// methods are the ways to establish a repo and to judge commits that lead to one
-// index. Most sweep when they are told of a loss only; a sweep every minute is the
-// most that serve offers, and must do no harm.
+// methods are the ways to establish a repo, which lead to one index. Most sweep when
+// they are told of a loss only; a sweep every minute is the most that serve offers, and
+// must do no harm.
 var methods = []struct {
 	name  string
 	flags []string

@@ -61,7 +61,7 @@ func (n *network) waitForgotten(t *testing.T, window time.Duration) {
 	}
 }
 
-// status gives the status of an answer to somebody without an account, 0 if there is
+// status returns the status of an answer to somebody without an account, 0 if there is
 // none.
 func status(t *testing.T, url string) int {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)

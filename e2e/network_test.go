@@ -76,7 +76,7 @@ func (n *network) terminate() error {
 	return n.proc.end(syscall.SIGTERM)
 }
 
-// node gives the path of a Node that can run the PDS.
+// node returns the path of a Node that can run the PDS.
 func node(t *testing.T) string {
 	t.Helper()
 	if _, err := os.Stat("node_modules/@atproto/pds/package.json"); err != nil {

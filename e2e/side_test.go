@@ -215,7 +215,7 @@ func (s *side) read(t *testing.T, question string, into any) {
 	}
 }
 
-// ask puts a question and gives status, content type and body in words.
+// ask puts a question and returns status, content type and body in words.
 func (s *side) ask(t *testing.T, question string) string {
 	t.Helper()
 	status, kind, body := s.request(t, question)
@@ -258,7 +258,7 @@ func (s *side) subscribeTo(t *testing.T, pds, query string) *feed {
 	return &feed{conn: conn}
 }
 
-// next gives the next frame, or how the stream ended.
+// next returns the next frame, or how the stream ended.
 func (f *feed) next() (frame []byte, end string) {
 	if err := f.conn.SetReadDeadline(time.Now().Add(frameWithin)); err != nil {
 		return nil, err.Error()
@@ -289,7 +289,7 @@ func (s *side) mark(t *testing.T) int {
 	return s.marks
 }
 
-// markOf gives the number of a mark, 0 for every other frame.
+// markOf returns the number of a mark, 0 for every other frame.
 func markOf(frame []byte) int {
 	c, ok := event.Decode(frame).Event.(*event.Commit)
 	if !ok || len(c.Ops) != 1 {
@@ -319,7 +319,7 @@ func (s *side) until(f *feed, mark int) string {
 	return strings.Join(told, "\n")
 }
 
-// live follows the firehose from now on, and tells whether it begins there.
+// live follows the firehose from now on, and reports whether it begins there.
 func (s *side) live(t *testing.T, query string) string {
 	t.Helper()
 	s.until(s.feed, s.marks) // all that was written is sent

@@ -42,7 +42,7 @@ func (l *tail) String() string {
 	return strings.Join(append(l.lines[:len(l.lines):len(l.lines)], string(l.partial)), "\n")
 }
 
-// tailOnFailure gives a tail that is printed at the end of a failed test.
+// tailOnFailure returns a tail that is printed at the end of a failed test.
 func tailOnFailure(t *testing.T, name string) *tail {
 	l := &tail{}
 	t.Cleanup(func() {

@@ -32,7 +32,7 @@ func (n *network) truth(t *testing.T) truth {
 	return out
 }
 
-// members gives the sorted DIDs of the public repos that have a key in one of
+// members returns the sorted DIDs of the public repos that have a key in one of
 // the collections, and without collections those of all public repos.
 func (w truth) members(collections ...string) []string {
 	var out []string
@@ -56,7 +56,7 @@ func (w truth) memberships() int {
 	return n
 }
 
-// find gives an account, or one that is not public.
+// find returns an account, or one that is not public.
 func (w truth) find(did string) account {
 	for _, a := range w.Accounts {
 		if a.DID == did {

@@ -38,7 +38,7 @@ var drawn = []struct {
 	{regexp.MustCompile(`^[A-Za-z0-9_-]{86}$`), "<signature>"},
 }
 
-// words gives a JSON or DAG-CBOR value as JSON with sorted fields.
+// words returns a JSON or DAG-CBOR value as JSON with sorted fields.
 func (s *side) words(v any) string {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)

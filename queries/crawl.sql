@@ -74,16 +74,16 @@ VALUES (sqlc.arg(hostname), sqlc.arg(insecure), sqlc.arg(listed_status))
 ON CONFLICT (hostname) DO UPDATE SET listed_status = excluded.listed_status RETURNING id;
 
 -- name: AddCandidate :one
-INSERT INTO repo (did, found_at) VALUES (sqlc.arg(did), sqlc.arg(host_id)) RETURNING id;
+INSERT INTO repo (did, found_host_id) VALUES (sqlc.arg(did), sqlc.arg(host_id)) RETURNING id;
 
 -- name: ConfirmCandidate :exec
-UPDATE repo SET found_at = NULL WHERE id = sqlc.arg(repo_id) AND found_at IS NOT NULL;
+UPDATE repo SET found_host_id = NULL WHERE id = sqlc.arg(repo_id) AND found_host_id IS NOT NULL;
 
 -- name: CandidateBudget :one
 -- How many candidates more may a host have? A few, and as many as documents name it, which are counted up to a bound.
 SELECT CAST(sqlc.arg(unproven)
             + (SELECT count(*) FROM (SELECT 1 FROM identity i WHERE i.host_id = sqlc.arg(host_id) LIMIT sqlc.arg(most)))
-            - (SELECT count(*) FROM repo r WHERE r.found_at = sqlc.arg(host_id)) AS INTEGER) AS budget;
+            - (SELECT count(*) FROM repo r WHERE r.found_host_id = sqlc.arg(host_id)) AS INTEGER) AS budget;
 
 -- name: DeleteBareRepo :execrows
 DELETE FROM repo WHERE id = sqlc.arg(repo_id) AND proven_at IS NULL
@@ -101,12 +101,12 @@ SELECT harmless_rev FROM repo WHERE id = sqlc.arg(repo_id);
 SELECT CAST(coalesce(max(id), 0) AS INTEGER) AS id FROM repo;
 
 -- name: HeldRepos :many
-SELECT r.id, r.state, r.active, CAST(max(coalesce(i.checked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
+SELECT r.id, r.state, r.active, CAST(max(coalesce(i.status_asked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
 FROM repo r CROSS JOIN identity i
 WHERE r.id > sqlc.arg(after) AND r.id <= sqlc.arg(until) AND i.repo_id = r.id ORDER BY r.id;
 
 -- name: HeldReposOfHost :many
-SELECT r.id, r.state, r.active, CAST(max(coalesce(i.checked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
+SELECT r.id, r.state, r.active, CAST(max(coalesce(i.status_asked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
 FROM identity i CROSS JOIN repo r
 WHERE i.host_id = sqlc.arg(host_id) AND i.repo_id > sqlc.arg(after) AND r.id = i.repo_id
 ORDER BY i.repo_id LIMIT sqlc.arg(max_rows);

@@ -5,8 +5,8 @@ SELECT host_id FROM host_queue INDEXED BY host_queue_better WHERE better_at <= s
 -- name: HostHeads :many
 -- HostHeads returns when the first row of each priority of a host is due, without reading the others.
 SELECT h.priority, CAST(h.due_at AS INTEGER) AS due_at
-FROM (SELECT p.id AS priority, (SELECT min(q.not_before) FROM resync_queue q
-                                WHERE q.claim IS NULL AND q.host_id = sqlc.arg(host) AND q.priority = p.id) AS due_at
+FROM (SELECT p.id AS priority, (SELECT min(q.due_at) FROM resync_queue q
+                                WHERE q.due_at IS NOT NULL AND q.host_id = sqlc.arg(host) AND q.priority = p.id) AS due_at
       FROM resync_priority p) h
 WHERE h.due_at IS NOT NULL ORDER BY h.priority;
 
@@ -46,11 +46,9 @@ SELECT CAST(coalesce(min(t.at), 9223372036854775807) AS INTEGER) AS at FROM (
 
 -- name: FirstRows :many
 -- FirstRows returns the row that a host is asked for next, and the one after it.
-SELECT repo_id, priority, reason, attempts, generation, want_rev, ask_status, missing_since, unresolved_since,
-       looks, not_before
-FROM resync_queue
-WHERE claim IS NULL AND host_id = sqlc.arg(host) AND priority >= sqlc.arg(priority)
-ORDER BY priority, not_before LIMIT 2;
+SELECT repo_id, priority, CAST(due_at AS INTEGER) AS due_at FROM resync_queue
+WHERE due_at IS NOT NULL AND host_id = sqlc.arg(host) AND priority >= sqlc.arg(priority)
+ORDER BY priority, due_at LIMIT 2;
 
 -- name: BeginAttempt :exec
 UPDATE host_queue SET running = running + 1, served_at = sqlc.arg(now), next_at = sqlc.arg(next_at),

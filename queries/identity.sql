@@ -3,19 +3,12 @@
 SELECT i.signing_key FROM repo r CROSS JOIN identity i
 WHERE r.did = sqlc.arg(did) AND i.repo_id = r.id;
 
--- stale is kept: only who has looked for it takes back the wish to look again. The trigger identity_rekeyed notes the
--- rev up to which an earlier key counts.
 -- name: PutIdentity :exec
-INSERT INTO identity (repo_id, signing_key, host_id, fetched_at, stale)
-VALUES (sqlc.arg(repo_id), sqlc.arg(signing_key), sqlc.arg(host_id), sqlc.arg(now), 0)
+INSERT INTO identity (repo_id, signing_key, host_id, fetched_at, stale, status_asked_at, earlier_rev)
+VALUES (sqlc.arg(repo_id), sqlc.arg(signing_key), sqlc.arg(host_id), sqlc.arg(fetched_at), sqlc.arg(stale),
+        sqlc.arg(status_asked_at), sqlc.arg(earlier_rev))
 ON CONFLICT (repo_id) DO UPDATE SET signing_key = excluded.signing_key, host_id = excluded.host_id,
-                                    fetched_at = excluded.fetched_at;
-
--- name: SetIdentityStale :exec
-UPDATE identity SET stale = sqlc.arg(stale) WHERE repo_id = sqlc.arg(repo_id);
-
--- name: SetStatusChecked :exec
-UPDATE identity SET checked_at = sqlc.arg(now) WHERE repo_id = sqlc.arg(repo_id);
+  fetched_at = excluded.fetched_at, stale = excluded.stale, status_asked_at = excluded.status_asked_at, earlier_rev = excluded.earlier_rev;
 
 -- name: AddHost :one
 INSERT INTO host (hostname, insecure) VALUES (sqlc.arg(hostname), sqlc.arg(insecure))
@@ -26,9 +19,6 @@ UPDATE host SET describe_trust = 0 WHERE id = sqlc.arg(id);
 
 -- name: SetAbsentProofs :exec
 UPDATE host SET absent_proofs = sqlc.arg(proves) WHERE id = sqlc.arg(id);
-
--- name: SetEarlierRev :exec
-UPDATE identity SET earlier_rev = sqlc.arg(rev) WHERE repo_id = sqlc.arg(repo_id);
 
 -- Where a piece of the identities ends that has so many of them.
 -- name: IdentityPiece :one

@@ -17,6 +17,13 @@ ON CONFLICT (repo_id, collection_id) DO NOTHING;
 DELETE FROM membership WHERE repo_id = sqlc.arg(repo_id) AND collection_id = sqlc.arg(collection_id)
 RETURNING seq;
 
+-- What is not in the set any more.
+-- name: DeathsOf :many
+DELETE FROM membership
+WHERE repo_id = sqlc.arg(repo_id)
+  AND collection_id NOT IN (SELECT CAST(value AS INTEGER) FROM json_each(CAST(sqlc.arg(collection_ids) AS TEXT)))
+RETURNING collection_id, seq;
+
 -- The missing rows of a set, numbered from first_seq on in its order; the numbers of those that are there are left out.
 -- name: BirthsOf :many
 INSERT INTO membership (collection_id, seq, repo_id, source)
@@ -24,13 +31,6 @@ SELECT CAST(value AS INTEGER), CAST(sqlc.arg(first_seq) AS INTEGER) + CAST(key A
 FROM json_each(CAST(sqlc.arg(collection_ids) AS TEXT)) WHERE true
 ON CONFLICT (repo_id, collection_id) DO NOTHING
 RETURNING collection_id;
-
--- What is not in the set any more.
--- name: DeathsOf :many
-DELETE FROM membership
-WHERE repo_id = sqlc.arg(repo_id)
-  AND collection_id NOT IN (SELECT CAST(value AS INTEGER) FROM json_each(CAST(sqlc.arg(collection_ids) AS TEXT)))
-RETURNING collection_id, seq;
 
 -- The sign of the number is the visibility.
 -- name: Hide :many

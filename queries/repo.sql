@@ -1,9 +1,12 @@
--- Whatever is known of a repo. RepoByID has the same columns.
+-- Whatever is known of a repo but its collections; its row of the queue, which most repos do not have, is read by
+-- QueueRow if it waits. RepoByID has the same columns.
 -- name: RepoByDID :one
-SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
+SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev, r.found_host_id, r.harmless_rev,
+       r.error, r.error_at,
        h.rev, h.data, h.cid,
-       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
-       o.hostname, o.insecure, o.describe_trust, o.absent_proofs
+       i.signing_key, i.host_id, i.fetched_at, i.stale, i.status_asked_at, i.earlier_rev,
+       o.hostname, o.insecure, o.describe_trust, o.absent_proofs,
+       CAST(EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id) AS INTEGER) AS waits
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -11,10 +14,12 @@ LEFT JOIN host o ON o.id = i.host_id
 WHERE r.did = sqlc.arg(did);
 
 -- name: RepoByID :one
-SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev,
+SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev, r.found_host_id, r.harmless_rev,
+       r.error, r.error_at,
        h.rev, h.data, h.cid,
-       i.signing_key, i.host_id, i.fetched_at, i.stale, i.checked_at, i.earlier_rev,
-       o.hostname, o.insecure, o.describe_trust, o.absent_proofs
+       i.signing_key, i.host_id, i.fetched_at, i.stale, i.status_asked_at, i.earlier_rev,
+       o.hostname, o.insecure, o.describe_trust, o.absent_proofs,
+       CAST(EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id) AS INTEGER) AS waits
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
 LEFT JOIN identity i ON i.repo_id = r.id
@@ -22,38 +27,16 @@ LEFT JOIN host o ON o.id = i.host_id
 WHERE r.id = sqlc.arg(id);
 
 -- name: AddRepo :one
-INSERT INTO repo (did) VALUES (sqlc.arg(did)) RETURNING id;
+INSERT INTO repo (did, found_host_id) VALUES (sqlc.arg(did), sqlc.arg(found_host_id)) RETURNING id;
 
--- name: SetRepoState :exec
-UPDATE repo SET state = sqlc.arg(state) WHERE id = sqlc.arg(id);
-
--- name: SetRepoAccount :exec
-UPDATE repo SET active = sqlc.arg(active), status = sqlc.arg(status), state = sqlc.arg(state)
+-- name: PutRepo :exec
+UPDATE repo SET state = sqlc.arg(state), active = sqlc.arg(active), status = sqlc.arg(status), proof = sqlc.arg(proof),
+  proven_at = sqlc.arg(proven_at), seen_rev = sqlc.arg(seen_rev), found_host_id = sqlc.arg(found_host_id),
+  harmless_rev = sqlc.arg(harmless_rev), error = sqlc.arg(error), error_at = sqlc.arg(error_at)
 WHERE id = sqlc.arg(id);
 
 -- name: SetRepoSeq :exec
 UPDATE repo SET seq = sqlc.arg(seq) WHERE id = sqlc.arg(id);
-
--- name: RaiseSeenRev :exec
-UPDATE repo SET seen_rev = sqlc.arg(rev)
-WHERE id = sqlc.arg(id) AND (seen_rev IS NULL OR seen_rev < sqlc.arg(rev));
-
--- name: SetRepoProven :exec
-UPDATE repo SET state = 3, active = 1, status = NULL, proof = sqlc.arg(proof), proven_at = sqlc.arg(now),
-                seen_rev = NULL, error = NULL, error_at = NULL
-WHERE id = sqlc.arg(id);
-
--- name: SetRepoError :exec
-UPDATE repo SET error = sqlc.arg(error), error_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
-
--- name: ClearRepoError :exec
-UPDATE repo SET error = NULL, error_at = NULL WHERE id = sqlc.arg(id) AND error IS NOT NULL;
-
--- name: VoidProof :exec
-UPDATE repo SET proof = NULL WHERE id = sqlc.arg(id);
-
--- name: ForgetRepo :exec
-UPDATE repo SET seen_rev = NULL, proof = NULL WHERE id = sqlc.arg(id);
 
 -- The compare-and-swap that is the chain check: only from the tree that a commit starts from, only to a newer rev, and
 -- only while the repo is in service. No row is changed otherwise.

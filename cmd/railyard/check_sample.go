@@ -35,7 +35,7 @@ type sampling struct {
 	crawlQPS float64
 	maxBytes int64
 
-	pauses []time.Duration // between looks, for tests; nil means the usual ones
+	pauses []time.Duration // between attempts, for tests; nil means the usual ones
 }
 
 func (c *sampling) flags(fs *flag.FlagSet) {

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 const (
@@ -24,24 +26,24 @@ func indexFile(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "index.db")
 	st := openStore(t, path)
 	err := st.Update(t.Context(), "test", func(tx *store.Tx) error {
-		alice, err := tx.AddRepo(aliceDID)
+		alice, err := testrepo.Add(tx, aliceDID)
 		if err != nil {
 			return err
 		}
 		key := "\xe7\x01\x02" + strings.Repeat("k", 32)
-		if _, err := tx.PutIdentity(alice, key, "pds.example.com", false); err != nil {
+		if _, err := testrepo.SetIdentity(tx, alice, key, "pds.example.com", false); err != nil {
 			return err
 		}
-		_, _, err = tx.Establish(alice, store.Head{Rev: 5, Data: atproto.Digest{1}}, []string{"com.example.a", "com.example.b"}, store.ProofTree)
+		_, _, err = testrepo.Establish(tx, alice, repostate.Head{Rev: 5, Data: atproto.Digest{1}}, []string{"com.example.a", "com.example.b"}, repostate.ProofTree)
 		if err != nil {
 			return err
 		}
-		bob, err := tx.AddRepo(bobDID)
+		bob, err := testrepo.Add(tx, bobDID)
 		if err != nil {
 			return err
 		}
 		_, err = tx.HostFailed(alice.Identity.HostID, tx.Now(), "it said: \x1b[31mno\nway")
-		if err := errors.Join(err, tx.Enqueue(bob, store.Backfill, tx.Now())); err != nil {
+		if err := errors.Join(err, testrepo.Enqueue(tx, bob, repostate.Backfill, tx.Now())); err != nil {
 			return err
 		}
 		up, err := tx.AddUpstream("https://relay.example.com")

@@ -19,8 +19,8 @@ type deadFile struct {
 	known map[row]bool // ever seen
 	most  int64        // the highest birth number ever seen, in the file or a cursor
 
-	// Deaths before it was made, within fetches and within the walk of a listing.
-	unmade, claimed, walked int
+	// Deaths before it was made, within fetches and within a crawl.
+	unmade, leased, crawled int
 }
 
 // row is a visible row: a repo in a collection, or in the listing of all, and the
@@ -71,17 +71,17 @@ func (f *deadFile) look(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = d.Close() }()
-	var claimed, walked bool
-	err = d.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM resync_queue WHERE claim IS NOT NULL),
-		EXISTS (SELECT 1 FROM crawl WHERE cursor IS NOT NULL)`).Scan(&claimed, &walked)
+	var leased, crawled bool
+	err = d.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM resync_queue WHERE lease IS NOT NULL),
+		EXISTS (SELECT 1 FROM crawl WHERE cursor IS NOT NULL)`).Scan(&leased, &crawled)
 	if err != nil {
 		return err
 	}
-	if claimed {
-		f.claimed++
+	if leased {
+		f.leased++
 	}
-	if walked {
-		f.walked++
+	if crawled {
+		f.crawled++
 	}
 	return f.read(ctx, d)
 }
@@ -112,14 +112,12 @@ func (f *deadFile) read(ctx context.Context, d *sql.DB) error {
 }
 
 // passTime makes everything in the file as much older: as if nobody had run it for
-// so long. What is held back for the directory's log (the year 9999) stays.
+// so long. What is held back for the directory's log stays so.
 const passTime = `
-UPDATE resync_queue SET not_before = not_before - :d WHERE not_before < 200000000000000000;
-UPDATE resync_queue SET queued_at = queued_at - :d, missing_since = missing_since - :d,
-  unresolved_since = unresolved_since - :d, stale_since = stale_since - :d;
+UPDATE resync_queue SET not_before = not_before - :d, queued_at = queued_at - :d, said_since = said_since - :d;
 UPDATE host_queue SET served_at = max(0, served_at - :d), next_at = max(0, next_at - :d), cooldown_until = max(0, cooldown_until - :d);
 UPDATE host SET error_at = error_at - :d;
-UPDATE identity SET fetched_at = fetched_at - :d, checked_at = checked_at - :d;
+UPDATE identity SET fetched_at = fetched_at - :d, status_asked_at = status_asked_at - :d;
 UPDATE upstream SET last_event_at = last_event_at - :d;
 UPDATE crawl SET due_at = max(0, due_at - :d), started_at = started_at - :d, finished_at = finished_at - :d;
 UPDATE repo SET proven_at = proven_at - :d, error_at = error_at - :d;

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -216,7 +217,7 @@ func (s *statusReport) read(rx *store.Rx) (err error) {
 func (s *statusReport) figures(st store.Stats) {
 	s.Memberships, s.Collections, s.ResyncQueue, s.ResyncLater = st.Memberships, st.Collections, st.Waiting, st.WaitingLater
 	s.Repos = map[string]int64{"active": st.Active}
-	for state := store.Candidate; state <= store.NotFound; state++ {
+	for state := repostate.Candidate; state <= repostate.NotFound; state++ {
 		s.Repos[state.String()] = st.Repos[state]
 		s.Repos["total"] += st.Repos[state]
 	}
@@ -254,7 +255,7 @@ func (s *statusReport) print(w io.Writer) error {
 		line("version", printable(*s.Version))
 	}
 	line("repos", fmt.Sprintf("%d, %d of them active", s.Repos["total"], s.Repos["active"]))
-	for state := store.Candidate; state <= store.NotFound; state++ {
+	for state := repostate.Candidate; state <= repostate.NotFound; state++ {
 		line("  "+state.String(), strconv.FormatInt(s.Repos[state.String()], 10))
 	}
 	line("memberships", fmt.Sprintf("%d in %d collections", s.Memberships, s.Collections))

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // counts asks /v1/listCollections.
@@ -155,7 +157,7 @@ func TestCountsFollowTheRows(t *testing.T) {
 		{func() { x.deactivate(didOf(2)) }, 1},
 		{func() { x.reactivate(didOf(2), posts) }, 2},
 		{func() {
-			x.change(didOf(2), func(tx *store.Tx, r *store.Repo) error { return tx.SetState(r, store.NotFound) })
+			x.change(didOf(2), func(tx *store.Tx, r *repostate.Repo) error { return testrepo.SetState(tx, r, repostate.NotFound) })
 		}, 1},
 	} {
 		step.do()

@@ -27,7 +27,7 @@ const (
 	crawlBody    = 4 << 10
 )
 
-// crawlRequests answers com.atproto.sync.requestCrawl: somebody asks for a walk of
+// crawlRequests answers com.atproto.sync.requestCrawl: somebody asks for a crawl of
 // a host's listRepos. The wish is queued; nothing is asked of the host meanwhile.
 type crawlRequests struct {
 	*server

@@ -114,7 +114,7 @@ func TestTheDaysShareAndTheFilesFailureShow(t *testing.T) {
 	d.refused(d.post("192.0.2.1:5", kind, `{"hostname":"a.example.com"}`), 500, "InternalServerError")
 }
 
-func TestRequestCrawlIsAProcedureAndExistsOnlyWhereHostsAreWalked(t *testing.T) {
+func TestRequestCrawlIsAProcedureAndExistsOnlyWhereHostsAreCrawled(t *testing.T) {
 	d := newDesk(t)
 	w := httptest.NewRecorder()
 	d.handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, crawlPath, nil))

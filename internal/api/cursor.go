@@ -17,7 +17,7 @@ var ownCursor = regexp.MustCompile(`^([a-z2-7]{13})\.([0-9]{1,19})$`)
 func makeCursor(indexID string, seq int64) string { return indexID + "." + strconv.FormatInt(seq, 10) }
 
 // parseCursor returns the birth number to go on after. A cursor of another index,
-// or of collectiondir, restarts the walk: the client sees repos twice and misses
+// or of collectiondir, begins anew: the client sees repos twice and misses
 // none. Other text is refused.
 func parseCursor(indexID, text string) (after int64, foreign bool, err error) {
 	if text == "" {

@@ -17,7 +17,9 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/metrics"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 const (
@@ -59,12 +61,12 @@ func didOf(n int) string {
 }
 
 // change runs fn over the repo of a DID, which is added if it is new.
-func (x *index) change(did string, fn func(tx *store.Tx, r *store.Repo) error) {
+func (x *index) change(did string, fn func(tx *store.Tx, r *repostate.Repo) error) {
 	x.Helper()
 	err := x.store.Update(x.Context(), "test", func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(did)
 		if err == nil && r == nil {
-			r, err = tx.AddRepo(did)
+			r, err = testrepo.Add(tx, did)
 		}
 		if err != nil {
 			return err
@@ -80,37 +82,37 @@ func (x *index) change(did string, fn func(tx *store.Tx, r *store.Repo) error) {
 func (x *index) establish(did string, nsids ...string) {
 	x.Helper()
 	x.rev++
-	x.change(did, func(tx *store.Tx, r *store.Repo) error {
-		_, _, err := tx.Establish(r, store.Head{Rev: x.rev}, nsids, store.ProofTree)
+	x.change(did, func(tx *store.Tx, r *repostate.Repo) error {
+		_, _, err := testrepo.Establish(tx, r, repostate.Head{Rev: x.rev}, nsids, repostate.ProofTree)
 		return err
 	})
 }
 
 func (x *index) bear(did string, nsids ...string) {
 	x.Helper()
-	x.change(did, func(tx *store.Tx, r *store.Repo) error {
-		_, err := tx.Bear(r, nsids, store.SourceCommit)
+	x.change(did, func(tx *store.Tx, r *repostate.Repo) error {
+		_, err := testrepo.AddMemberships(tx, r, nsids)
 		return err
 	})
 }
 
 func (x *index) kill(did string, nsids ...string) {
 	x.Helper()
-	x.change(did, func(tx *store.Tx, r *store.Repo) error {
-		_, err := tx.Kill(r, nsids)
+	x.change(did, func(tx *store.Tx, r *repostate.Repo) error {
+		_, err := testrepo.RemoveMemberships(tx, r, nsids)
 		return err
 	})
 }
 
 func (x *index) deactivate(did string) {
 	x.Helper()
-	x.change(did, func(tx *store.Tx, r *store.Repo) error { return tx.SetInactive(r, "deactivated") })
+	x.change(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Hide(tx, r, "deactivated") })
 }
 
 // reactivate brings an account back with the collections that a fetch found.
 func (x *index) reactivate(did string, nsids ...string) {
 	x.Helper()
-	x.change(did, func(tx *store.Tx, r *store.Repo) error { return tx.SetActive(r) })
+	x.change(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Show(tx, r) })
 	x.establish(did, nsids...)
 }
 

@@ -8,16 +8,18 @@ import (
 	"strings"
 	"testing"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 func TestLimitIsAWholeNumberFromOneToTenThousand(t *testing.T) {
 	x := newIndex(t)
 	err := x.store.Update(t.Context(), "test", func(tx *store.Tx) error {
 		for n := range 502 {
-			r, err := tx.AddRepo(didOf(n))
+			r, err := testrepo.Add(tx, didOf(n))
 			if err == nil {
-				_, _, err = tx.Establish(r, store.Head{Rev: 1}, []string{posts}, store.ProofTree)
+				_, _, err = testrepo.Establish(tx, r, repostate.Head{Rev: 1}, []string{posts}, repostate.ProofTree)
 			}
 			if err != nil {
 				return err
@@ -219,13 +221,13 @@ func TestWhatIsHiddenOrDeadIsAbsentAndComesAgainAsANewcomer(t *testing.T) {
 		"deactivated account": {(*index).deactivate, func(x *index, did string) { x.reactivate(did, posts) }},
 		"deleted account": {
 			func(x *index, did string) {
-				x.change(did, func(tx *store.Tx, r *store.Repo) error { return tx.Leave(r, "deleted") })
+				x.change(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Leave(tx, r, "deleted") })
 			},
 			func(x *index, did string) { x.reactivate(did, posts) },
 		},
 		"repo that its host has no more": {
 			func(x *index, did string) {
-				x.change(did, func(tx *store.Tx, r *store.Repo) error { return tx.SetState(r, store.NotFound) })
+				x.change(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.SetState(tx, r, repostate.NotFound) })
 			},
 			func(x *index, did string) { x.establish(did, posts) },
 		},
@@ -263,14 +265,16 @@ func TestRepoThatIsNotProvenIsNotListed(t *testing.T) {
 	x.bear(didOf(1), posts) // a candidate
 	x.establish(didOf(2), posts)
 	x.deactivate(didOf(2))
-	x.change(didOf(2), func(tx *store.Tx, r *store.Repo) error { return tx.SetActive(r) })
+	x.change(didOf(2), func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Show(tx, r) })
 	for _, nsids := range [][]string{nil, {posts}, {posts, likes}} {
 		if got, _ := x.page("", 10, nsids...); len(got) != 0 {
 			t.Errorf("%q: %q", nsids, got)
 		}
 	}
 	x.establish(didOf(3), posts)
-	x.change(didOf(3), func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	x.change(didOf(3), func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	if got, _ := x.page("", 10, posts); !slices.Equal(got, []string{didOf(3)}) {
 		t.Errorf("a desynchronized repo stays: %q", got)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -236,13 +237,13 @@ func statesOf(st store.Stats) []stateRow {
 		sum += n
 	}
 	rows := []stateRow{
-		{Name: store.Synchronized.String(), Meaning: "proven; commits are applied as they come"},
-		{Name: store.Resyncing.String(), Meaning: "being fetched from its host"},
-		{Name: store.Desynchronized.String(), Meaning: "may be wrong, or its account is inactive"},
-		{Name: store.Candidate.String(), Meaning: "heard of, never proven"},
-		{Name: store.NotFound.String(), Meaning: "its host does not have it"},
+		{Name: repostate.Synchronized.String(), Meaning: "proven; commits are applied as they come"},
+		{Name: repostate.Resyncing.String(), Meaning: "being fetched from its host"},
+		{Name: repostate.Desynchronized.String(), Meaning: "may be wrong, or its account is inactive"},
+		{Name: repostate.Candidate.String(), Meaning: "heard of, never proven"},
+		{Name: repostate.NotFound.String(), Meaning: "its host does not have it"},
 	}
-	for i, s := range []store.State{store.Synchronized, store.Resyncing, store.Desynchronized, store.Candidate, store.NotFound} {
+	for i, s := range []repostate.State{repostate.Synchronized, repostate.Resyncing, repostate.Desynchronized, repostate.Candidate, repostate.NotFound} {
 		rows[i].Repos, rows[i].Share = grouped(st.Repos[s]), percent(st.Repos[s], sum)
 	}
 	return rows

@@ -23,7 +23,9 @@ import (
 
 	"railyard"
 	"railyard/internal/metrics"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // document is a page that was read as strictly as XML is: every element closed,
@@ -140,9 +142,13 @@ func TestTheFirstPageShowsTheFigures(t *testing.T) {
 	x.establish(didOf(3), posts, lists)
 	x.deactivate(didOf(3))
 	for n := 4; n < 7; n++ {
-		x.change(didOf(n), func(tx *store.Tx, r *store.Repo) error { return tx.Enqueue(r, store.Backfill, tx.Now()) })
+		x.change(didOf(n), func(tx *store.Tx, r *repostate.Repo) error {
+			return testrepo.Enqueue(tx, r, repostate.Backfill, tx.Now())
+		})
 	}
-	x.change(didOf(1), func(tx *store.Tx, r *store.Repo) error { return tx.EnqueueSweep(r, tx.Now().Add(time.Hour), 1<<60) })
+	x.change(didOf(1), func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.EnqueueMissed(tx, r, tx.Now().Add(time.Hour), 1<<60)
+	})
 	d := x.frontPage()
 	for _, want := range []string{
 		"Following 3 repos still to be proven",
@@ -407,7 +413,9 @@ func TestTheFirstPageSaysHowTheServiceIs(t *testing.T) {
 			x.live(*c.live)
 		}
 		if c.waiting {
-			x.change(didOf(1), func(tx *store.Tx, r *store.Repo) error { return tx.Enqueue(r, store.Backfill, tx.Now()) })
+			x.change(didOf(1), func(tx *store.Tx, r *repostate.Repo) error {
+				return testrepo.Enqueue(tx, r, repostate.Backfill, tx.Now())
+			})
 		}
 		if c.stopped {
 			x.store.Stop(errors.New("disk /secret/place is full"))

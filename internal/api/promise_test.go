@@ -6,7 +6,9 @@ import (
 	"slices"
 	"testing"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // network is a model of the accounts in an index. Every change of one of them
@@ -106,7 +108,7 @@ func (n *network) leave(did string) {
 		n.deactivate(did)
 		return
 	}
-	n.change(did, func(tx *store.Tx, r *store.Repo) error { return tx.SetState(r, store.NotFound) })
+	n.change(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.SetState(tx, r, repostate.NotFound) })
 }
 
 // member returns since when an account has been visible in an unbroken run with

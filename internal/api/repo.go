@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -47,10 +48,9 @@ type membershipAnswer struct {
 
 // repoDetail is what one state of the file says of a repo.
 type repoDetail struct {
-	repo    *store.Repo
-	waiting *store.Waiting
-	set     []store.Membership
-	last    int64
+	repo *repostate.Repo
+	set  []store.Membership
+	last int64
 }
 
 // repo answers /v1/repo: what the index knows of one DID. Values that are not
@@ -111,10 +111,7 @@ func detailOf(rx *store.Rx, did string, after int64, limit int) (d repoDetail, e
 	if d.repo, err = rx.RepoByDID(did); err != nil || d.repo == nil {
 		return d, err
 	}
-	if d.waiting, err = rx.Waiting(d.repo); err != nil {
-		return d, err
-	}
-	if !d.repo.Active || d.repo.State == store.NotFound {
+	if !d.repo.Active || d.repo.State == repostate.NotFound {
 		return d, nil
 	}
 	d.set, d.last, err = rx.Memberships(d.repo, after, limit)
@@ -124,9 +121,12 @@ func detailOf(rx *store.Rx, did string, after int64, limit int) (d repoDetail, e
 func answerOf(d repoDetail, limit int) repoAnswer {
 	r := d.repo
 	out := repoAnswer{
-		DID: r.DID, State: r.State.String(), Active: r.Active, Status: known(r.Status), Visible: r.Visible(),
-		Proof: known(r.Proof.String()), ProvenAt: timeText(r.ProvenAt()),
+		DID: r.DID, State: r.State.String(), Active: r.Active, Status: known(r.Status), Visible: r.Seq > 0,
+		Proof:       known(r.Proof.String()),
 		Collections: make([]membershipAnswer, len(d.set)),
+	}
+	if r.Proof != 0 {
+		out.ProvenAt = timeText(r.ProvenAt)
 	}
 	if r.Head != nil && r.Active {
 		out.Rev, out.Data, out.Commit = known(r.Head.Rev.String()), known(r.Head.Data.String()), known(r.Head.CID.String())
@@ -134,10 +134,13 @@ func answerOf(d repoDetail, limit int) repoAnswer {
 	if r.Identity != nil {
 		out.Host = known(r.Identity.Host)
 	}
-	if w := d.waiting; w != nil {
+	if w := r.Waiting; w != nil {
 		out.Queue = &queueAnswer{
-			Reason: w.Reason.String(), Later: w.Later, Working: w.Claimed, Attempts: w.Attempts,
-			QueuedAt: timeText(w.QueuedAt), DueAt: timeText(w.DueAt),
+			Reason: w.Reason.String(), Later: w.Priority == repostate.PriorityBackground, Working: w.Leased, Attempts: w.Attempts,
+			QueuedAt: timeText(w.QueuedAt),
+		}
+		if !w.Held {
+			out.Queue.DueAt = timeText(w.NotBefore)
 		}
 	}
 	for i, m := range d.set {

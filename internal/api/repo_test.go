@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // wireRepo is /v1/repo as a client reads it.
@@ -86,12 +88,12 @@ func text(p *string) string {
 func TestRepoTellsWhatIsKnown(t *testing.T) {
 	x := newIndex(t)
 	before := time.Now()
-	head := store.Head{Rev: 1_700_000_000_000_000 << 10, Data: atproto.DigestOf([]byte("data")), CID: atproto.DigestOf([]byte("commit"))}
-	x.change(didOf(1), func(tx *store.Tx, r *store.Repo) error {
-		if _, err := tx.PutIdentity(r, "\xe7\x01key", "pds.example.com", false); err != nil {
+	head := repostate.Head{Rev: 1_700_000_000_000_000 << 10, Data: atproto.DigestOf([]byte("data")), CID: atproto.DigestOf([]byte("commit"))}
+	x.change(didOf(1), func(tx *store.Tx, r *repostate.Repo) error {
+		if _, err := testrepo.SetIdentity(tx, r, "\xe7\x01key", "pds.example.com", false); err != nil {
 			return err
 		}
-		_, _, err := tx.Establish(r, head, []string{posts, likes}, store.ProofOldKey)
+		_, _, err := testrepo.Establish(tx, r, head, []string{posts, likes}, repostate.ProofOldKey)
 		return err
 	})
 	x.bear(didOf(1), lists)
@@ -126,14 +128,16 @@ func TestRepoShowsNoMoreThanTheAccountAllows(t *testing.T) {
 			x.establish(didOf(n), posts)
 		}
 	}
-	x.change(didOf(2), func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
-	x.change(didOf(3), func(tx *store.Tx, r *store.Repo) error { return tx.SetInactive(r, "takendown") })
-	x.change(didOf(4), func(tx *store.Tx, r *store.Repo) error { return tx.SetState(r, store.NotFound) })
+	x.change(didOf(2), func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
+	x.change(didOf(3), func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Hide(tx, r, "takendown") })
+	x.change(didOf(4), func(tx *store.Tx, r *repostate.Repo) error { return testrepo.SetState(tx, r, repostate.NotFound) })
 	x.bear(didOf(5), posts)
 	x.deactivate(didOf(6))
-	x.change(didOf(6), func(tx *store.Tx, r *store.Repo) error { return tx.SetActive(r) })
-	x.change(didOf(7), func(tx *store.Tx, r *store.Repo) error { return nil })
-	x.change(didOf(8), func(tx *store.Tx, r *store.Repo) error { return tx.SetInactive(r, "deactivated") })
+	x.change(didOf(6), func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Show(tx, r) })
+	x.change(didOf(7), func(tx *store.Tx, r *repostate.Repo) error { return nil })
+	x.change(didOf(8), func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Hide(tx, r, "deactivated") })
 	for n, want := range map[int]string{
 		1: "synchronized active=true null visible=true proof=tree head=true set=" + posts + " resync",
 		2: "desynchronized active=true null visible=true proof=tree head=true set=" + posts + " resync",
@@ -159,10 +163,10 @@ func TestRepoShowsNoMoreThanTheAccountAllows(t *testing.T) {
 func TestRepoTellsWhyItWaits(t *testing.T) {
 	x := newIndex(t)
 	due := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
-	x.change(didOf(1), func(tx *store.Tx, r *store.Repo) error { return tx.Enqueue(r, store.Backfill, due) })
+	x.change(didOf(1), func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Enqueue(tx, r, repostate.Backfill, due) })
 	x.establish(didOf(2), posts)
-	x.change(didOf(2), func(tx *store.Tx, r *store.Repo) error { return tx.EnqueueSweep(r, due, 1<<60) })
-	for n, want := range map[int]wireQueue{1: {Reason: "backfill", DueAt: due}, 2: {Reason: "sweep", Later: true, DueAt: due}} {
+	x.change(didOf(2), func(tx *store.Tx, r *repostate.Repo) error { return testrepo.EnqueueMissed(tx, r, due, 1<<60) })
+	for n, want := range map[int]wireQueue{1: {Reason: "backfill", DueAt: due}, 2: {Reason: "missed-rev", Later: true, DueAt: due}} {
 		got := x.repo(didOf(n), "").Queue
 		if got == nil || time.Since(got.QueuedAt) > time.Minute {
 			t.Fatalf("repo %d: queue %+v", n, got)

@@ -23,8 +23,8 @@ type Config struct {
 	// Live returns the figures that only the running process knows; nil means
 	// none.
 	Live func() Live
-	// RequestCrawl takes a stranger's wish for a walk of a host, by its canonical
-	// name, and reports whether it was accepted. nil means that no hosts are walked:
+	// RequestCrawl takes a stranger's wish for a crawl of a host, by its canonical
+	// name, and reports whether it was accepted. nil means that no hosts are crawled:
 	// requestCrawl is then a method that this service does not have.
 	RequestCrawl func(ctx context.Context, host string) (accepted bool, err error)
 	// Hosts says which names of hosts may be used.
@@ -36,7 +36,7 @@ type Config struct {
 // Live are figures of the running process.
 type Live struct {
 	// InFlight counts frames received and not committed, fetches that run and
-	// walks of listings that are wanted.
+	// crawls of listings that are wanted.
 	InFlight int64
 	// Connected reports of each upstream, by its id in the file, whether its
 	// socket is open. Upstreams that are not in it are not followed.

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 const listingPath = "/xrpc/com.atproto.sync.listReposByCollection"
@@ -163,13 +165,17 @@ func TestStatsCountWhatTheFileHolds(t *testing.T) {
 	x.establish(didOf(3), lists)
 	x.deactivate(didOf(3)) // desynchronized; its collection has no visible member
 	x.establish(didOf(4), posts)
-	x.change(didOf(4), func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	x.change(didOf(4), func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	x.bear(didOf(5), posts) // a candidate; not visible
-	x.change(didOf(5), func(tx *store.Tx, r *store.Repo) error { return tx.Enqueue(r, store.Backfill, tx.Now()) })
+	x.change(didOf(5), func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Enqueue(tx, r, repostate.Backfill, tx.Now())
+	})
 	x.establish(didOf(6), posts)
-	x.change(didOf(6), func(tx *store.Tx, r *store.Repo) error { return tx.SetState(r, store.NotFound) })
-	x.change(didOf(1), func(tx *store.Tx, r *store.Repo) error {
-		return tx.EnqueueSweep(r, tx.Now().Add(time.Hour), atproto.TIDAt(tx.Now()))
+	x.change(didOf(6), func(tx *store.Tx, r *repostate.Repo) error { return testrepo.SetState(tx, r, repostate.NotFound) })
+	x.change(didOf(1), func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.EnqueueMissed(tx, r, tx.Now().Add(time.Hour), atproto.TIDAt(tx.Now()))
 	})
 	s := x.stats()
 	for state, want := range map[string]int64{

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -49,7 +50,7 @@ func (s *server) stats(r *http.Request) (any, error) {
 	if s.Live != nil {
 		out.InFlight = &live.InFlight
 	}
-	for state := store.Candidate; state <= store.NotFound; state++ {
+	for state := repostate.Candidate; state <= repostate.NotFound; state++ {
 		out.Repos[state.String()] = st.Repos[state]
 		out.Repos["total"] += st.Repos[state]
 	}

@@ -101,7 +101,7 @@ func (c *Crawler) ofUpstream(tx *store.Tx, id store.CrawlID) (*crawl, error) {
 	}
 	host, err := c.hostOf(tx, up)
 	return &crawl{
-		id: id, name: sourceOf(up.URL), base: up.URL, from: store.Lister{Host: host}, chosen: true,
+		id: id, name: sourceOf(up.URL), base: up.URL, from: lister{host: host}, chosen: true,
 		began: c.cfg.Now(), pace: c.ownPace(),
 	}, err
 }
@@ -113,13 +113,13 @@ func (c *Crawler) ofHost(tx *store.Tx, id store.CrawlID) (*crawl, error) {
 	if err != nil {
 		return nil, err
 	}
-	budget, err := tx.CandidateBudget(id.Server)
+	candidates, err := tx.Candidates(id.Server)
 	switch {
 	case err != nil:
 		return nil, err
 	case cooldown.After(tx.Now()):
 		return nil, tx.DeferCrawl(id, cooldown, false)
-	case budget <= 0:
+	case candidates.Left <= 0:
 		return nil, tx.DeferCrawl(id, tx.Now().Add(fullFirst), false)
 	}
 	pace := c.ownPace()
@@ -127,7 +127,7 @@ func (c *Crawler) ofHost(tx *store.Tx, id store.CrawlID) (*crawl, error) {
 		pace = func(ctx context.Context) error { return c.cfg.Pace(ctx, id.Server) }
 	}
 	return &crawl{
-		id: id, name: name, base: base, from: store.Lister{Host: id.Server, Capped: true}, began: c.cfg.Now(), pace: pace,
+		id: id, name: name, base: base, from: lister{host: id.Server, capped: true}, began: c.cfg.Now(), pace: pace,
 	}, nil
 }
 

@@ -1,7 +1,6 @@
 package crawl
 
 import (
-	"database/sql"
 	"errors"
 	"log/slog"
 	"slices"
@@ -13,7 +12,9 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/pds"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 func TestACrawlQueuesEveryUnknownRepoOfEveryPage(t *testing.T) {
@@ -28,7 +29,7 @@ func TestACrawlQueuesEveryUnknownRepoOfEveryPage(t *testing.T) {
 			y.Errorf("known accounts %v", got)
 		}
 		for did, w := range y.queued() {
-			if w.reason != store.Backfill || w.after != 0 {
+			if w.reason != repostate.Backfill || w.after != 0 {
 				y.Errorf("%s: %v after %s", did, w.reason, w.after)
 			}
 		}
@@ -86,13 +87,8 @@ func TestAnInterruptedWalkGoesOnAtItsNextPage(t *testing.T) {
 func TestAPageAndItsCursorAreOneTransaction(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.want()
-		raw, err := sql.Open("sqlite", y.path)
-		if err != nil {
-			y.Fatal(err)
-		}
-		defer func() { _ = raw.Close() }()
 		// The last statement of the second page fails.
-		_, err = raw.ExecContext(y.Context(), `CREATE TRIGGER crash BEFORE UPDATE OF cursor ON crawl
+		_, err := y.raw.ExecContext(y.Context(), `CREATE TRIGGER crash BEFORE UPDATE OF cursor ON crawl
 			WHEN new.cursor = '2' BEGIN SELECT raise(ABORT, 'disk full'); END`)
 		if err != nil {
 			y.Fatal(err)
@@ -105,7 +101,7 @@ func TestAPageAndItsCursorAreOneTransaction(t *testing.T) {
 		if got, row := y.known(4), y.row(); !slices.Equal(got, []int{0}) || row.Cursor != "1" {
 			y.Fatalf("after the crash: accounts %v, cursor %q", got, row.Cursor)
 		}
-		if _, err := raw.ExecContext(y.Context(), `DROP TRIGGER crash`); err != nil {
+		if _, err := y.raw.ExecContext(y.Context(), `DROP TRIGGER crash`); err != nil {
 			y.Fatal(err)
 		}
 		l := pages(4)
@@ -261,15 +257,15 @@ func TestWhatAListingSaysOfKnownReposIsAReasonToLook(t *testing.T) {
 		)
 		y.update(func(tx *store.Tx) error {
 			for i := range unknownInactive {
-				r, err := tx.AddRepo(didOf(i))
+				r, err := testrepo.Add(tx, didOf(i))
 				if err == nil {
-					_, _, err = tx.Establish(r, store.Head{Rev: rev}, []string{"app.bsky.feed.post"}, store.ProofTree)
+					_, _, err = testrepo.Establish(tx, r, repostate.Head{Rev: rev}, []string{"app.bsky.feed.post"}, repostate.ProofTree)
 				}
 				if err == nil && i == nowActive {
-					err = tx.SetInactive(r, "deactivated")
+					err = testrepo.Hide(tx, r, "deactivated")
 				}
 				if err == nil && (i == gone || i == returned) {
-					err = tx.SetState(r, store.NotFound)
+					err = testrepo.SetState(tx, r, repostate.NotFound)
 				}
 				if err != nil {
 					return err
@@ -289,11 +285,11 @@ func TestWhatAListingSaysOfKnownReposIsAReasonToLook(t *testing.T) {
 			}}, nil
 		}})
 		want := map[string]work{
-			didOf(newer):           {store.Sweep, rev + 5, store.SweepGrace},
-			didOf(nowInactive):     {store.StatusCheck, 0, 0},
-			didOf(nowActive):       {store.StatusCheck, 0, 0},
-			didOf(returned):        {store.Backfill, 0, 0},
-			didOf(unknownInactive): {store.Backfill, 0, 0},
+			didOf(newer):           {repostate.MissedRev, rev + 5, repostate.MissedGrace},
+			didOf(nowInactive):     {repostate.StatusCheck, 0, 0},
+			didOf(nowActive):       {repostate.StatusCheck, 0, 0},
+			didOf(returned):        {repostate.Backfill, 0, 0},
+			didOf(unknownInactive): {repostate.Backfill, 0, 0},
 		}
 		got := y.queued()
 		for i := range unknownInactive + 1 {
@@ -301,10 +297,10 @@ func TestWhatAListingSaysOfKnownReposIsAReasonToLook(t *testing.T) {
 				y.Errorf("account %d: queued %+v, want %+v", i, got[didOf(i)], want[didOf(i)])
 			}
 		}
-		if r := y.repo(didOf(nowInactive)); !r.Active || !r.Visible() {
+		if r := y.repo(didOf(nowInactive)); !r.Active || !r.Listed() {
 			y.Error("a listing's word has hidden an account")
 		}
-		if r := y.repo(didOf(newer)); r.State != store.Synchronized {
+		if r := y.repo(didOf(newer)); r.State != repostate.Synchronized {
 			y.Errorf("a listed rev has taken a repo out of service: %v", r.State)
 		}
 		if got := y.metric(`railyard_refusals_total{reason="bad-did"}`); got != "2" {

@@ -71,7 +71,7 @@ func (c *Crawler) clamp(ctx context.Context, start bool) error {
 // take returns the crawls that are due and have a place, which are running from now on,
 // and when the next one will be due.
 func (c *Crawler) take(ctx context.Context) (taken []store.CrawlID, next time.Time, err error) {
-	open, running := c.look()
+	open, running := c.toRead()
 	var upstreams, hosts []store.Crawl
 	now := c.cfg.Now()
 	err = c.cfg.Store.OwnView(ctx, func(rx *store.Rx) error {
@@ -118,9 +118,9 @@ func (c *Crawler) take(ctx context.Context) (taken []store.CrawlID, next time.Ti
 	return taken, next, nil
 }
 
-// look returns the upstreams whose rows are to be read, which are busy until they were,
+// toRead returns the upstreams whose rows are to be read, which are busy until they were,
 // and how many hosts are being crawled.
-func (c *Crawler) look() (open map[int64]bool, hosts int) {
+func (c *Crawler) toRead() (open map[int64]bool, hosts int) {
 	hosts = c.Hosts()
 	c.mu.Lock()
 	defer c.mu.Unlock()

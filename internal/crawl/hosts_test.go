@@ -2,7 +2,6 @@ package crawl
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +14,9 @@ import (
 	"time"
 
 	"railyard/internal/pds"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 const day = 24 * time.Hour
@@ -86,12 +87,7 @@ func (y *yard) crawls(l Lister, sweep, during time.Duration) {
 // the DID does not exist.
 func (y *yard) resolve(hostOf func(did string) string) (resolved int) {
 	y.Helper()
-	d, err := sql.Open("sqlite", y.path)
-	if err != nil {
-		y.Fatal(err)
-	}
-	defer func() { _ = d.Close() }()
-	rows, err := d.QueryContext(y.Context(), "SELECT did FROM repo r WHERE NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = r.id)")
+	rows, err := y.raw.QueryContext(y.Context(), "SELECT did FROM repo r WHERE NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = r.id)")
 	if err != nil {
 		y.Fatal(err)
 	}
@@ -111,9 +107,9 @@ func (y *yard) resolve(hostOf func(did string) string) (resolved int) {
 				return err
 			}
 			if host := hostOf(did); host == "" {
-				_, err = tx.Vanish(r)
+				_, err = tx.Apply(r, repostate.Decision{Repo: r, Forget: true})
 			} else {
-				_, err = tx.PutIdentity(r, "\xe7\x01\x02"+strings.Repeat("k", 32), host, false)
+				_, err = testrepo.SetIdentity(tx, r, "\xe7\x01\x02"+strings.Repeat("k", 32), host, false)
 			}
 			if err != nil {
 				return err
@@ -143,7 +139,7 @@ func TestADeepCrawlReadsTheHostsThatTheRelayFollows(t *testing.T) {
 		if len(l.tally) != 2 {
 			y.Errorf("asked %v", l.tally)
 		}
-		if n := y.count("SELECT count(*) FROM repo WHERE found_at IS NOT NULL"); n != 6 {
+		if n := y.count("SELECT count(*) FROM repo WHERE found_host_id IS NOT NULL"); n != 6 {
 			y.Errorf("%d candidates, want 6", n)
 		}
 		if n := y.count("SELECT count(*) FROM host WHERE listed_status IN ('offline', 'banned') AND NOT EXISTS (SELECT 1 FROM crawl WHERE kind = 'host' AND server_id = host.id)"); n != 2 {
@@ -172,7 +168,7 @@ func TestAHostThatInventsDIDsLeavesNoMoreThanItsCap(t *testing.T) {
 		most, total := int64(0), 0
 		for range 10 * 24 {
 			time.Sleep(time.Hour)
-			most = max(most, y.count("SELECT count(*) FROM repo WHERE found_at IS NOT NULL"))
+			most = max(most, y.count("SELECT count(*) FROM repo WHERE found_host_id IS NOT NULL"))
 			total += y.resolve(func(did string) string {
 				if good[did] {
 					return "good.example.com"
@@ -263,12 +259,7 @@ func TestAnEndlessListingOfOthersAccountsEnds(t *testing.T) {
 func TestACrashBetweenAPageAndItsCursorLosesNeither(t *testing.T) {
 	inYard(t, func(y *yard) {
 		l := network(map[string]func(string) (pds.ReposPage, error){"a.example.com": shelves(0, 8, 2)})
-		raw, err := sql.Open("sqlite", y.path)
-		if err != nil {
-			y.Fatal(err)
-		}
-		defer func() { _ = raw.Close() }()
-		if _, err := raw.ExecContext(y.Context(), `CREATE TRIGGER crash BEFORE UPDATE OF cursor ON crawl
+		if _, err := y.raw.ExecContext(y.Context(), `CREATE TRIGGER crash BEFORE UPDATE OF cursor ON crawl
 			WHEN new.cursor = '4' BEGIN SELECT raise(ABORT, 'disk full'); END`); err != nil {
 			y.Fatal(err)
 		}
@@ -280,7 +271,7 @@ func TestACrashBetweenAPageAndItsCursorLosesNeither(t *testing.T) {
 		if n := y.count("SELECT count(*) FROM repo"); n != 2 {
 			y.Errorf("%d repos after the crash, want the first page", n)
 		}
-		if _, err := raw.ExecContext(y.Context(), `DROP TRIGGER crash`); err != nil {
+		if _, err := y.raw.ExecContext(y.Context(), `DROP TRIGGER crash`); err != nil {
 			y.Fatal(err)
 		}
 		if err := y.store.Close(); err != nil {
@@ -360,7 +351,7 @@ func TestSlowHostsShareTheirPlaces(t *testing.T) {
 		if most.Load() != hostsAtOnce {
 			y.Errorf("%d hosts were asked at once, want %d", most.Load(), hostsAtOnce)
 		}
-		if n := y.count("SELECT count(DISTINCT found_at) FROM repo"); n != 40 {
+		if n := y.count("SELECT count(DISTINCT found_host_id) FROM repo"); n != 40 {
 			y.Errorf("%d hosts were begun in 100 minutes", n)
 		}
 		y.crawls(l, 0, day)

@@ -9,6 +9,7 @@ import (
 	"railyard/internal/atproto"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -28,7 +29,7 @@ type crawl struct {
 	id     store.CrawlID
 	name   string // of the server, in refusals
 	base   string // of its URLs
-	from   store.Lister
+	from   lister
 	chosen bool // by the operator: an upstream
 	began  time.Time
 	pace   func(ctx context.Context) error
@@ -83,7 +84,7 @@ func (c *Crawler) pages(ctx context.Context, w *crawl) (how, error) {
 		switch {
 		case err != nil:
 			return failed, err
-		case t.Full && !loop:
+		case t.full && !loop:
 			return full, nil
 		case loop, page.Cursor == "":
 			c.log(w, slog.LevelInfo, "crawl ended", "found", w.found, "looped", loop)
@@ -126,20 +127,20 @@ func (w *crawl) isLoop(page pds.ReposPage) bool {
 
 // storePage stores one page. The crawl ends with a page that has no cursor, or one that
 // leads nowhere; a page that has more candidates than the host may have comes again.
-func (c *Crawler) storePage(ctx context.Context, w *crawl, page pds.ReposPage, loop bool) (t store.Taken, err error) {
-	listed := make([]store.Listed, len(page.Repos))
+func (c *Crawler) storePage(ctx context.Context, w *crawl, page pds.ReposPage, loop bool) (t taken, err error) {
+	entries := make([]listed, len(page.Repos))
 	for i, e := range page.Repos {
 		rev, err := atproto.ParseTID(e.Rev)
 		if err != nil {
 			rev = 0 // some servers leave it empty
 		}
-		listed[i] = store.Listed{DID: e.DID, Rev: rev, Active: e.Active}
+		entries[i] = listed{e.DID, repostate.Entry{Rev: rev, Active: e.Active}}
 	}
 	err = c.cfg.Store.Update(ctx, "a page of a crawl", func(tx *store.Tx) error {
-		if t, err = tx.TakeListed(w.from, listed); err != nil {
+		if t, err = takePage(tx, w.from, entries); err != nil {
 			return err
 		}
-		if t.Proven {
+		if t.proven {
 			w.failures = 0
 		}
 		if err := c.refuse(tx, w.name, refusal.BadDID, "an entry of listRepos without a valid DID", page.Invalid); err != nil {
@@ -151,7 +152,7 @@ func (c *Crawler) storePage(ctx context.Context, w *crawl, page pds.ReposPage, l
 				return err
 			}
 			return c.finish(tx, w)
-		case t.Full:
+		case t.full:
 			return nil
 		case page.Cursor == "":
 			return c.finish(tx, w)
@@ -159,7 +160,7 @@ func (c *Crawler) storePage(ctx context.Context, w *crawl, page pds.ReposPage, l
 		return tx.AdvanceCrawl(w.id, page.Cursor, w.failures)
 	})
 	if err == nil {
-		c.count(w, len(listed), t)
+		c.count(w, len(entries), t)
 	}
 	return t, err
 }
@@ -174,25 +175,25 @@ func (c *Crawler) finish(tx *store.Tx, w *crawl) error {
 }
 
 // count keeps what the crawl has seen.
-func (c *Crawler) count(w *crawl, entries int, t store.Taken) {
+func (c *Crawler) count(w *crawl, entries int, t taken) {
 	fresh := 0
-	for _, id := range t.Known {
+	for _, id := range t.known {
 		if w.seen.set(id) {
 			fresh++
 		}
 	}
-	if w.from.Capped {
-		fresh += t.Found
+	if w.from.capped {
+		fresh += t.found
 	}
-	w.found += t.Found
+	w.found += t.found
 	w.useful += fresh
 	w.idle += entries - fresh
 	m := c.cfg.Metrics
-	m.Listed("found", t.Found)
-	m.Listed("foreign", t.Foreign)
-	known := len(t.Known)
-	if !w.from.Capped {
-		known -= t.Found
+	m.Listed("found", t.found)
+	m.Listed("foreign", t.foreign)
+	known := len(t.known)
+	if !w.from.capped {
+		known -= t.found
 	}
 	m.Listed("known", known)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -26,7 +27,7 @@ func (c *Crawler) askUnlisted(ctx context.Context, w *crawl) error {
 	for after, more := int64(0), w.last > 0; more; more = after != 0 {
 		var held []store.Held
 		err := c.cfg.Store.OwnView(ctx, func(rx *store.Rx) (err error) {
-			held, after, err = rx.Held(w.from.Host, after, w.last)
+			held, after, err = rx.Held(w.from.host, after, w.last)
 			return err
 		})
 		if err != nil {
@@ -53,7 +54,12 @@ func (c *Crawler) ask(ctx context.Context, about oldestFirst) error {
 	for some := range slices.Chunk(about, unlistedAtOne) {
 		err := c.cfg.Store.Update(ctx, "ask about unlisted repos", func(tx *store.Tx) error {
 			for i, h := range some {
-				if err := tx.EnqueueUnlisted(h.ID, tx.Now().Add((asked+time.Duration(i))*unlistedPause)); err != nil {
+				r, err := tx.RepoByID(h.ID)
+				if err != nil {
+					return err
+				}
+				at := tx.Now().Add((asked + time.Duration(i)) * unlistedPause)
+				if _, err := tx.Apply(r, repostate.Decide(r, repostate.Unlisted{At: at}, tx.Env())); err != nil {
 					return err
 				}
 			}

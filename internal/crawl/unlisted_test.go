@@ -10,7 +10,9 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/pds"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // hold puts accounts into service, as their host has them.
@@ -20,15 +22,15 @@ func (y *yard) hold(host string, from, to int, rev atproto.TID) {
 		for n := from; n < to; n++ {
 			r, err := tx.RepoByDID(numbered(n))
 			if err == nil && r == nil {
-				r, err = tx.AddRepo(numbered(n))
+				r, err = testrepo.Add(tx, numbered(n))
 			}
 			if err == nil {
-				_, err = tx.PutIdentity(r, "\xe7\x01\x02"+strings.Repeat("k", 32), host, false)
+				_, err = testrepo.SetIdentity(tx, r, "\xe7\x01\x02"+strings.Repeat("k", 32), host, false)
 			}
 			if err == nil {
-				_, _, err = tx.Establish(r, store.Head{Rev: rev}, []string{"app.bsky.feed.post"}, store.ProofTree)
+				_, _, err = testrepo.Establish(tx, r, repostate.Head{Rev: rev}, []string{"app.bsky.feed.post"}, repostate.ProofTree)
 			}
-			if err = errors.Join(err, tx.Done(r)); err != nil {
+			if err = errors.Join(err, testrepo.Done(tx, r)); err != nil {
 				return err
 			}
 		}
@@ -37,25 +39,18 @@ func (y *yard) hold(host string, from, to int, rev atproto.TID) {
 	time.Sleep(time.Second) // what comes is later
 }
 
-// waiting tells which accounts wait in the queue, by number, and why.
-func (y *yard) waiting(to int) map[int]store.Reason {
+// waiting returns which accounts wait in the queue, by number, and why.
+func (y *yard) waiting(to int) map[int]repostate.Reason {
 	y.Helper()
-	found := make(map[int]store.Reason)
+	found := make(map[int]repostate.Reason)
 	y.update(func(tx *store.Tx) error {
 		for n := range to {
 			r, err := tx.RepoByDID(numbered(n))
 			if err != nil || r == nil {
 				return err
 			}
-			queued, later, err := tx.Queued(r)
-			if err != nil {
-				return err
-			}
-			if queued {
-				found[n] = 0
-				if later {
-					found[n] = store.StatusCheck
-				}
+			if r.Waiting != nil {
+				found[n] = r.Waiting.Reason
 			}
 		}
 		return nil
@@ -66,7 +61,7 @@ func (y *yard) waiting(to int) map[int]store.Reason {
 func (y *yard) questions() (about []int) {
 	y.Helper()
 	for n := range 100 {
-		if y.count("SELECT count(*) FROM resync_queue q JOIN repo r ON r.id = q.repo_id WHERE r.did = ? AND q.ask_status = 1 AND q.background = 1", numbered(n)) == 1 {
+		if y.count("SELECT count(*) FROM resync_queue q JOIN repo r ON r.id = q.repo_id WHERE r.did = ? AND q.ask_status = 1 AND q.priority = 6", numbered(n)) == 1 {
 			about = append(about, n)
 		}
 	}
@@ -106,7 +101,7 @@ func TestTheSweepFindsLostBirthsAndVanishedRepos(t *testing.T) {
 		if got := y.questions(); !slices.Equal(got, []int{2}) {
 			y.Errorf("asked about %v, want 2", got)
 		}
-		if r := y.repo(numbered(2)); !r.Visible() || r.State != store.Synchronized {
+		if r := y.repo(numbered(2)); !r.Listed() || r.State != repostate.Synchronized {
 			y.Error("the listing's silence has hidden a repo")
 		}
 		if got := y.metric(`railyard_listed_total{what="unlisted"}`); got != "1" {
@@ -242,7 +237,7 @@ func TestAPDSUpstreamSpeaksForItsOwnAccounts(t *testing.T) {
 		if err := stop(); err != nil {
 			y.Error(err)
 		}
-		if got := y.waiting(4); len(got) != 1 || got[0] != store.StatusCheck {
+		if got := y.waiting(4); len(got) != 1 || got[0] != repostate.StatusCheck {
 			y.Errorf("queued %v, want a question about 0", got)
 		}
 	})

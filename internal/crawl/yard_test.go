@@ -20,6 +20,7 @@ import (
 	"railyard/internal/atproto"
 	"railyard/internal/metrics"
 	"railyard/internal/pds"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -29,6 +30,7 @@ const base = "https://relay.example.com"
 type yard struct {
 	*testing.T
 	path    string
+	raw     *sql.DB // the file once more
 	store   *store.Store
 	metrics *metrics.Metrics
 	up      int64
@@ -47,8 +49,13 @@ func inYard(t *testing.T, test func(y *yard)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		y := &yard{T: t, path: path, store: st, metrics: metrics.New(), shift: shift}
+		raw, err := sql.Open("sqlite", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		y := &yard{T: t, path: path, raw: raw, store: st, metrics: metrics.New(), shift: shift}
 		defer func() {
+			_ = raw.Close()
 			if err := y.store.Close(); err != nil {
 				t.Error(err)
 			}
@@ -93,7 +100,7 @@ func (y *yard) row() (row store.Crawl) {
 	return row
 }
 
-func (y *yard) repo(did string) (r *store.Repo) {
+func (y *yard) repo(did string) (r *repostate.Repo) {
 	y.Helper()
 	err := y.store.View(y.Context(), func(rx *store.Rx) (err error) {
 		r, err = rx.RepoByDID(did)
@@ -105,7 +112,7 @@ func (y *yard) repo(did string) (r *store.Repo) {
 	return r
 }
 
-// known tells which of the first n accounts are in the file.
+// known returns which of the first n accounts are in the file.
 func (y *yard) known(n int) (known []int) {
 	y.Helper()
 	for i := range n {
@@ -118,22 +125,22 @@ func (y *yard) known(n int) (known []int) {
 
 // work is one row of the queue.
 type work struct {
-	reason store.Reason
+	reason repostate.Reason
 	rev    atproto.TID
 	after  time.Duration // until it is due
 }
 
-// claimDue claims what is due.
-func claimDue(tx *store.Tx) (all []*store.Task, err error) {
+// leaseDue leases what is due.
+func leaseDue(tx *store.Tx) (all []*repostate.Attempt, err error) {
 	for {
 		hosts, err := tx.ReadyHosts(100, 100)
 		if err != nil || len(hosts) == 0 {
 			return all, err
 		}
 		for _, h := range hosts {
-			t, err := tx.Lease(h, h.NextAt, func(*store.Task) store.Step { return store.Nothing })
-			if t != nil && err == nil {
-				all, err = append(all, t), tx.EndAttempt(h.ID, h.NextAt)
+			a, err := tx.Lease(h, h.NextAt, tx.Env())
+			if a != nil && err == nil {
+				all, err = append(all, a), tx.EndAttempt(h.ID, h.NextAt)
 			}
 			if err != nil {
 				return nil, err
@@ -142,7 +149,7 @@ func claimDue(tx *store.Tx) (all []*store.Task, err error) {
 	}
 }
 
-// queued reads the queue by claiming all of it, in a transaction that is undone.
+// queued reads the queue by leasing all of it, in a transaction that is undone.
 func (y *yard) queued() map[string]work {
 	y.Helper()
 	rows := make(map[string]work)
@@ -150,10 +157,10 @@ func (y *yard) queued() map[string]work {
 	now := time.Now()
 	for wait := time.Duration(0); wait <= time.Minute; wait += 10 * time.Second {
 		err := y.store.Update(y.Context(), "look", func(tx *store.Tx) error {
-			tasks, err := claimDue(tx)
-			for _, task := range tasks {
-				if _, seen := rows[task.Repo.DID]; !seen {
-					rows[task.Repo.DID] = work{task.Reason, task.WantRev, time.Since(now).Truncate(10 * time.Second)}
+			attempts, err := leaseDue(tx)
+			for _, a := range attempts {
+				if _, seen := rows[a.Repo.DID]; !seen {
+					rows[a.Repo.DID] = work{a.Repo.Waiting.Reason, a.Repo.Waiting.WantRev, time.Since(now).Truncate(10 * time.Second)}
 				}
 			}
 			return errors.Join(err, undo)
@@ -168,12 +175,7 @@ func (y *yard) queued() map[string]work {
 
 func (y *yard) count(query string, args ...any) (n int64) {
 	y.Helper()
-	d, err := sql.Open("sqlite", y.path)
-	if err != nil {
-		y.Fatal(err)
-	}
-	defer func() { _ = d.Close() }()
-	if err := d.QueryRowContext(y.Context(), query, args...).Scan(&n); err != nil {
+	if err := y.raw.QueryRowContext(y.Context(), query, args...).Scan(&n); err != nil {
 		y.Fatal(query, err)
 	}
 	return n
@@ -204,7 +206,7 @@ func (y *yard) crawler(l Lister) *Crawler {
 	return New(Config{Store: y.store, Lister: l, Log: slog.New(slog.DiscardHandler), Metrics: y.metrics}, []int64{y.up})
 }
 
-// start runs a crawler; stop ends it and gives what Run returned.
+// start runs a crawler; stop ends it and returns what Run returned.
 func (y *yard) start(c *Crawler) (stop func() error) {
 	ctx, cancel := context.WithCancel(y.Context())
 	done := make(chan error, 1)
@@ -276,14 +278,14 @@ func (l *listing) ListRepos(ctx context.Context, at, cursor string, limit int) (
 	return l.page(cursor)
 }
 
-// cursors gives the cursors that were asked for.
+// cursors returns the cursors that were asked for.
 func (l *listing) cursors() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.asked)
 }
 
-// times gives the times at which a cursor was asked for.
+// times returns the times at which a cursor was asked for.
 func (l *listing) times(cursor string) (at []time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

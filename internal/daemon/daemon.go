@@ -47,7 +47,7 @@ type Config struct {
 	PLCQPS          float64 // requests per second to the directory, its log included
 	Crawl           Crawl
 	CrawlQPS        float64       // requests per second to one host
-	SweepEvery      time.Duration // between two walks of a listing; 0: one walk only
+	SweepEvery      time.Duration // between two crawls of a listing; 0: one crawl only
 	ResyncWorkers   int
 	ResyncMethod    establish.Method
 	DescribeTimeout time.Duration
@@ -68,7 +68,7 @@ type Config struct {
 	Die func(store.Point) error
 	// Unrepaired leaves out all that finds what events alone do not show, so that
 	// tests see what the path of events is worth: commits do not question the rows,
-	// a listing is walked once, claims are not proven and documents not refreshed.
+	// a listing is crawled once, claims are not proven and documents not refreshed.
 	Unrepaired bool
 }
 
@@ -136,7 +136,7 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 	var err error
 	s.ingest, err = ingest.New(ctx, ingest.Config{
 		Store: st, Upstreams: cfg.Upstreams, UserAgent: agent, Dial: cfg.Dial, Log: log, Metrics: s.metrics,
-		Kind: s.kind, HostName: OperatorHost, Connected: func(id int64) { s.crawl.Wake(id) },
+		Kind: s.kind, HostName: OperatorHost, WakeCrawl: func(id int64) { s.crawl.Wake(id) },
 		Provers: cfg.Provers, Batch: cfg.Batch, Delay: cfg.Delay,
 		NoAudit: cfg.Unrepaired,
 	})
@@ -157,14 +157,14 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 		Resolver: resolver, KeyChanged: s.ingest.ForgetKey, LogCurrent: s.logCurrent, Method: cfg.ResyncMethod,
 		NoProofs: cfg.Unrepaired,
 	})
-	s.metrics.Gauge("in_flight", "Frames received and not committed, looks at repos and wanted walks of listings.", nil,
+	s.metrics.Gauge("in_flight", "Frames received and not committed, looks at repos and wanted crawls of listings.", nil,
 		func() float64 { return float64(s.live().InFlight) })
 	s.metrics.Gauge("upkeep_failures", "Checkpoints of the file and prunings of the change feed that failed since the start. "+
 		"Growth means that the disk is full or fails.", nil, func() float64 { return float64(st.UpkeepFailures()) })
 	return s, nil
 }
 
-// OperatorHost gives the canonical name of a server that the operator chose, and
+// OperatorHost returns the canonical name of a server that the operator chose, and
 // may put anywhere. The error says what is wrong with it.
 func OperatorHost(base string) (string, error) {
 	host, _, err := atproto.Hosts{AllowPrivate: true}.Endpoint(base)

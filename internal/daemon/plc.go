@@ -44,7 +44,7 @@ func (s *Service) listed(ctx context.Context) (bool, error) {
 	return listed == len(followed), err
 }
 
-// logCurrent tells up to when the PLC directory's log is in the file.
+// logCurrent returns the time up to which the PLC directory's log is in the file.
 func (s *Service) logCurrent() (at time.Time) {
 	if s.plc != nil {
 		at = s.plc.Current()

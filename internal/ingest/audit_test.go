@@ -4,8 +4,10 @@ import (
 	"testing"
 
 	"railyard/internal/mst"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/msttest"
+	"railyard/internal/test/testrepo"
 )
 
 // showing puts into a proof what a whole tree of these keys shows.
@@ -32,25 +34,25 @@ func TestACommitThatShowsAWrongRowTakesTheRepoOutOfService(t *testing.T) {
 		name  string
 		had   []string
 		shown []string
-		state store.State
+		state repostate.State
 	}{
-		{"the rows are right", []string{likes, posts}, []string{likes + "/1", posts + "/1"}, store.Synchronized},
-		{"a collection without row", []string{posts}, []string{likes + "/1", "com.example.other/1", posts + "/1"}, store.Desynchronized},
-		{"a row without collection", []string{likes, posts}, []string{posts + "/1"}, store.Desynchronized},
-		{"rows of an emptied repo", []string{likes, posts}, nil, store.Desynchronized},
-		{"a key of no collection", []string{posts}, []string{posts + "/1", "odd"}, store.Synchronized},
-		{"a name inside another", []string{"com.example.pos", posts}, []string{posts + "/1"}, store.Desynchronized},
+		{"the rows are right", []string{likes, posts}, []string{likes + "/1", posts + "/1"}, repostate.Synchronized},
+		{"a collection without row", []string{posts}, []string{likes + "/1", "com.example.other/1", posts + "/1"}, repostate.Desynchronized},
+		{"a row without collection", []string{likes, posts}, []string{posts + "/1"}, repostate.Desynchronized},
+		{"rows of an emptied repo", []string{likes, posts}, nil, repostate.Desynchronized},
+		{"a key of no collection", []string{posts}, []string{posts + "/1", "odd"}, repostate.Synchronized},
+		{"a name inside another", []string{"com.example.pos", posts}, []string{posts + "/1"}, repostate.Desynchronized},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(tc.had...)
-			s.want(s.tell(showing(t, commit(11, 1, 2, nil, nil), tc.shown...)), applied)
+			s.want(s.tell(showing(t, commit(11, 1, 2, nil, nil), tc.shown...)), repostate.Applied)
 			s.wantState(tc.state, 11)
-			if tc.state == store.Synchronized {
+			if tc.state == repostate.Synchronized {
 				return
 			}
-			if task := s.claim(store.Fetch); task.Reason != store.Audit || task.InService {
-				t.Errorf("reason %s, in service %t", task.Reason, task.InService)
+			if task := s.lease(repostate.Fetch); task.Repo.Waiting.Reason != repostate.Audit || task.WasSynchronized() {
+				t.Errorf("reason %s, in service %t", task.Repo.Waiting.Reason, task.WasSynchronized())
 			}
 		})
 	}
@@ -60,8 +62,8 @@ func TestACommitThatShowsAWrongRowTakesTheRepoOutOfService(t *testing.T) {
 func TestTheAuditLooksAtTheRowsAfterTheCommit(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.want(s.tell(showing(t, commit(11, 1, 2, []string{likes}, []string{posts}), likes+"/1")), applied)
-	s.wantState(store.Synchronized, 11)
+	s.want(s.tell(showing(t, commit(11, 1, 2, []string{likes}, []string{posts}), likes+"/1")), repostate.Applied)
+	s.wantState(repostate.Synchronized, 11)
 }
 
 // Where the tree hides what stands beside the keys, nothing is concluded; and a
@@ -69,10 +71,10 @@ func TestTheAuditLooksAtTheRowsAfterTheCommit(t *testing.T) {
 func TestTheAuditConcludesNothingFromWhatIsHidden(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(likes, posts)
-	s.want(s.tell(commit(11, 1, 2, nil, nil)), applied) // shows nothing
-	s.wantState(store.Synchronized, 11)
-	s.want(s.tell(showing(t, commit(11, 1, 2, nil, nil), posts+"/1")), stale)
-	s.wantState(store.Synchronized, 11)
+	s.want(s.tell(commit(11, 1, 2, nil, nil)), repostate.Applied) // shows nothing
+	s.wantState(repostate.Synchronized, 11)
+	s.want(s.tell(showing(t, commit(11, 1, 2, nil, nil), posts+"/1")), repostate.Stale)
+	s.wantState(repostate.Synchronized, 11)
 }
 
 // A host whose claim is found wrong is not asked for claims again.
@@ -84,11 +86,11 @@ func TestAWrongClaimCostsTheHostItsTrust(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		_, _, err = tx.Establish(r, head(10, 1), []string{posts}, store.ProofClaim)
+		_, _, err = testrepo.Establish(tx, r, head(10, 1), []string{posts}, repostate.ProofClaim)
 		return err
 	})
 	s.tell(showing(t, commit(11, 1, 2, nil, nil), posts+"/1", likes+"/1"))
-	s.wantState(store.Desynchronized, 11)
+	s.wantState(repostate.Desynchronized, 11)
 	if s.repo().Identity.DescribeTrusted {
 		t.Error("its word is still taken")
 	}
@@ -99,6 +101,6 @@ func TestWithoutAuditsAWrongRowStays(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.in.cfg.NoAudit = true
 	s.known(posts)
-	s.want(s.tell(showing(t, commit(11, 1, 2, nil, nil), likes+"/1", posts+"/1")), applied)
-	s.wantState(store.Synchronized, 11)
+	s.want(s.tell(showing(t, commit(11, 1, 2, nil, nil), likes+"/1", posts+"/1")), repostate.Applied)
+	s.wantState(repostate.Synchronized, 11)
 }

@@ -5,11 +5,10 @@ import (
 	"database/sql"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"railyard/internal/event"
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -64,7 +63,7 @@ func TestABatchAndItsCursorAreOneTransaction(t *testing.T) {
 			if err := s.batch(events()...); err == nil || !strings.Contains(err.Error(), "disk full") {
 				t.Fatalf("batch: %v, want the failure of the file", err)
 			}
-			s.wantState(store.Synchronized, 10)
+			s.wantState(repostate.Synchronized, 10)
 			s.wantListed(posts)
 			if s.cursor() != 0 || s.in.InFlight() != 3 {
 				t.Errorf("cursor %d, %d events in flight", s.cursor(), s.in.InFlight())
@@ -76,7 +75,7 @@ func TestABatchAndItsCursorAreOneTransaction(t *testing.T) {
 			if err := s.batch(events()...); err != nil {
 				t.Fatal(err)
 			}
-			s.wantState(store.Synchronized, 12)
+			s.wantState(repostate.Synchronized, 12)
 			s.wantListed(likes)
 			if s.in.InFlight() != 3 { // those that failed are still there
 				t.Errorf("%d events in flight after the batch", s.in.InFlight())
@@ -119,13 +118,13 @@ func TestABatchIsJudgedInTheOrderOfItsArrival(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	s.wantState(store.Synchronized, 13)
+	s.wantState(repostate.Synchronized, 13)
 	s.wantListed(likes)
 	if err := s.batch(gone, commit(14, 4, 5, []string{posts}, nil)); err != nil {
 		t.Fatal(err)
 	}
 	s.wantListed()
-	s.wantState(store.Desynchronized, 13)
+	s.wantState(repostate.Desynchronized, 13)
 }
 
 // A stop in the middle of a batch leaves nothing of it.
@@ -139,39 +138,6 @@ func TestABatchThatIsCancelledLeavesNothing(t *testing.T) {
 	if err := s.in.commit(ctx, []*slot{sl}); err == nil {
 		t.Fatal("no error")
 	}
-	s.wantState(store.Synchronized, 10)
+	s.wantState(repostate.Synchronized, 10)
 	s.wantListed(posts)
-}
-
-// Every event comes out once and in its place, in however many batches: full ones,
-// those that time closes, and the last one.
-func TestBatchesHaveEveryEventOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const most, delay = 3, time.Second
-		slots := make(chan *slot)
-		go func() {
-			defer close(slots)
-			for i := range 40 {
-				time.Sleep(time.Duration(i%5) * 300 * time.Millisecond)
-				slots <- &slot{cursor: int64(i)}
-			}
-		}()
-		next, sizes := int64(0), map[int]bool{}
-		for {
-			batch := gather(slots, nil, most, delay)
-			if len(batch) == 0 {
-				break
-			}
-			sizes[len(batch)] = true
-			for _, s := range batch {
-				if s.cursor != next {
-					t.Fatalf("event %d comes where %d should", s.cursor, next)
-				}
-				next++
-			}
-		}
-		if next != 40 || len(sizes) != most {
-			t.Errorf("%d events in batches of the sizes %v", next, sizes)
-		}
-	})
 }

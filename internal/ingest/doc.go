@@ -8,8 +8,8 @@
 // merged fairly, so that a flooding one does not starve the others.
 //
 // The path makes no request to the network and keeps no memory of repos but a
-// bounded cache of signing keys. What cannot be judged here becomes a row of the
-// resync queue. What the network sends wrong is refused and counted; only a
+// bounded cache of signing keys. An event is made a fact, and package repostate decides;
+// what cannot be decided here becomes a row of the resync queue. What the network sends wrong is refused and counted; only a
 // failure of the file itself ends Run.
 //
 // A crash leaves the last committed batch; the upstreams send the rest again.

@@ -6,6 +6,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -24,20 +25,14 @@ func TestACommitOfAnEarlierKeyMakesUsAskItsHost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
-			s.update(func(tx *store.Tx) error {
-				r, err := tx.RepoByDID(alice)
-				if err != nil {
-					return err
-				}
-				return tx.SetEarlierRev(r, tc.earlier)
-			})
-			s.want(s.tell(refusedWith(commit(11, 1, 2, []string{likes}, nil), refusal.BadSignature)), rejected)
-			s.wantState(store.Synchronized, 10)
+			s.signedEarlier(tc.earlier)
+			s.want(s.tell(refusedWith(commit(11, 1, 2, []string{likes}, nil), refusal.BadSignature)), repostate.Refused)
+			s.wantState(repostate.Synchronized, 10)
 			if s.listed(likes) {
 				t.Error("the commit was taken")
 			}
-			s.now = s.now.Add(store.SweepGrace)
-			if got := s.claim(store.Fetch); (got.WantRev == 11) != tc.asks {
+			s.now = s.now.Add(repostate.MissedGrace)
+			if got := s.lease(repostate.Resolve).Repo.Waiting; (got.WantRev == 11) != tc.asks {
 				t.Errorf("wanted: rev %d", got.WantRev)
 			}
 		})
@@ -48,19 +43,12 @@ func TestACommitOfAnEarlierKeyMakesUsAskItsHost(t *testing.T) {
 func TestForgedCommitsOfAnEarlierKeyAreLimited(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.update(func(tx *store.Tx) error {
-		r, err := tx.RepoByDID(alice)
-		if err != nil {
-			return err
-		}
-		for range 2 * hostDesyncsBurst {
-			s.in.limits.allowDesync(r.Identity.HostID, s.now)
-		}
-		return tx.SetEarlierRev(r, 10)
-	})
+	for s.budget().Desync() {
+	}
+	s.signedEarlier(10)
 	s.tell(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature))
 	s.now = s.now.Add(time.Minute)
-	if got := s.claim(store.Fetch); got.WantRev != 0 {
+	if got := s.lease(repostate.Resolve).Repo.Waiting; got.WantRev != 0 {
 		t.Errorf("wanted: rev %d", got.WantRev)
 	}
 }

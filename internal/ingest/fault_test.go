@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	"railyard/internal/event"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // A key that cannot be read says nothing about the event: the batch fails, and the
@@ -13,7 +15,7 @@ import (
 func TestAKeyThatCannotBeReadFailsTheBatch(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known("com.example.a")
-	s.want(s.tell(commit(11, 1, 2, nil, nil)), applied)
+	s.want(s.tell(commit(11, 1, 2, nil, nil)), repostate.Applied)
 	unread := &slot{up: s.up, kind: commitEvent, cursor: 99, done: make(chan struct{})}
 	unread.frame.DID, unread.frame.Event = alice, new(event.Commit)
 	gone := newStory(t, store.KindRelay)
@@ -31,7 +33,7 @@ func TestAKeyThatCannotBeReadFailsTheBatch(t *testing.T) {
 	if cursor := s.stats().Upstreams[0].Cursor; cursor != s.seq {
 		t.Errorf("the cursor is %d, want %d", cursor, s.seq)
 	}
-	s.wantState(store.Synchronized, 11)
+	s.wantState(repostate.Synchronized, 11)
 }
 
 // A stored key that is none concerns one repo: it waits to be looked at.
@@ -41,7 +43,7 @@ func TestAStoredKeyThatIsNoneStopsNobody(t *testing.T) {
 	s.update(func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(alice)
 		if err == nil {
-			_, err = tx.PutIdentity(r, "no key", "pds.test", false)
+			_, err = testrepo.SetIdentity(tx, r, "no key", "pds.test", false)
 		}
 		return err
 	})

@@ -40,12 +40,12 @@ type Config struct {
 	Upstreams []string
 	// Kind finds out what the server at a base URL is. It is asked at connect.
 	Kind func(ctx context.Context, base string) (store.Kind, error)
-	// HostName gives the canonical host of a base URL, as DID documents are
+	// HostName returns the canonical host of a base URL, as DID documents are
 	// compared with.
 	HostName func(base string) (string, error)
-	// Connected is called after an upstream's socket is open, and when a walk of
+	// WakeCrawl is called after an upstream's socket is open, and when a crawl of
 	// its repos is wanted.
-	Connected func(upstream int64)
+	WakeCrawl func(upstream int64)
 	// Provers is the number of goroutines that verify; 0 means one per core.
 	Provers int
 	// Batch and Delay close a transaction: at so many events or after that time.
@@ -185,7 +185,7 @@ func BaseURL(raw string) (string, error) {
 	return u.Scheme + "://" + u.Host, nil
 }
 
-// connected finds out what the upstream is, and asks for a walk of its repos
+// connected finds out what the upstream is, and asks for a crawl of its repos
 // when the connection starts live: whatever happened before is unknown.
 func (in *Ingest) connected(ctx context.Context, u *upstream) error {
 	u.ready.Store(false)
@@ -210,8 +210,8 @@ func (in *Ingest) connected(ctx context.Context, u *upstream) error {
 }
 
 func (in *Ingest) wakeCrawl(u *upstream) {
-	if in.cfg.Connected != nil {
-		in.cfg.Connected(u.id)
+	if in.cfg.WakeCrawl != nil {
+		in.cfg.WakeCrawl(u.id)
 	}
 }
 
@@ -238,7 +238,7 @@ func (in *Ingest) refusedFrame(u *upstream, reason refusal.Reason) {
 // InFlight is the number of events received and not committed.
 func (in *Ingest) InFlight() int64 { return in.inFlight.Load() }
 
-// Connected tells whether an upstream is followed: its socket is open, and a walk
+// Connected reports whether an upstream is followed: its socket is open, and a crawl
 // of its repos is under way if one is wanted.
 func (in *Ingest) Connected(id int64) bool {
 	for _, u := range in.upstreams {
@@ -249,7 +249,7 @@ func (in *Ingest) Connected(id int64) bool {
 	return false
 }
 
-// Upstreams gives the ids of the followed upstreams in the file.
+// Upstreams returns the ids of the followed upstreams in the file.
 func (in *Ingest) Upstreams() []int64 {
 	ids := make([]int64, len(in.upstreams))
 	for i, u := range in.upstreams {
@@ -284,7 +284,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 	}
 	failed := make(chan error, 1)
 	go func() {
-		err := in.judge(ctx, merged)
+		err := in.commitBatches(ctx, merged)
 		cancel() // a failure of the file stops the readers
 		for range merged {
 			// nothing more can be committed
@@ -304,7 +304,7 @@ func (in *Ingest) receive(ctx context.Context, u *upstream, it firehose.Item) er
 	s := &slot{up: u, frame: it.Frame, notice: it.Notice, cursor: it.Cursor, reset: it.ResetCursor, missed: it.Missed, done: make(chan struct{})}
 	s.kind = kindOf(s.frame.Event)
 	in.cfg.Metrics.Event(s.kind.String())
-	if s.kind.proven() {
+	if s.kind.signed() {
 		var blocks int
 		s.rev, blocks = statedBy(s.frame.Event)
 		s.size = min(int64(blocks)+1024, waiting)
@@ -322,7 +322,7 @@ func (in *Ingest) receive(ctx context.Context, u *upstream, it firehose.Item) er
 		in.drop(s)
 		return ctx.Err()
 	}
-	if !s.kind.proven() {
+	if !s.kind.signed() {
 		s.refusal = s.frame.Refusal
 		close(s.done)
 		return nil

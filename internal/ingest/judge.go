@@ -1,173 +1,139 @@
 package ingest
 
 import (
-	"context"
 	"fmt"
-	"time"
+	"slices"
 
 	"railyard/internal/event"
 	"railyard/internal/firehose"
+	"railyard/internal/mst"
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
-// verdict is what was done with an event, for the metrics.
-type verdict string
-
-// The verdicts.
-const (
-	applied        verdict = "applied"        // the head moved
-	buffered       verdict = "buffered"       // kept until the fetch is done
-	stale          verdict = "stale"          // our head is there already
-	waits          verdict = "waits"          // the repo is queued; a fetch will see it
-	desynchronized verdict = "desynchronized" // does not follow our head: queued
-	hidden         verdict = "hidden"         // the account is inactive
-	checked        verdict = "checked"        // a look at identity or status is queued
-	noted          verdict = "noted"          // nothing to do
-	unseen         verdict = "unseen"         // an unknown DID over the limit: a walk of the listing finds it
-	rejected       verdict = "refused"        // see refusals_total
-)
-
-// judge takes proven events in the order of their arrival, batch by batch, until
-// the queue is closed. It goes on after ctx has ended, for a while, so that a
-// stop commits what was received.
-func (in *Ingest) judge(ctx context.Context, slots <-chan *slot) error {
-	commit, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	context.AfterFunc(ctx, func() { time.AfterFunc(drainTime, cancel) })
-	batch := make([]*slot, 0, in.cfg.Batch)
-	for {
-		batch = gather(slots, batch[:0], in.cfg.Batch, in.cfg.Delay)
-		if len(batch) == 0 {
-			return nil
-		}
-		if err := in.commit(commit, batch); err != nil {
-			return err
-		}
+// judge makes a fact of one event, has it decided (package repostate), and applies the
+// decision.
+func (b *batch) judge(s *slot) (repostate.Outcome, error) {
+	if s.fault != nil {
+		return repostate.Refused, s.fault
 	}
+	if err := b.notice(s); err != nil {
+		return repostate.Refused, err
+	}
+	if !s.kind.signed() && s.refusal != nil {
+		b.refuse(s, s.refusal.Reason, s.refusal.Detail)
+		return repostate.Refused, nil
+	}
+	if s.kind == otherEvent {
+		return repostate.Noted, nil // info, an unknown type
+	}
+	r, err := b.tx.RepoOrNew(s.frame.DID)
+	if err != nil {
+		return repostate.Refused, err
+	}
+	f, err := b.fact(s, r)
+	if err != nil {
+		return repostate.Refused, err
+	}
+	d, err := b.decide(s, r, f)
+	if err == nil && d.Outcome == repostate.Applied && s.kind == commitEvent {
+		err = b.audit(s, d.Repo)
+	}
+	return d.Outcome, err
 }
 
-// gather waits for one slot and then takes what comes until the batch is full or
-// its time is over. An empty batch means that the queue is closed.
-func gather(slots <-chan *slot, batch []*slot, most int, delay time.Duration) []*slot {
-	first, ok := <-slots
-	if !ok {
-		return batch
+// fact is what an event says of a repo.
+func (b *batch) fact(s *slot, r *repostate.Repo) (repostate.Fact, error) {
+	pds := ""
+	if s.up.isPDS() {
+		pds = s.up.host
 	}
-	batch = append(batch, first)
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	for len(batch) < most {
-		select {
-		case s, ok := <-slots:
-			if !ok {
-				return batch
-			}
-			batch = append(batch, s)
-		case <-timer.C:
-			return batch
-		}
+	switch s.kind {
+	case identityEvent:
+		return repostate.Announced{}, nil
+	case accountEvent:
+		a := s.frame.Event.(*event.Account)
+		return repostate.Account{Active: a.Active, Status: a.Status, PDS: pds}, nil
 	}
-	return batch
+	f := repostate.Signed{
+		Sync: s.kind == syncEvent, Rev: s.rev, Key: s.key, Refusal: s.refusal, ForeignPDS: pds,
+		Commit: repostate.Commit{
+			Prev: s.proof.Prev, Head: repostate.Head{Rev: s.proof.Rev, Data: s.proof.Data, CID: s.proof.Commit},
+			Present: s.proof.Present, Died: s.proof.Died,
+		},
+	}
+	if r.Identity != nil && r.Identity.Key != s.key {
+		b.in.keys.forget(r.DID) // the prover had another key than the file has now
+	}
+	if r.State != repostate.Resyncing {
+		return f, nil
+	}
+	var err error
+	f.Buffer, err = b.tx.BufferAt(r, f.Commit.Head)
+	return f, err
 }
 
-// court is the state of one batch.
-type court struct {
-	in       *Ingest
-	tx       *store.Tx
-	verdicts map[verdict]int
-	refused  []store.Refused
-	births   int
-	deaths   int
+// decide has a fact decided and applies the decision.
+func (b *batch) decide(s *slot, r *repostate.Repo, f repostate.Fact) (repostate.Decision, error) {
+	env := b.tx.Env()
+	env.Budget = b.in.limits.of(s.up.id, r, env.Now)
+	d := repostate.Decide(r, f, env)
+	for _, e := range d.Refusals {
+		b.refuse(s, e.Reason, e.Detail)
+	}
+	c, err := b.tx.Apply(r, d)
+	b.births += c.CommitBirths
+	b.deaths += c.CommitDeaths
+	return d, err
 }
 
-// commit judges a batch in one transaction: heads, rows, queue and cursors change
-// together or not at all.
-func (in *Ingest) commit(ctx context.Context, batch []*slot) error {
-	start := time.Now()
-	var c *court
-	err := in.cfg.Store.Update(ctx, "judge a batch", func(tx *store.Tx) error {
-		c = &court{in: in, tx: tx, verdicts: make(map[verdict]int)}
-		for _, s := range batch {
-			v, err := c.judge(s)
-			if err != nil {
-				return fmt.Errorf("%s of %s, seq %d: %w", s.kind, s.frame.DID, s.frame.Seq, err)
-			}
-			c.verdicts[v]++
-		}
-		if err := tx.AddRefusals(c.refused); err != nil {
-			return err
-		}
-		return c.cursors(batch)
-	})
+// audit compares a repo's rows with what an applied commit shows of the whole tree: the
+// nodes that it carries hold some forty keys, of other collections too. A collection
+// that is seen and has no row, or one that has a row and cannot be where it would have
+// to be, proves a row wrong; the repo is then fetched. It costs one query of the repo's
+// rows and no request, so every commit is an audit of the index.
+func (b *batch) audit(s *slot, r *repostate.Repo) error {
+	if b.in.cfg.NoAudit {
+		return nil
+	}
+	set, err := b.tx.Set(r)
 	if err != nil {
 		return err
 	}
-	in.inFlight.Add(-int64(len(batch)))
-	c.count(len(batch), time.Since(start))
-	return nil
-}
-
-// cursors stores how far each upstream's events are in the file.
-func (c *court) cursors(batch []*slot) error {
-	type position struct {
-		cursor int64
-		set    bool
+	wrong := contradiction(s.proof.Shown, set)
+	if wrong == "" {
+		return nil
 	}
-	last := make(map[*upstream]position)
-	for _, s := range batch {
-		if s.cursor != 0 || s.reset {
-			last[s.up] = position{s.cursor, true}
-		}
+	d, err := b.decide(s, r, repostate.Contradicted{})
+	if err != nil {
+		return err
 	}
-	for up, p := range last {
-		if err := c.tx.SetCursor(up.id, p.cursor); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *court) count(events int, took time.Duration) {
-	m := c.in.cfg.Metrics
-	for v, n := range c.verdicts {
-		m.Verdicts(string(v), n)
-	}
-	for _, r := range c.refused {
-		m.Refused(r.Reason)
-	}
-	m.Changed(store.SourceCommit.String(), c.births, c.deaths)
-	m.Batch(events, took.Seconds())
-}
-
-// refuse counts a refusal and keeps a sample of it.
-func (c *court) refuse(s *slot, reason refusal.Reason, detail string) {
-	c.refused = append(c.refused, store.Refused{
-		Reason: reason, Source: s.up.host, DID: s.frame.DID, Detail: detail, At: c.tx.Now().UTC(),
+	did, rev := r.DID, s.proof.Rev
+	b.tx.AfterCommit(func() {
+		b.in.cfg.Metrics.AuditFailed()
+		b.in.cfg.Log.Error("a row of the index is wrong; its repo is fetched", "did", did, "rev", rev, "collection", wrong, "claim", d.Disproved)
 	})
+	if d.Disproved {
+		return b.tx.DistrustDescribe(r.Identity.HostID)
+	}
+	return nil
 }
 
-// judge decides one event.
-func (c *court) judge(s *slot) (verdict, error) {
-	if s.fault != nil {
-		return rejected, s.fault
+// contradiction returns a collection of which the stored set and the tree disagree,
+// or none.
+func contradiction(shown mst.Outline, set []string) string {
+	for _, nsid := range set {
+		if shown.Presence(nsid) == mst.Absent {
+			return nsid
+		}
 	}
-	if err := c.notice(s); err != nil {
-		return rejected, err
+	for nsid := range shown.Names() {
+		if !slices.Contains(set, nsid) {
+			return nsid
+		}
 	}
-	if !s.kind.proven() && s.refusal != nil {
-		c.refuse(s, s.refusal.Reason, s.refusal.Detail)
-		return rejected, nil
-	}
-	switch s.kind {
-	case commitEvent, syncEvent:
-		return c.signedEvent(s)
-	case identityEvent:
-		return c.identity(s)
-	case accountEvent:
-		return c.account(s, s.frame.Event.(*event.Account))
-	}
-	return noted, nil
+	return ""
 }
 
 // missedNumbers is how many sequence numbers between our cursor and the first
@@ -176,26 +142,26 @@ func (c *court) judge(s *slot) (verdict, error) {
 const missedNumbers = 1000
 
 // notice handles what the stream itself shows: events are lost, or the upstream
-// was reset. A walk of its listing then finds the repos that have moved on.
-func (c *court) notice(s *slot) error {
+// was reset. A crawl of its listing then finds the repos that have moved on.
+func (b *batch) notice(s *slot) error {
 	switch s.notice {
 	case firehose.None:
 		if s.missed < missedNumbers {
 			return nil
 		}
-		c.refuse(s, refusal.SequenceGap, fmt.Sprintf("the stream goes on %d numbers behind our cursor", s.missed))
+		b.refuse(s, refusal.SequenceGap, fmt.Sprintf("the stream goes on %d numbers behind our cursor", s.missed))
 	case firehose.Reset:
-		c.refuse(s, refusal.SequenceReset, fmt.Sprintf("the stream began at %d, below our cursor", s.frame.Seq))
+		b.refuse(s, refusal.SequenceReset, fmt.Sprintf("the stream began at %d, below our cursor", s.frame.Seq))
 	case firehose.Gap:
-		c.refuse(s, refusal.SequenceGap, "OutdatedCursor")
+		b.refuse(s, refusal.SequenceGap, "OutdatedCursor")
 	case firehose.Future:
-		c.refuse(s, refusal.SequenceFuture, "FutureCursor")
+		b.refuse(s, refusal.SequenceFuture, "FutureCursor")
 	case firehose.Skipped: // its frame carries the refusal
 	}
 	up, notice := s.up, s.notice
-	c.tx.AfterCommit(func() {
-		c.in.cfg.Log.Warn("events are lost; the upstream's repos are walked", "upstream", up.base, "notice", notice, "missed", s.missed)
-		c.in.wakeCrawl(up)
+	b.tx.AfterCommit(func() {
+		b.in.cfg.Log.Warn("events are lost; the upstream's repos are crawled", "upstream", up.base, "notice", notice, "missed", s.missed)
+		b.in.wakeCrawl(up)
 	})
-	return c.tx.WantCrawl(store.CrawlID{Kind: store.OfUpstream, Server: up.id})
+	return b.tx.WantCrawl(store.CrawlID{Kind: store.OfUpstream, Server: up.id})
 }

@@ -13,7 +13,9 @@ import (
 	"railyard/internal/event"
 	"railyard/internal/firehose"
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 const (
@@ -70,22 +72,22 @@ func (s *story) update(fn func(tx *store.Tx) error) {
 func tree(n byte) atproto.Digest { return atproto.Digest{0: n} }
 func cid(n byte) atproto.Digest  { return atproto.Digest{31: n} }
 
-func head(rev int64, n byte) store.Head {
-	return store.Head{Rev: atproto.TID(rev), Data: tree(n), CID: cid(n)}
+func head(rev int64, n byte) repostate.Head {
+	return repostate.Head{Rev: atproto.TID(rev), Data: tree(n), CID: cid(n)}
 }
 
 // known puts alice into service at rev 10 with tree 1.
 func (s *story) known(collections ...string) {
 	s.t.Helper()
 	s.update(func(tx *store.Tx) error {
-		r, err := tx.AddRepo(alice)
+		r, err := testrepo.Add(tx, alice)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.PutIdentity(r, homeKey, home, false); err != nil {
+		if _, err := testrepo.SetIdentity(tx, r, homeKey, home, false); err != nil {
 			return err
 		}
-		_, _, err = tx.Establish(r, head(10, 1), collections, store.ProofTree)
+		_, _, err = testrepo.Establish(tx, r, head(10, 1), collections, repostate.ProofTree)
 		return err
 	})
 	s.now = s.now.Add(time.Hour) // the identity is not fresh
@@ -97,14 +99,14 @@ func (s *story) resolve() {
 	s.update(func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(alice)
 		if err == nil {
-			_, err = tx.PutIdentity(r, homeKey, home, false)
+			_, err = testrepo.SetIdentity(tx, r, homeKey, home, false)
 		}
 		return err
 	})
 }
 
 // tell judges one event in a batch of its own.
-func (s *story) tell(sl *slot) verdict {
+func (s *story) tell(sl *slot) repostate.Outcome {
 	s.t.Helper()
 	s.seq++
 	sl.up, sl.cursor = s.up, s.seq
@@ -112,16 +114,16 @@ func (s *story) tell(sl *slot) verdict {
 		sl.frame.DID = alice
 	}
 	sl.done = make(chan struct{})
-	var v verdict
+	var v repostate.Outcome
 	s.update(func(tx *store.Tx) (err error) {
-		c := &court{in: s.in, tx: tx, verdicts: map[verdict]int{}}
-		if v, err = c.judge(sl); err != nil {
+		b := &batch{in: s.in, tx: tx}
+		if v, err = b.judge(sl); err != nil {
 			return err
 		}
-		if err := tx.AddRefusals(c.refused); err != nil {
+		if err := tx.AddRefusals(b.refused); err != nil {
 			return err
 		}
-		return c.cursors([]*slot{sl})
+		return b.cursors([]*slot{sl})
 	})
 	return v
 }
@@ -152,9 +154,9 @@ func account(active bool, status string) *slot {
 	return &slot{kind: accountEvent, frame: event.Frame{Event: &event.Account{DID: alice, Active: active, Status: status}}}
 }
 
-func (s *story) repo() *store.Repo {
+func (s *story) repo() *repostate.Repo {
 	s.t.Helper()
-	var r *store.Repo
+	var r *repostate.Repo
 	err := s.st.View(s.t.Context(), func(rx *store.Rx) (err error) {
 		r, err = rx.RepoByDID(alice)
 		return err
@@ -191,17 +193,17 @@ func (s *story) stats() store.Stats {
 	return st
 }
 
-// claimDue leases what is due.
-func claimDue(tx *store.Tx, step store.Step) (all []*store.Task, err error) {
+// leaseDue leases what is due.
+func leaseDue(tx *store.Tx) (all []*repostate.Attempt, err error) {
 	for {
 		hosts, err := tx.ReadyHosts(100, 100)
 		if err != nil || len(hosts) == 0 {
 			return all, err
 		}
 		for _, h := range hosts {
-			t, err := tx.Lease(h, h.NextAt, func(*store.Task) store.Step { return step })
-			if t != nil && err == nil {
-				all, err = append(all, t), tx.EndAttempt(h.ID, h.NextAt)
+			a, err := tx.Lease(h, h.NextAt, tx.Env())
+			if a != nil && err == nil {
+				all, err = append(all, a), tx.EndAttempt(h.ID, h.NextAt)
 			}
 			if err != nil {
 				return nil, err
@@ -210,37 +212,75 @@ func claimDue(tx *store.Tx, step store.Step) (all []*store.Task, err error) {
 	}
 }
 
-// claim takes what is due and gives the one task that there must be.
-func (s *story) claim(step store.Step) *store.Task {
+// lease takes what is due and returns the one attempt that there must be.
+func (s *story) lease(step repostate.Step) *repostate.Attempt {
 	s.t.Helper()
-	var tasks []*store.Task
+	var attempts []*repostate.Attempt
 	s.update(func(tx *store.Tx) (err error) {
-		tasks, err = claimDue(tx, step)
+		attempts, err = leaseDue(tx)
 		return err
 	})
-	if len(tasks) != 1 {
-		s.t.Fatalf("%d tasks are due, want 1", len(tasks))
+	if len(attempts) != 1 || attempts[0].Step != step {
+		s.t.Fatalf("%d rows are due, want 1 and step %d: %+v", len(attempts), step, attempts)
 	}
-	return tasks[0]
+	return attempts[0]
 }
 
-func (s *story) current(t *store.Task) (is bool) {
+// end ends an attempt.
+func (s *story) end(a *repostate.Attempt, e repostate.Ended) {
 	s.t.Helper()
-	s.update(func(tx *store.Tx) (err error) {
-		is, err = tx.Current(t)
+	e.Attempt = a
+	s.change(func(tx *store.Tx, r *repostate.Repo) error {
+		env := tx.Env()
+		env.Budget, env.Backoff = testrepo.Unlimited{}, func(first, _ time.Duration, _ int) time.Duration { return first }
+		_, err := tx.Apply(r, repostate.Decide(r, e, env))
 		return err
 	})
-	return is
 }
 
-func (s *story) want(got, want verdict) {
+// current reports whether what an attempt brings is not void.
+func (s *story) current(a *repostate.Attempt) bool {
+	s.t.Helper()
+	return s.repo().Waiting.Generation == a.Repo.Waiting.Generation
+}
+
+// change changes what is known of alice.
+func (s *story) change(fn func(tx *store.Tx, r *repostate.Repo) error) {
+	s.t.Helper()
+	s.update(func(tx *store.Tx) error {
+		r, err := tx.RepoByDID(alice)
+		if err != nil {
+			return err
+		}
+		return fn(tx, r)
+	})
+}
+
+// signedEarlier makes what was seen up to a rev the work of an earlier key.
+func (s *story) signedEarlier(rev atproto.TID) {
+	s.t.Helper()
+	next := s.repo()
+	next.Identity.EarlierRev = rev
+	s.change(func(tx *store.Tx, r *repostate.Repo) error {
+		_, err := tx.Apply(r, repostate.Decision{Repo: next})
+		return err
+	})
+}
+
+// budget is what is left to the upstream, for alice.
+func (s *story) budget() repostate.Budget {
+	s.t.Helper()
+	return s.in.limits.of(s.up.id, s.repo(), s.now)
+}
+
+func (s *story) want(got, want repostate.Outcome) {
 	s.t.Helper()
 	if got != want {
-		s.t.Errorf("verdict %s, want %s", got, want)
+		s.t.Errorf("outcome %s, want %s", got, want)
 	}
 }
 
-func (s *story) wantState(state store.State, rev int64) {
+func (s *story) wantState(state repostate.State, rev int64) {
 	s.t.Helper()
 	r := s.repo()
 	if r.State != state {
@@ -270,11 +310,11 @@ func (s *story) wantListed(want ...string) {
 func TestACommitThatFollowsBearsAndKills(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.want(s.tell(commit(11, 1, 2, []string{likes}, []string{posts})), applied)
-	s.wantState(store.Synchronized, 11)
+	s.want(s.tell(commit(11, 1, 2, []string{likes}, []string{posts})), repostate.Applied)
+	s.wantState(repostate.Synchronized, 11)
 	s.wantListed(likes)
-	s.want(s.tell(commit(11, 1, 2, []string{likes}, []string{posts})), stale) // the other relay's copy
-	s.want(s.tell(commit(10, 0, 1, []string{posts}, nil)), stale)             // a replay
+	s.want(s.tell(commit(11, 1, 2, []string{likes}, []string{posts})), repostate.Stale) // the other relay's copy
+	s.want(s.tell(commit(10, 0, 1, []string{posts}, nil)), repostate.Stale)             // a replay
 	s.wantListed(likes)
 	if n := s.stats().Waiting; n != 0 {
 		t.Errorf("%d rows in the queue", n)
@@ -287,8 +327,8 @@ func TestTheTreeThatWeHoldUnderANewRev(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
-			s.want(s.tell(ev), applied)
-			s.wantState(store.Synchronized, 12)
+			s.want(s.tell(ev), repostate.Applied)
+			s.wantState(repostate.Synchronized, 12)
 			s.wantListed(posts)
 			if st := s.stats(); st.Waiting+st.WaitingLater != 0 {
 				t.Error("a look is queued")
@@ -301,21 +341,21 @@ func TestACommitThatDoesNotFollowIsNotArguedWith(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		ev   *slot
-		want verdict
+		want repostate.Outcome
 		seen int64
 	}{
-		{"broken chain", commit(12, 2, 3, []string{likes}, nil), desynchronized, 12},
-		{"equal rev with another commit", commit(10, 0, 7, nil, nil), desynchronized, 10},
-		{"a sync with other data", syncAt(12, 3), desynchronized, 12},
-		{"a key that is not the row's", func() *slot { sl := commit(11, 1, 2, nil, nil); sl.key = "old key"; return sl }(), desynchronized, 0},
-		{"a real commit with a broken tree", refusedWith(commit(11, 1, 2, nil, nil), refusal.BadTree), rejected, 11},
-		{"a real commit of Sync 1.0", refusedWith(commit(11, 1, 2, nil, nil), refusal.NoPrev), rejected, 11},
+		{"broken chain", commit(12, 2, 3, []string{likes}, nil), repostate.Broken, 12},
+		{"equal rev with another commit", commit(10, 0, 7, nil, nil), repostate.Broken, 10},
+		{"a sync with other data", syncAt(12, 3), repostate.Broken, 12},
+		{"a key that is not the row's", func() *slot { sl := commit(11, 1, 2, nil, nil); sl.key = "old key"; return sl }(), repostate.Broken, 0},
+		{"a real commit with a broken tree", refusedWith(commit(11, 1, 2, nil, nil), refusal.BadTree), repostate.Refused, 11},
+		{"a real commit of Sync 1.0", refusedWith(commit(11, 1, 2, nil, nil), refusal.NoPrev), repostate.Refused, 11},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
 			s.want(s.tell(tc.ev), tc.want)
-			s.wantState(store.Desynchronized, 10)
+			s.wantState(repostate.Desynchronized, 10)
 			s.wantListed(posts) // its rows stay until a fetch has proven others
 			if got := int64(s.repo().SeenRev); got != tc.seen {
 				t.Errorf("seen rev %d, want %d", got, tc.seen)
@@ -332,12 +372,12 @@ func TestWhatIsNotSignedChangesNothing(t *testing.T) {
 		t.Run(string(reason), func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
-			s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), reason)), rejected)
-			s.wantState(store.Synchronized, 10)
+			s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), reason)), repostate.Refused)
+			s.wantState(repostate.Synchronized, 10)
 			if n := s.stats().Waiting; n != 0 {
 				t.Errorf("%d rows in the queue", n)
 			}
-			s.want(s.tell(commit(11, 1, 2, []string{likes}, nil)), applied)
+			s.want(s.tell(commit(11, 1, 2, []string{likes}, nil)), repostate.Applied)
 		})
 	}
 }
@@ -348,15 +388,15 @@ func TestWhatIsNotSignedChangesNothing(t *testing.T) {
 func TestABadSignatureMakesUsLookAtTheDocument(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature)), rejected)
-	s.wantState(store.Synchronized, 10)
+	s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature)), repostate.Refused)
+	s.wantState(repostate.Synchronized, 10)
 	if !s.repo().Identity.Stale {
 		t.Error("the identity is not stale")
 	}
-	if got := s.claim(store.Resolve); got.Reason != store.IdentityCheck {
-		t.Errorf("reason %s", got.Reason)
+	if got := s.lease(repostate.Resolve); got.Repo.Waiting.Reason != repostate.IdentityCheck {
+		t.Errorf("reason %s", got.Repo.Waiting.Reason)
 	}
-	s.want(s.tell(commit(11, 1, 2, []string{likes}, nil)), applied)
+	s.want(s.tell(commit(11, 1, 2, []string{likes}, nil)), repostate.Applied)
 }
 
 // An identity that was resolved a moment ago is believed for a minute, then
@@ -367,13 +407,13 @@ func TestABadSignatureJustAfterAResolutionIsLookedAtLater(t *testing.T) {
 	s.resolve()
 	s.tell(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature))
 	s.update(func(tx *store.Tx) error {
-		if tasks, err := claimDue(tx, store.Resolve); len(tasks) != 0 {
+		if tasks, err := leaseDue(tx); len(tasks) != 0 {
 			t.Errorf("looked at once: %v", err)
 		}
 		return nil
 	})
-	s.now = s.now.Add(identityRest + time.Second)
-	s.claim(store.Resolve)
+	s.now = s.now.Add(time.Minute + time.Second)
+	s.lease(repostate.Resolve)
 }
 
 func TestTheFirstSightOfARepoQueuesIt(t *testing.T) {
@@ -382,10 +422,10 @@ func TestTheFirstSightOfARepoQueuesIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
-			s.want(s.tell(ev), waits)
-			s.wantState(store.Candidate, 0)
-			if got := s.claim(store.Resolve); got.Reason != store.FirstSight {
-				t.Errorf("reason %s", got.Reason)
+			s.want(s.tell(ev), repostate.Waits)
+			s.wantState(repostate.Candidate, 0)
+			if got := s.lease(repostate.Resolve); got.Repo.Waiting.Reason != repostate.FirstSight {
+				t.Errorf("reason %s", got.Repo.Waiting.Reason)
 			}
 		})
 	}
@@ -395,19 +435,19 @@ func TestTheFirstSightOfARepoQueuesIt(t *testing.T) {
 // one of them says nothing new; any other, and a commit that cannot be kept,
 // makes the fetch void.
 func TestCommitsWaitWhileTheRepoIsFetched(t *testing.T) {
-	fetching := func(t *testing.T) (*story, *store.Task) {
+	fetching := func(t *testing.T) (*story, *repostate.Attempt) {
 		s := newStory(t, store.KindRelay)
 		s.known(posts)
 		s.tell(commit(12, 2, 3, nil, nil)) // a gap
-		task := s.claim(store.Fetch)
-		s.wantState(store.Resyncing, 10)
-		s.want(s.tell(commit(13, 3, 4, []string{likes}, nil)), buffered)
+		task := s.lease(repostate.Fetch)
+		s.wantState(repostate.Resyncing, 10)
+		s.want(s.tell(commit(13, 3, 4, []string{likes}, nil)), repostate.Kept)
 		return s, task
 	}
 	t.Run("and the fetch stays good", func(t *testing.T) {
 		s, task := fetching(t)
-		s.want(s.tell(commit(13, 3, 4, []string{likes}, nil)), buffered)
-		s.want(s.tell(syncAt(13, 4)), noted)
+		s.want(s.tell(commit(13, 3, 4, []string{likes}, nil)), repostate.Kept)
+		s.want(s.tell(syncAt(13, 4)), repostate.Noted)
 		if !s.current(task) {
 			t.Error("the fetch is void")
 		}
@@ -432,20 +472,20 @@ func TestCommitsWaitWhileTheRepoIsFetched(t *testing.T) {
 	}
 	t.Run("and an answer older than a sync is stale", func(t *testing.T) {
 		s, _ := fetching(t)
-		s.want(s.tell(syncAt(14, 9)), desynchronized)
+		s.want(s.tell(syncAt(14, 9)), repostate.Broken)
 		if s.repo().SeenRev != 14 {
 			t.Errorf("seen rev %d", s.repo().SeenRev)
 		}
 	})
 	t.Run("and too many of them make it void", func(t *testing.T) {
 		s, task := fetching(t)
-		var v verdict
+		var v repostate.Outcome
 		for i := range int64(300) {
-			if v = s.tell(commit(14+i, byte(4+i), byte(5+i), nil, nil)); v != buffered {
+			if v = s.tell(commit(14+i, byte(4+i), byte(5+i), nil, nil)); v != repostate.Kept {
 				break
 			}
 		}
-		s.want(v, desynchronized)
+		s.want(v, repostate.Broken)
 		if s.current(task) {
 			t.Error("the fetch is still good")
 		}
@@ -460,16 +500,16 @@ func TestTheHostItselfDecidesOnTheAccount(t *testing.T) {
 	s.known(posts)
 	s.resolve()
 	s.up.host = home
-	s.want(s.tell(account(false, "deactivated")), hidden)
+	s.want(s.tell(account(false, "deactivated")), repostate.Hidden)
 	s.wantListed()
 	if n := s.stats().Waiting; n != 0 {
 		t.Errorf("%d rows in the queue", n)
 	}
-	s.want(s.tell(account(true, "")), checked)
+	s.want(s.tell(account(true, "")), repostate.Checked)
 	s.wantListed() // until a fetch has proven the set
-	s.wantState(store.Desynchronized, 10)
-	if got := s.claim(store.Fetch); got.Reason != store.Reactivated {
-		t.Errorf("reason %s", got.Reason)
+	s.wantState(repostate.Desynchronized, 10)
+	if got := s.lease(repostate.Fetch); got.Repo.Waiting.Reason != repostate.Reactivated {
+		t.Errorf("reason %s", got.Repo.Waiting.Reason)
 	}
 }
 
@@ -479,9 +519,9 @@ func TestAHostThatIsKnownFromAnOldDocumentIsLookedAt(t *testing.T) {
 	s := newStory(t, store.KindPDS)
 	s.known(posts)
 	s.up.host = home
-	s.want(s.tell(account(false, "deactivated")), hidden)
-	if got := s.claim(store.Resolve); got.Reason != store.IdentityCheck {
-		t.Errorf("reason %s", got.Reason)
+	s.want(s.tell(account(false, "deactivated")), repostate.Hidden)
+	if got := s.lease(repostate.Resolve); got.Repo.Waiting.Reason != repostate.IdentityCheck {
+		t.Errorf("reason %s", got.Repo.Waiting.Reason)
 	}
 }
 
@@ -493,15 +533,11 @@ func TestTheHostsWordVoidsASecondLook(t *testing.T) {
 	s.resolve()
 	s.up.host = home
 	s.tell(commit(12, 2, 3, nil, nil))
-	s.claim(store.Fetch)
-	s.update(func(tx *store.Tx) error {
-		r, err := tx.RepoByDID(alice)
-		if err == nil {
-			err = tx.Retry(r, store.NotFoundAgain, tx.Now(), true, true)
-		}
-		return err
+	s.lease(repostate.Fetch)
+	s.change(func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Retry(tx, r, repostate.NotFoundAgain, tx.Now(), true, true)
 	})
-	task := s.claim(store.Fetch)
+	task := s.lease(repostate.Fetch)
 	s.tell(account(false, "deactivated"))
 	if s.current(task) {
 		t.Error("the fetch is still good")
@@ -518,24 +554,16 @@ func TestCopiesOfAStatusKeepThePauseOfAnAccount(t *testing.T) {
 			s.resolve()
 			s.up.host = home
 			s.tell(account(false, "deactivated"))
-			s.update(func(tx *store.Tx) error {
-				r, err := tx.RepoByDID(alice)
-				if err == nil {
-					err = tx.Enqueue(r, store.StatusCheck, tx.Now())
-				}
-				return err
+			s.change(func(tx *store.Tx, r *repostate.Repo) error {
+				return testrepo.Enqueue(tx, r, repostate.StatusCheck, tx.Now())
 			})
-			s.claim(store.AskStatus)
-			s.update(func(tx *store.Tx) error {
-				r, err := tx.RepoByDID(alice)
-				if err == nil {
-					err = tx.Retry(r, store.StatusCheck, tx.Now().Add(time.Hour), true, false)
-				}
-				return err
+			s.lease(repostate.AskStatus)
+			s.change(func(tx *store.Tx, r *repostate.Repo) error {
+				return testrepo.Retry(tx, r, repostate.StatusCheck, tx.Now().Add(time.Hour), true, false)
 			})
 			s.tell(account(false, "deactivated"))
 			s.update(func(tx *store.Tx) error {
-				tasks, err := claimDue(tx, store.AskStatus)
+				tasks, err := leaseDue(tx)
 				if len(tasks) != 0 {
 					t.Error("it is due at once")
 				}
@@ -546,22 +574,17 @@ func TestCopiesOfAStatusKeepThePauseOfAnAccount(t *testing.T) {
 }
 
 // The reason of a row is for people. What it stands for adds up: an identity
-// check that waits must not swallow a status check, or a sweep.
+// check that waits must not swallow a status check, or a rev that was missed.
 func TestARowStandsForAllThatWasAsked(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	s.tell(&slot{kind: identityEvent})
 	s.tell(account(false, "newword"))
-	s.update(func(tx *store.Tx) error {
-		r, err := tx.RepoByDID(alice)
-		if err == nil {
-			err = tx.EnqueueSweep(r, tx.Now(), 99)
-		}
-		return err
+	s.change(func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.EnqueueMissed(tx, r, tx.Now(), 99)
 	})
-	task := s.claim(store.Resolve)
-	if !task.AskStatus || task.WantRev != 99 || task.Looks != 2 {
-		t.Errorf("task %+v", task)
+	if w := s.lease(repostate.Resolve).Repo.Waiting; !w.AskStatus || w.WantRev != 99 || w.IdentityChecks != 2 {
+		t.Errorf("row %+v", w)
 	}
 }
 
@@ -573,9 +596,9 @@ func TestARepeatedIdentityEventIsOneLook(t *testing.T) {
 	for range 1000 {
 		s.tell(&slot{kind: identityEvent})
 	}
-	s.claim(store.Resolve)
+	s.lease(repostate.Resolve)
 	for range 1000 {
-		if !s.in.limits.allowCheck(s.repo().Identity.HostID, s.now) {
+		if !s.budget().Check() {
 			return // the limit is there for others, and the loop of events did not use it up
 		}
 	}
@@ -592,16 +615,16 @@ func TestADoubtBringsASecondLookForward(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
 			s.tell(&slot{kind: identityEvent})
-			s.claim(store.Resolve)
+			s.lease(repostate.Resolve)
 			s.update(func(tx *store.Tx) error {
 				r, err := tx.RepoByDID(alice)
 				if err != nil {
 					return err
 				}
-				if err := tx.MarkStale(r); err != nil {
+				if err := testrepo.MarkStale(tx, r); err != nil {
 					return err
 				}
-				return tx.Retry(r, store.IdentityCheck, tx.Now().Add(time.Hour), false, true)
+				return testrepo.Retry(tx, r, repostate.IdentityCheck, tx.Now().Add(time.Hour), false, true)
 			})
 			if s.stats().Waiting != 0 {
 				t.Fatal("the second look counts")
@@ -610,7 +633,7 @@ func TestADoubtBringsASecondLookForward(t *testing.T) {
 			if s.stats().Waiting != 1 {
 				t.Error("the repo may be wrong, and nothing says so")
 			}
-			s.claim(store.Resolve)
+			s.lease(repostate.Resolve)
 		})
 	}
 }
@@ -620,19 +643,19 @@ func TestAnIdentityEventBringsARetryForward(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	s.tell(&slot{kind: identityEvent})
-	s.claim(store.Resolve)
+	s.lease(repostate.Resolve)
 	s.update(func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(alice)
 		if err != nil {
 			return err
 		}
-		if err := tx.MarkStale(r); err != nil {
+		if err := testrepo.MarkStale(tx, r); err != nil {
 			return err
 		}
-		return tx.Retry(r, store.IdentityCheck, tx.Now().Add(time.Hour), true, false)
+		return testrepo.Retry(tx, r, repostate.IdentityCheck, tx.Now().Add(time.Hour), true, false)
 	})
 	s.tell(&slot{kind: identityEvent})
-	s.claim(store.Resolve)
+	s.lease(repostate.Resolve)
 }
 
 // The directory has said that a DID does not exist, and is asked once more ten
@@ -641,20 +664,13 @@ func TestAnIdentityEventBringsARetryForward(t *testing.T) {
 func TestADIDThatDoesNotResolveIsNotAskedForByEachEvent(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
+	s.tell(&slot{kind: identityEvent})
 	s.tell(commit(12, 7, 8, nil, nil)) // does not follow
-	s.claim(store.Resolve)
-	s.update(func(tx *store.Tx) error {
-		r, err := tx.RepoByDID(alice)
-		if err != nil {
-			return err
-		}
-		return errors.Join(tx.MarkStale(r), tx.Unresolved(r, tx.Now()),
-			tx.Retry(r, store.NotFoundAgain, tx.Now().Add(10*time.Minute), true, true))
-	})
+	s.end(s.lease(repostate.Resolve), repostate.Ended{Failure: &repostate.Failure{Kind: repostate.FailedNoDID}})
 	s.now = s.now.Add(time.Minute)
 	for rev := range int64(5) {
-		s.want(s.tell(commit(13+rev, 8, 9, nil, nil)), waits)
-		s.want(s.tell(refusedWith(commit(13+rev, 8, 9, nil, nil), refusal.BadSignature)), rejected)
+		s.want(s.tell(commit(13+rev, 8, 9, nil, nil)), repostate.Waits)
+		s.want(s.tell(refusedWith(commit(13+rev, 8, 9, nil, nil), refusal.BadSignature)), repostate.Refused)
 	}
 	if n := s.due(); n != 0 {
 		t.Errorf("%d looks are due after an event", n)
@@ -663,15 +679,15 @@ func TestADIDThatDoesNotResolveIsNotAskedForByEachEvent(t *testing.T) {
 	if n := s.due(); n != 1 {
 		t.Errorf("%d looks are due after an #identity", n)
 	}
-	s.claim(store.Resolve)
+	s.lease(repostate.Resolve)
 }
 
-// due gives the number of rows that could be claimed.
+// due returns the number of rows that could be leased.
 func (s *story) due() (n int) {
 	s.t.Helper()
 	undone := errors.New("undone")
 	err := s.st.Update(s.t.Context(), "test", func(tx *store.Tx) error {
-		tasks, err := claimDue(tx, store.Nothing)
+		tasks, err := leaseDue(tx)
 		n = len(tasks)
 		return errors.Join(err, undone)
 	})
@@ -684,12 +700,12 @@ func (s *story) due() (n int) {
 func TestTheLimitOfAHostDelaysAndLosesNothing(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	for s.in.limits.allowCheck(s.repo().Identity.HostID, s.now) {
+	for s.budget().Check() {
 		continue
 	}
 	s.tell(&slot{kind: identityEvent})
-	s.now = s.now.Add(identityWait + time.Minute)
-	s.claim(store.Resolve)
+	s.now = s.now.Add(11 * time.Minute)
+	s.lease(repostate.Resolve)
 }
 
 // A commit that we could not judge for a reason of our own, or for one more than
@@ -700,14 +716,14 @@ func TestACommitThatCannotBeJudgedIsSweptFor(t *testing.T) {
 		t.Run(string(reason), func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
-			for reason == refusal.BadTree && s.in.limits.allowDesync(s.repo().Identity.HostID, s.now) {
+			for reason == refusal.BadTree && s.budget().Desync() {
 				continue
 			}
-			s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), reason)), rejected)
-			s.wantState(store.Synchronized, 10)
-			s.now = s.now.Add(store.SweepGrace)
-			if task := s.claim(store.Fetch); task.WantRev != 11 || !task.InService {
-				t.Errorf("task %+v", task)
+			s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), reason)), repostate.Refused)
+			s.wantState(repostate.Synchronized, 10)
+			s.now = s.now.Add(repostate.MissedGrace)
+			if task := s.lease(repostate.Fetch); task.Repo.Waiting.WantRev != 11 || !task.WasSynchronized() {
+				t.Errorf("attempt %+v of row %+v", task, task.Repo.Waiting)
 			}
 		})
 	}
@@ -718,10 +734,10 @@ func TestACommitThatCannotBeJudgedDuringAFetchIsSweptFor(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	s.tell(commit(12, 2, 3, nil, nil))
-	task := s.claim(store.Fetch)
+	task := s.lease(repostate.Fetch)
 	s.tell(refusedWith(commit(13, 3, 4, nil, nil), refusal.Internal))
-	if !s.current(task) || task.WantRev != 13 {
-		t.Errorf("wanted rev %d", task.WantRev)
+	if want := s.repo().Waiting.WantRev; !s.current(task) || want != 13 {
+		t.Errorf("wanted rev %d", want)
 	}
 }
 
@@ -730,26 +746,26 @@ func TestAListedRevDuringAFetchIsNotForgotten(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	s.tell(commit(12, 2, 3, nil, nil))
-	task := s.claim(store.Fetch)
+	task := s.lease(repostate.Fetch)
 	s.update(func(tx *store.Tx) error {
-		_, err := tx.AddListed([]store.Listed{{DID: alice, Rev: 13, Active: true}})
-		return err
+		return testrepo.List(tx, map[string]repostate.Entry{alice: {Rev: 13, Active: true}})
 	})
-	if !s.current(task) || task.WantRev != 13 {
-		t.Errorf("wanted rev %d", task.WantRev)
+	if want := s.repo().Waiting.WantRev; !s.current(task) || want != 13 {
+		t.Errorf("wanted rev %d", want)
 	}
 }
 
 func TestADeletedAccountLeavesNothing(t *testing.T) {
 	s := newStory(t, store.KindPDS)
 	s.known(posts, likes)
+	s.resolve()
 	s.up.host = home
 	s.tell(account(false, "deleted"))
 	s.wantListed()
-	s.wantState(store.Candidate, 0)
+	s.wantState(repostate.Candidate, 0)
 	s.tell(account(true, ""))
 	s.wantListed()
-	s.claim(store.Fetch)
+	s.lease(repostate.Fetch)
 }
 
 // The old host of a moved account goes on sending: neither its words nor its
@@ -762,8 +778,8 @@ func TestAForeignHostIsRefused(t *testing.T) {
 			s := newStory(t, store.KindPDS)
 			s.known(posts)
 			s.up.host = "old.host.test"
-			s.want(s.tell(ev), rejected)
-			s.wantState(store.Synchronized, 10)
+			s.want(s.tell(ev), repostate.Refused)
+			s.wantState(repostate.Synchronized, 10)
 			s.wantListed(posts)
 			if !s.repo().Identity.Stale {
 				t.Error("the identity is not looked at")
@@ -775,18 +791,18 @@ func TestAForeignHostIsRefused(t *testing.T) {
 func TestARelaysWordOnAnAccountIsChecked(t *testing.T) {
 	for _, tc := range []struct {
 		ev     *slot
-		want   verdict
+		want   repostate.Outcome
 		hidden bool
 	}{
-		{account(false, "takendown"), hidden, true},
-		{account(false, "suspended"), hidden, true},
-		{account(false, "deactivated"), hidden, true},
-		{account(false, "deleted"), hidden, true},
-		{account(false, "throttled"), checked, false},
-		{account(false, "desynchronized"), checked, false},
-		{account(false, "newword"), checked, false},
-		{account(false, ""), checked, false},
-		{account(true, ""), noted, false},
+		{account(false, "takendown"), repostate.Hidden, true},
+		{account(false, "suspended"), repostate.Hidden, true},
+		{account(false, "deactivated"), repostate.Hidden, true},
+		{account(false, "deleted"), repostate.Hidden, true},
+		{account(false, "throttled"), repostate.Checked, false},
+		{account(false, "desynchronized"), repostate.Checked, false},
+		{account(false, "newword"), repostate.Checked, false},
+		{account(false, ""), repostate.Checked, false},
+		{account(true, ""), repostate.Noted, false},
 	} {
 		t.Run(tc.ev.frame.Event.(*event.Account).Status, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
@@ -795,9 +811,9 @@ func TestARelaysWordOnAnAccountIsChecked(t *testing.T) {
 			if s.listed(posts) == tc.hidden {
 				t.Errorf("hidden: %t", !tc.hidden)
 			}
-			if tc.want != noted {
-				if got := s.claim(store.AskStatus); got.Reason != store.StatusCheck {
-					t.Errorf("reason %s", got.Reason)
+			if tc.want != repostate.Noted {
+				if got := s.lease(repostate.AskStatus); got.Repo.Waiting.Reason != repostate.StatusCheck {
+					t.Errorf("reason %s", got.Repo.Waiting.Reason)
 				}
 			}
 		})
@@ -811,29 +827,25 @@ func TestTheWordsOfARelayAreQuestions(t *testing.T) {
 	s.known(posts)
 	for _, word := range []struct {
 		ev     *slot
-		want   verdict
+		want   repostate.Outcome
 		status string
 	}{
-		{account(false, "takendown"), hidden, "takendown"},
-		{account(false, "takendown"), noted, "takendown"},
-		{account(false, "deleted"), checked, "takendown"},
-		{account(true, ""), checked, "takendown"},
+		{account(false, "takendown"), repostate.Hidden, "takendown"},
+		{account(false, "takendown"), repostate.Noted, "takendown"},
+		{account(false, "deleted"), repostate.Checked, "takendown"},
+		{account(true, ""), repostate.Checked, "takendown"},
 	} {
 		s.want(s.tell(word.ev), word.want)
 		if r := s.repo(); r.Active || r.Status != word.status {
 			t.Errorf("active %t, status %q", r.Active, r.Status)
 		}
-		s.wantState(store.Desynchronized, 10)
-		if word.want == noted {
+		s.wantState(repostate.Desynchronized, 10)
+		if word.want == repostate.Noted {
 			continue
 		}
-		s.claim(store.AskStatus)
-		s.update(func(tx *store.Tx) error { // the host is asked in vain, and the row goes
-			r, err := tx.RepoByDID(alice)
-			if err == nil {
-				err = tx.Done(r)
-			}
-			return err
+		s.lease(repostate.AskStatus)
+		s.change(func(tx *store.Tx, r *repostate.Repo) error { // the host is asked in vain, and the row goes
+			return testrepo.Done(tx, r)
 		})
 	}
 }
@@ -842,8 +854,8 @@ func TestTheWordsOfARelayAreQuestions(t *testing.T) {
 func TestARelayCannotDeleteARepo(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.want(s.tell(account(false, "deleted")), hidden)
-	s.wantState(store.Desynchronized, 10)
+	s.want(s.tell(account(false, "deleted")), repostate.Hidden)
+	s.wantState(repostate.Desynchronized, 10)
 	s.update(func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(alice)
 		if err != nil {
@@ -863,17 +875,13 @@ func TestTheHostsWordBringsBackARepoThatItDidNotHave(t *testing.T) {
 	s.known(posts)
 	s.resolve()
 	s.up.host = home
-	s.update(func(tx *store.Tx) error {
-		r, err := tx.RepoByDID(alice)
-		if err == nil {
-			err = tx.SetState(r, store.NotFound)
-		}
-		return err
+	s.change(func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.SetState(tx, r, repostate.NotFound)
 	})
 	s.wantListed()
-	s.want(s.tell(account(true, "")), checked)
-	if got := s.claim(store.Fetch); got.Reason != store.Reactivated {
-		t.Errorf("reason %s", got.Reason)
+	s.want(s.tell(account(true, "")), repostate.Checked)
+	if got := s.lease(repostate.Fetch); got.Repo.Waiting.Reason != repostate.Reactivated {
+		t.Errorf("reason %s", got.Repo.Waiting.Reason)
 	}
 }
 
@@ -884,10 +892,10 @@ func TestAVerifiedCommitOfAnInactiveAccountAsksTheHost(t *testing.T) {
 	s.resolve()
 	s.up.host = home
 	s.tell(account(false, "deactivated"))
-	s.want(s.tell(commit(11, 1, 2, []string{likes}, nil)), hidden)
+	s.want(s.tell(commit(11, 1, 2, []string{likes}, nil)), repostate.Hidden)
 	s.wantListed()
-	if got := s.claim(store.AskStatus); got.Reason != store.StatusCheck {
-		t.Errorf("reason %s", got.Reason)
+	if got := s.lease(repostate.AskStatus); got.Repo.Waiting.Reason != repostate.StatusCheck {
+		t.Errorf("reason %s", got.Repo.Waiting.Reason)
 	}
 	if s.repo().SeenRev != 11 {
 		t.Errorf("seen rev %d", s.repo().SeenRev)
@@ -933,8 +941,8 @@ func TestTheCursorFollowsItsEventsAndCanBeReset(t *testing.T) {
 		t.Errorf("cursor %d after two events", cursor())
 	}
 	s.update(func(tx *store.Tx) error {
-		c := &court{in: s.in, tx: tx}
-		return c.cursors([]*slot{{up: s.up, cursor: 7}, {up: s.up}, {up: s.up, reset: true}})
+		b := &batch{in: s.in, tx: tx}
+		return b.cursors([]*slot{{up: s.up, cursor: 7}, {up: s.up}, {up: s.up, reset: true}})
 	})
 	if cursor() != 0 {
 		t.Errorf("cursor %d after a reset", cursor())
@@ -947,14 +955,14 @@ func TestAFailedBatchLeavesNothing(t *testing.T) {
 	s.known(posts)
 	bad := commit(12, 2, 3, []string{"com.example.new"}, nil)
 	err := s.st.Update(t.Context(), "test", func(tx *store.Tx) error {
-		c := &court{in: s.in, tx: tx, verdicts: map[verdict]int{}}
+		b := &batch{in: s.in, tx: tx}
 		for _, sl := range []*slot{commit(11, 1, 2, []string{"com.example.new"}, nil), bad} {
 			sl.up, sl.frame.DID, sl.cursor = s.up, alice, 99
-			if _, err := c.judge(sl); err != nil {
+			if _, err := b.judge(sl); err != nil {
 				return err
 			}
 		}
-		if err := c.cursors([]*slot{{up: s.up, cursor: 99}}); err != nil {
+		if err := b.cursors([]*slot{{up: s.up, cursor: 99}}); err != nil {
 			return err
 		}
 		panic("a fault of ours")
@@ -962,12 +970,12 @@ func TestAFailedBatchLeavesNothing(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	s.wantState(store.Synchronized, 10)
+	s.wantState(repostate.Synchronized, 10)
 	s.wantListed(posts)
 	if s.stats().Upstreams[0].Cursor != 0 {
 		t.Error("the cursor moved")
 	}
-	s.want(s.tell(commit(11, 1, 2, []string{"com.example.new"}, nil)), applied)
+	s.want(s.tell(commit(11, 1, 2, []string{"com.example.new"}, nil)), repostate.Applied)
 	if !s.listed("com.example.new") {
 		t.Error("the row of a collection that a failed batch had added is missing")
 	}

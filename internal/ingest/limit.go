@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"railyard/internal/repostate"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -11,10 +12,10 @@ import (
 // are looked at later: a lying upstream or host must neither flood the queue nor
 // take healthy repos out of service.
 const (
-	identityChecks      = 2 // looks at a DID document
-	identityChecksBurst = 300
-	hostDesyncs         = 5 // commits that are real but unprovable
-	hostDesyncsBurst    = 200
+	lookUpsPerSecond = 2 // looks at a DID document
+	lookUpsBurst     = 300
+	hostDesyncs      = 5 // commits that are real but unprovable
+	hostDesyncsBurst = 200
 	// sights are the unknown DIDs of one upstream that become rows: fewer than the
 	// directory answers for per second, so that invented ones do not pile up.
 	sights         = 20
@@ -44,21 +45,40 @@ func newBuckets() buckets {
 	return b
 }
 
-func (l *limits) allowCheck(host int64, now time.Time) bool {
-	return take(l.checks, host, identityChecks, identityChecksBurst, now)
+// of returns what is left to an upstream, for an account.
+func (l *limits) of(upstream int64, r *repostate.Repo, now time.Time) repostate.Budget {
+	b := budget{l, upstream, 0, now}
+	if r.Identity != nil {
+		b.host = r.Identity.HostID
+	}
+	return b
 }
 
-func (l *limits) allowStranger(upstream int64, now time.Time) bool {
-	return take(l.strangers, upstream, identityChecks, identityChecksBurst, now)
+// budget is what is left to one upstream and one host.
+type budget struct {
+	*limits
+	upstream int64
+	host     int64
+	now      time.Time
 }
 
-func (l *limits) allowSight(upstream int64, now time.Time) bool {
-	return take(l.sights, upstream, sights, sightsBurst, now)
+func (b budget) Sight() bool {
+	return take(b.sights, b.upstream, sights, sightsBurst, b.now)
 }
 
-func (l *limits) allowDesync(host int64, now time.Time) bool {
-	return take(l.desyncs, host, hostDesyncs, hostDesyncsBurst, now)
+func (b budget) Stranger() bool {
+	return take(b.strangers, b.upstream, lookUpsPerSecond, lookUpsBurst, b.now)
 }
+
+func (b budget) Check() bool {
+	return take(b.checks, b.host, lookUpsPerSecond, lookUpsBurst, b.now)
+}
+
+func (b budget) Desync() bool {
+	return take(b.desyncs, b.host, hostDesyncs, hostDesyncsBurst, b.now)
+}
+
+func (b budget) Move() bool { return true } // events are no listings
 
 func take(cache buckets, id int64, perSecond rate.Limit, burst int, now time.Time) bool {
 	lim, ok := cache.Get(id)

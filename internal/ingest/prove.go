@@ -25,7 +25,7 @@ type proof = verify.Proof
 type kind byte
 
 const (
-	refused kind = iota // also info, error frames and unknown types
+	otherEvent kind = iota // also info, error frames and unknown types
 	commitEvent
 	syncEvent
 	identityEvent
@@ -36,8 +36,8 @@ func (k kind) String() string {
 	return [...]string{"other", "commit", "sync", "identity", "account"}[k]
 }
 
-// proven kinds carry a signature.
-func (k kind) proven() bool { return k == commitEvent || k == syncEvent }
+// signed kinds carry a signature.
+func (k kind) signed() bool { return k == commitEvent || k == syncEvent }
 
 func kindOf(e event.Event) kind {
 	switch e.(type) {
@@ -50,7 +50,7 @@ func kindOf(e event.Event) kind {
 	case *event.Account:
 		return accountEvent
 	}
-	return refused
+	return otherEvent
 }
 
 // statedBy returns the rev that a signed event states, and the size of its blocks.
@@ -137,10 +137,10 @@ func newKeyCache(s *store.Store) *keyCache {
 	return &keyCache{store: s, keys: keys}
 }
 
-// errStoredKey is what get gives for a key that is none. That is one repo's matter.
+// errStoredKey is what get returns for a key that is none. That is one repo's matter.
 var errStoredKey = errors.New("stored key")
 
-// get gives an account's key, as stored and parsed.
+// get returns an account's key, as stored and parsed.
 func (c *keyCache) get(ctx context.Context, did string) (cachedKey, error) {
 	if k, ok := c.keys.Get(did); ok {
 		return k, nil

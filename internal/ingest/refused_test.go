@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // The head that we hold comes once more, in a message that is broken: nothing was
@@ -13,13 +15,13 @@ import (
 func TestABrokenMessageOfOurOwnHead(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.want(s.tell(refusedWith(commit(10, 0, 1, nil, nil), refusal.BadTree)), rejected)
-	s.wantState(store.Synchronized, 10)
+	s.want(s.tell(refusedWith(commit(10, 0, 1, nil, nil), refusal.BadTree)), repostate.Refused)
+	s.wantState(repostate.Synchronized, 10)
 	if st := s.stats(); st.Waiting+st.WaitingLater != 0 {
 		t.Error("a look is queued")
 	}
-	s.want(s.tell(refusedWith(commit(10, 0, 7, nil, nil), refusal.BadTree)), rejected)
-	s.wantState(store.Desynchronized, 10)
+	s.want(s.tell(refusedWith(commit(10, 0, 7, nil, nil), refusal.BadTree)), repostate.Refused)
+	s.wantState(repostate.Desynchronized, 10)
 }
 
 // The prover had the key of before a change. It is forgotten, or every commit that
@@ -33,7 +35,7 @@ func TestTheKeyOfBeforeAChangeIsForgotten(t *testing.T) {
 	}
 	old := commit(11, 1, 2, nil, nil)
 	old.key = "old key"
-	s.want(s.tell(old), desynchronized)
+	s.want(s.tell(old), repostate.Broken)
 	if k, _ := s.in.keys.get(t.Context(), alice); k.raw == "old key" {
 		t.Error("the old key is used again")
 	}
@@ -60,19 +62,19 @@ func TestASyncBringsAFetchForward(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	s.tell(commit(12, 2, 3, nil, nil))
-	s.claim(store.Fetch)
+	s.lease(repostate.Fetch)
 	s.update(func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(alice)
 		if err != nil {
 			return err
 		}
-		return tx.Retry(r, store.Discontinuity, tx.Now().Add(time.Hour), true, false)
+		return testrepo.Retry(tx, r, repostate.Discontinuity, tx.Now().Add(time.Hour), true, false)
 	})
-	s.want(s.tell(commit(13, 3, 4, nil, nil)), waits)
+	s.want(s.tell(commit(13, 3, 4, nil, nil)), repostate.Waits)
 	if n := s.due(); n != 0 {
 		t.Errorf("%d looks are due after a commit", n)
 	}
-	s.want(s.tell(syncAt(14, 9)), waits)
+	s.want(s.tell(syncAt(14, 9)), repostate.Waits)
 	if n := s.due(); n != 1 {
 		t.Errorf("%d looks are due after a #sync", n)
 	}

@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // An upstream brings more unknown DIDs than the directory could be asked about.
@@ -15,35 +17,36 @@ func TestAnUpstreamBringsALimitedNumberOfUnknownDIDs(t *testing.T) {
 	s.known("app.bsky.feed.post")
 	start := time.Now()
 	l := newLimits()
+	of := func(upstream int64, now time.Time) repostate.Budget { return l.of(upstream, new(repostate.Repo), now) }
 	taken := 0
 	for range sightsBurst + 1000 {
-		if l.allowSight(1, start) {
+		if of(1, start).Sight() {
 			taken++
 		}
 	}
-	if taken != sightsBurst || !l.allowSight(2, start) {
+	if taken != sightsBurst || !of(2, start).Sight() {
 		t.Errorf("%d were taken at once", taken)
 	}
 	later := 0
 	for range 1000 {
-		if l.allowSight(1, start.Add(10*time.Second)) {
+		if of(1, start.Add(10*time.Second)).Sight() {
 			later++
 		}
 	}
 	if later != 10*sights {
 		t.Errorf("%d were taken after ten seconds", later)
 	}
-	for s.in.limits.allowSight(s.up.id, s.now) {
+	for s.budget().Sight() {
 	}
 	sl := commit(50, 1, 2, []string{posts}, nil)
 	sl.frame.DID = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
-	s.want(s.tell(sl), unseen)
+	s.want(s.tell(sl), repostate.Unseen)
 	if r := s.repoOf(sl.frame.DID); r != nil {
 		t.Errorf("it became a row: %+v", r)
 	}
-	s.want(s.tell(commit(50, 1, 2, []string{posts}, nil)), applied)
+	s.want(s.tell(commit(50, 1, 2, []string{posts}, nil)), repostate.Applied)
 	s.now = s.now.Add(time.Second)
-	s.want(s.tell(sl), waits)
+	s.want(s.tell(sl), repostate.Waits)
 	if s.repoOf(sl.frame.DID) == nil {
 		t.Error("its next event did not make it a row")
 	}
@@ -60,56 +63,47 @@ func TestEventsOfAnUnknownDIDBringTheSecondLookForward(t *testing.T) {
 		if host, err = tx.ListHost("a.example.com", false, "active"); err != nil {
 			return err
 		}
-		_, err = tx.TakeListed(store.Lister{Host: host.Server, Capped: true}, []store.Listed{{DID: did, Active: true}})
-		return err
+		return testrepo.List(tx, map[string]repostate.Entry{did: {Active: true, Host: host.Server, Candidate: true}})
 	})
-	budget := func() (n int64) {
+	left := func() (n int64) {
 		s.update(func(tx *store.Tx) (err error) {
-			n, err = tx.CandidateBudget(host.Server)
+			c, err := tx.Candidates(host.Server)
+			n = c.Left
 			return err
 		})
 		return n
 	}
-	later := func() (later bool) {
-		s.update(func(tx *store.Tx) error {
-			r, err := tx.RepoByDID(did)
-			if err == nil {
-				_, later, err = tx.Queued(r)
-			}
-			return err
-		})
-		return later
-	}
-	before := budget()
+	later := func() bool { return s.repoOf(did).Waiting.Later() }
+	before := left()
 	putOff := func() {
 		s.update(func(tx *store.Tx) error {
 			r, err := tx.RepoByDID(did)
 			if err != nil {
 				return err
 			}
-			return tx.Retry(r, store.NotFoundAgain, tx.Now().Add(10*time.Minute), true, true)
+			return testrepo.Retry(tx, r, repostate.NotFoundAgain, tx.Now().Add(10*time.Minute), true, true)
 		})
 	}
 	putOff()
 	sl := commit(50, 1, 2, []string{posts}, nil)
 	sl.frame.DID = did
-	s.want(s.tell(sl), waits)
+	s.want(s.tell(sl), repostate.Waits)
 	if later() {
 		t.Error("the event did not bring the look forward")
 	}
-	if got := budget(); got != before+1 {
+	if got := left(); got != before+1 {
 		t.Errorf("the host may have %d candidates more, before %d", got, before)
 	}
 	putOff()
-	for s.in.limits.allowStranger(s.up.id, s.now) {
+	for s.in.limits.of(s.up.id, s.repoOf(did), s.now).Stranger() {
 	}
-	s.want(s.tell(sl), waits)
+	s.want(s.tell(sl), repostate.Waits)
 	if !later() {
 		t.Error("events without end bring looks without end")
 	}
 }
 
-func (s *story) repoOf(did string) (r *store.Repo) {
+func (s *story) repoOf(did string) (r *repostate.Repo) {
 	s.t.Helper()
 	s.update(func(tx *store.Tx) (err error) {
 		r, err = tx.RepoByDID(did)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -30,7 +31,7 @@ func (f *Follower) apply(ctx context.Context, lines []line, asOf time.Time) erro
 	if err != nil {
 		return err
 	}
-	said := make([]*store.Logged, len(lines)) // nil where it does not matter
+	said := make([]*repostate.Operation, len(lines)) // nil where it does not matter
 	for i, l := range lines {
 		if known[i] {
 			said[i] = f.operation(l, asOf)
@@ -73,7 +74,7 @@ func (f *Follower) known(ctx context.Context, lines []line) ([]bool, error) {
 }
 
 // piece is one transaction.
-func (f *Follower) piece(ctx context.Context, lines []line, said []*store.Logged) error {
+func (f *Follower) piece(ctx context.Context, lines []line, said []*repostate.Operation) error {
 	counts := make(map[string]int)
 	pos := f.pos.next(lines, f.cfg.Now())
 	err := f.cfg.Store.Update(ctx, "read the PLC log", func(tx *store.Tx) error {
@@ -105,33 +106,38 @@ func (f *Follower) piece(ctx context.Context, lines []line, said []*store.Logged
 	return nil
 }
 
-// learn applies one line.
-func (f *Follower) learn(tx *store.Tx, did string, op store.Logged) (string, error) {
-	r, err := tx.RepoByDID(did)
-	if err != nil {
-		return "", err
-	}
-	if r == nil {
-		return passed, nil
-	}
-	learned, err := tx.Learn(r, op)
-	if learned == store.LearnedMove || learned == store.LearnedIdentity {
-		tx.AfterCommit(func() { f.cfg.KeyChanged(did) })
-	}
-	return string(learned), err
-}
-
-// operation returns what the line says: no identity if it is not in force, or has
-// none that is usable.
-func (f *Follower) operation(l line, asOf time.Time) *store.Logged {
-	op := &store.Logged{At: l.at, AsOf: asOf}
+// operation returns what a line says of its DID: no identity if it is not in force, or
+// has none that is usable.
+func (f *Follower) operation(l line, asOf time.Time) *repostate.Operation {
+	op := &repostate.Operation{At: l.at, AsOf: asOf}
 	if l.entry.Nullified {
 		return op
 	}
 	if id, err := l.entry.Identity(f.cfg.Hosts); err == nil {
-		op.Key, op.Host, op.Insecure = string(id.Key), id.Host, id.Insecure
+		op.Identity = &repostate.Identity{Key: string(id.Key), Host: id.Host, Insecure: id.Insecure}
 	}
 	return op
+}
+
+// learn applies one line.
+func (f *Follower) learn(tx *store.Tx, did string, op repostate.Operation) (string, error) {
+	r, err := tx.RepoByDID(did)
+	if err != nil || r == nil {
+		return passed, err
+	}
+	if id := op.Identity; op.Counts(r) {
+		if op.Identity, err = tx.IdentityAtHost(id.Key, id.Host, id.Insecure); err != nil {
+			return "", err
+		}
+	}
+	d := repostate.Decide(r, op, tx.Env())
+	if _, err := tx.Apply(r, d); err != nil {
+		return "", err
+	}
+	if d.KeyChanged {
+		tx.AfterCommit(func() { f.cfg.KeyChanged(did) })
+	}
+	return string(d.Outcome), nil
 }
 
 // refuse counts malformed lines, and keeps a sample of them.
@@ -164,7 +170,7 @@ func (f *Follower) refuseUntimed(ctx context.Context, p page) error {
 	return f.cfg.Store.Update(ctx, "malformed lines of the PLC log", func(tx *store.Tx) error { return f.refuse(tx, p.invalid) })
 }
 
-// What becomes of a line, beside the results of store.Learned.
+// What becomes of a line, beside the outcomes of repostate.Operation.
 const (
 	passed    = "passed"    // the DID has no repo in the file, or the page has a later line of it
 	malformed = "malformed" // it could not be read

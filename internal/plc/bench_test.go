@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // A page of the first reading: read, and applied to a file that knows none or all
@@ -34,14 +36,14 @@ func BenchmarkPage(b *testing.B) {
 				b.Fatal(err)
 			}
 			var lines []string
-			var listed []store.Listed
+			listed := make(map[string]repostate.Entry)
 			for i := range pageLines {
 				lines = append(lines, fmt.Sprintf(`{"did":%q,"operation":%s,"cid":"bafy%06d","nullified":false,"createdAt":%q}`,
-					did(i), operation(key1, "pds.example.com"), i, day.Add(time.Duration(i)*time.Millisecond).Format(timeForm)))
-				listed = append(listed, store.Listed{DID: did(i), Active: true})
+					did(i), operationOf(key1, "pds.example.com"), i, day.Add(time.Duration(i)*time.Millisecond).Format(timeForm)))
+				listed[did(i)] = repostate.Entry{Active: true}
 			}
 			if c.known {
-				if err := st.Update(b.Context(), "bench", func(tx *store.Tx) error { _, err := tx.AddListed(listed); return err }); err != nil {
+				if err := st.Update(b.Context(), "bench", func(tx *store.Tx) error { return testrepo.List(tx, listed) }); err != nil {
 					b.Fatal(err)
 				}
 			}

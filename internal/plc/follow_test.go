@@ -11,6 +11,7 @@ import (
 
 	"railyard/internal/backoff"
 	"railyard/internal/identity"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -178,7 +179,7 @@ func TestTheEndOfTheLogIsFollowed(t *testing.T) {
 		stop := y.follow()
 		defer stop()
 		time.Sleep(time.Hour)
-		if y.due() != 0 || y.repo(did(0)).State != store.Synchronized {
+		if y.due() != 0 || y.repo(did(0)).State != repostate.Synchronized {
 			y.Fatal("an old operation did something")
 		}
 		before := y.export.requests()
@@ -190,7 +191,7 @@ func TestTheEndOfTheLogIsFollowed(t *testing.T) {
 		y.export.add(changed, did(0), key2, "pds.example.com")
 		time.Sleep(pollMost + time.Second)
 		r := y.repo(did(0))
-		if r.State != store.Desynchronized || r.Identity.Stale {
+		if r.State != repostate.Desynchronized || r.Identity.Stale {
 			y.Errorf("state %s, stale %t", r.State, r.Identity.Stale)
 		}
 		y.names(did(0), key2, "pds.example.com")
@@ -213,13 +214,20 @@ func TestAnOlderOperationChangesNothing(t *testing.T) {
 		y.run(time.Hour)
 		for n := range 2 {
 			y.names(did(n), key1, "pds.example.com")
-			if r := y.repo(did(n)); r.State != store.Synchronized || r.Identity.Stale {
+			if r := y.repo(did(n)); r.State != repostate.Synchronized || r.Identity.Stale {
 				y.Errorf("%d: state %s, stale %t", n, r.State, r.Identity.Stale)
 			}
 		}
 		if y.counted("older") != 2 {
 			y.Errorf("%d older ones", y.counted("older"))
 		}
+		y.update(func(tx *store.Tx) error {
+			known, _, err := tx.HostCrawled("old.example.com")
+			if known {
+				y.Error("the host of before has a row")
+			}
+			return err
+		})
 	})
 }
 
@@ -233,15 +241,15 @@ func TestOperationsWithoutIdentityAreAskedAbout(t *testing.T) {
 		stop := y.follow()
 		defer stop()
 		time.Sleep(time.Hour)
-		y.export.addOp(time.Now(), did(0), operation(key2, "pds.example.com"), true)
+		y.export.addOp(time.Now(), did(0), operationOf(key2, "pds.example.com"), true)
 		y.export.addOp(time.Now(), did(1), tombstone, false)
 		y.export.addOp(time.Now(), did(2), `{"type":"plc_operation","verificationMethods":{},"services":{}}`, false)
-		y.export.addOp(time.Now(), did(3), operation(key2, "evil.example.com"), true)
+		y.export.addOp(time.Now(), did(3), operationOf(key2, "evil.example.com"), true)
 		y.export.add(time.Now(), did(3), key2, "good.example.com")
 		time.Sleep(time.Minute)
 		for n := range 3 {
 			y.names(did(n), key1, "pds.example.com")
-			if r := y.repo(did(n)); r.State != store.Synchronized || !r.Identity.Stale {
+			if r := y.repo(did(n)); r.State != repostate.Synchronized || !r.Identity.Stale {
 				y.Errorf("%d: state %s, stale %t", n, r.State, r.Identity.Stale)
 			}
 		}
@@ -286,7 +294,7 @@ func TestMalformedLinesAreSkipped(t *testing.T) {
 		y.export.addText(old.Add(time.Hour), fmt.Sprintf(`{"createdAt":%q,"pad":%q}`, stamp(old), strings.Repeat("x", 2*identity.MaxEntry)))
 		y.export.add(ago(time.Hour), did(0), key1, "pds.example.com")
 		y.export.addText(ago(time.Hour), fmt.Sprintf(`{"did":%q,"operation":%s,"cid":"bafyfuture","createdAt":%q}`,
-			did(0), operation(key2, "future.example.com"), stamp(time.Now().Add(time.Hour*1000))))
+			did(0), operationOf(key2, "future.example.com"), stamp(time.Now().Add(time.Hour*1000))))
 		y.find(did(0))
 		y.run(time.Hour)
 		y.names(did(0), key1, "pds.example.com")

@@ -16,8 +16,10 @@ import (
 	"railyard/internal/atproto"
 	"railyard/internal/metrics"
 	"railyard/internal/outbound"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
+	"railyard/internal/test/testrepo"
 )
 
 const (
@@ -42,10 +44,10 @@ type record struct {
 
 // add appends an operation of a DID that names a key and a host.
 func (x *export) add(at time.Time, did, key, host string) {
-	x.addOp(at, did, operation(key, host), false)
+	x.addOp(at, did, operationOf(key, host), false)
 }
 
-func operation(key, host string) string {
+func operationOf(key, host string) string {
 	return fmt.Sprintf(`{"type":"plc_operation","verificationMethods":{"atproto":"did:key:%s"},`+
 		`"services":{"atproto_pds":{"type":"AtprotoPersonalDataServer","endpoint":"https://%s"}}}`, key, host)
 }
@@ -202,11 +204,11 @@ func (y *yard) update(fn func(tx *store.Tx) error) {
 // find makes a repo that a crawl found.
 func (y *yard) find(dids ...string) {
 	y.Helper()
-	var listed []store.Listed
+	listed := make(map[string]repostate.Entry)
 	for _, did := range dids {
-		listed = append(listed, store.Listed{DID: did, Active: true})
+		listed[did] = repostate.Entry{Active: true}
 	}
-	y.update(func(tx *store.Tx) error { _, err := tx.AddListed(listed); return err })
+	y.update(func(tx *store.Tx) error { return testrepo.List(tx, listed) })
 }
 
 // serve makes a repo that is in service, with an identity of now.
@@ -218,27 +220,27 @@ func (y *yard) serve(did, host string) {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.PutIdentity(r, keyOf(y, key1), host, false); err != nil {
+		if _, err := testrepo.SetIdentity(tx, r, keyOf(y, key1), host, false); err != nil {
 			return err
 		}
-		if _, _, err := tx.Establish(r, store.Head{Rev: 5}, []string{"com.example.a"}, store.ProofTree); err != nil {
+		if _, _, err := testrepo.Establish(tx, r, repostate.Head{Rev: 5}, []string{"com.example.a"}, repostate.ProofTree); err != nil {
 			return err
 		}
-		return tx.Done(r)
+		return testrepo.Done(tx, r)
 	})
 }
 
 func keyOf(y *yard, multibase string) string {
 	y.Helper()
 	id, err := mustParse(y, fmt.Sprintf(`{"did":%q,"operation":%s,"cid":"c","createdAt":%q}`,
-		did(0), operation(multibase, "pds.example.com"), day.Format(timeForm))).Identity(atproto.Hosts{})
+		did(0), operationOf(multibase, "pds.example.com"), day.Format(timeForm))).Identity(atproto.Hosts{})
 	if err != nil {
 		y.Fatal(err)
 	}
 	return string(id.Key)
 }
 
-func (y *yard) repo(did string) (r *store.Repo) {
+func (y *yard) repo(did string) (r *repostate.Repo) {
 	y.Helper()
 	if err := y.store.View(context.WithoutCancel(y.Context()), func(rx *store.Rx) (err error) {
 		r, err = rx.RepoByDID(did)
@@ -261,7 +263,7 @@ func (y *yard) names(did, key, host string) {
 	}
 }
 
-// due returns the number of rows that a worker could claim.
+// due returns the number of rows that a worker could lease.
 func (y *yard) due() (n int) {
 	y.Helper()
 	_ = y.store.Update(context.WithoutCancel(y.Context()), "test", func(tx *store.Tx) error {
@@ -271,8 +273,8 @@ func (y *yard) due() (n int) {
 				return fmt.Errorf("undone: %w", err)
 			}
 			for _, h := range hosts {
-				t, err := tx.Lease(h, h.NextAt, func(*store.Task) store.Step { return store.Nothing })
-				if t != nil && err == nil {
+				a, err := tx.Lease(h, h.NextAt, tx.Env())
+				if a != nil && err == nil {
 					n++
 					err = tx.EndAttempt(h.ID, h.NextAt)
 				}

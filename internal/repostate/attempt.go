@@ -8,20 +8,20 @@ import (
 	"railyard/internal/refusal"
 )
 
-// attempt is the end of an attempt in the making.
-type attempt struct {
+// ending is the end of an attempt in the making.
+type ending struct {
 	*machine
 	*Attempt
 	doubted bool // the identity became stale while it ran
 }
 
 // was is the row as it was leased.
-func (a *attempt) was() *Waiting { return a.Repo.Waiting }
+func (a *ending) was() *Waiting { return a.Repo.Waiting }
 
 // decide concludes an attempt. What it brings is void if the row has another generation
 // now, but for a document, which is as good as ever.
 func (e Ended) decide(m *machine) Outcome {
-	a := &attempt{m, e.Attempt, m.r.Identity != nil && m.r.Identity.Stale}
+	a := &ending{m, e.Attempt, m.r.Identity != nil && m.r.Identity.Stale}
 	if m.r.Waiting == nil {
 		return Superseded
 	}
@@ -42,10 +42,12 @@ func (e Ended) decide(m *machine) Outcome {
 		return a.failed(e.Failure)
 	case e.Status != nil:
 		return a.answered(*e.Status)
-	case e.Found != nil && a.InService():
-		return a.audited(e.Found)
+	case e.Found != nil && a.WasSynchronized():
+		return a.compared(e.Found)
 	case e.Found != nil:
 		return a.fetched(e.Found, e.Buffered)
+	case a.Step != Nothing: // a fault of ours: the repo keeps its row
+		panic(fmt.Sprintf("the end of an attempt at %s has nothing", m.r.DID))
 	}
 	a.done()
 	return Confirmed
@@ -53,7 +55,7 @@ func (e Ended) decide(m *machine) Outcome {
 
 // supersede gives back a row for which something happened meanwhile. It is due at once,
 // unless that happens again and again.
-func (a *attempt) supersede() Outcome {
+func (a *ending) supersede() Outcome {
 	at := a.Now
 	if n := a.was().Attempts; n >= supersededFree {
 		at = at.Add(a.Backoff(supersededFirst, supersededMost, n-supersededFree))
@@ -65,16 +67,16 @@ func (a *attempt) supersede() Outcome {
 
 // resolved stores what the DID document says. The row goes on with the next step, in
 // its place.
-func (a *attempt) resolved(id Identity) Outcome {
+func (a *ending) resolved(id Identity) Outcome {
 	changed := a.learn(id, a.Now)
 	w := a.r.Waiting
-	w.Checks = max(0, w.Checks-1)
+	w.IdentityChecks = max(0, w.IdentityChecks-1)
 	if w.Said == NoSuchDID {
 		w.unsay()
 	}
 	switch {
 	case changed:
-		w.Checks = 0
+		w.IdentityChecks = 0
 		a.moved()
 		a.release(a.Now)
 	case a.doubted: // an #identity came during the look-up: another one, but no faster
@@ -89,7 +91,7 @@ func (a *attempt) resolved(id Identity) Outcome {
 // was asked. If not, the document is looked up before the host is asked again. The
 // directory's log is no substitute: a look-up can have brought an older document than
 // what the log has told before, and then the log is silent.
-func (a *attempt) fresh() bool {
+func (a *ending) fresh() bool {
 	if a.At.Sub(a.r.Identity.FetchedAt) <= identityFresh {
 		return true
 	}
@@ -100,7 +102,7 @@ func (a *attempt) fresh() bool {
 
 // failed sorts what went wrong. A refusal by rate or a terminal one never leads to a
 // heavier request.
-func (a *attempt) failed(f *Failure) Outcome {
+func (a *ending) failed(f *Failure) Outcome {
 	if f.Refusal != nil {
 		a.d.Refusals = append(a.d.Refusals, f.Refusal)
 	}
@@ -141,7 +143,6 @@ func (a *attempt) failed(f *Failure) Outcome {
 		a.again(f.Cause, a.Backoff(retryFirst, retryMost, n))
 		return IdentityFailed
 	case FailedDocument:
-		a.r.FoundAt = 0 // it is no account of the host that listed it
 		a.again(f.Cause, a.Backoff(brokenFirst, brokenMost, n))
 		return IdentityFailed
 	}
@@ -157,38 +158,38 @@ func (a *attempt) failed(f *Failure) Outcome {
 
 // again notes a failure and puts the row back. If an #identity came meanwhile, the
 // failure may be the old host's or key's, and is not waited for.
-func (a *attempt) again(cause error, after time.Duration) {
+func (a *ending) again(cause error, after time.Duration) {
 	a.note(cause.Error())
 	if a.doubted {
 		after = min(after, identitySecond)
 	}
 	why := a.was().Reason
-	if !a.InService() && (why == NotFoundAgain || why == MissedRev) && a.r.Active {
+	if !a.WasSynchronized() && (why == NotFoundAgain || why == MissedRev) && a.r.Active {
 		why = Discontinuity // it is no mere second look: the rows may be wrong
 	}
-	a.retry(why, a.Now.Add(after), true, a.InService() && a.was().Attempts > 0)
+	a.retry(why, a.Now.Add(after), true, a.WasSynchronized() && a.was().Attempts > 0)
 }
 
-func (a *attempt) note(text string) { a.r.Error, a.r.ErrorAt = text, a.Now }
+func (a *ending) note(text string) { a.r.Error, a.r.ErrorAt = text, a.Now }
 
 // wrongKey: perhaps the key is another one by now. The document is looked up before the
 // next fetch: at once if the one that we have is not of this moment, soon if it is,
 // since a rotation and its replicas take a moment.
-func (a *attempt) wrongKey(cause error) {
+func (a *ending) wrongKey(cause error) {
 	a.stale()
 	switch n := a.was().Attempts; {
 	case n == 0 && a.At.Sub(a.r.Identity.FetchedAt) > identitySecond:
 		a.r.Waiting.Attempts++
 		a.release(a.Now)
-	case n < RotationRetries:
+	case n < rotationRetries:
 		a.again(cause, rotationPause<<(2*n))
 	default:
-		a.again(cause, a.Backoff(brokenFirst, brokenMost, n-RotationRetries))
+		a.again(cause, a.Backoff(brokenFirst, brokenMost, n-rotationRetries))
 	}
 }
 
 // ended hides an account that its host calls inactive, and ends the row.
-func (a *attempt) ended(status string) {
+func (a *ending) ended(status string) {
 	if a.fresh() {
 		a.leave(status)
 		a.done()
@@ -198,11 +199,11 @@ func (a *attempt) ended(status string) {
 // noRepo: the host knows no such repo. A replica may lag, so it is asked once more;
 // then the rows are hidden, and it is asked now and then. An account that a relay
 // called deleted is.
-func (a *attempt) noRepo() {
+func (a *ending) noRepo() {
 	if !a.fresh() {
 		return
 	}
-	a.r.Identity.CheckedAt = a.Now // late commits of an inactive account ask for no more
+	a.r.Identity.StatusAskedAt = a.Now // late commits of an inactive account ask for no more
 	a.note("its host has no such repo")
 	switch {
 	case !a.saidAgain(NoSuchRepo):
@@ -217,12 +218,12 @@ func (a *attempt) noRepo() {
 // noDID: the directory has no document of a DID. A DID that it once had is tombstoned,
 // and its account deleted (spec: did:plc; account); one that it never had was invented,
 // and leaves no row behind.
-func (a *attempt) noDID() {
+func (a *ending) noDID() {
 	a.note("the directory has no document of this DID")
 	switch {
 	case !a.saidAgain(NoSuchDID):
 	case a.r.Identity != nil:
-		a.r.Identity.CheckedAt = a.Now // its late commits ask for no more
+		a.r.Identity.StatusAskedAt = a.Now // its late commits ask for no more
 		a.leave("deleted")
 	case a.r.Head == nil && a.r.ProvenAt.IsZero():
 		a.d.Forget = true
@@ -231,11 +232,11 @@ func (a *attempt) noDID() {
 
 // saidAgain puts back the row of what is said not to exist, and reports whether that is
 // to be believed: it was said before, long enough ago for every replica.
-func (a *attempt) saidAgain(what Statement) bool {
+func (a *ending) saidAgain(what Statement) bool {
 	w := a.r.Waiting
-	second := a.Now.Add(NotFoundSecond)
+	second := a.Now.Add(notFoundSecond)
 	if w.Said == what {
-		second = w.SaidSince.Add(NotFoundSecond)
+		second = w.SaidSince.Add(notFoundSecond)
 	}
 	switch {
 	case w.Said != what:
@@ -254,8 +255,8 @@ func (a *attempt) saidAgain(what Statement) bool {
 // answered: the named host has said what the account is. Whoever doubted the status may
 // know of another host: an account that moved unheard lives on at the old one. So the
 // word counts only under a document of this moment, whatever it is.
-func (a *attempt) answered(st Account) Outcome {
-	a.r.Identity.CheckedAt = a.Now
+func (a *ending) answered(st Account) Outcome {
+	a.r.Identity.StatusAskedAt = a.Now
 	if !a.fresh() {
 		return Superseded // the question stands
 	}
@@ -280,7 +281,7 @@ func (a *attempt) answered(st Account) Outcome {
 
 // fetched makes the repo what was fetched, replays the commits that came meanwhile, and
 // puts it into service.
-func (a *attempt) fetched(f *Found, waiting []Commit) Outcome {
+func (a *ending) fetched(f *Found, waiting []Commit) Outcome {
 	r := a.r
 	if r.State != Resyncing || !r.Active {
 		return a.supersede()
@@ -336,7 +337,7 @@ func chain(head Head, waiting []Commit) (reached atproto.TID, replay []Commit, l
 }
 
 // establish takes what was found, with the commits that follow it.
-func (a *attempt) establish(f *Found, replay []Commit) {
+func (a *ending) establish(f *Found, replay []Commit) {
 	r := a.r
 	a.d.ProvesClaim = r.Proof == ProofClaim && r.Head != nil && *r.Head == f.Head && f.Proof != ProofClaim
 	a.d.Set, a.d.Commits = &Set{Collections: f.Collections, First: r.ProvenAt.IsZero()}, replay
@@ -352,20 +353,20 @@ func (a *attempt) establish(f *Found, replay []Commit) {
 	}
 }
 
-func (a *attempt) staleDelay() time.Duration {
-	return a.Backoff(StaleRetry, StaleMost, a.was().Attempts)
+func (a *ending) staleDelay() time.Duration {
+	return a.Backoff(staleRetry, staleMost, a.was().Attempts)
 }
 
-func (a *attempt) refuseStale(f *Found, newest atproto.TID) {
+func (a *ending) refuseStale(f *Found, newest atproto.TID) {
 	a.refuse(refusal.AnswerStale, "its host serves rev %s, and %s was seen", f.Head.Rev, newest)
 }
 
-func (a *attempt) lastRefusal() error { return a.d.Refusals[len(a.d.Refusals)-1] }
+func (a *ending) lastRefusal() error { return a.d.Refusals[len(a.d.Refusals)-1] }
 
 // believesOlder reports whether an answer older than what was seen is to be believed:
 // three equal ones over an hour, of the host that the document names now, are a restored
 // backup. If not, the row is put back.
-func (a *attempt) believesOlder(f *Found, newest atproto.TID) bool {
+func (a *ending) believesOlder(f *Found, newest atproto.TID) bool {
 	a.refuseStale(f, newest)
 	times, since := a.r.Waiting.says(OlderRev, f.Head.Rev, a.Now)
 	if times < staleTimes || a.Now.Sub(since) < staleBelief {
@@ -375,9 +376,9 @@ func (a *attempt) believesOlder(f *Found, newest atproto.TID) bool {
 	return a.fresh()
 }
 
-// audited compares a repo in service with what its host serves. Only an answer of the
+// compared compares a repo in service with what its host serves. Only an answer of the
 // head's own rev says something about the rows.
-func (a *attempt) audited(f *Found) Outcome {
+func (a *ending) compared(f *Found) Outcome {
 	r, w := a.r, a.r.Waiting
 	if r.State != Synchronized {
 		return a.supersede()
@@ -414,7 +415,7 @@ func (a *attempt) audited(f *Found) Outcome {
 
 // equal: the host itself is where we are, so its tree is the proof of our rows. What
 // else was heard of until the lease is not so, if it is the host.
-func (a *attempt) equal(f *Found, reached bool) Outcome {
+func (a *ending) equal(f *Found, reached bool) Outcome {
 	if !reached && !a.fresh() {
 		return Confirmed
 	}
@@ -431,13 +432,13 @@ func (a *attempt) equal(f *Found, reached bool) Outcome {
 }
 
 // done ends the row, unless there is more to do for which it stands.
-func (a *attempt) done() {
+func (a *ending) done() {
 	r, w := a.r, a.r.Waiting
 	r.Error, r.ErrorAt = "", time.Time{}
 	switch {
 	case r.Identity.Stale:
 		a.retry(IdentityCheck, a.Now, false, false)
-	case w.Checks > 0:
+	case w.IdentityChecks > 0:
 		a.stale()
 		a.retry(IdentityCheck, a.Now.Add(identitySecond), false, true)
 	case r.State == Synchronized && !r.Reached(w.WantRev):
@@ -449,12 +450,21 @@ func (a *attempt) done() {
 	}
 }
 
-func (a *attempt) claimRest() time.Duration {
+func (a *ending) claimRest() time.Duration {
 	if a.was().Reason.New() {
 		return a.Backoff(bulkRest, bulkRest, 0)
 	}
-	return ClaimRest
+	return provingRest
 }
 
 // New reports whether the repo is looked at because it is new to the index.
 func (r Reason) New() bool { return r == FirstSight || r == Backfill }
+
+// MayAskForEarlierKeys reports whether a head that the present key has not signed is
+// worth a question to the directory: not in the retries that wait for a rotation to
+// arrive, and not under an old document, since such a head counts only at the host that
+// the document names.
+func (a *Attempt) MayAskForEarlierKeys() bool {
+	n := a.Repo.Waiting.Attempts
+	return (n <= 1 || n >= rotationRetries) && a.At.Sub(a.Repo.Identity.FetchedAt) <= identityFresh
+}

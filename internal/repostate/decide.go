@@ -60,7 +60,7 @@ func (m *machine) firstSight() Outcome {
 		if !m.Budget.Stranger() {
 			return Waits
 		}
-		m.r.FoundAt = 0
+		m.r.FoundHostID = 0
 	}
 	m.enqueue(FirstSight, m.Now)
 	return Waits
@@ -111,7 +111,7 @@ func (m *machine) refused(e Signed) {
 func (m *machine) commitOfInactive(e Signed) {
 	m.saw(e.Commit.Head.Rev)
 	if w := m.r.Waiting; w == nil || w.Later() {
-		m.enqueue(StatusCheck, latest(m.Now, m.r.Identity.CheckedAt.Add(statusRest)))
+		m.enqueue(StatusCheck, latest(m.Now, m.r.Identity.StatusAskedAt.Add(statusRest)))
 	}
 }
 
@@ -239,14 +239,14 @@ func (e Entry) decide(m *machine) Outcome {
 	switch {
 	case r.ID == 0:
 		if e.Candidate {
-			r.FoundAt = e.Host
+			r.FoundHostID = e.Host
 		}
 		m.enqueue(Backfill, m.Now)
 		return Unchanged
 	case r.Identity == nil && e.Candidate:
 		return Unchanged // its document has not been seen yet
 	case r.Identity == nil:
-		r.FoundAt = 0
+		r.FoundHostID = 0
 	case e.Host != 0 && e.Host != r.Identity.HostID:
 		m.foreign(e)
 		return Unchanged
@@ -312,17 +312,17 @@ func (a Aged) decide(m *machine) Outcome {
 // A row that is held back stays so: there may be later operations, and until the log
 // was read to its end the identity is stale, for whoever needs it sooner.
 func (o Operation) decide(m *machine) Outcome {
-	known, held := m.r.Identity, m.r.Waiting != nil && m.r.Waiting.Held
+	known, held := m.r.Identity, m.r.held()
 	switch {
-	case known == nil && (o.Identity == nil || !held && o.AsOf.IsZero()):
+	case o.Counts(m.r):
+	case known == nil:
 		return LoggedNothing
-	case known != nil && !o.At.After(known.FetchedAt):
-		if o.says(known) || known.FetchedAt.Sub(o.At) > clockSkew {
-			return LoggedOlder
-		}
-		return m.doubtLogged()
-	case o.Identity == nil:
-		return m.doubtLogged()
+	case !o.At.After(known.FetchedAt) && (o.says(known) || known.FetchedAt.Sub(o.At) > clockSkew):
+		return LoggedOlder
+	default:
+		m.stale()
+		m.enqueue(IdentityCheck, m.Now)
+		return LoggedDoubt
 	}
 	at := latest(o.At, o.AsOf)
 	if at.After(m.Now) {
@@ -352,10 +352,16 @@ func (o Operation) says(known *Identity) bool {
 	return o.Identity != nil && o.Identity.Key == known.Key && o.Identity.Host == known.Host && o.Identity.Insecure == known.Insecure
 }
 
-func (m *machine) doubtLogged() Outcome {
-	m.stale()
-	m.enqueue(IdentityCheck, m.Now)
-	return LoggedDoubt
+// Counts reports whether the identity that the operation names becomes that of a repo.
+// Only then is the row of its host needed.
+func (o Operation) Counts(r *Repo) bool {
+	switch {
+	case o.Identity == nil:
+		return false
+	case r.Identity == nil:
+		return r.held() || !o.AsOf.IsZero()
+	}
+	return o.At.After(r.Identity.FetchedAt)
 }
 
 // decide chooses what an attempt does, from what is known of the repo. A repo that is

@@ -191,8 +191,8 @@ func changes(was *Repo, d Decision) string {
 		if w.AskStatus != old.AskStatus {
 			say("ask status %t", w.AskStatus)
 		}
-		if w.Checks != old.Checks {
-			say("checks %d", w.Checks)
+		if w.IdentityChecks != old.IdentityChecks {
+			say("checks %d", w.IdentityChecks)
 		}
 		if w.Said != old.Said || w.SaidTimes != old.SaidTimes {
 			say("said %d x %d", w.Said, w.SaidTimes)
@@ -250,7 +250,7 @@ func TestEvents(t *testing.T) {
 		{"another of its rev", known(in(Resyncing), queued(Discontinuity, leasedRow)), buffered(commit(12, 3, 4), Buffered{1, true, false}), "desynchronized, state desynchronized, seen 12, discontinuity/1 in -1m0s, void"},
 		{"one too many", known(in(Resyncing), queued(Discontinuity, leasedRow)), buffered(commit(12, 3, 4), Buffered{Len: MaxBuffered}), "desynchronized, state desynchronized, seen 12, discontinuity/1 in -1m0s, void"},
 		{"a commit of an inactive account", known(inactive("deactivated")), commit(12, 1, 2), "hidden, seen 12, status/2 in 0s, void, ask status true"},
-		{"asked about a moment ago", known(inactive("deactivated"), func(r *Repo) { r.Identity.CheckedAt = now.Add(-time.Minute) }), commit(12, 1, 2), "hidden, seen 12, status/2 in 9m0s, void, ask status true"},
+		{"asked about a moment ago", known(inactive("deactivated"), func(r *Repo) { r.Identity.StatusAskedAt = now.Add(-time.Minute) }), commit(12, 1, 2), "hidden, seen 12, status/2 in 9m0s, void, ask status true"},
 		{"a commit of an unknown DID", known(stranger), commit(12, 1, 2), "waits, first-sight/3 in 0s, void"},
 		{"a commit of a DID without document", known(candidate, queued(Backfill, later)), commit(12, 1, 2), "waits"},
 		{"a commit under another key", known(), keyed(commit(11, 1, 2), other), "desynchronized, state desynchronized, unprovable/1 in 0s, void"},
@@ -270,6 +270,7 @@ func TestEvents(t *testing.T) {
 		{"a #sync of other data", known(), syncAt(11, 2), "desynchronized, state desynchronized, seen 11, sync/2 in 0s, void"},
 		{"a #sync while it waits", known(in(Desynchronized), queued(Discontinuity, later)), syncAt(11, 2), "waits, seen 11, discontinuity/1 in 0s, void"},
 		{"a #sync while it is fetched", known(in(Resyncing), queued(Discontinuity, leasedRow)), syncAt(11, 2), "desynchronized, state desynchronized, seen 11, discontinuity/1 in -1m0s, void"},
+		{"a #sync below what was buffered", known(in(Resyncing), queued(Discontinuity, leasedRow), func(r *Repo) { r.SeenRev = 13 }), syncAt(11, 2), "desynchronized, state desynchronized, discontinuity/1 in -1m0s, void"},
 		{"a #sync of a buffered commit", known(in(Resyncing), queued(Discontinuity, leasedRow)), buffered(syncAt(11, 2), Buffered{1, true, true}), "noted"},
 
 		{"an #identity", known(), Announced{}, "checked, stale true, identity/2 in 0s, checks 2"},
@@ -286,6 +287,8 @@ func TestEvents(t *testing.T) {
 		{"the host says deactivated", known(freshly), named(false, "deactivated"), "hidden, state desynchronized, active false deactivated"},
 		{"the host says deleted", known(freshly), named(false, "deleted"), "hidden, state candidate, active false deleted, no head, proof 0, set []"},
 		{"the host says so under an old document", known(), named(false, "deactivated"), "hidden, state desynchronized, active false deactivated, stale true, identity/2 in 0s, checks 2"},
+		{"the host says so while the repo is fetched", known(freshly, in(Resyncing), queued(Discontinuity, leasedRow)), named(false, "deactivated"), "hidden, state desynchronized, active false deactivated, discontinuity/1 in -1m0s, void, ask status true"},
+		{"the host repeats itself", known(freshly, inactive("deactivated"), queued(StatusCheck, later)), named(false, "deactivated"), "hidden"},
 		{"the host says active again", known(inactive("suspended")), named(true, ""), "checked, active true , proof 0, reactivated/2 in 0s, void"},
 		{"the host has it again", known(undecided), named(true, ""), "checked, reactivated/2 in 0s, void"},
 		{"another PDS says deleted", known(), Account{Status: "deleted", PDS: "elsewhere.example.com"}, "refused, refuse wrong-host, stale true, identity/2 in 0s, checks 2"},
@@ -320,8 +323,12 @@ func TestListings(t *testing.T) {
 		{"found again", known(undecided), Entry{Rev: 10, Active: true}, "backfill/4 in 0s, void"},
 		{"a relay that is behind, a new document", known(), Entry{Rev: 9, Active: true}, ""},
 		{"a relay that is behind, an old one", known(func(r *Repo) { r.Identity.FetchedAt = now.Add(-laggardRest) }), Entry{Rev: 9, Active: true}, "stale true, refresh/6 in 0s"},
+		{"the host itself that is behind, an old document", known(func(r *Repo) { r.Identity.FetchedAt = now.Add(-laggardRest) }), Entry{Rev: 9, Active: true, Host: 7}, ""},
 		{"at another host, ahead", known(), Entry{Rev: 12, Active: true, Host: 8}, "stale true, refresh/6 in 0s"},
+		{"at another host, inactive and ahead", known(), Entry{Rev: 12, Host: 8}, "stale true, refresh/6 in 0s"},
 		{"at another host, inactive and old", known(), Entry{Rev: 9, Host: 8}, ""},
+		{"at another host, inactive and ahead", known(), Entry{Rev: 12, Host: 8}, "stale true, refresh/6 in 0s"},
+		{"its host is behind, an old document", known(func(r *Repo) { r.Identity.FetchedAt = now.Add(-laggardRest) }), Entry{Rev: 9, Active: true, Host: 7}, ""},
 		{"at another host, a new document", known(freshly), Entry{Rev: 12, Active: true, Host: 8}, ""},
 		{"its document was not seen yet", known(candidate), Entry{Rev: 12, Active: true, Host: 7, Candidate: true}, ""},
 		{"left out", known(), Unlisted{now.Add(time.Second)}, "status/6 in 1s, void, ask status true"},
@@ -331,8 +338,8 @@ func TestListings(t *testing.T) {
 	}, e)
 	e.HoldBackfill = true
 	check(t, []row{{"an unknown DID, held back", known(stranger), Entry{Rev: 12, Active: true}, "backfill/4 in 0s, held, void"}}, e)
-	if r := Decide(known(stranger), Entry{Host: 7, Candidate: true}, e).Repo; r.FoundAt != 7 {
-		t.Errorf("found at %d", r.FoundAt)
+	if r := Decide(known(stranger), Entry{Host: 7, Candidate: true}, e).Repo; r.FoundHostID != 7 {
+		t.Errorf("found at %d", r.FoundHostID)
 	}
 }
 
@@ -356,10 +363,82 @@ func TestOperationsOfTheLog(t *testing.T) {
 		{"older than what is known", known(), said(other, 7, -2*time.Hour, true), "older"},
 		{"older by less than a lag", known(), said(other, 7, -61*time.Minute, true), "doubted, stale true, identity/2 in 0s, checks 2"},
 		{"no usable identity", known(), Operation{At: now}, "doubted, stale true, identity/2 in 0s, checks 2"},
+		{"another key, while it is looked up", known(queued(IdentityCheck, leasedRow)), said(other, 7, -time.Minute, true), "moved, state desynchronized, stale true, earlier keys to 10, key changed, rotated/1 in -1m0s, void"},
+		{"the same, while it is looked up", known(queued(IdentityCheck, leasedRow)), said(key, 7, -time.Minute, true), "same"},
+		{"older, and the same", known(), said(key, 7, -61*time.Minute, true), "older"},
+		{"of the same moment", known(), said(key, 8, -time.Hour, true), "doubted, stale true, identity/2 in 0s, checks 2"},
+		{"older by all that clocks differ", known(), said(other, 7, -time.Hour-clockSkew, true), "doubted, stale true, identity/2 in 0s, checks 2"},
+		{"older by more", known(), said(other, 7, -time.Hour-clockSkew-time.Second, true), "older"},
+		{"no usable identity, older by less than a lag", known(), Operation{At: now.Add(-61 * time.Minute), AsOf: now}, "doubted, stale true, identity/2 in 0s, checks 2"},
+		{"no usable identity, older", known(), Operation{At: now.Add(-2 * time.Hour), AsOf: now}, "older"},
+		{"no usable identity of a repo whose look-up comes", known(candidate, queued(Backfill)), Operation{At: now.Add(-time.Minute), AsOf: now}, "ignored"},
 		{"of a repo whose look-up comes", known(candidate, queued(Backfill)), said(key, 7, -time.Minute, false), "ignored"},
 		{"the last one of a repo without document", known(candidate, queued(Backfill)), said(key, 7, -time.Minute, true), "identity, key changed, backfill/4 in -1m0s, void"},
 		{"of one that is held back", known(candidate, queued(Backfill, held)), said(key, 7, -time.Minute, false), "identity, key changed"},
 	}, env())
+	for _, tc := range []struct {
+		name      string
+		repo      *Repo
+		op        Operation
+		fetchedAt time.Duration
+		stale     bool
+	}{
+		{"in the middle of the log", known(), said(key, 7, -time.Minute, false), -time.Minute, false},
+		{"the last one", known(), said(key, 7, -time.Minute, true), 0, false},
+		{"of the future", known(), said(other, 7, time.Hour, false), 0, false},
+		{"one that doubts", known(), said(other, 7, -time.Hour, true), -time.Hour, true},
+		{"of one that is held back", known(candidate, queued(Backfill, held)), said(key, 7, -time.Minute, false), -time.Minute, true},
+		{"while the first document is looked up", known(candidate, queued(Backfill, leasedRow)), said(key, 7, -time.Minute, true), 0, true},
+	} {
+		i := Decide(tc.repo, tc.op, env()).Repo.Identity
+		if got := i.FetchedAt.Sub(now); got != tc.fetchedAt || i.Stale != tc.stale {
+			t.Errorf("%s: the document is of %s, stale %t", tc.name, got, i.Stale)
+		}
+	}
+}
+
+// What happens to a repo makes an attempt at it worthless, whatever it is. A question
+// about the document or a rev does not: it is kept in the row.
+func TestWhatVoidsAnAttempt(t *testing.T) {
+	for why, void := range map[Reason]bool{
+		Discontinuity: true, Unprovable: true, Rotated: true, SyncEvent: true, Reactivated: true, StatusCheck: true,
+		FirstSight: true, Backfill: true, NotFoundAgain: true, Audit: true,
+		IdentityCheck: false, MissedRev: false, Prove: false, Refresh: false,
+	} {
+		r := known(freshly, queued(Discontinuity, leasedRow))
+		a := &Attempt{Repo: r.clone(), Step: AskStatus, At: now}
+		for _, when := range []string{"at first", "when it comes again"} {
+			m := &machine{Env: env(), r: r, d: new(Decision)}
+			m.enqueue(why, now)
+			got := Decide(r, Ended{Attempt: a, Status: &Account{Active: true}}, env()).Outcome
+			if (got == Superseded) != void {
+				t.Errorf("%s, %s: %s", why, when, got)
+			}
+		}
+	}
+}
+
+// Questions about one repo add up in its row, in whichever order they come. A rev that
+// was heard of during an attempt outlives its end.
+func TestQuestionsAddUp(t *testing.T) {
+	questions := []Fact{Unlisted{now.Add(2 * time.Hour)}, Entry{Rev: 12, Active: true}, Entry{Rev: 14, Active: true}, Announced{}}
+	for name, order := range map[string][]int{"as asked": {0, 1, 2, 3}, "the other way round": {3, 2, 1, 0}} {
+		r := known(queued(Prove, later))
+		for _, i := range order {
+			r = Decide(r, questions[i], env()).Repo
+		}
+		if w := r.Waiting; !w.AskStatus || w.WantRev != 14 || w.IdentityChecks != 2 || w.Reason != IdentityCheck || !w.NotBefore.Equal(now) || w.Later() {
+			t.Errorf("%s: %+v", name, w)
+		}
+	}
+	r := known(freshly, queued(MissedRev, func(w *Waiting) { w.WantRev = 12 }))
+	leased := Decide(r, Lease{}, env())
+	a := &Attempt{Repo: r, Step: leased.Step, At: now}
+	r = Decide(leased.Repo, Entry{Rev: 14, Active: true}, env()).Repo
+	r = Decide(r, Ended{Attempt: a, Found: &Found{Head: head(10, 1), Proof: ProofTree}}, env()).Repo
+	if w := r.Waiting; w == nil || w.WantRev != 14 {
+		t.Errorf("the wish for a newer rev is dropped: %+v", w)
+	}
 }
 
 func TestLeases(t *testing.T) {
@@ -396,11 +475,12 @@ func TestEndsOfAttempts(t *testing.T) {
 		return known(append([]func(*Repo){freshly, byClaim, queued(Prove, leasedRow)}, more...)...)
 	}
 	resolving := func(more ...func(*Repo)) *Repo {
-		return known(append([]func(*Repo){queued(IdentityCheck, leasedRow, func(w *Waiting) { w.Checks = 2 })}, more...)...)
+		return known(append([]func(*Repo){queued(IdentityCheck, leasedRow, func(w *Waiting) { w.IdentityChecks = 2 })}, more...)...)
 	}
 	answer := func(rev int64, data byte) *Found {
 		return &Found{Head: head(rev, data), Collections: []string{"posts"}, Proof: ProofTree}
 	}
+	byEarlier := func(rev int64) *Found { return &Found{Head: head(rev, 3), Proof: ProofOldKey, OldKey: true} }
 	void := func(r *Repo) { r.Waiting.Generation++ }
 	tried := func(n int) func(*Repo) { return func(r *Repo) { r.Waiting.Attempts = n } }
 	said := func(what Statement, times int, ago time.Duration) func(*Repo) {
@@ -426,10 +506,16 @@ func TestEndsOfAttempts(t *testing.T) {
 		{"fetched, and void", fetching(), Fetch, void, Ended{Found: answer(12, 3)}, "superseded, state desynchronized, discontinuity/1 in 0s, attempts 1, leased false"},
 		{"fetched, older than what was seen", fetching(seen(12)), Fetch, nil, Ended{Found: answer(11, 2)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, said 3 x 1, leased false"},
 		{"the third equal answer in an hour", fetching(seen(12), said(OlderRev, 2, time.Hour)), Fetch, nil, Ended{Found: answer(8, 2)}, "synchronized, refuse answer-stale, state synchronized, head 8, seen 0, set [posts], unqueued"},
+		{"the third answer in an hour, of another rev", fetching(seen(12), said(OlderRev, 2, time.Hour)), Fetch, nil, Ended{Found: answer(7, 2)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, said 3 x 1, leased false"},
 		{"fetched, as new as what was seen when it was asked", fetching(), Fetch, seen(12), Ended{Found: answer(11, 2)}, "stale, state desynchronized, head 11, set [posts], discontinuity/1 in 20s, void, attempts 1, leased false"},
 		{"the host's word", fetching(), Fetch, nil, Ended{Found: &Found{Head: head(12, 3), Proof: ProofClaim}}, "synchronized, state synchronized, head 12, proof 4, set [], prove/6 in 10m0s, leased false"},
-		{"by an earlier key", fetching(), Fetch, nil, Ended{Found: &Found{Head: head(12, 3), Proof: ProofOldKey, OldKey: true}}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
-		{"by an earlier key of an account that moved", fetching(func(r *Repo) { r.Identity.EarlierRev = 10 }), Fetch, nil, Ended{Found: &Found{Head: head(12, 3), Proof: ProofOldKey, OldKey: true}}, "synchronized, state synchronized, head 12, proof 3, earlier keys to 12, set [], unqueued"},
+		{"by an earlier key", fetching(), Fetch, nil, Ended{Found: byEarlier(12)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
+		{"by an earlier key of an account that moved", fetching(func(r *Repo) { r.Identity.EarlierRev = 10 }), Fetch, nil, Ended{Found: byEarlier(12)}, "synchronized, state synchronized, head 12, proof 3, earlier keys to 12, set [], unqueued"},
+		{"by an earlier key, and nothing was seen", fetching(func(r *Repo) { r.Head = nil }), Fetch, nil, Ended{Found: byEarlier(12)}, "synchronized, state synchronized, head 12, proof 3, earlier keys to 12, set [], unqueued"},
+		{"by an earlier key, older than what it has signed", fetching(seen(12), func(r *Repo) { r.Identity.EarlierRev = 12 }), Fetch, nil, Ended{Found: byEarlier(11)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, said 3 x 1, leased false"},
+		{"by an earlier key, older than what the present one has signed", fetching(seen(12)), Fetch, nil, Ended{Found: byEarlier(11)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
+		{"by an earlier key, and the present one leads on", fetching(seen(13)), Fetch, nil, Ended{Found: byEarlier(12), Buffered: []Commit{commit(13, 3, 4).Commit}}, "synchronized, state synchronized, head 13, seen 0, proof 3, earlier keys to 12, set [], +[] -[], unqueued"},
+		{"by an earlier key, and the present one does not lead far enough", fetching(seen(14)), Fetch, nil, Ended{Found: byEarlier(12), Buffered: []Commit{commit(13, 3, 4).Commit}}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
 
 		{"proven", proving(), Fetch, nil, Ended{Found: answer(10, 1)}, "synchronized, proof 1, set [posts], proves a claim, unqueued"},
 		{"a commit came while it was proven", proving(), Fetch, func(r *Repo) { h := head(11, 2); r.Head = &h }, Ended{Found: answer(10, 1)}, "superseded, prove/6 in 20s, attempts 1, leased false"},
@@ -442,8 +528,8 @@ func TestEndsOfAttempts(t *testing.T) {
 		{"an #identity during the look-up", resolving(), Resolve, lookedUp, Ended{Identity: &Identity{Key: key, HostID: 7}}, "resolved, identity/2 in 2s, checks 1, leased false"},
 		{"no directory", resolving(), Resolve, nil, Ended{Failure: &Failure{Kind: FailedDirectory, Cause: broken, Pause: time.Minute}}, "identity-failed, stale true, identity/2 in 1m0s, attempts 1, leased false"},
 		{"no such DID", resolving(), Resolve, nil, Ended{Failure: fail(FailedNoDID)}, "identity-failed, stale true, not-found/6 in 10m0s, attempts 1, said 2 x 1, leased false"},
-		{"no such DID, said twice", resolving(said(NoSuchDID, 1, NotFoundSecond)), Resolve, nil, Ended{Failure: fail(FailedNoDID)}, "identity-failed, state candidate, active false deleted, no head, proof 0, stale true, set [], not-found/6 in 24h0m0s, attempts 1, said 2 x 2, leased false"},
-		{"an invented DID, said twice", known(candidate, queued(Backfill, leasedRow), said(NoSuchDID, 1, NotFoundSecond)), Resolve, nil, Ended{Failure: fail(FailedNoDID)}, "identity-failed, forget, not-found/6 in 24h0m0s, attempts 1, said 2 x 2, leased false"},
+		{"no such DID, said twice", resolving(said(NoSuchDID, 1, notFoundSecond)), Resolve, nil, Ended{Failure: fail(FailedNoDID)}, "identity-failed, state candidate, active false deleted, no head, proof 0, stale true, set [], not-found/6 in 24h0m0s, attempts 1, said 2 x 2, leased false"},
+		{"an invented DID, said twice", known(candidate, queued(Backfill, leasedRow), said(NoSuchDID, 1, notFoundSecond)), Resolve, nil, Ended{Failure: fail(FailedNoDID)}, "identity-failed, forget, not-found/6 in 24h0m0s, attempts 1, said 2 x 2, leased false"},
 
 		{"the host says active", known(freshly, queued(StatusCheck, leasedRow)), AskStatus, nil, Ended{Status: &Account{Active: true}}, "confirmed, unqueued"},
 		{"the host says suspended", known(freshly, queued(StatusCheck, leasedRow)), AskStatus, nil, Ended{Status: &Account{Status: "suspended"}}, "gone, state desynchronized, active false suspended, unqueued"},
@@ -451,7 +537,7 @@ func TestEndsOfAttempts(t *testing.T) {
 		{"the account is back", known(freshly, inactive("suspended"), queued(StatusCheck, leasedRow)), AskStatus, nil, Ended{Status: &Account{Active: true}}, "reactivated, active true , proof 0, reactivated/2 in 0s, leased false"},
 		{"no such repo", known(freshly, queued(StatusCheck, leasedRow)), AskStatus, nil, Ended{Failure: fail(FailedNoRepo)}, "not-found, not-found/6 in 10m0s, attempts 1, said 1 x 1, leased false"},
 		{"no such repo, asked too early", known(freshly, queued(NotFoundAgain, leasedRow), said(NoSuchRepo, 1, time.Minute)), AskStatus, nil, Ended{Failure: fail(FailedNoRepo)}, "not-found, not-found/6 in 9m0s, leased false"},
-		{"no such repo, said twice", known(freshly, queued(NotFoundAgain, leasedRow), said(NoSuchRepo, 1, NotFoundSecond)), AskStatus, nil, Ended{Failure: fail(FailedNoRepo)}, "not-found, state not_found, proof 0, not-found/6 in 24h0m0s, attempts 1, said 1 x 2, leased false"},
+		{"no such repo, said twice", known(freshly, queued(NotFoundAgain, leasedRow), said(NoSuchRepo, 1, notFoundSecond)), AskStatus, nil, Ended{Failure: fail(FailedNoRepo)}, "not-found, state not_found, proof 0, not-found/6 in 24h0m0s, attempts 1, said 1 x 2, leased false"},
 
 		{"gone while it was fetched", fetching(), Fetch, nil, Ended{Failure: &Failure{Kind: FailedGone, Status: "takendown"}}, "gone, state desynchronized, active false takendown, unqueued"},
 		{"refused by rate", fetching(), Fetch, nil, Ended{Failure: fail(FailedRate)}, "rate-limited, state desynchronized, discontinuity/1 in 0s, leased false"},

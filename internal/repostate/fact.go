@@ -89,8 +89,8 @@ type Attempt struct {
 	At   time.Time
 }
 
-// InService reports whether commits went on being applied meanwhile.
-func (a *Attempt) InService() bool { return a.Repo.State == Synchronized }
+// WasSynchronized reports whether commits went on being applied meanwhile.
+func (a *Attempt) WasSynchronized() bool { return a.Repo.State == Synchronized }
 
 // Found is a repo as its host has served it, signed by the account.
 type Found struct {
@@ -213,6 +213,13 @@ type Decision struct {
 type Set struct {
 	Collections []string
 	First       bool // it is the repo's first one: backfill, and no news
+}
+
+// Changes are births and deaths of memberships that a decision has led to, by what
+// brought them.
+type Changes struct {
+	CommitBirths, CommitDeaths int
+	ResyncBirths, ResyncDeaths int
 }
 
 // Env is what a decision depends on beside the repo and the fact.

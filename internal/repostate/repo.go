@@ -34,6 +34,10 @@ const (
 	ProofClaim                   // the host's word, which is proven later
 )
 
+func (p Proof) String() string {
+	return [...]string{"", "tree", "probe", "old-key", "claim"}[p]
+}
+
 // Head is a repo's signed state.
 type Head struct {
 	Rev  atproto.TID
@@ -61,13 +65,13 @@ const (
 
 // Identity is what a DID document said when it was last resolved.
 type Identity struct {
-	Key       string // multicodec prefix and compressed point
-	HostID    int64
-	Host      string // canonical host name
-	Insecure  bool   // http (development)
-	FetchedAt time.Time
-	Stale     bool      // something may have changed: the document is to be looked up again
-	CheckedAt time.Time // when the host was last asked for the account's status; zero = never
+	Key           string // multicodec prefix and compressed point
+	HostID        int64
+	Host          string // canonical host name
+	Insecure      bool   // http (development)
+	FetchedAt     time.Time
+	Stale         bool      // something may have changed: the document is to be looked up again
+	StatusAskedAt time.Time // when the host was last asked for the account's status; zero = never
 	// DescribeTrusted: the host's describeRepo was never caught with a wrong list.
 	DescribeTrusted bool
 	// AbsentProofs: whether the host's getRecord proves the absence of keys.
@@ -93,7 +97,7 @@ type Repo struct {
 	Head        *Head       // nil = unknown
 	Identity    *Identity   // nil = never resolved
 	Waiting     *Waiting    // its row of the queue; nil = nobody is to look at it
-	FoundAt     int64       // the host whose listing alone tells of this DID; 0 = others do
+	FoundHostID int64       // the host whose listing alone tells of this DID; 0 = others do
 	HarmlessRev atproto.TID // a listed rev that the host itself does not have; 0 = none
 	Error       string      // the last failure of an attempt
 	ErrorAt     time.Time
@@ -106,6 +110,15 @@ func (r *Repo) Listed() bool { return r.Active && r.Proof != 0 }
 
 // InService reports whether commits are applied or buffered, and none may be missed.
 func (r *Repo) InService() bool { return r.State == Synchronized || r.State == Resyncing }
+
+// held reports whether the repo waits for the directory's log.
+func (r *Repo) held() bool { return r.Waiting != nil && r.Waiting.Held }
+
+// Rests reports whether the repo is in service, listed, and nobody is to look at it: of
+// such a repo the index says without reserve that its rows are right.
+func (r *Repo) Rests() bool {
+	return r.State == Synchronized && r.Active && r.Seq > 0 && r.Waiting == nil
+}
 
 // Reached reports whether the head is where a rev that was heard of is, or beyond.
 // A rev that was seen and not applied is not reached.
@@ -218,18 +231,18 @@ const (
 
 // Waiting is a repo's row in the queue.
 type Waiting struct {
-	Reason     Reason
-	Priority   int64
-	NotBefore  time.Time
-	Held       bool // held back until the PLC directory's log was read, whatever NotBefore says
-	Attempts   int  // that failed in a row
-	Generation int64
-	Leased     bool        // a worker is at it,
-	Lease      int64       // for this generation
-	WantRev    atproto.TID // the newest rev heard of but not held; 0 = none
-	AskStatus  bool        // the host is to be asked for the account's status
-	Checks     int         // how often the document is still to be looked up because of an #identity
-	QueuedAt   time.Time
+	Reason         Reason
+	Priority       int64
+	NotBefore      time.Time
+	Held           bool // held back until the PLC directory's log was read, whatever NotBefore says
+	Attempts       int  // that failed in a row
+	Generation     int64
+	Leased         bool        // a worker is at it,
+	Lease          int64       // for this generation
+	WantRev        atproto.TID // the newest rev heard of but not held; 0 = none
+	AskStatus      bool        // the host is to be asked for the account's status
+	IdentityChecks int         // how often the document is still to be looked up because of an #identity
+	QueuedAt       time.Time
 
 	Said      Statement // what was said and is not believed yet,
 	SaidRev   atproto.TID

@@ -42,7 +42,7 @@ func (m *machine) enqueueAs(why Reason, priority int64, at time.Time, want atpro
 	w.WantRev = max(w.WantRev, want)
 	w.AskStatus = w.AskStatus || why == StatusCheck
 	if why == IdentityCheck {
-		w.Checks = max(w.Checks, identityChecks)
+		w.IdentityChecks = max(w.IdentityChecks, identityChecks)
 	}
 	if why.voids() {
 		w.Generation++
@@ -166,13 +166,13 @@ func (m *machine) learn(id Identity, at time.Time) (changed bool) {
 	id.FetchedAt = at
 	if old := m.r.Identity; old != nil {
 		changed = old.Key != id.Key || old.HostID != id.HostID
-		id.Stale, id.CheckedAt, id.EarlierRev = old.Stale, old.CheckedAt, old.EarlierRev
+		id.Stale, id.StatusAskedAt, id.EarlierRev = old.Stale, old.StatusAskedAt, old.EarlierRev
 		if old.Key != id.Key { // what was seen until now was signed by the one before
 			id.EarlierRev = m.r.Floor()
 		}
 		m.d.KeyChanged = m.d.KeyChanged || changed
 	}
-	m.r.Identity, m.r.FoundAt = &id, 0
+	m.r.Identity, m.r.FoundHostID = &id, 0
 	return changed
 }
 

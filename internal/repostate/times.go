@@ -21,7 +21,7 @@ const (
 	// A repo whose signature fails under a document of this moment: perhaps its key
 	// was rotated just now. 2, 8 and 32 seconds.
 	rotationPause   = 2 * time.Second
-	RotationRetries = 3
+	rotationRetries = 3
 	// clockSkew is how far the directory's clock may be from ours, and how far a
 	// replica that answered us may have lagged.
 	clockSkew = 10 * time.Minute
@@ -53,21 +53,21 @@ const (
 	supersededFirst = 5 * time.Second
 	supersededMost  = 10 * time.Minute
 
-	// NotFoundSecond is when a host that has no such repo, or a directory that has no
+	// notFoundSecond is when a host that has no such repo, or a directory that has no
 	// such DID, is asked again before it is believed, notFoundLater when it is after that.
-	NotFoundSecond = 10 * time.Minute
+	notFoundSecond = 10 * time.Minute
 	notFoundLater  = 24 * time.Hour
 	// A host that serves an older state is asked again soon: replicas catch up. Three
 	// equal answers over an hour are a restored backup.
-	StaleRetry  = 20 * time.Second
-	StaleMost   = 15 * time.Minute
+	staleRetry  = 20 * time.Second
+	staleMost   = 15 * time.Minute
 	staleBelief = time.Hour
 	staleTimes  = 3
 
-	// ClaimRest is how long a host's word rests before it is proven; that of a backfill
+	// provingRest is how long a host's word rests before it is proven; that of a backfill
 	// rests longer, and not all at once.
-	ClaimRest = 10 * time.Minute
-	bulkRest  = time.Hour
+	provingRest = 10 * time.Minute
+	bulkRest    = time.Hour
 
 	// MaxBuffered bounds the commits that wait for one repo's fetch.
 	MaxBuffered = 256

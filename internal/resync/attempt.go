@@ -8,15 +8,17 @@ import (
 	"railyard/internal/establish"
 	"railyard/internal/identity"
 	"railyard/internal/pds"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
 // attempt is one try at a queued repo: a leased row, and the host that may be asked
 // for it.
 type attempt struct {
-	*store.Task
+	*repostate.Attempt
+	host     int64 // whom it asks: host_queue.host_id
 	rs       *Resyncer
-	account  *account       // of the host
+	hostPace *hostPace
 	unproven bool           // the host was, when the attempt began
 	charged  bool           // a request is charged to the host that was not sent yet
 	limit    *pds.RateLimit // what the host has said of its limits
@@ -27,7 +29,7 @@ type result struct {
 	*attempt
 	identity *identity.Identity
 	status   *pds.AccountStatus
-	fetched  *fetched
+	found    *repostate.Found
 	learned  establish.Learned // beside that, and beside an error
 	err      error
 	fault    bool // err is ours: what the attempt has found could not be stored
@@ -40,7 +42,7 @@ func (a *attempt) pace(ctx context.Context) error {
 		a.charged = false
 		return nil
 	}
-	limits, err := a.rs.hostLimits(ctx, a.HostID)
+	limits, err := a.rs.hostLimits(ctx, a.host)
 	if err != nil {
 		return err
 	}
@@ -48,7 +50,7 @@ func (a *attempt) pace(ctx context.Context) error {
 	if limits.Cooldown.After(now) {
 		return errCooling
 	}
-	return backoff.Sleep(ctx, a.account.take(now))
+	return backoff.Sleep(ctx, a.hostPace.take(now))
 }
 
 // putOff is why an attempt ends without an answer that nobody is to blame for, and
@@ -74,22 +76,22 @@ func (a *attempt) end(tx *store.Tx) error {
 	if err := a.applyLimits(tx); err != nil {
 		return err
 	}
-	return tx.EndAttempt(a.HostID, a.account.next())
+	return tx.EndAttempt(a.host, a.hostPace.next())
 }
 
 // applyLimits stores what the host has said of its limits: its rate, and where little
 // of its window remains, that it is left alone until that ends.
 func (a *attempt) applyLimits(tx *store.Tx) error {
-	if a.limit == nil || a.HostID <= 0 {
+	if a.limit == nil || a.host <= 0 {
 		return nil
 	}
 	if said := a.limit.Rate; said > 0 {
-		known, err := tx.HostLimits(a.HostID)
+		known, err := tx.HostLimits(a.host)
 		if err != nil {
 			return err
 		}
 		if said < 0.99*known.Rate || said > 1.01*known.Rate {
-			if err := tx.SetRate(a.HostID, said); err != nil {
+			if err := tx.SetRate(a.host, said); err != nil {
 				return err
 			}
 		}
@@ -97,5 +99,5 @@ func (a *attempt) applyLimits(tx *store.Tx) error {
 	if a.limit.Remaining < 0 || a.limit.Remaining > max(1, a.limit.Limit/littleLeft) {
 		return nil
 	}
-	return tx.CoolHost(a.HostID, tx.Now().Add(min(a.limit.Reset, cooldownMost)))
+	return tx.CoolHost(a.host, tx.Now().Add(min(a.limit.Reset, cooldownMost)))
 }

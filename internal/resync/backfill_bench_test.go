@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"railyard/internal/establish"
-	"railyard/internal/store"
+	"railyard/internal/repostate"
 )
 
 // backfillSize gives the repos and hosts of the benchmarks: RAILYARD_BACKFILL of
@@ -45,7 +45,7 @@ func TestBackfillEqualsTheFarm(t *testing.T) {
 	for _, name := range establish.Methods() {
 		t.Run(name, func(t *testing.T) {
 			r := run(t, scene{method: establish.Method(name), hosts: 20, repos: 300, attackers: 8})
-			if n := r.proofs[store.ProofTree] + r.proofs[store.ProofProbe] + r.proofs[store.ProofClaim]; n != r.repos {
+			if n := r.proofs[repostate.ProofTree] + r.proofs[repostate.ProofProbe] + r.proofs[repostate.ProofClaim]; n != r.repos {
 				t.Errorf("%d of %d repos are proven or claimed: %v", n, r.repos, r.proofs)
 			}
 		})

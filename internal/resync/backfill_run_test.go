@@ -29,6 +29,7 @@ import (
 	"railyard/internal/metrics"
 	"railyard/internal/outbound"
 	"railyard/internal/pds"
+	"railyard/internal/repostate"
 	"railyard/internal/resync"
 	"railyard/internal/store"
 )
@@ -53,7 +54,7 @@ type result struct {
 	farm   account
 	memory int64 // the most bytes that our process had in memory
 	heap   int64 // those that Go holds of them at the end; most of the rest is SQLite's cache
-	proofs map[store.Proof]int
+	proofs map[repostate.Proof]int
 }
 
 func (r *result) perSecond() float64 { return float64(r.repos) / r.spent.Seconds() }
@@ -71,9 +72,9 @@ func (r *result) report(b *testing.B) {
 	b.ReportMetric(each(r.farm.CPU), "farm-µs/resync")
 	b.ReportMetric(float64(r.memory)/(1<<20), "peak-MiB")
 	b.ReportMetric(float64(r.heap)/(1<<20), "go-MiB")
-	b.ReportMetric(float64(r.proofs[store.ProofTree]), "trees")
-	b.ReportMetric(float64(r.proofs[store.ProofProbe]), "probes")
-	b.ReportMetric(float64(r.proofs[store.ProofClaim]), "claims")
+	b.ReportMetric(float64(r.proofs[repostate.ProofTree]), "trees")
+	b.ReportMetric(float64(r.proofs[repostate.ProofProbe]), "probes")
+	b.ReportMetric(float64(r.proofs[repostate.ProofClaim]), "claims")
 	b.Logf("%s: %v requests, load %s", r.method, r.farm.Asks, load())
 }
 
@@ -296,8 +297,8 @@ func (s scene) fill(tb testing.TB, path string, e *estate) {
 	hosts := insert("INSERT INTO host (id, hostname, insecure) VALUES (?, ?, ?)")
 	repos := insert("INSERT INTO repo (id, did) VALUES (?, ?)")
 	identities := insert("INSERT INTO identity (repo_id, signing_key, host_id, fetched_at) VALUES (?, ?, ?, ?)")
-	queue := insert(`INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at)
-		VALUES (?, 9, 4, 0, ?, 0, ?)`)
+	queue := insert(`INSERT INTO resync_queue (repo_id, reason, priority, not_before, generation, queued_at, host_id)
+		VALUES (?, 9, 4, ?, 0, ?, ?)`)
 	now := time.Now().UnixMicro()
 	add := func(repo, host int) {
 		for _, row := range []struct {
@@ -306,7 +307,7 @@ func (s scene) fill(tb testing.TB, path string, e *estate) {
 		}{
 			{repos, []any{repo + 1, farmDID(repo)}},
 			{identities, []any{repo + 1, []byte(e.key(repo).public), host, now}},
-			{queue, []any{repo + 1, now + int64(repo), now}},
+			{queue, []any{repo + 1, now + int64(repo), now, host}},
 		} {
 			_, err := row.into.Exec(row.values...)
 			must(tb, err)
@@ -341,13 +342,13 @@ func (s scene) await(ctx context.Context, tb testing.TB, st *store.Store) {
 			stats, err = rx.Stats()
 			return err
 		}))
-		if stats.Repos[store.Synchronized] >= int64(s.repos) {
+		if stats.Repos[repostate.Synchronized] >= int64(s.repos) {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			tb.Fatalf("%d of %d repos are in service", stats.Repos[store.Synchronized], s.repos)
+			tb.Fatalf("%d of %d repos are in service", stats.Repos[repostate.Synchronized], s.repos)
 		}
 	}
 }
@@ -386,9 +387,9 @@ func (s scene) compare(tb testing.TB, st *store.Store, path string, e *estate, r
 			tb.Errorf("repo %d: head %v, want %s", repo, got, head)
 		}
 	}
-	r.proofs = make(map[store.Proof]int)
+	r.proofs = make(map[repostate.Proof]int)
 	for _, text := range texts(tb, d, "SELECT format('%d %d', proof, count(*)) FROM repo WHERE proof IS NOT NULL GROUP BY proof") {
-		var proof store.Proof
+		var proof repostate.Proof
 		var n int
 		_, err := fmt.Sscan(text, &proof, &n)
 		must(tb, err)

@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // A busy repo of an old host: a commit that cannot be undone comes during each fetch.
@@ -20,11 +22,13 @@ func TestABusyRepoOfAnOldHostGetsOn(t *testing.T) {
 	busy = func(string, string) {
 		n++
 		rev := atproto.TIDAt(w.now) + atproto.TID(n)
-		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Saw(r, rev) }) // what legacy() does
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Saw(tx, r, rev) }) // a real commit that was refused
 		w.hook = busy
 	}
 	w.hook = busy
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
 	for range 60 {
 		w.later(time.Minute)
@@ -46,19 +50,19 @@ func TestAnAnswerThatACommitHasOvertaken(t *testing.T) {
 		}
 		state, _ := w.net.Repo(did)
 		after = state.Rev
-		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Saw(r, after) })
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Saw(tx, r, after) })
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if _, err := tx.Kill(r, []string{wrong}); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if _, err := testrepo.RemoveMemberships(tx, r, []string{wrong}); err != nil {
 			return err
 		}
-		return tx.Desynchronize(r, store.Audit)
+		return testrepo.Desynchronize(tx, r, repostate.Audit)
 	})
 	w.work()
 	if dids, _ := w.listed(wrong); len(dids) != 1 {
 		t.Error("the row is not mended")
 	}
-	if r := w.repo(did); r.State != store.Desynchronized || r.SeenRev != after {
+	if r := w.repo(did); r.State != repostate.Desynchronized || r.SeenRev != after {
 		t.Errorf("state %s, seen rev %s; want %s", r.State, r.SeenRev, after)
 	}
 	w.later(staleRetry)
@@ -80,23 +84,24 @@ func TestAFetchThatNeverMeetsTheBufferIsPaced(t *testing.T) {
 			}
 		}
 		after, _ := w.net.Repo(did)
-		w.with(did, func(tx *store.Tx, r *store.Repo) error {
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
 			lost := before.Data
 			lost[0]++
-			_, err := tx.Buffer(r, store.Commit{Prev: lost, Head: store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}})
-			return err
+			return testrepo.Buffer(tx, r, repostate.Commit{Prev: lost, Head: repostate.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}})
 		})
 		w.hook = lose
 	}
 	w.hook = lose
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
 	if n != 1 {
 		t.Errorf("%d fetches at one moment", n)
 	}
 	for range 5 {
 		w.later(staleMost)
-		if r := w.repo(did); r.State != store.Desynchronized {
+		if r := w.repo(did); r.State != repostate.Desynchronized {
 			t.Errorf("state %s", r.State)
 		}
 	}

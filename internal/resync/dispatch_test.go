@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // mostAtOnce is how many attempts may ask one host at once. (schema.sql, host_queue.share)
@@ -339,7 +341,7 @@ func TestALaterRowDoesNotHideAnEarlierOne(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return tx.Retry(r, store.Sweep, tx.Now().Add(time.Hour), false, true)
+			return testrepo.Retry(tx, r, repostate.MissedRev, tx.Now().Add(time.Hour), false, true)
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -378,7 +380,7 @@ func TestARowThatNobodyToldOfIsFound(t *testing.T) {
 
 // Rows that need no request, because what was heard of has arrived, do not wait for
 // the host's pace.
-func TestALookWithoutARequestIsNotPaced(t *testing.T) {
+func TestAnAttemptWithoutARequestIsNotPaced(t *testing.T) {
 	inTown(t, Config{HostQPS: 1}, func(w *town) {
 		name := w.host(1, true, nil)
 		w.accounts(1, 100, 6)
@@ -392,7 +394,7 @@ func TestALookWithoutARequestIsNotPaced(t *testing.T) {
 	})
 }
 
-// A stop cancels what is under way, gives the claims back, and counts no failure.
+// A stop cancels what is under way, gives the leases back, and counts no failure.
 func TestAStopDrains(t *testing.T) {
 	inTown(t, Config{Workers: 40}, func(w *town) {
 		for id := 1; id <= 20; id++ {
@@ -401,8 +403,8 @@ func TestAStopDrains(t *testing.T) {
 		}
 		w.run()
 		time.Sleep(time.Second)
-		if n := w.number("SELECT count(*) FROM resync_queue WHERE claim IS NOT NULL"); n != 40 {
-			t.Errorf("%d looks are under way", n)
+		if n := w.number("SELECT count(*) FROM resync_queue WHERE lease IS NOT NULL"); n != 40 {
+			t.Errorf("%d attempts are under way", n)
 		}
 		begun := time.Now()
 		w.close()

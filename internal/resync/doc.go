@@ -2,10 +2,9 @@
 // out what they are, and makes the file equal to that in one transaction.
 //
 // Backfill, #sync, a broken chain, a changed key, an account that came back: each
-// is a row of the queue. What is done follows from the repo's own state, one
-// step at a time, and after each step the row goes back into the queue or out of
-// it: resolve the identity, ask the host for the account's status, establish the
-// set of collections.
+// is a row of the queue. An attempt is one step: resolve the identity, ask the host for
+// the account's status, establish the set of collections. Which step, and what becomes
+// of the repo and its row at the end, is decided by package repostate.
 //
 // Package establish asks for the set. What it takes on the host's word is proven
 // later; what a host cannot do, or said wrong, is remembered in its row.
@@ -23,9 +22,9 @@
 // are not known to answer share a part of the workers. The file chooses, and
 // remembers of a host what must be remembered (schema.sql, host_queue).
 //
-// Nothing tells of an #identity that was lost. Documents that were looked at long
-// ago are looked at again in the background, unless the PLC directory's log tells.
+// Nobody says that an #identity was lost. Documents that were looked up long ago are
+// looked up again in the background, unless the PLC directory's log has the changes.
 //
-// Every ending is one of a closed list of outcomes. A crash loses what was
+// Every end of an attempt is one of a closed list of outcomes. A crash loses what was
 // fetched and nothing else: the leases are released at the next start.
 package resync

@@ -9,14 +9,14 @@ import (
 	"railyard/internal/atproto"
 	"railyard/internal/establish"
 	"railyard/internal/identity"
-	"railyard/internal/store"
+	"railyard/internal/repostate"
 	"railyard/internal/test/simnet"
 )
 
 // A repo with more collections than its size is worth is fetched, unless probing is
 // what the operator wants.
 func TestProofsThatCostMoreThanTheRepo(t *testing.T) {
-	for m, want := range map[establish.Method]store.Proof{establish.Auto: store.ProofTree, establish.Probe: store.ProofProbe} {
+	for m, want := range map[establish.Method]repostate.Proof{establish.Auto: repostate.ProofTree, establish.Probe: repostate.ProofProbe} {
 		w, did := grown(t, m, large)
 		var writes []simnet.Write
 		for n := range 600 {
@@ -25,7 +25,7 @@ func TestProofsThatCostMoreThanTheRepo(t *testing.T) {
 		if err := w.net.Apply(did, writes...); err != nil {
 			t.Fatal(err)
 		}
-		w.enqueue(did, store.Discontinuity)
+		w.enqueue(did, repostate.Discontinuity)
 		w.work()
 		w.proven(did, want)
 		if n := w.count("getRecord"); m == establish.Auto && n > 100 {
@@ -40,9 +40,9 @@ func TestARevOfTheFutureIsRefused(t *testing.T) {
 		for _, records := range []int{tiny, large} {
 			w, did := grown(t, establish.Method(m), records)
 			w.now = w.now.Add(-2 * time.Hour)
-			w.enqueue(did, store.Backfill)
+			w.enqueue(did, repostate.Backfill)
 			w.work()
-			if r := w.repo(did); r.State != store.Candidate || r.Visible() {
+			if r := w.repo(did); r.State != repostate.Candidate || r.Seq > 0 {
 				t.Errorf("method %s: state %s", m, r.State)
 			}
 			w.now = w.now.Add(2 * time.Hour)
@@ -68,7 +68,7 @@ func (k *keyring) EarlierKeys(context.Context, string) ([]identity.EarlierKey, e
 // Whether our head and the keys of before count, and what else must hold for that.
 func TestWhichSignaturesCount(t *testing.T) {
 	w, did := settler(t, establish.Auto, tiny)
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	w.work()
 	w.move(did, simnet.Migration{To: 1})
 	w.announce(did)
@@ -76,21 +76,22 @@ func TestWhichSignaturesCount(t *testing.T) {
 	w.rs.cfg.Resolver = ring
 	for _, tc := range []struct {
 		name       string
-		change     func(*store.Task)
+		change     func(*repostate.Attempt)
 		held, keys bool
 	}{
-		{"at once", func(*store.Task) {}, true, true},
-		{"no head", func(t *store.Task) { t.Repo.Head = nil }, false, true},
-		{"under an old document", func(t *store.Task) { t.ClaimedAt = t.ClaimedAt.Add(24 * time.Hour) }, true, false},
-		{"while a rotation is waited for", func(t *store.Task) { t.Attempts = 2 }, true, false},
-		{"after that", func(t *store.Task) { t.Attempts = rotationRetries }, true, true},
-		{"after a commit of the present key", func(t *store.Task) { t.Repo.SeenRev = t.Repo.Head.Rev + 1 }, false, false},
+		{"at once", func(*repostate.Attempt) {}, true, true},
+		{"no head", func(a *repostate.Attempt) { a.Repo.Head = nil }, false, true},
+		{"under an old document", func(a *repostate.Attempt) { a.At = a.At.Add(24 * time.Hour) }, true, false},
+		{"while a rotation is waited for", func(a *repostate.Attempt) { a.Repo.Waiting.Attempts = 2 }, true, false},
+		{"after that", func(a *repostate.Attempt) { a.Repo.Waiting.Attempts = rotationRetries }, true, true},
+		{"after a commit of the present key", func(a *repostate.Attempt) { a.Repo.SeenRev = a.Repo.Head.Rev + 1 }, false, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := w.repo(did)
-			task := &store.Task{Repo: r, ClaimedAt: r.Identity.FetchedAt}
-			tc.change(task)
-			q := w.rs.request(task)
+			r.Waiting = &repostate.Waiting{Reason: repostate.Rotated}
+			a := &repostate.Attempt{Repo: r, At: r.Identity.FetchedAt}
+			tc.change(a)
+			q := w.rs.request(a)
 			if held := q.Held != (atproto.Digest{}); held != tc.held || held && q.Held != r.Head.CID {
 				t.Errorf("our head is %x", q.Held)
 			}

@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // A fair world has hosts of all kinds and rows that wait for them. It keeps its own
@@ -104,18 +106,18 @@ func (w *fairWorld) best(h *fairHost) (best fairRow, ok bool) {
 // judge looks at a lease as if it had been the only one.
 func (w *fairWorld) judge(a *attempt) {
 	w.t.Helper()
-	h := w.hosts[a.HostID]
+	h := w.hosts[a.host]
 	best, ok := w.best(h)
-	if !ok || a.Priority != best.priority || !a.Due.Equal(best.due) {
-		w.t.Fatalf("lease %d: host %d is asked for a row of priority %d, due %s; want %+v, %t", w.leased, h.id, a.Priority, a.Due, best, ok)
+	if !ok || a.Repo.Waiting.Priority != best.priority || !a.Repo.Waiting.NotBefore.Equal(best.due) {
+		w.t.Fatalf("lease %d: host %d is asked for a row of priority %d, due %s; want %+v, %t", w.leased, h.id, a.Repo.Waiting.Priority, a.Repo.Waiting.NotBefore, best, ok)
 	}
 	for id, other := range w.hosts {
 		theirs, ok := w.best(other)
 		switch {
 		case !ok || id == h.id:
-		case theirs.priority < a.Priority:
+		case theirs.priority < a.Repo.Waiting.Priority:
 			w.t.Fatalf("lease %d: host %d goes before host %d with a row of priority %d", w.leased, h.id, id, theirs.priority)
-		case theirs.priority == a.Priority && w.unproven(other) == w.unproven(h):
+		case theirs.priority == a.Repo.Waiting.Priority && w.unproven(other) == w.unproven(h):
 			if other.overtaken[h.id]++; other.overtaken[h.id] > 3 {
 				w.t.Fatalf("lease %d: host %d goes before host %d again and again", w.leased, h.id, id)
 			}
@@ -169,7 +171,7 @@ func (w *fairWorld) lease() time.Time {
 	for _, a := range attempts {
 		w.judge(a)
 		took := time.Duration(1+w.dice.IntN(300)) * time.Millisecond
-		if w.hosts[a.HostID].dead {
+		if w.hosts[a.host].dead {
 			took *= 20
 		}
 		w.ends = append(w.ends, fairEnd{w.now.Add(took), a})
@@ -189,7 +191,7 @@ func (w *fairWorld) lease() time.Time {
 // end ends an attempt: an answer, a failure, or no request at all; the row goes, or is
 // put back.
 func (w *fairWorld) end(tx *store.Tx, a *attempt) error {
-	h := w.hosts[a.HostID]
+	h := w.hosts[a.host]
 	h.running--
 	w.running--
 	if a.unproven {
@@ -200,7 +202,7 @@ func (w *fairWorld) end(tx *store.Tx, a *attempt) error {
 	case w.dice.IntN(20) == 0:
 		interval, _ := h.interval()
 		h.next = h.next.Add(-interval)
-		a.account.giveBack()
+		a.hostPace.giveBack()
 		failed = false
 	case !failed:
 		h.failures, h.answers = 0, h.answers+1
@@ -222,28 +224,37 @@ func (w *fairWorld) end(tx *store.Tx, a *attempt) error {
 			}
 		}
 	}
-	if err := tx.EndAttempt(h.id, a.account.next()); err != nil {
+	if err := tx.EndAttempt(h.id, a.hostPace.next()); err != nil {
+		return err
+	}
+	r, err := tx.RepoByID(a.Repo.ID)
+	if err != nil {
 		return err
 	}
 	if !failed && w.dice.IntN(10) > 0 {
-		return tx.Done(a.Repo)
+		return testrepo.Done(tx, r)
 	}
 	again := fairRow{a.Repo.ID, 5 + w.dice.Int64N(2), w.now.Add(time.Duration(1+w.dice.IntN(60_000)) * time.Millisecond)}
 	h.rows = append(h.rows, again)
-	return tx.Retry(a.Repo, store.Backfill, again.due, true, again.priority == 6)
+	return row(tx, r, func(w *repostate.Waiting) {
+		w.Priority, w.NotBefore, w.Leased, w.Attempts = again.priority, again.due, false, w.Attempts+1
+	})
 }
 
-// arrive adds a row to a host.
+// arrive makes a row of a host more urgent.
 func (w *fairWorld) arrive(tx *store.Tx) error {
 	h := w.hosts[w.dice.Int64N(int64(len(w.hosts)))-1]
+	if w.dice.IntN(2) == 0 {
+		h = w.hosts[1+w.dice.Int64N(2)] // several at once
+	}
 	if len(h.rows) == 0 {
 		return nil
 	}
-	// a row that waits becomes more urgent: one of each host is as good as a new one
+	// A row that waits becomes more urgent: that is as good as a new one.
 	i := w.dice.IntN(len(h.rows))
 	row := &h.rows[i]
-	why := []store.Reason{store.Discontinuity, store.SyncEvent, store.FirstSight}[w.dice.IntN(3)]
-	priority := map[store.Reason]int64{store.Discontinuity: 1, store.SyncEvent: 2, store.FirstSight: 3}[why]
+	why := []repostate.Reason{repostate.Discontinuity, repostate.SyncEvent, repostate.FirstSight}[w.dice.IntN(3)]
+	priority := map[repostate.Reason]int64{repostate.Discontinuity: 1, repostate.SyncEvent: 2, repostate.FirstSight: 3}[why]
 	at := w.now.Add(time.Duration(w.dice.IntN(3)) * time.Second)
 	r, err := tx.RepoByID(row.repo)
 	if err != nil {
@@ -253,7 +264,7 @@ func (w *fairWorld) arrive(tx *store.Tx) error {
 	if at.Before(row.due) {
 		row.due = at
 	}
-	return tx.Enqueue(r, why, at)
+	return testrepo.Enqueue(tx, r, why, at)
 }
 
 // step ends what ends first, or lets a row arrive, and leases.
@@ -277,10 +288,12 @@ func (w *fairWorld) step(wake time.Time) time.Time {
 				return err
 			}
 		}
-		if w.dice.IntN(3) > 0 {
-			return nil
+		for range w.dice.IntN(4) {
+			if err := w.arrive(tx); err != nil {
+				return err
+			}
 		}
-		return w.arrive(tx)
+		return nil
 	}); err != nil {
 		w.t.Fatal(err)
 	}
@@ -312,8 +325,8 @@ func (w *fairWorld) add(h *fairHost, rows int) {
 		if h.id > 0 {
 			w.script += fmt.Sprintf("INSERT INTO identity (repo_id, signing_key, host_id, fetched_at) VALUES (%d, zeroblob(35), %d, 1);", row.repo, h.id)
 		}
-		w.script += fmt.Sprintf("INSERT INTO resync_queue (repo_id, reason, priority, background, ask_status, not_before, generation, queued_at) VALUES (%d, 9, %d, %t, 1, %d, 0, 1);",
-			row.repo, row.priority, row.priority == 6, row.due.UnixMicro())
+		w.script += fmt.Sprintf("INSERT INTO resync_queue (repo_id, reason, priority, ask_status, not_before, generation, queued_at, host_id) VALUES (%d, 9, %d, 1, %d, 0, 1, %d);",
+			row.repo, row.priority, row.due.UnixMicro(), h.id)
 	}
 }
 

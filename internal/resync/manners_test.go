@@ -14,8 +14,10 @@ import (
 
 	"railyard/internal/establish"
 	"railyard/internal/identity"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
+	"railyard/internal/test/testrepo"
 )
 
 // strangers adds repos of which nothing is known but the DID.
@@ -24,15 +26,15 @@ func (w *town) strangers(n int, method string, priority int) {
 		DROP TABLE IF EXISTS temp.n;
 		CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT %[1]d UNION ALL SELECT i + 1 FROM n WHERE i < %[2]d) SELECT i FROM n;
 		INSERT INTO repo (id, did) SELECT i, '%[3]s' || CASE '%[3]s' WHEN 'did:plc:' THEN printf('%%024d', i) ELSE i || '.example.com' END FROM n;
-		INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at)
-		SELECT i, 8, %[4]d, 0, 1, 0, 1 FROM n;`, w.repos+1, w.repos+n, method, priority)
+		INSERT INTO resync_queue (repo_id, reason, priority, not_before, generation, queued_at, host_id)
+		SELECT i, 8, %[4]d, 1, 0, 1, CASE '%[3]s' WHEN 'did:plc:' THEN 0 ELSE -1 END FROM n;`, w.repos+1, w.repos+n, method, priority)
 	w.repos += n
 }
 
 // hanging is a resolver whose answers take for ever.
 type hanging struct {
 	mu   sync.Mutex
-	now  map[bool]int // looks under way; of the directory or not
+	now  map[bool]int // attempts under way; of the directory or not
 	most map[bool]int
 }
 
@@ -76,10 +78,10 @@ func TestHangingDirectoriesHoldTheirPart(t *testing.T) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if h.most[true] != 4 || h.most[false] != 2 {
-			t.Errorf("%d looks at the directory at once, %d at hosts of did:web; want 4 and 2 of 16 workers", h.most[true], h.most[false])
+			t.Errorf("%d attempts at the directory at once, %d at hosts of did:web; want 4 and 2 of 16 workers", h.most[true], h.most[false])
 		}
 		if running := w.rs.Running(); running != 4+2+4 {
-			t.Errorf("%d looks hang", running)
+			t.Errorf("%d attempts hang", running)
 		}
 	})
 }
@@ -134,7 +136,9 @@ func TestAFetchWithoutMemoryIsPutOff(t *testing.T) {
 		w, did := filled(t)
 		hosts := w.rs.cfg.Hosts
 		w.setHosts(unready{hosts, err})
-		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+			return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+		})
 		w.work()
 		w.setHosts(hosts)
 		w.later(pause - time.Millisecond)
@@ -146,12 +150,12 @@ func TestAFetchWithoutMemoryIsPutOff(t *testing.T) {
 	}
 }
 
-// One look of a group cannot be ended because of a fault of ours: the others are
+// One attempt of a group cannot be ended because of a fault of ours: the others are
 // ended, and that one is tried again later.
 func TestAFaultInOneEndDoesNotSpoilTheOthers(t *testing.T) {
 	w := newWorld(t, 3)
 	for _, did := range w.net.DIDs() {
-		w.enqueue(did, store.Backfill)
+		w.enqueue(did, repostate.Backfill)
 	}
 	attempts, err := w.rs.lease(t.Context())
 	if err != nil || len(attempts) != 3 {
@@ -177,12 +181,12 @@ func TestAFaultInOneEndDoesNotSpoilTheOthers(t *testing.T) {
 	}
 	for _, f := range group {
 		r := w.repo(f.Repo.DID)
-		if want := f.Repo.DID != bad; (r.State == store.Synchronized) != want {
+		if want := f.Repo.DID != bad; (r.State == repostate.Synchronized) != want {
 			t.Errorf("%s is %s", f.Repo.DID, r.State)
 		}
 	}
 	if n := w.rs.Running(); n != 0 {
-		t.Errorf("%d looks run on", n)
+		t.Errorf("%d attempts run on", n)
 	}
 	w.later(brokenFirst)
 	w.settled(bad)
@@ -192,7 +196,7 @@ func TestAFaultInOneEndDoesNotSpoilTheOthers(t *testing.T) {
 func TestAFailureOfTheFileEndsTheWorkers(t *testing.T) {
 	w := newWorld(t, 3)
 	for _, did := range w.net.DIDs() {
-		w.enqueue(did, store.Backfill)
+		w.enqueue(did, repostate.Backfill)
 	}
 	cause := fmt.Errorf("the disk is full")
 	w.rs.cfg.Resolver = counting{w.rs.cfg.Resolver, func() { w.st.Stop(cause) }}
@@ -215,7 +219,7 @@ func TestAnAttemptThatAsksTwiceKeepsThePace(t *testing.T) {
 		w, did := filled(t)
 		w.rs.cfg.Now, w.rs.pacer = time.Now, newPacer(2)
 		w.now = time.Now()
-		w.enqueue(did, store.StatusCheck)
+		w.enqueue(did, repostate.StatusCheck)
 		attempts, err := w.rs.lease(t.Context())
 		if err != nil || len(attempts) != 1 {
 			t.Fatal(attempts, err)
@@ -229,7 +233,7 @@ func TestAnAttemptThatAsksTwiceKeepsThePace(t *testing.T) {
 		if took := time.Since(start); took != 2*time.Second {
 			t.Errorf("five requests at two a second took %s", took)
 		}
-		w.update(func(tx *store.Tx) error { return tx.CoolHost(a.HostID, time.Now().Add(time.Minute)) })
+		w.update(func(tx *store.Tx) error { return tx.CoolHost(a.host, time.Now().Add(time.Minute)) })
 		if err := a.pace(t.Context()); err != errCooling {
 			t.Errorf("a request to a host that cools down: %v", err)
 		}
@@ -264,7 +268,7 @@ func TestOnePaceHoldsForAllWhoAskAHost(t *testing.T) {
 		}
 		pace(0)
 		pace(time.Second / 2)
-		w.enqueue(did, store.StatusCheck)
+		w.enqueue(did, repostate.StatusCheck)
 		if attempts, err := w.rs.lease(t.Context()); err != nil || len(attempts) != 0 {
 			t.Error("a row is leased before the host may be asked", err)
 		}
@@ -308,7 +312,9 @@ func TestAFetchHeedsTheHeaders(t *testing.T) {
 		rw.Header().Set("RateLimit-Policy", "300;w=60")
 		return false
 	}})
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
 	w.settled(did)
 	var limits store.HostLimits

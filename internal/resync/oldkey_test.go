@@ -7,8 +7,10 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/establish"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
+	"railyard/internal/test/testrepo"
 )
 
 // settler has one account on the first of two PDSes, with so many records.
@@ -34,11 +36,11 @@ func (w *world) move(did string, how simnet.Migration) {
 // announce is an #identity.
 func (w *world) announce(did string) {
 	w.t.Helper()
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if err := tx.MarkStale(r); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if err := testrepo.MarkStale(tx, r); err != nil {
 			return err
 		}
-		return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+		return testrepo.Enqueue(tx, r, repostate.IdentityCheck, tx.Now())
 	})
 	w.work()
 }
@@ -46,7 +48,9 @@ func (w *world) announce(did string) {
 // lose takes the repo out of service, as a missed event does, and mends it.
 func (w *world) lose(did string) {
 	w.t.Helper()
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
 }
 
@@ -61,14 +65,14 @@ func TestAnAccountThatMovedAndHasNotWritten(t *testing.T) {
 		for _, records := range []int{tiny, large} {
 			t.Run(name, func(t *testing.T) {
 				w, did := settler(t, establish.Method(name), records)
-				w.enqueue(did, store.Backfill)
+				w.enqueue(did, repostate.Backfill)
 				w.work()
 				w.later(bulkRest)
 				w.move(did, simnet.Migration{To: 1})
 				w.announce(did)
 				if r := w.repo(did); w.rs.cfg.Method != establish.Describe || records == tiny {
-					w.proven(did, store.ProofOldKey)
-				} else if r.Proof != store.ProofClaim {
+					w.proven(did, repostate.ProofOldKey)
+				} else if r.Proof != repostate.ProofClaim {
 					t.Errorf("proof %d", r.Proof)
 				}
 				if n := w.logs(); n != 0 {
@@ -76,14 +80,14 @@ func TestAnAccountThatMovedAndHasNotWritten(t *testing.T) {
 				}
 				w.later(bulkRest)
 				w.settled(did)
-				w.proven(did, store.ProofOldKey)
+				w.proven(did, repostate.ProofOldKey)
 
 				w.commit(did, "com.example.written/a")
 				w.settled(did)
 				w.lose(did)
 				w.later(bulkRest)
 				w.settled(did)
-				if r := w.repo(did); r.Proof == store.ProofOldKey || r.Identity.EarlierRev != 0 {
+				if r := w.repo(did); r.Proof == repostate.ProofOldKey || r.Identity.EarlierRev != 0 {
 					t.Errorf("proof %d, earlier keys count up to %s", r.Proof, r.Identity.EarlierRev)
 				}
 			})
@@ -103,7 +107,7 @@ func TestAnAccountThatMovedBeforeTheIndexBegan(t *testing.T) {
 				if err := w.net.WriteOnOldHost(did, late); err != nil {
 					t.Fatal(err)
 				}
-				w.enqueue(did, store.Backfill)
+				w.enqueue(did, repostate.Backfill)
 				w.work()
 				w.same(did, true)
 				if n := w.logs(); n != 1 {
@@ -111,7 +115,7 @@ func TestAnAccountThatMovedBeforeTheIndexBegan(t *testing.T) {
 				}
 				w.later(bulkRest)
 				w.settled(did)
-				w.proven(did, store.ProofOldKey)
+				w.proven(did, repostate.ProofOldKey)
 				w.commit(did, "com.example.written/a")
 				w.settled(did)
 			})
@@ -120,20 +124,17 @@ func TestAnAccountThatMovedBeforeTheIndexBegan(t *testing.T) {
 }
 
 // After a move the revs of getRepoStatus, listRepos and #sync are not that of the
-// commit: hints that lead to one look each.
+// commit: hints that lead to one attempt each.
 func TestTheOtherRevsOfAMoveAreNoContradiction(t *testing.T) {
 	w, did := settler(t, establish.Auto, tiny)
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	w.work()
 	w.move(did, simnet.Migration{To: 1})
 	w.announce(did)
 	state, _ := w.net.Repo(did)
-	w.update(func(tx *store.Tx) error {
-		_, err := tx.AddListed([]store.Listed{{DID: did, Rev: state.Rev + 77, Active: true}})
-		return err
-	})
+	w.list(did, state.Rev+77)
 	w.asked = nil
-	w.later(store.SweepGrace)
+	w.later(repostate.MissedGrace)
 	w.later(identitySecond)
 	w.settled(did)
 	if n := len(w.asked); n != 1 {
@@ -149,14 +150,14 @@ func TestTheOtherRevsOfAMoveAreNoContradiction(t *testing.T) {
 // earlier key has signed: the log says so.
 func TestAMoveWithCommitsThatWereLost(t *testing.T) {
 	w, did := settler(t, establish.Auto, large)
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	w.work()
 	if err := w.net.Create(did, "com.example.lost/a"); err != nil {
 		t.Fatal(err)
 	}
 	w.move(did, simnet.Migration{To: 1, DeleteOld: true})
 	w.announce(did)
-	w.proven(did, store.ProofOldKey)
+	w.proven(did, repostate.ProofOldKey)
 	if n := w.logs(); n != 1 {
 		t.Errorf("the log was read %d times", n)
 	}
@@ -165,18 +166,18 @@ func TestAMoveWithCommitsThatWereLost(t *testing.T) {
 // Home again without having written anywhere else: the key is a third one.
 func TestAMoveThereAndBack(t *testing.T) {
 	w, did := settler(t, establish.Auto, large)
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	w.work()
 	for _, to := range []int{1, 0} {
 		w.move(did, simnet.Migration{To: to})
 		w.announce(did)
-		w.proven(did, store.ProofOldKey)
+		w.proven(did, repostate.ProofOldKey)
 	}
 	w.commit(did, "com.example.written/a")
 	w.later(bulkRest)
 	w.settled(did)
 	w.lose(did)
-	w.proven(did, store.ProofProbe)
+	w.proven(did, repostate.ProofProbe)
 }
 
 // Whoever holds the key of before cannot take the repo back: once a commit of the
@@ -186,7 +187,7 @@ func TestAnEarlierKeyIsAStrangerOnceThePresentOneHasSigned(t *testing.T) {
 	for _, name := range establish.Methods() {
 		t.Run(name, func(t *testing.T) {
 			w, did := settler(t, establish.Method(name), small)
-			w.enqueue(did, store.Backfill)
+			w.enqueue(did, repostate.Backfill)
 			w.work()
 			w.later(bulkRest)
 			w.move(did, simnet.Migration{To: 1})
@@ -205,7 +206,7 @@ func TestAnEarlierKeyIsAStrangerOnceThePresentOneHasSigned(t *testing.T) {
 			if w.net.Fired(simnet.StaleReplica) < 3 {
 				t.Error("hardly an old head was served")
 			}
-			if r := w.repo(did); r.State == store.Synchronized || w.logs() != asked {
+			if r := w.repo(did); r.State == repostate.Synchronized || w.logs() != asked {
 				t.Errorf("state %s, the log was read %d times", r.State, w.logs()-asked)
 			}
 			w.same(did, true) // what was known stays
@@ -222,13 +223,13 @@ func TestAnEarlierKeyIsAStrangerOnceThePresentOneHasSigned(t *testing.T) {
 func TestTheFirstCommitOfThePresentKeyDuringTheFetch(t *testing.T) {
 	w, did := settler(t, establish.WholeRepo, small)
 	w.move(did, simnet.Migration{To: 1})
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	w.hook = func(string, string) { w.commit(did, "com.example.written/a") }
 	w.work()
 	w.settled(did)
-	w.proven(did, store.ProofOldKey)
+	w.proven(did, repostate.ProofOldKey)
 	w.lose(did)
-	w.proven(did, store.ProofTree)
+	w.proven(did, repostate.ProofTree)
 }
 
 // The same, but what was seen does not lead on from the answer: it is of before, and
@@ -238,17 +239,17 @@ func TestAnAnswerOfBeforeTheChangeOfKeys(t *testing.T) {
 	for _, seen := range []int{5, 0, -5} {
 		w, did := settler(t, establish.WholeRepo, small)
 		w.move(did, simnet.Migration{To: 1})
-		w.enqueue(did, store.Backfill)
+		w.enqueue(did, repostate.Backfill)
 		state, _ := w.net.Repo(did)
 		w.hook = func(string, string) {
-			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Saw(r, state.Rev+atproto.TID(seen)) })
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Saw(tx, r, state.Rev+atproto.TID(seen)) })
 		}
 		w.work()
 		for range 10 {
 			w.later(time.Hour)
 		}
-		if r := w.repo(did); r.State == store.Synchronized || r.Visible() {
-			t.Errorf("seen %d later: state %s, visible %t", seen, r.State, r.Visible())
+		if r := w.repo(did); r.State == repostate.Synchronized || r.Seq > 0 {
+			t.Errorf("seen %d later: state %s, visible %t", seen, r.State, r.Seq > 0)
 		}
 		if err := w.net.Create(did, "com.example.written/a"); err != nil {
 			t.Fatal(err)
@@ -274,12 +275,12 @@ func TestALogThatCannotBeRead(t *testing.T) {
 		}
 		return broken
 	}})
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	w.work()
 	for range 60 {
 		w.later(time.Second)
 	}
-	if r := w.repo(did); r.State != store.Candidate || asked < 1 || asked > 3 {
+	if r := w.repo(did); r.State != repostate.Candidate || asked < 1 || asked > 3 {
 		t.Errorf("state %s, the log was asked for %d times in a minute", r.State, asked)
 	}
 	broken = false
@@ -291,7 +292,7 @@ func TestALogThatCannotBeRead(t *testing.T) {
 // A rotation whose documents lag still is what a bad signature means at first.
 func TestAKeyThatNobodyHadIsNotAccepted(t *testing.T) {
 	w, did := settler(t, establish.Auto, small)
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	w.work()
 	w.settled(did)
 	w.rs.cfg.Resolver = anotherKey{w.rs.cfg.Resolver, did}

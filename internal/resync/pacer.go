@@ -10,18 +10,18 @@ import (
 	"railyard/internal/store"
 )
 
-// pacer keeps the accounts of the hosts that are being asked: an attempt may send
+// pacer keeps the pace of the hosts that are being asked: an attempt may send
 // many requests, and the file hears of them when it ends (host_queue.next_at).
 type pacer struct {
 	qps float64 // requests per second to one host; 0 = no bound
 
 	mu       sync.Mutex
-	accounts map[int64]*account
+	accounts map[int64]*hostPace
 }
 
-// account says when a host may be asked again. All its methods are safe for
+// hostPace says when a host may be asked again. All its methods are safe for
 // concurrent use.
-type account struct {
+type hostPace struct {
 	pacer    *pacer // its mutex guards what follows
 	host     int64
 	users    int
@@ -37,7 +37,7 @@ const slowestRate = 1.0 / 60
 // the clock went back.
 const mostBehind = 16
 
-func newPacer(qps float64) *pacer { return &pacer{qps: qps, accounts: make(map[int64]*account)} }
+func newPacer(qps float64) *pacer { return &pacer{qps: qps, accounts: make(map[int64]*hostPace)} }
 
 // interval returns the time between two requests to a host, and how far ahead of its
 // time one may be. It follows the operator's bound and the host's own, whichever is
@@ -56,12 +56,12 @@ func (p *pacer) interval(host int64, rate float64) (interval, burst time.Duratio
 
 // open returns the account of a host, for one more user. The file knows when the host
 // may be asked again, if nobody asks it now.
-func (p *pacer) open(host int64, rate float64, nextAt time.Time) *account {
+func (p *pacer) open(host int64, rate float64, nextAt time.Time) *hostPace {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a := p.accounts[host]
 	if a == nil {
-		a = &account{pacer: p, host: host, nextAt: nextAt}
+		a = &hostPace{pacer: p, host: host, nextAt: nextAt}
 		p.accounts[host] = a
 	}
 	a.users++
@@ -70,7 +70,7 @@ func (p *pacer) open(host int64, rate float64, nextAt time.Time) *account {
 }
 
 // close ends what open began.
-func (a *account) close() {
+func (a *hostPace) close() {
 	a.pacer.mu.Lock()
 	defer a.pacer.mu.Unlock()
 	if a.users--; a.users == 0 {
@@ -79,21 +79,21 @@ func (a *account) close() {
 }
 
 // next returns when the host may be asked again.
-func (a *account) next() time.Time {
+func (a *hostPace) next() time.Time {
 	a.pacer.mu.Lock()
 	defer a.pacer.mu.Unlock()
 	return a.nextAt
 }
 
 // take charges a request and returns how long it must wait.
-func (a *account) take(now time.Time) time.Duration {
+func (a *hostPace) take(now time.Time) time.Duration {
 	a.pacer.mu.Lock()
 	defer a.pacer.mu.Unlock()
 	return a.charge(now)
 }
 
 // try charges a request if it may be sent now.
-func (a *account) try(now time.Time) bool {
+func (a *hostPace) try(now time.Time) bool {
 	a.pacer.mu.Lock()
 	defer a.pacer.mu.Unlock()
 	if a.interval > 0 && a.clamped(now).After(now) {
@@ -103,7 +103,7 @@ func (a *account) try(now time.Time) bool {
 	return true
 }
 
-func (a *account) charge(now time.Time) (wait time.Duration) {
+func (a *hostPace) charge(now time.Time) (wait time.Duration) {
 	if a.interval == 0 {
 		return 0
 	}
@@ -113,7 +113,7 @@ func (a *account) charge(now time.Time) (wait time.Duration) {
 }
 
 // clamped is when the host may be asked again, whatever the clock did.
-func (a *account) clamped(now time.Time) time.Time {
+func (a *hostPace) clamped(now time.Time) time.Time {
 	if most := now.Add(mostBehind * a.interval); a.nextAt.After(most) {
 		a.nextAt = most
 	}
@@ -121,7 +121,7 @@ func (a *account) clamped(now time.Time) time.Time {
 }
 
 // giveBack takes back a request that was not sent.
-func (a *account) giveBack() {
+func (a *hostPace) giveBack() {
 	a.pacer.mu.Lock()
 	defer a.pacer.mu.Unlock()
 	a.nextAt = a.nextAt.Add(-a.interval)

@@ -36,7 +36,7 @@ func TestManyQuestionsToOneHostComeToAnEnd(t *testing.T) {
 					_, _ = fmt.Fprintf(rw, answer, r.URL.Query().Get("did"))
 				})
 				w.accounts(1, accounts, 2)
-				w.rows.WriteString("UPDATE identity SET stale = 1, fetched_at = 1;")
+				w.rows.WriteString("UPDATE identity SET stale = 1, fetched_at = 1; UPDATE resync_queue SET host_id = 0;")
 				w.run()
 				time.Sleep(2 * accounts / perSecond * time.Second)
 				if n := w.waiting(1) + w.waiting(0); n != 0 {

@@ -3,18 +3,20 @@ package resync
 import (
 	"testing"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // claimed makes the repo's set a claim of these collections, which waits for its
 // proof.
 func (w *world) claimed(did string, collections []string) {
 	w.t.Helper()
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if _, _, err := tx.Establish(r, *r.Head, collections, store.ProofClaim); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if _, _, err := testrepo.Establish(tx, r, *r.Head, collections, repostate.ProofClaim); err != nil {
 			return err
 		}
-		return tx.Enqueue(r, store.Prove, tx.Now())
+		return testrepo.Enqueue(tx, r, repostate.Prove, tx.Now())
 	})
 }
 
@@ -36,7 +38,7 @@ func TestAClaimIsProvenInTheBackground(t *testing.T) {
 			}
 			w.work()
 			w.settled(did)
-			if r := w.repo(did); r.Proof != store.ProofTree {
+			if r := w.repo(did); r.Proof != repostate.ProofTree {
 				t.Errorf("proof %d", r.Proof)
 			}
 			if n := w.count("getRepo"); n != 1 {
@@ -57,19 +59,19 @@ func TestAClaimIsNotProvenAgainstAnotherHead(t *testing.T) {
 	}
 	after, _ := w.net.Repo(did)
 	w.work()
-	if r := w.repo(did); r.State != store.Synchronized || r.Proof != store.ProofClaim {
+	if r := w.repo(did); r.State != repostate.Synchronized || r.Proof != repostate.ProofClaim {
 		t.Fatalf("state %s, proof %d", r.State, r.Proof)
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if _, err := tx.Advance(r, before.Data, store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if _, err := testrepo.Advance(tx, r, before.Data, repostate.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}); err != nil {
 			return err
 		}
-		_, err := tx.Bear(r, []string{"com.example.late"}, store.SourceCommit)
+		_, err := testrepo.AddMemberships(tx, r, []string{"com.example.late"})
 		return err
 	})
-	w.later(store.SweepGrace)
+	w.later(repostate.MissedGrace)
 	w.settled(did)
-	if r := w.repo(did); r.Proof != store.ProofTree {
+	if r := w.repo(did); r.Proof != repostate.ProofTree {
 		t.Errorf("proof %d", r.Proof)
 	}
 }
@@ -83,14 +85,14 @@ func TestAProofFindsALostEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.work()
-	w.later(store.SweepGrace)
+	w.later(repostate.MissedGrace)
 	w.settled(did)
-	if r := w.repo(did); r.Proof != store.ProofTree {
+	if r := w.repo(did); r.Proof != repostate.ProofTree {
 		t.Errorf("proof %d", r.Proof)
 	}
 }
 
-// Tests of the path of events leave proofs out: the claim goes on waiting, and a look
+// Tests of the path of events leave proofs out: the claim goes on waiting, and an attempt
 // for another reason is made.
 func TestWithoutProofsAClaimWaits(t *testing.T) {
 	w, did := filled(t)
@@ -98,10 +100,12 @@ func TestWithoutProofsAClaimWaits(t *testing.T) {
 	w.claimed(did, []string{"com.example.invented"})
 	w.work()
 	w.later(2 * claimRest)
-	if r := w.repo(did); r.Proof != store.ProofClaim || w.count("getRepo") != 0 {
+	if r := w.repo(did); r.Proof != repostate.ProofClaim || w.count("getRepo") != 0 {
 		t.Errorf("proof %d, %d fetches", r.Proof, w.count("getRepo"))
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.EnqueueSweep(r, tx.Now(), r.Head.Rev+1) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.EnqueueMissed(tx, r, tx.Now(), r.Head.Rev+1)
+	})
 	w.work()
 	if w.count("getRepo") == 0 {
 		t.Error("no fetch for a newer rev")

@@ -6,8 +6,10 @@ import (
 
 	"railyard/internal/establish"
 	"railyard/internal/pds"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
+	"railyard/internal/test/testrepo"
 )
 
 // interrupted lets a test act before a request to a PDS, which may be of a fetch
@@ -41,33 +43,29 @@ func (w *world) commit(did, path string) {
 		w.t.Fatal(err)
 	}
 	after, _ := w.net.Repo(did)
-	c := store.Commit{Prev: before.Data, Head: store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}}
+	c := repostate.Commit{Prev: before.Data, Head: repostate.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}}
 	for _, nsid := range after.Collections {
 		if len(path) > len(nsid) && path[:len(nsid)+1] == nsid+"/" {
 			c.Present = append(c.Present, nsid)
 		}
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		switch r.State {
-		case store.Resyncing:
-			_, err := tx.Buffer(r, c)
-			return err
-		case store.Synchronized:
-			if moved, err := tx.Advance(r, c.Prev, c.Head); err != nil || !moved {
-				return err
-			}
-			_, err := tx.Bear(r, c.Present, store.SourceCommit)
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if !r.InService() {
+			return nil
+		}
+		b, err := tx.BufferAt(r, c.Head)
+		if err != nil {
 			return err
 		}
-		return nil
+		return decide(tx, r, repostate.Signed{Rev: c.Head.Rev, Key: r.Identity.Key, Commit: c, Buffer: b})
 	})
 }
 
-// The repo moves while it is looked at, in any of the lighter ways, before the first
+// The repo moves while it is asked for, in any of the lighter ways, before the first
 // request, between two, or without end: the rows are those of the last commit.
-func TestARepoThatMovesWhileItIsLookedAt(t *testing.T) {
+func TestARepoThatMovesDuringAnAttempt(t *testing.T) {
 	for _, m := range []establish.Method{establish.Auto, establish.Probe, establish.Describe} {
-		for _, why := range []store.Reason{store.Backfill, store.Discontinuity} {
+		for _, why := range []repostate.Reason{repostate.Backfill, repostate.Discontinuity} {
 			for name, moves := range map[string]func(n int) bool{
 				"before the first answer": func(n int) bool { return n == 1 },
 				"after it":                func(n int) bool { return n == 2 },
@@ -113,9 +111,9 @@ func TestADescriptionThatIsOvertaken(t *testing.T) {
 			w.commit(did, "com.example.before/x")
 		}
 	}})
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	w.work()
-	w.proven(did, store.ProofClaim)
+	w.proven(did, repostate.ProofClaim)
 	if records < 3 {
 		t.Errorf("%d heads", records)
 	}
@@ -124,25 +122,25 @@ func TestADescriptionThatIsOvertaken(t *testing.T) {
 // A replica that is older than what was seen is not believed, in any way.
 func TestAStaleReplicaIsNotBelieved(t *testing.T) {
 	for _, m := range []establish.Method{establish.Auto, establish.Probe, establish.Describe, establish.WholeRepo} {
-		for _, why := range []store.Reason{store.Backfill, store.Discontinuity} {
+		for _, why := range []repostate.Reason{repostate.Backfill, repostate.Discontinuity} {
 			t.Run(string(m)+", "+why.String(), func(t *testing.T) {
 				w, did := grown(t, m, large)
 				if err := w.net.Create(did, "com.example.newest/a"); err != nil {
 					t.Fatal(err)
 				}
 				state, _ := w.net.Repo(did)
-				w.with(did, func(tx *store.Tx, r *store.Repo) error {
-					if err := tx.Enqueue(r, why, tx.Now()); err != nil {
+				w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+					if err := testrepo.Enqueue(tx, r, why, tx.Now()); err != nil {
 						return err
 					}
-					return tx.Saw(r, state.Rev)
+					return testrepo.Saw(tx, r, state.Rev)
 				})
 				if err := w.net.Switch(simnet.Rule{Fault: simnet.StaleReplica}); err != nil {
 					t.Fatal(err)
 				}
 				w.work()
-				if r := w.repo(did); r.State == store.Synchronized || r.Visible() {
-					t.Errorf("state %s, visible %t", r.State, r.Visible())
+				if r := w.repo(did); r.State == repostate.Synchronized || r.Seq > 0 {
+					t.Errorf("state %s, visible %t", r.State, r.Seq > 0)
 				}
 				if w.net.Fired(simnet.StaleReplica) == 0 {
 					t.Error("no answer was stale")
@@ -161,11 +159,13 @@ func TestAccountsThatLeaveAndReturn(t *testing.T) {
 	for _, name := range establish.Methods() {
 		t.Run(name, func(t *testing.T) {
 			w, did := grown(t, establish.Method(name), large)
-			w.enqueue(did, store.Backfill)
+			w.enqueue(did, repostate.Backfill)
 			w.work()
 			w.same(did, true)
 			lose := func() {
-				w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+				w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+					return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+				})
 				w.work()
 			}
 			must := func(err error) {
@@ -178,39 +178,39 @@ func TestAccountsThatLeaveAndReturn(t *testing.T) {
 			lose() // a fetch learns of it
 			w.same(did, false)
 			must(w.net.Untakedown(did))
-			w.enqueue(did, store.StatusCheck)
+			w.enqueue(did, repostate.StatusCheck)
 			w.work()
 			w.same(did, true)
 
 			must(w.net.DeleteAccount(did))
 			lose()
 			w.later(notFoundSecond)
-			if r := w.repo(did); r.Visible() || r.State != store.NotFound {
-				t.Errorf("deleted: state %s, visible %t", r.State, r.Visible())
+			if r := w.repo(did); r.Seq > 0 || r.State != repostate.NotFound {
+				t.Errorf("deleted: state %s, visible %t", r.State, r.Seq > 0)
 			}
 			must(w.net.Return(did, 0))
 			must(w.net.Create(did, "com.example.anew/a"))
-			w.with(did, func(tx *store.Tx, r *store.Repo) error {
-				if err := tx.MarkStale(r); err != nil {
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+				if err := testrepo.MarkStale(tx, r); err != nil {
 					return err
 				}
-				return tx.Enqueue(r, store.FirstSight, tx.Now())
+				return testrepo.Enqueue(tx, r, repostate.FirstSight, tx.Now())
 			})
 			w.work()
 			w.later(bulkRest)
 			w.settled(did)
 
 			must(w.net.Tombstone(did))
-			w.with(did, func(tx *store.Tx, r *store.Repo) error {
-				if err := tx.MarkStale(r); err != nil {
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+				if err := testrepo.MarkStale(tx, r); err != nil {
 					return err
 				}
-				return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+				return testrepo.Enqueue(tx, r, repostate.IdentityCheck, tx.Now())
 			})
 			w.work()
 			w.later(notFoundSecond)
-			if r := w.repo(did); r.Visible() || r.Status != "deleted" || r.Head != nil {
-				t.Errorf("tombstoned: visible %t, status %q, head %v", r.Visible(), r.Status, r.Head)
+			if r := w.repo(did); r.Seq > 0 || r.Status != "deleted" || r.Head != nil {
+				t.Errorf("tombstoned: visible %t, status %q, head %v", r.Seq > 0, r.Status, r.Head)
 			}
 		})
 	}

@@ -4,18 +4,19 @@ import (
 	"context"
 	"time"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
 const (
-	// identityAge is how old a document may become before it is looked at again,
-	// though nothing says that it has changed: an #identity can be lost.
-	identityAge = 7 * 24 * time.Hour
-	// refreshEvery and refreshes bound these looks: one a second at most, and none
+	// refreshEvery and refreshes bound these look-ups: one a second at most, and none
 	// while work has been waiting for longer than refreshIdle.
 	refreshEvery = time.Minute
 	refreshes    = 60
 	refreshIdle  = 30 * time.Second
+	// logFresh is how far behind the directory the log may be for its changes to be
+	// known without a look-up.
+	logFresh = 5 * time.Minute
 )
 
 // Refresh has old identities looked at in the background until ctx ends. It fails
@@ -39,17 +40,17 @@ func (rs *Resyncer) Refresh(ctx context.Context) error {
 	}
 }
 
-// refresh goes on behind a repo id and tells where to go on the next time.
+// refresh goes on behind a repo id and returns where to go on the next time.
 func (rs *Resyncer) refresh(ctx context.Context, after int64) (next int64, err error) {
 	now := rs.cfg.Now()
-	onlyWeb := now.Sub(rs.logCurrent()) <= identityFresh // the log tells of the others
+	onlyWeb := now.Sub(rs.logCurrent()) <= logFresh // the log tells of the others
 	var repos []int64
 	err = rs.cfg.Store.OwnView(ctx, func(rx *store.Rx) error {
 		busy, err := rx.Backlog(now.Add(-refreshIdle))
 		if next = after; err != nil || busy {
 			return err
 		}
-		repos, next, err = rx.Aged(after, now.Add(-identityAge), onlyWeb, refreshes)
+		repos, next, err = rx.Aged(after, now.Add(-repostate.IdentityAge), onlyWeb, refreshes)
 		return err
 	})
 	if err != nil || len(repos) == 0 {
@@ -70,10 +71,8 @@ func refreshOne(tx *store.Tx, id int64, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	if queued, _, err := tx.Queued(r); err != nil || queued || r.Identity == nil {
-		return err
-	}
-	return tx.Refresh(r, at)
+	_, err = tx.Apply(r, repostate.Decide(r, repostate.Aged{At: at}, tx.Env()))
+	return err
 }
 
 // logCurrent is up to when the PLC directory's log is in the file.

@@ -5,8 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
+	"railyard/internal/test/testrepo"
 )
 
 // lookUps counts the requests to the directory from now on.
@@ -16,8 +18,8 @@ func (w *world) lookUps() *int {
 	return n
 }
 
-// walk has old identities refreshed, from the beginning to the end.
-func (w *world) walk() {
+// refreshAll has old identities refreshed, from the beginning to the end.
+func (w *world) refreshAll() {
 	w.t.Helper()
 	for after := int64(0); ; {
 		next, err := w.rs.refresh(w.t.Context(), after)
@@ -28,17 +30,17 @@ func (w *world) walk() {
 			return
 		}
 		if next <= after {
-			w.t.Fatalf("the walk goes from %d to %d", after, next)
+			w.t.Fatalf("it goes from %d to %d", after, next)
 		}
 		after = next
 	}
 }
 
 // A key was rotated, and its #identity was lost: a week later it is found.
-func TestAnOldIdentityIsLookedAtAgain(t *testing.T) {
+func TestAnOldIdentityIsLookedUpAgain(t *testing.T) {
 	w := newWorld(t, 5)
 	for _, did := range w.net.DIDs() {
-		w.enqueue(did, store.Backfill)
+		w.enqueue(did, repostate.Backfill)
 	}
 	w.work()
 	did := w.net.DIDs()[2]
@@ -46,13 +48,13 @@ func TestAnOldIdentityIsLookedAtAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := w.lookUps()
-	w.now = w.now.Add(identityAge - time.Second)
-	w.walk()
+	w.now = w.now.Add(repostate.IdentityAge - time.Second)
+	w.refreshAll()
 	w.later(time.Minute)
 	if *asked != 0 {
-		t.Errorf("%d looks before the time", *asked)
+		t.Errorf("%d look-ups before the time", *asked)
 	}
-	w.walk()
+	w.refreshAll()
 	if st := w.stats(); st.Waiting != 0 || st.WaitingLater != 5 {
 		t.Errorf("%d and %d rows wait: it is no more than a suspicion", st.Waiting, st.WaitingLater)
 	}
@@ -61,17 +63,17 @@ func TestAnOldIdentityIsLookedAtAgain(t *testing.T) {
 	}
 	w.later(time.Minute)
 	if *asked != 5 {
-		t.Errorf("%d looks", *asked)
+		t.Errorf("%d look-ups", *asked)
 	}
 	w.settled(did)
-	w.walk()
+	w.refreshAll()
 	w.later(time.Minute)
 	if *asked != 5 {
-		t.Errorf("%d looks, and one was enough", *asked)
+		t.Errorf("%d look-ups, and one was enough", *asked)
 	}
 }
 
-// Whom nobody lists, and whom somebody looks at anyway, is left alone. So is
+// Whom nobody lists, and whom an attempt is due at anyway, is left alone. So is
 // everybody while there is other work.
 func TestWhoIsNotRefreshed(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -80,20 +82,22 @@ func TestWhoIsNotRefreshed(t *testing.T) {
 		queued int64
 	}{
 		"inactive": {func(w *world, did string) {
-			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.SetInactive(r, "deactivated") })
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Hide(tx, r, "deactivated") })
 		}, 0, 0},
 		"out of service": {func(w *world, did string) {
-			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+				return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+			})
 		}, 0, 1},
 		"queued": {func(w *world, did string) {
-			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Enqueue(r, store.Prove, tx.Now()) })
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Enqueue(tx, r, repostate.Prove, tx.Now()) })
 		}, 0, 1},
-		"while other work waits": {func(w *world, _ string) { w.enqueue("did:web:other.example.com", store.FirstSight) }, refreshIdle + time.Second, 1},
+		"while other work waits": {func(w *world, _ string) { w.enqueue("did:web:other.example.com", repostate.FirstSight) }, refreshIdle + time.Second, 1},
 		"the log tells":          {func(w *world, _ string) { w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-time.Minute) } }, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, did := filled(t)
-			w.now = w.now.Add(2 * identityAge)
+			w.now = w.now.Add(2 * repostate.IdentityAge)
 			c.change(w, did)
 			w.now = w.now.Add(c.later)
 			if _, err := w.rs.refresh(t.Context(), 0); err != nil {
@@ -112,24 +116,24 @@ func TestWhoIsNotRefreshed(t *testing.T) {
 // While the log stands still, it tells nothing of anybody.
 func TestALogThatStandsStillTellsNothing(t *testing.T) {
 	w, did := filled(t)
-	w.now = w.now.Add(2 * identityAge)
-	w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-identityFresh - time.Second) }
-	w.walk()
+	w.now = w.now.Add(2 * repostate.IdentityAge)
+	w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-logFresh - time.Second) }
+	w.refreshAll()
 	if !w.repo(did).Identity.Stale {
 		t.Error("it is not refreshed")
 	}
 }
 
-// A directory that fails leaves the repo in service, and the look in the
+// A directory that fails leaves the repo in service, and the look-up in the
 // background.
 func TestARefreshThatFails(t *testing.T) {
 	w, did := filled(t)
-	w.now = w.now.Add(2 * identityAge)
+	w.now = w.now.Add(2 * repostate.IdentityAge)
 	w.net.SetDown("plc", true)
-	w.walk()
+	w.refreshAll()
 	w.later(time.Minute)
 	w.same(did, true)
-	if st := w.stats(); st.Waiting != 0 || st.WaitingLater != 1 || w.repo(did).State != store.Synchronized {
+	if st := w.stats(); st.Waiting != 0 || st.WaitingLater != 1 || w.repo(did).State != repostate.Synchronized {
 		t.Errorf("%d and %d rows wait, state %s", st.Waiting, st.WaitingLater, w.repo(did).State)
 	}
 	w.net.SetDown("plc", false)
@@ -137,10 +141,10 @@ func TestARefreshThatFails(t *testing.T) {
 	w.settled(did)
 }
 
-// The host speaks of an ending, and our document is two hours old. It is looked at
+// The host speaks of an ending, and our document is two hours old. It is looked up
 // first, also when the log of the directory has nothing newer: a look-up at a replica
 // that lagged may have undone what the log had told.
-func TestTheLogDoesNotSpareTheLookBeforeAnEnding(t *testing.T) {
+func TestTheLogDoesNotSpareTheLookUpBeforeAnEnding(t *testing.T) {
 	w, did := filled(t)
 	w.now = w.now.Add(2 * time.Hour)
 	w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-time.Minute) }
@@ -148,9 +152,9 @@ func TestTheLogDoesNotSpareTheLookBeforeAnEnding(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := w.lookUps()
-	w.enqueue(did, store.StatusCheck)
+	w.enqueue(did, repostate.StatusCheck)
 	w.work()
 	if r := w.repo(did); r.Active || *asked != 1 {
-		t.Errorf("active %t, %d looks", r.Active, *asked)
+		t.Errorf("active %t, %d look-ups", r.Active, *asked)
 	}
 }

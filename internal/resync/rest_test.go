@@ -4,8 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
+	"railyard/internal/test/testrepo"
 )
 
 // An account whose set was a claim is deactivated: that ends the row.
@@ -16,11 +18,11 @@ func TestAClaimOfAnInactiveAccountIsAtRest(t *testing.T) {
 	if err := w.net.Deactivate(did); err != nil {
 		t.Fatal(err)
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if err := tx.SetInactive(r, "deactivated"); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if err := testrepo.Hide(tx, r, "deactivated"); err != nil {
 			return err
 		}
-		return tx.Enqueue(r, store.StatusCheck, tx.Now())
+		return testrepo.Enqueue(tx, r, repostate.StatusCheck, tx.Now())
 	})
 	w.work()
 	w.asked = nil
@@ -38,11 +40,11 @@ func TestAHostWithoutTheRepoWasAskedForTheStatus(t *testing.T) {
 	w, did := filled(t)
 	w.work()
 	w.net.SetHook("pds1", simnet.Hook{HTTP: notFoundFault})
-	w.enqueue(did, store.StatusCheck)
+	w.enqueue(did, repostate.StatusCheck)
 	w.work()
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if r.Identity.CheckedAt.IsZero() || tx.Now().Sub(r.Identity.CheckedAt) > time.Minute {
-			t.Errorf("asked at %s, and it is %s", r.Identity.CheckedAt, tx.Now())
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if r.Identity.StatusAskedAt.IsZero() || tx.Now().Sub(r.Identity.StatusAskedAt) > time.Minute {
+			t.Errorf("asked at %s, and it is %s", r.Identity.StatusAskedAt, tx.Now())
 		}
 		return nil
 	})

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"railyard/internal/gather"
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -26,8 +28,12 @@ func (rs *Resyncer) storeResults(ctx context.Context, results <-chan *result, fa
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(endTime, cancel) })()
 	broken := false
-	for group := gather(results); len(group) > 0; group = gather(results) {
-		if broken {
+	for {
+		group := gather.Batch(results, nil, resultsAtOnce, resultsDelay)
+		switch {
+		case len(group) == 0:
+			return
+		case broken:
 			continue
 		}
 		if err := rs.store(detached, group); err != nil {
@@ -37,35 +43,11 @@ func (rs *Resyncer) storeResults(ctx context.Context, results <-chan *result, fa
 	}
 }
 
-// gather waits for one result and takes those that come soon after. An empty group
-// means that there will be none.
-func gather(results <-chan *result) []*result {
-	first, ok := <-results
-	if !ok {
-		return nil
-	}
-	group := []*result{first}
-	timer := time.NewTimer(resultsDelay)
-	defer timer.Stop()
-	for len(group) < resultsAtOnce {
-		select {
-		case res, ok := <-results:
-			if !ok {
-				return group
-			}
-			group = append(group, res)
-		case <-timer.C:
-			return group
-		}
-	}
-	return group
-}
-
 // store ends a group of attempts in one transaction. If that fails, each is ended on
 // its own, so that a fault of ours in one does not spoil the others. Its error is
 // the file's.
 func (rs *Resyncer) store(ctx context.Context, group []*result) error {
-	err := rs.conclude(ctx, group)
+	err := rs.finishAll(ctx, group)
 	if err == nil {
 		return nil
 	}
@@ -86,13 +68,12 @@ func (rs *Resyncer) store(ctx context.Context, group []*result) error {
 	return rs.store(ctx, group)
 }
 
-// conclude ends a group of attempts in one transaction, all of them or none.
-func (rs *Resyncer) conclude(ctx context.Context, group []*result) error {
-	outcomes := make([]Outcome, len(group))
+// finishAll ends a group of attempts in one transaction, all of them or none.
+func (rs *Resyncer) finishAll(ctx context.Context, group []*result) error {
+	outcomes := make([]repostate.Outcome, len(group))
 	err := rs.cfg.Store.Update(ctx, "end resyncs", func(tx *store.Tx) (err error) {
 		for i, res := range group {
-			task := *res.Task // it learns what the row has learned
-			if outcomes[i], err = rs.finish(tx, &task, res); err == nil {
+			if outcomes[i], err = rs.finish(tx, res); err == nil {
 				err = res.end(tx)
 			}
 			if err != nil {
@@ -107,8 +88,8 @@ func (rs *Resyncer) conclude(ctx context.Context, group []*result) error {
 	for i, res := range group {
 		rs.forget(res.attempt)
 		rs.cfg.Metrics.Resynced(string(outcomes[i]))
-		rs.cfg.Log.Debug("attempted", "did", res.Repo.DID, "reason", res.Reason, "outcome", outcomes[i])
+		rs.cfg.Log.Debug("attempted", "did", res.Repo.DID, "reason", res.Repo.Waiting.Reason, "outcome", outcomes[i])
 	}
-	nudge(rs.freed)
+	wake(rs.freed)
 	return nil
 }

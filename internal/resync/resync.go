@@ -41,7 +41,7 @@ type Config struct {
 	HostQPS float64
 	// KeyChanged is called after the commit of a changed signing key.
 	KeyChanged func(did string)
-	// LogCurrent tells up to when the changes of every did:plc are in the file
+	// LogCurrent returns the time up to which the changes of every did:plc are in the file
 	// without being looked up, zero if they are not; nil means never.
 	LogCurrent func() time.Time
 	// NoProofs: claims wait for a proof for good. Only tests set it.
@@ -84,7 +84,7 @@ func (rs *Resyncer) Run(ctx context.Context) error {
 	failure := make(chan error, 1) // the first one
 	fail := func(err error) {
 		if ctx.Err() != nil {
-			return // it stops anyhow; claims are released at the next start
+			return // it stops anyhow; leases are released at the next start
 		}
 		select {
 		case failure <- err:
@@ -118,7 +118,7 @@ func (rs *Resyncer) Run(ctx context.Context) error {
 	}
 }
 
-func nudge(c chan struct{}) {
+func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

@@ -20,8 +20,10 @@ import (
 	"railyard/internal/outbound"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
+	"railyard/internal/test/testrepo"
 )
 
 // world is a simulated network with the workers on it, moved by hand: nothing
@@ -128,12 +130,12 @@ func (w *world) update(fn func(tx *store.Tx) error) {
 	}
 }
 
-func (w *world) with(did string, fn func(tx *store.Tx, r *store.Repo) error) {
+func (w *world) with(did string, fn func(tx *store.Tx, r *repostate.Repo) error) {
 	w.t.Helper()
 	w.update(func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(did)
 		if err == nil && r == nil {
-			r, err = tx.AddRepo(did)
+			r, err = testrepo.Add(tx, did)
 		}
 		if err != nil {
 			return err
@@ -142,9 +144,35 @@ func (w *world) with(did string, fn func(tx *store.Tx, r *store.Repo) error) {
 	})
 }
 
-func (w *world) enqueue(did string, why store.Reason) {
+func (w *world) enqueue(did string, why repostate.Reason) {
 	w.t.Helper()
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Enqueue(r, why, tx.Now()) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Enqueue(tx, r, why, tx.Now()) })
+}
+
+// decide lets a fact reach a repo, from a source that may cause anything.
+func decide(tx *store.Tx, r *repostate.Repo, f repostate.Fact) error {
+	env := tx.Env()
+	env.Budget = testrepo.Unlimited{}
+	_, err := tx.Apply(r, repostate.Decide(r, f, env))
+	return err
+}
+
+// row changes the row of a repo that waits.
+func row(tx *store.Tx, r *repostate.Repo, change func(*repostate.Waiting)) error {
+	next, w := *r, *r.Waiting
+	change(&w)
+	next.Waiting = &w
+	_, err := tx.Apply(r, repostate.Decision{Repo: &next})
+	r.Waiting = &w
+	return err
+}
+
+// list takes the entry of a relay's listing that shows the repo, active, at a rev.
+func (w *world) list(did string, rev atproto.TID) {
+	w.t.Helper()
+	w.update(func(tx *store.Tx) error {
+		return testrepo.List(tx, map[string]repostate.Entry{did: {Rev: rev, Active: true}})
+	})
 }
 
 // run is one attempt, from the lease to the end.
@@ -179,9 +207,9 @@ func (w *world) later(d time.Duration) {
 	w.work()
 }
 
-func (w *world) repo(did string) *store.Repo {
+func (w *world) repo(did string) *repostate.Repo {
 	w.t.Helper()
-	var r *store.Repo
+	var r *repostate.Repo
 	if err := w.st.View(w.t.Context(), func(rx *store.Rx) (err error) {
 		r, err = rx.RepoByDID(did)
 		return err
@@ -228,8 +256,8 @@ func (w *world) same(did string, visible bool) {
 			w.t.Errorf("%s listed under %s: %t", did, c, !want)
 		}
 	}
-	if r := w.repo(did); r.Visible() != visible {
-		w.t.Errorf("%s visible: %t", did, r.Visible())
+	if r := w.repo(did); (r.Seq > 0) != visible {
+		w.t.Errorf("%s visible: %t", did, r.Seq > 0)
 	}
 }
 
@@ -241,7 +269,7 @@ func (w *world) settled(did string) {
 		w.t.Fatal(err)
 	}
 	r := w.repo(did)
-	if r.State != store.Synchronized || r.Head == nil || r.Head.CID != state.Commit || r.Head.Rev != state.Rev {
+	if r.State != repostate.Synchronized || r.Head == nil || r.Head.CID != state.Commit || r.Head.Rev != state.Rev {
 		w.t.Errorf("state %s, head %+v; the host has rev %s", r.State, r.Head, state.Rev)
 	}
 	w.same(did, true)
@@ -263,7 +291,7 @@ func (w *world) count(endpoint string) (n int) {
 func filled(t *testing.T) (*world, string) {
 	w := newWorld(t, 1)
 	did := w.net.DIDs()[0]
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	w.work()
 	w.settled(did)
 	w.asked = nil
@@ -273,7 +301,7 @@ func filled(t *testing.T) (*world, string) {
 func TestBackfillEqualsTheTruth(t *testing.T) {
 	w := newWorld(t, 20)
 	for _, did := range w.net.DIDs() {
-		w.enqueue(did, store.Backfill)
+		w.enqueue(did, repostate.Backfill)
 	}
 	w.work()
 	for _, did := range w.net.DIDs() {
@@ -295,7 +323,9 @@ func TestAResyncMakesTheSetEqualByDifference(t *testing.T) {
 	if err := w.net.Create(did, "com.example.new/a"); err != nil {
 		t.Fatal(err)
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
 	w.settled(did)
 	if _, last := w.listed(collectionOf(t, w, did)); last != kept {
@@ -303,7 +333,7 @@ func TestAResyncMakesTheSetEqualByDifference(t *testing.T) {
 	}
 }
 
-// collectionOf gives the collection of the first record, which tests keep.
+// collectionOf returns the collection of the first record, which tests keep.
 func collectionOf(t *testing.T, w *world, did string) string {
 	t.Helper()
 	c, _, err := atproto.ParsePath(w.net.Paths(did)[0])
@@ -324,19 +354,17 @@ func TestCommitsOfTheFetchAreReplayed(t *testing.T) {
 			t.Error(err)
 		}
 		after, _ = w.net.Repo(did)
-		w.with(did, func(tx *store.Tx, r *store.Repo) error {
-			ok, err := tx.Buffer(r, store.Commit{
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+			return testrepo.Buffer(tx, r, repostate.Commit{
 				Prev:    before.Data,
-				Head:    store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit},
+				Head:    repostate.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit},
 				Present: []string{"com.example.meanwhile"},
 			})
-			if !ok {
-				t.Error("not buffered")
-			}
-			return err
 		})
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
 	w.settled(did)
 	if n := w.count("getRepo"); n != 1 {
@@ -357,12 +385,13 @@ func TestAFetchThatDoesNotMeetTheBufferIsRepeated(t *testing.T) {
 			t.Error(err)
 		}
 		after, _ := w.net.Repo(did)
-		w.with(did, func(tx *store.Tx, r *store.Repo) error {
-			_, err := tx.Buffer(r, store.Commit{Prev: lost.Data, Head: store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}})
-			return err
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+			return testrepo.Buffer(tx, r, repostate.Commit{Prev: lost.Data, Head: repostate.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}})
 		})
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
 	w.later(time.Minute)
 	w.settled(did)
@@ -377,10 +406,12 @@ func TestAFetchIsVoidWhenSomethingHappensMeanwhile(t *testing.T) {
 		if err := w.net.Create(did, "com.example.new/a"); err != nil {
 			t.Error(err)
 		}
-		w.hook = func(string, string) { wrote = w.repo(did).State == store.Synchronized }
-		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.SyncEvent) })
+		w.hook = func(string, string) { wrote = w.repo(did).State == repostate.Synchronized }
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Desynchronize(tx, r, repostate.SyncEvent) })
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
 	w.settled(did)
 	if n := w.count("getRepo"); n != 2 || wrote {
@@ -393,20 +424,20 @@ func TestAFetchIsVoidWhenSomethingHappensMeanwhile(t *testing.T) {
 func TestAStaleAnswerIsNotBelievedAtOnce(t *testing.T) {
 	w, did := filled(t)
 	state, _ := w.net.Repo(did)
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if err := tx.Saw(r, state.Rev+1000); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if err := testrepo.Saw(tx, r, state.Rev+1000); err != nil {
 			return err
 		}
-		return tx.Desynchronize(r, store.Discontinuity)
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
 	})
 	w.work()
-	if r := w.repo(did); r.State != store.Desynchronized {
+	if r := w.repo(did); r.State != repostate.Desynchronized {
 		t.Fatalf("state %s after a stale answer", r.State)
 	}
 	w.same(did, true)
 	for range 200 {
 		w.later(30 * time.Second)
-		if w.repo(did).State == store.Synchronized {
+		if w.repo(did).State == repostate.Synchronized {
 			break
 		}
 	}
@@ -425,15 +456,15 @@ func TestABackupIsBelievedAfterThreeAnswersAndAnHour(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, did := filled(t)
 			state, _ := w.net.Repo(did)
-			w.with(did, func(tx *store.Tx, r *store.Repo) error {
-				if err := tx.Saw(r, state.Rev+1000); err != nil {
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+				if err := testrepo.Saw(tx, r, state.Rev+1000); err != nil {
 					return err
 				}
-				return tx.Desynchronize(r, store.Discontinuity)
+				return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
 			})
 			w.work()
 			for _, pause := range pauses {
-				if r := w.repo(did); r.State != store.Desynchronized {
+				if r := w.repo(did); r.State != repostate.Desynchronized {
 					t.Fatalf("state %s after %d answers and %s", r.State, w.count("getRepo"), pauses)
 				}
 				w.later(pause)
@@ -453,18 +484,20 @@ func TestARotatedKeyIsFoundByTheFetch(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.now = w.now.Add(time.Hour)
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
 	w.settled(did)
 }
 
-// The key is rotated between the look at the document and the fetch.
+// The key is rotated between the look-up of the document and the fetch.
 func TestAKeyThatIsRotatedDuringTheBackfill(t *testing.T) {
 	w := newWorld(t, 1)
 	did := w.net.DIDs()[0]
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	attempts, err := w.rs.lease(t.Context())
-	if err != nil || len(attempts) != 1 || attempts[0].Step != store.Resolve {
+	if err != nil || len(attempts) != 1 || attempts[0].Step != repostate.Resolve {
 		t.Fatal(attempts, err)
 	}
 	if err := w.rs.run(t.Context(), attempts[0]); err != nil {
@@ -479,17 +512,17 @@ func TestAKeyThatIsRotatedDuringTheBackfill(t *testing.T) {
 }
 
 // Only a changed key or host takes a repo out of service; an unchanged document
-// is looked at once more, because replicas of the directory lag.
+// is looked up once more, because replicas of the directory lag.
 func TestAnIdentityCheck(t *testing.T) {
 	check := func(w *world, did string) {
-		w.with(did, func(tx *store.Tx, r *store.Repo) error {
-			if err := tx.MarkStale(r); err != nil {
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+			if err := testrepo.MarkStale(tx, r); err != nil {
 				return err
 			}
-			return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+			return testrepo.Enqueue(tx, r, repostate.IdentityCheck, tx.Now())
 		})
 	}
-	t.Run("that finds nothing looks once more", func(t *testing.T) {
+	t.Run("that finds nothing is made once more", func(t *testing.T) {
 		w, did := filled(t)
 		check(w, did)
 		w.work()
@@ -502,7 +535,7 @@ func TestAnIdentityCheck(t *testing.T) {
 			t.Errorf("%d fetches", n)
 		}
 	})
-	t.Run("whose second look finds a new key fetches", func(t *testing.T) {
+	t.Run("whose second look-up finds a new key fetches", func(t *testing.T) {
 		w, did := filled(t)
 		check(w, did)
 		w.work()
@@ -521,7 +554,7 @@ func TestAnIdentityCheck(t *testing.T) {
 		check(w, did)
 		w.work()
 		w.same(did, true)
-		if r := w.repo(did); r.State != store.Synchronized || !r.Identity.Stale {
+		if r := w.repo(did); r.State != repostate.Synchronized || !r.Identity.Stale {
 			t.Errorf("state %s, stale %t", r.State, r.Identity.Stale)
 		}
 		w.net.SetDown("plc", false)
@@ -529,7 +562,7 @@ func TestAnIdentityCheck(t *testing.T) {
 		w.later(time.Minute)
 		w.settled(did)
 	})
-	t.Run("is not lost when it is asked for during the look", func(t *testing.T) {
+	t.Run("is not lost when it is asked for during the look-up", func(t *testing.T) {
 		w, did := filled(t)
 		check(w, did)
 		attempts, err := w.rs.lease(t.Context())
@@ -542,7 +575,7 @@ func TestAnIdentityCheck(t *testing.T) {
 		}
 		check(w, did)
 		w.update(func(tx *store.Tx) error {
-			_, err := w.rs.finish(tx, attempts[0].Task, res)
+			_, err := w.rs.finish(tx, res)
 			return err
 		})
 		w.work()
@@ -566,7 +599,7 @@ func TestAnInactiveAccountIsHiddenAndComesBackAsANewcomer(t *testing.T) {
 			if err := gone.leave(w.net, did); err != nil {
 				t.Fatal(err)
 			}
-			w.enqueue(did, store.StatusCheck)
+			w.enqueue(did, repostate.StatusCheck)
 			w.work()
 			w.same(did, false)
 			if r := w.repo(did); r.Status != name || r.Active {
@@ -578,7 +611,7 @@ func TestAnInactiveAccountIsHiddenAndComesBackAsANewcomer(t *testing.T) {
 			if err := gone.back(w.net, did); err != nil {
 				t.Fatal(err)
 			}
-			w.enqueue(did, store.StatusCheck)
+			w.enqueue(did, repostate.StatusCheck)
 			w.work()
 			w.settled(did)
 			if _, after := w.listed(c); after <= before {
@@ -593,7 +626,9 @@ func TestAFetchLearnsThatTheAccountIsGone(t *testing.T) {
 	if err := w.net.Takedown(did); err != nil {
 		t.Fatal(err)
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
 	w.same(did, false)
 	if st := w.stats(); st.Waiting+st.WaitingLater != 0 {
@@ -609,7 +644,9 @@ func TestARepoThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testing.T) {
 	w.net.SetHook("pds1", simnet.Hook{HTTP: func(rw http.ResponseWriter, r *http.Request) bool {
 		return missing && notFoundFault(rw, r)
 	}})
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
 	w.same(did, true)
 	if st := w.stats(); st.Waiting != 0 || st.WaitingLater != 1 {
@@ -619,7 +656,7 @@ func TestARepoThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testing.T) {
 	w.same(did, true)
 	w.later(time.Second)
 	w.same(did, false)
-	if r := w.repo(did); r.State != store.NotFound || !r.Active {
+	if r := w.repo(did); r.State != repostate.NotFound || !r.Active {
 		t.Errorf("state %s, active %t", r.State, r.Active)
 	}
 	missing = false
@@ -631,28 +668,28 @@ func TestARepoThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testing.T) {
 func TestARepoInServiceThatItsHostDoesNotHaveIsHiddenAtTheSecondAnswer(t *testing.T) {
 	w, did := filled(t)
 	w.net.SetHook("pds1", simnet.Hook{HTTP: notFoundFault})
-	w.enqueue(did, store.StatusCheck)
+	w.enqueue(did, repostate.StatusCheck)
 	w.work()
 	w.same(did, true)
 	w.later(notFoundSecond)
 	w.same(did, false)
-	if r := w.repo(did); r.State != store.NotFound {
+	if r := w.repo(did); r.State != repostate.NotFound {
 		t.Errorf("state %s", r.State)
 	}
 }
 
-// One wrong answer of a replica, and another event before the second look: the
+// One wrong answer of a replica, and another event before the second question: the
 // first answer must neither be forgotten nor believed.
 func TestAnIdentityCheckDoesNotForgetANotFound(t *testing.T) {
 	w, did := filled(t)
 	w.net.SetHook("pds1", simnet.Hook{HTTP: notFoundFault})
-	w.enqueue(did, store.StatusCheck)
+	w.enqueue(did, repostate.StatusCheck)
 	w.work()
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if err := tx.MarkStale(r); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if err := testrepo.MarkStale(tx, r); err != nil {
 			return err
 		}
-		return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+		return testrepo.Enqueue(tx, r, repostate.IdentityCheck, tx.Now())
 	})
 	w.later(time.Second)
 	w.same(did, true)
@@ -671,15 +708,17 @@ func notFoundFault(rw http.ResponseWriter, _ *http.Request) bool {
 // it must not be believed on the strength of an old document.
 func TestTheWordOfAHostIsCheckedAgainstTheDocument(t *testing.T) {
 	for name, ask := range map[string]func(w *world, did string){
-		"status": func(w *world, did string) { w.enqueue(did, store.StatusCheck) },
+		"status": func(w *world, did string) { w.enqueue(did, repostate.StatusCheck) },
 		"fetch": func(w *world, did string) {
-			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+				return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+			})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, did := filled(t)
-			w.with(did, func(tx *store.Tx, r *store.Repo) error {
-				_, err := tx.PutIdentity(r, r.Identity.Key, "old.sim.test", true)
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+				_, err := testrepo.SetIdentity(tx, r, r.Identity.Key, "old.sim.test", true)
 				return err
 			})
 			w.now = w.now.Add(24 * time.Hour)
@@ -691,7 +730,7 @@ func TestTheWordOfAHostIsCheckedAgainstTheDocument(t *testing.T) {
 	}
 }
 
-// The host's "inactive" under an old document: the document is looked at, and the
+// The host's "inactive" under an old document: the document is looked up, and the
 // question must still stand after that.
 func TestAnInactiveAnswerUnderAnOldDocumentIsAskedForAgain(t *testing.T) {
 	w, did := filled(t)
@@ -699,7 +738,7 @@ func TestAnInactiveAnswerUnderAnOldDocumentIsAskedForAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.now = w.now.Add(24 * time.Hour)
-	w.enqueue(did, store.StatusCheck)
+	w.enqueue(did, repostate.StatusCheck)
 	w.work()
 	w.same(did, false)
 }
@@ -710,14 +749,14 @@ func TestAnInactiveAnswerUnderAnOldDocumentIsAskedForAgain(t *testing.T) {
 func TestAnActiveAnswerUnderAnOldDocumentIsAskedForAgain(t *testing.T) {
 	w := newWorldOf(t, 2, 1)
 	did := w.net.DIDs()[0]
-	w.enqueue(did, store.FirstSight)
+	w.enqueue(did, repostate.FirstSight)
 	w.work()
 	w.settled(did)
 	if err := errors.Join(w.net.Migrate(did, simnet.Migration{To: 1, OldStays: true}), w.net.Deactivate(did)); err != nil {
 		t.Fatal(err)
 	}
 	w.now = w.now.Add(24 * time.Hour)
-	w.enqueue(did, store.StatusCheck)
+	w.enqueue(did, repostate.StatusCheck)
 	w.work()
 	w.same(did, false)
 }
@@ -741,7 +780,9 @@ func TestSlowFetchesDoNotLoop(t *testing.T) {
 		w, did := filled(t)
 		w.setHosts(slow{w.rs.cfg.Hosts, w, time.Minute})
 		w.rs.cfg.Resolver = anotherKey{w.rs.cfg.Resolver, did}
-		w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+			return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+		})
 		w.work()
 		if n := w.count("getRepo"); n > 6 {
 			t.Errorf("%d fetches in a row", n)
@@ -751,11 +792,11 @@ func TestSlowFetchesDoNotLoop(t *testing.T) {
 		w, did := filled(t)
 		state, _ := w.net.Repo(did)
 		w.setHosts(slow{w.rs.cfg.Hosts, w, 10 * time.Minute})
-		w.with(did, func(tx *store.Tx, r *store.Repo) error {
-			if err := tx.Saw(r, state.Rev+1000); err != nil {
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+			if err := testrepo.Saw(tx, r, state.Rev+1000); err != nil {
 				return err
 			}
-			return tx.Desynchronize(r, store.Discontinuity)
+			return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
 		})
 		for range 40 {
 			w.later(10 * time.Minute)
@@ -781,23 +822,23 @@ func (a anotherKey) Resolve(ctx context.Context, did string) (identity.Identity,
 	return id, err
 }
 
-// A repo that asks for a look at its document all the time gets one at a pace.
+// A repo that asks for a look-up of its document all the time gets one at a pace.
 func TestAFloodOfIdentityEventsIsPaced(t *testing.T) {
 	w, did := filled(t)
-	looks := 0
+	lookUps := 0
 	w.rs.cfg.Resolver = counting{w.rs.cfg.Resolver, func() {
-		looks++
-		w.with(did, func(tx *store.Tx, r *store.Repo) error {
-			if err := tx.MarkStale(r); err != nil {
+		lookUps++
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+			if err := testrepo.MarkStale(tx, r); err != nil {
 				return err
 			}
-			return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+			return testrepo.Enqueue(tx, r, repostate.IdentityCheck, tx.Now())
 		})
 	}}
 	w.rs.cfg.Resolver.(counting).then()
 	w.work()
-	if looks > 3 {
-		t.Errorf("%d looks at one moment", looks)
+	if lookUps > 3 {
+		t.Errorf("%d look-ups at one moment", lookUps)
 	}
 }
 
@@ -815,17 +856,19 @@ func (c counting) Resolve(ctx context.Context, did string) (identity.Identity, e
 // The first "not found" was the old host's; the new host must say it twice too.
 func TestANewHostStartsAnew(t *testing.T) {
 	w, did := filled(t)
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if err := tx.Enqueue(r, store.StatusCheck, tx.Now()); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if err := testrepo.Enqueue(tx, r, repostate.StatusCheck, tx.Now()); err != nil {
 			return err
 		}
-		if err := tx.Missing(r, tx.Now().Add(-time.Hour)); err != nil {
+		if err := row(tx, r, func(w *repostate.Waiting) {
+			w.Said, w.SaidTimes, w.SaidSince = repostate.NoSuchRepo, 1, tx.Now().Add(-time.Hour)
+		}); err != nil {
 			return err
 		}
-		if err := tx.MarkStale(r); err != nil {
+		if err := testrepo.MarkStale(tx, r); err != nil {
 			return err
 		}
-		_, err := tx.PutIdentity(r, r.Identity.Key, "old.sim.test", true)
+		_, err := testrepo.SetIdentity(tx, r, r.Identity.Key, "old.sim.test", true)
 		return err
 	})
 	w.net.SetHook("pds1", simnet.Hook{HTTP: notFoundFault})
@@ -837,33 +880,28 @@ func TestANewHostStartsAnew(t *testing.T) {
 
 // An #identity arrives while a host that is dying does not answer: the failure's
 // back-off must not keep us from looking where the account lives now.
-func TestAnIdentityEventDuringAFailingFetchIsLookedAtSoon(t *testing.T) {
+func TestAnIdentityEventDuringAFailingFetchIsHeededSoon(t *testing.T) {
 	w, did := filled(t)
 	w.fault = func(*http.Request) (int, bool) { return http.StatusBadGateway, true }
 	w.hook = func(string, string) {
-		w.with(did, func(tx *store.Tx, r *store.Repo) error {
-			if err := tx.MarkStale(r); err != nil {
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+			if err := testrepo.MarkStale(tx, r); err != nil {
 				return err
 			}
-			return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+			return testrepo.Enqueue(tx, r, repostate.IdentityCheck, tx.Now())
 		})
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if err := tx.Desynchronize(r, store.Discontinuity); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if err := testrepo.Desynchronize(tx, r, repostate.Discontinuity); err != nil {
 			return err
 		}
-		for range 8 { // failures so far
-			if err := tx.CountAttempt(r); err != nil {
-				return err
-			}
-		}
-		return nil
+		return row(tx, r, func(w *repostate.Waiting) { w.Attempts = 8 })
 	})
 	w.work()
 	w.fault = nil
 	w.later(2 * cooldownFirst)
 	w.same(did, true)
-	if r := w.repo(did); r.State != store.Synchronized {
+	if r := w.repo(did); r.State != repostate.Synchronized {
 		t.Errorf("state %s", r.State)
 	}
 }
@@ -891,11 +929,11 @@ func TestATombstonedAccountIsDeleted(t *testing.T) {
 	if err := w.net.Tombstone(did); err != nil {
 		t.Fatal(err)
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if err := tx.MarkStale(r); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if err := testrepo.MarkStale(tx, r); err != nil {
 			return err
 		}
-		return tx.Enqueue(r, store.IdentityCheck, tx.Now())
+		return testrepo.Enqueue(tx, r, repostate.IdentityCheck, tx.Now())
 	})
 	w.work()
 	w.same(did, true)
@@ -914,7 +952,7 @@ func TestParallelRateLimitsCountOnce(t *testing.T) {
 		return true
 	}})
 	for _, did := range w.net.DIDs() {
-		w.enqueue(did, store.Backfill)
+		w.enqueue(did, repostate.Backfill)
 	}
 	w.work() // identities, then all ask at once
 	w.net.SetHook("pds1", simnet.Hook{})
@@ -929,7 +967,7 @@ func TestARateLimitCoolsTheHostAndCountsNoFailure(t *testing.T) {
 	w := newWorld(t, 5)
 	w.fault = func(*http.Request) (int, bool) { return http.StatusTooManyRequests, true }
 	for _, did := range w.net.DIDs() {
-		w.enqueue(did, store.Backfill)
+		w.enqueue(did, repostate.Backfill)
 	}
 	w.work()
 	first := len(w.asked)
@@ -948,7 +986,7 @@ func TestAFailingHostIsTriedLessAndLess(t *testing.T) {
 	w := newWorld(t, 30)
 	w.fault = func(*http.Request) (int, bool) { return http.StatusBadGateway, true }
 	for _, did := range w.net.DIDs() {
-		w.enqueue(did, store.Backfill)
+		w.enqueue(did, repostate.Backfill)
 	}
 	for range 240 {
 		w.later(15 * time.Second) // an hour
@@ -994,7 +1032,7 @@ func (f forbidden) GetRepoStatus(context.Context, string, string) (pds.AccountSt
 func TestAForbiddenHostIsTriedLessAndLess(t *testing.T) {
 	w := newWorld(t, 30)
 	for _, did := range w.net.DIDs() {
-		w.enqueue(did, store.Backfill)
+		w.enqueue(did, repostate.Backfill)
 	}
 	good, asked := w.rs.cfg.Hosts, 0
 	w.setHosts(forbidden{&asked})
@@ -1023,10 +1061,12 @@ func TestAnAnswerThatIsNotTheRepoChangesNothing(t *testing.T) {
 				_, _ = io.WriteString(rw, body)
 				return true
 			}})
-			w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+				return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+			})
 			w.work()
 			w.same(did, true)
-			if r := w.repo(did); r.State != store.Desynchronized {
+			if r := w.repo(did); r.State != repostate.Desynchronized {
 				t.Errorf("state %s", r.State)
 			}
 			w.net.SetHook("pds1", simnet.Hook{})
@@ -1040,10 +1080,10 @@ func TestTheRepoOfSomebodyElseIsRefused(t *testing.T) {
 	w := newWorld(t, 2)
 	dids := w.net.DIDs()
 	w.setHosts(swapped{hooked{w.rs.cfg.Hosts.(hooked).Client, w}, dids[1]})
-	w.enqueue(dids[0], store.Backfill)
+	w.enqueue(dids[0], repostate.Backfill)
 	w.work()
-	if r := w.repo(dids[0]); r.State != store.Candidate || r.Visible() {
-		t.Errorf("state %s, visible %t", r.State, r.Visible())
+	if r := w.repo(dids[0]); r.State != repostate.Candidate || r.Seq > 0 {
+		t.Errorf("state %s, visible %t", r.State, r.Seq > 0)
 	}
 }
 
@@ -1058,44 +1098,38 @@ func (s swapped) GetRepo(ctx context.Context, base, _ string) (io.ReadCloser, er
 
 // A listing shows a newer rev than ours, and the grace for commits in flight is
 // over: an event was lost.
-func TestASweepFindsALostEvent(t *testing.T) {
+func TestAListingFindsALostEvent(t *testing.T) {
 	w, did := filled(t)
 	if err := w.net.Create(did, "com.example.lost/a"); err != nil {
 		t.Fatal(err)
 	}
 	state, _ := w.net.Repo(did)
-	w.update(func(tx *store.Tx) error {
-		_, err := tx.AddListed([]store.Listed{{DID: did, Rev: state.Rev, Active: true}})
-		return err
-	})
+	w.list(did, state.Rev)
 	w.work()
 	if n := w.count("getRepo"); n != 0 {
 		t.Errorf("%d fetches within the grace", n)
 	}
-	w.later(store.SweepGrace)
+	w.later(repostate.MissedGrace)
 	w.settled(did)
 }
 
 // The same, but the commit arrives in time: nothing is fetched.
-func TestASweepIsHarmlessWhenTheCommitArrives(t *testing.T) {
+func TestAListingIsHarmlessWhenTheCommitArrives(t *testing.T) {
 	w, did := filled(t)
 	before, _ := w.net.Repo(did)
 	if err := w.net.Create(did, "com.example.late/a"); err != nil {
 		t.Fatal(err)
 	}
 	after, _ := w.net.Repo(did)
-	w.update(func(tx *store.Tx) error {
-		_, err := tx.AddListed([]store.Listed{{DID: did, Rev: after.Rev, Active: true}})
-		return err
-	})
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if _, err := tx.Advance(r, before.Data, store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}); err != nil {
+	w.list(did, after.Rev)
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if _, err := testrepo.Advance(tx, r, before.Data, repostate.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit}); err != nil {
 			return err
 		}
-		_, err := tx.Bear(r, []string{"com.example.late"}, store.SourceCommit)
+		_, err := testrepo.AddMemberships(tx, r, []string{"com.example.late"})
 		return err
 	})
-	w.later(store.SweepGrace)
+	w.later(repostate.MissedGrace)
 	w.settled(did)
 	if n := w.count("getRepo"); n != 0 {
 		t.Errorf("%d fetches", n)
@@ -1104,14 +1138,11 @@ func TestASweepIsHarmlessWhenTheCommitArrives(t *testing.T) {
 
 // A listing that lies about a rev costs one fetch, not one for ever, and the repo
 // stays in service.
-func TestASweepOfALieEnds(t *testing.T) {
+func TestAListingThatLiesCostsOneFetch(t *testing.T) {
 	w, did := filled(t)
 	state, _ := w.net.Repo(did)
-	w.update(func(tx *store.Tx) error {
-		_, err := tx.AddListed([]store.Listed{{DID: did, Rev: state.Rev + 5000, Active: true}})
-		return err
-	})
-	w.later(store.SweepGrace)
+	w.list(did, state.Rev+5000)
+	w.later(repostate.MissedGrace)
 	w.settled(did)
 	if n := w.count("getRepo"); n != 1 {
 		t.Errorf("%d fetches", n)
@@ -1121,7 +1152,7 @@ func TestASweepOfALieEnds(t *testing.T) {
 func TestAStopGivesTheWorkBackWithoutAFailure(t *testing.T) {
 	w := newWorld(t, 1)
 	did := w.net.DIDs()[0]
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for _, stepName := range []string{"identity", "fetch"} {
@@ -1137,7 +1168,7 @@ func TestAStopGivesTheWorkBackWithoutAFailure(t *testing.T) {
 		}
 	}
 	attempts, err := w.rs.lease(t.Context())
-	if err != nil || len(attempts) != 1 || attempts[0].Attempts != 0 {
+	if err != nil || len(attempts) != 1 || attempts[0].Repo.Waiting.Attempts != 0 {
 		t.Fatalf("attempts %v, %v", attempts, err)
 	}
 }
@@ -1148,22 +1179,24 @@ func (panicking) GetRepo(context.Context, string, string) (io.ReadCloser, error)
 	panic("a fault of ours")
 }
 
-func TestAPanicOfAWorkerReleasesItsClaim(t *testing.T) {
+func TestAPanicOfAWorkerReleasesItsLease(t *testing.T) {
 	w := newWorld(t, 1)
 	good := w.rs.cfg.Hosts
 	w.setHosts(panicking{good})
-	w.enqueue(w.net.DIDs()[0], store.Backfill)
+	w.enqueue(w.net.DIDs()[0], repostate.Backfill)
 	w.work()
 	w.setHosts(good)
 	w.later(brokenFirst)
 	w.settled(w.net.DIDs()[0])
 }
 
-// Claims die with the process: the next one finds the repos due, and looks at
-// the documents again, because that look may be what was lost.
-func TestARestartReleasesClaims(t *testing.T) {
+// Leases die with the process: the next one finds the repos due, and looks the
+// documents up again, because that look-up may be what was lost.
+func TestARestartReleasesLeases(t *testing.T) {
 	w, did := filled(t)
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	if attempts, err := w.rs.lease(t.Context()); err != nil || len(attempts) != 1 {
 		t.Fatal(attempts, err)
 	}
@@ -1177,39 +1210,9 @@ func TestARestartReleasesClaims(t *testing.T) {
 	t.Cleanup(func() { _ = st.Close() })
 	w.st, w.rs.cfg.Store = st, st
 	w.rs = New(w.rs.cfg)
-	if r := w.repo(did); r.State != store.Desynchronized {
+	if r := w.repo(did); r.State != repostate.Desynchronized {
 		t.Errorf("state %s after a restart", r.State)
 	}
 	w.work()
 	w.settled(did)
-}
-
-func TestChain(t *testing.T) {
-	at := func(rev int64, data byte) store.Head {
-		return store.Head{Rev: atproto.TID(rev), Data: atproto.Digest{data}, CID: atproto.Digest{byte(rev), data}}
-	}
-	c := func(rev int64, from, to byte) store.Commit {
-		return store.Commit{Prev: atproto.Digest{from}, Head: at(rev, to)}
-	}
-	for _, tc := range []struct {
-		name    string
-		waiting []store.Commit
-		checked int64
-		replay  int
-		linked  bool
-	}{
-		{"nothing waits", nil, 5, 0, true},
-		{"older ones are in the fetch", []store.Commit{c(3, 7, 8), c(4, 8, 9)}, 5, 0, true},
-		{"the fetched one itself", []store.Commit{c(5, 1, 2)}, 5, 0, true},
-		{"another of the same rev", []store.Commit{c(5, 1, 9)}, 5, 0, false},
-		{"another of the same rev, that leads on", []store.Commit{c(5, 2, 9)}, 5, 0, false},
-		{"the next ones", []store.Commit{c(4, 0, 1), c(6, 2, 3), c(7, 3, 4)}, 7, 2, true},
-		{"a hole", []store.Commit{c(6, 2, 3), c(8, 4, 5)}, 6, 1, false},
-		{"an empty commit of any origin", []store.Commit{c(6, 9, 2)}, 6, 1, true},
-	} {
-		checked, replay, linked := chain(at(5, 2), tc.waiting)
-		if linked != tc.linked || linked && (int64(checked) != tc.checked || len(replay) != tc.replay) {
-			t.Errorf("%s: up to %d, %d to replay, linked %t", tc.name, checked, len(replay), linked)
-		}
-	}
 }

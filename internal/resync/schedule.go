@@ -142,8 +142,8 @@ func (s *scheduler) wentBack(now time.Time) bool {
 	return s.back
 }
 
-// prepare tells the file the parts of the workers, and brings forward what a clock has
-// put off that was set back.
+// prepare stores the parts of the workers, and brings forward what a clock
+// has put off that was set back.
 func (s *scheduler) prepare(tx *store.Tx) error {
 	if s.back {
 		if err := tx.ClampHosts(); err != nil {
@@ -189,22 +189,22 @@ func (rs *Resyncer) round(tx *store.Tx, attempts *[]*attempt) (more bool, err er
 // leaseOf leases the first row of a host, nil if it must not be asked after all. The
 // file is right about that then.
 func (rs *Resyncer) leaseOf(tx *store.Tx, h store.ReadyHost) (*attempt, error) {
-	account := rs.pacer.open(h.ID, h.Rate, h.NextAt)
-	if !account.try(tx.Now()) {
-		defer account.close()
-		return nil, tx.SetNextAt(h.ID, account.next())
+	pace := rs.pacer.open(h.ID, h.Rate, h.NextAt)
+	if !pace.try(tx.Now()) {
+		defer pace.close()
+		return nil, tx.SetNextAt(h.ID, pace.next())
 	}
-	t, err := tx.Lease(h, account.next(), rs.plan)
+	t, err := tx.Lease(h, pace.next(), rs.env(tx))
 	if err != nil || t == nil {
-		account.giveBack()
-		account.close()
+		pace.giveBack()
+		pace.close()
 		return nil, err
 	}
-	return &attempt{Task: t, rs: rs, account: account, unproven: h.Unproven, charged: true}, nil
+	return &attempt{Attempt: t, host: h.ID, rs: rs, hostPace: pace, unproven: h.Unproven, charged: true}, nil
 }
 
 // forget ends an attempt that the file knows nothing of, or nothing of any more.
 func (rs *Resyncer) forget(a *attempt) {
 	rs.scheduler.count(-1, a)
-	a.account.close()
+	a.hostPace.close()
 }

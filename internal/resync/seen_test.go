@@ -4,35 +4,34 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // A real commit could not be followed, and its host had used up its limit: the
-// repo stays in service, and is looked at after a while.
+// repo stays in service, and is fetched after a while.
 func TestASuspectedCommitIsFetched(t *testing.T) {
 	w, did := filled(t)
 	if err := w.net.Create(did, "com.example.missed/a"); err != nil {
 		t.Fatal(err)
 	}
 	after, _ := w.net.Repo(did)
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { // what the judge does
-		if err := tx.Saw(r, after.Rev); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error { // what the refusal of a real commit does
+		if err := testrepo.Saw(tx, r, after.Rev); err != nil {
 			return err
 		}
-		return tx.EnqueueSweep(r, tx.Now().Add(store.SweepGrace), after.Rev)
+		return testrepo.EnqueueMissed(tx, r, tx.Now().Add(repostate.MissedGrace), after.Rev)
 	})
-	w.later(store.SweepGrace)
+	w.later(repostate.MissedGrace)
 	w.later(time.Hour)
 	w.settled(did)
 	if w.count("getRepo") == 0 {
 		t.Error("never fetched")
 	}
 	// nor does a listing help
-	w.update(func(tx *store.Tx) error {
-		_, err := tx.AddListed([]store.Listed{{DID: did, Rev: after.Rev, Active: true}})
-		return err
-	})
-	w.later(store.SweepGrace)
+	w.list(did, after.Rev)
+	w.later(repostate.MissedGrace)
 	w.settled(did)
 }
 
@@ -41,11 +40,11 @@ func TestAnAnswerOfOurHeadBelowWhatWasSeenIsStale(t *testing.T) {
 	w, did := filled(t)
 	state, _ := w.net.Repo(did)
 	seen := state.Rev + 1<<20
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		if err := tx.Saw(r, seen); err != nil {
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		if err := testrepo.Saw(tx, r, seen); err != nil {
 			return err
 		}
-		return tx.EnqueueSweep(r, tx.Now(), seen)
+		return testrepo.EnqueueMissed(tx, r, tx.Now(), seen)
 	})
 	w.later(time.Second)
 	if r := w.repo(did); r.SeenRev != seen {
@@ -65,14 +64,14 @@ func TestACommitDuringAProof(t *testing.T) {
 	w, did := filled(t)
 	before, _ := w.net.Repo(did)
 	w.claimed(did, before.Collections)
-	state := store.Synchronized
+	state := repostate.Synchronized
 	w.hook = func(string, string) {
 		if err := w.net.Create(did, w.net.Paths(did)[0]+"x"); err != nil {
 			t.Error(err)
 		}
 		after, _ := w.net.Repo(did)
-		w.with(did, func(tx *store.Tx, r *store.Repo) error {
-			moved, err := tx.Advance(r, before.Data, store.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit})
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+			moved, err := testrepo.Advance(tx, r, before.Data, repostate.Head{Rev: after.Rev, Data: after.Data, CID: after.Commit})
 			if !moved {
 				t.Error("not moved")
 			}
@@ -85,7 +84,7 @@ func TestACommitDuringAProof(t *testing.T) {
 		w.later(time.Minute)
 	}
 	w.settled(did)
-	if state != store.Synchronized {
+	if state != repostate.Synchronized {
 		t.Errorf("fetched again in state %s", state)
 	}
 	t.Logf("%d fetches", w.count("getRepo"))

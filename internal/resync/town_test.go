@@ -145,8 +145,8 @@ func (w *town) accounts(host, n, priority int) {
 		INSERT INTO repo_head (repo_id, rev, data, cid) SELECT i, 5, zeroblob(32), zeroblob(32) FROM n;
 		INSERT INTO identity (repo_id, signing_key, host_id, fetched_at)
 		SELECT i, x'e7010279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798', %[1]d, %[5]d FROM n;
-		INSERT INTO resync_queue (repo_id, reason, priority, background, ask_status, not_before, generation, queued_at)
-		SELECT i, 7, %[4]d, %[4]d = 6, 1, 1, 0, 1 FROM n;`, host, w.repos+1, w.repos+n, priority,
+		INSERT INTO resync_queue (repo_id, reason, priority, ask_status, not_before, generation, queued_at, host_id)
+		SELECT i, 7, %[4]d, 1, 1, 0, 1, %[1]d FROM n;`, host, w.repos+1, w.repos+n, priority,
 		w.start.AddDate(1, 0, 0).UnixMicro()) // documents that stay new
 	w.repos += n
 }
@@ -204,8 +204,8 @@ func (w *town) close() {
 	if err != nil {
 		w.Error(err)
 	}
-	if n := w.number("SELECT count(*) FROM resync_queue WHERE claim IS NOT NULL"); n != 0 {
-		w.Errorf("%d claims were not given back", n)
+	if n := w.number("SELECT count(*) FROM resync_queue WHERE lease IS NOT NULL"); n != 0 {
+		w.Errorf("%d leases were not given back", n)
 	}
 	if err := w.st.Close(); err != nil {
 		w.Error(err)
@@ -229,8 +229,8 @@ func (w *town) number(query string) (n int) {
 // waiting is how many rows of a host are in the queue.
 func (w *town) waiting(host int) int {
 	w.Helper()
-	return w.number(fmt.Sprintf(`SELECT (SELECT count(*) FROM resync_queue WHERE claim IS NULL AND host_id = %[1]d) +
-		(SELECT count(*) FROM resync_queue WHERE claim IS NOT NULL AND host_id = %[1]d)`, host))
+	return w.number(fmt.Sprintf(`SELECT (SELECT count(*) FROM resync_queue WHERE lease IS NULL AND host_id = %[1]d) +
+		(SELECT count(*) FROM resync_queue WHERE lease IS NOT NULL AND host_id = %[1]d)`, host))
 }
 
 func (w *town) times(name string) []time.Duration {
@@ -239,7 +239,7 @@ func (w *town) times(name string) []time.Duration {
 	return slices.Clone(w.asked[name])
 }
 
-// turns gives the hosts in the order in which they were asked.
+// turns returns the hosts in the order in which they were asked.
 func (w *town) turns() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -265,7 +265,7 @@ func busiest(times []time.Duration, window time.Duration) (most int) {
 	return most
 }
 
-// noDirectory fails every look at a document.
+// noDirectory fails every look-up of a document.
 type noDirectory struct{}
 
 func (noDirectory) Resolve(context.Context, string) (identity.Identity, error) {

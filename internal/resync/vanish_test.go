@@ -8,14 +8,17 @@ import (
 	"railyard/internal/atproto"
 	"railyard/internal/identity"
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
+	"railyard/internal/test/testrepo"
 )
 
 const invented = "did:plc:inventedinventedinvented"
 
 func (w *world) known(did string) bool {
 	w.t.Helper()
-	var r *store.Repo
+	var r *repostate.Repo
 	w.update(func(tx *store.Tx) (err error) {
 		r, err = tx.RepoByDID(did)
 		return err
@@ -28,7 +31,7 @@ func (w *world) known(did string) bool {
 // since replicas lag. Then nothing is left of it, and nobody is asked again.
 func TestADIDThatNeverWasLeavesNoRow(t *testing.T) {
 	w := newWorld(t, 1)
-	w.enqueue(invented, store.FirstSight)
+	w.enqueue(invented, repostate.FirstSight)
 	w.work()
 	w.later(notFoundSecond - time.Second)
 	if !w.known(invented) {
@@ -38,10 +41,10 @@ func TestADIDThatNeverWasLeavesNoRow(t *testing.T) {
 	if w.known(invented) {
 		t.Error("it is still there")
 	}
-	if st := w.stats(); st.Waiting+st.WaitingLater != 0 || st.Repos[store.Candidate] != 0 {
+	if st := w.stats(); st.Waiting+st.WaitingLater != 0 || st.Repos[repostate.Candidate] != 0 {
 		t.Errorf("left: %+v", st)
 	}
-	w.enqueue(invented, store.FirstSight)
+	w.enqueue(invented, repostate.FirstSight)
 	w.later(notFoundSecond)
 	if !w.known(invented) {
 		t.Error("the answers to its former row count for the new one")
@@ -56,7 +59,7 @@ func TestAYoungDIDSurvivesADirectoryThatLags(t *testing.T) {
 	did := w.net.DIDs()[0]
 	slow := &lagging{Resolver: w.rs.cfg.Resolver}
 	w.rs.cfg.Resolver = slow
-	w.enqueue(did, store.FirstSight)
+	w.enqueue(did, repostate.FirstSight)
 	w.work()
 	if slow.asked != 1 {
 		t.Fatalf("asked %d times", slow.asked)
@@ -80,7 +83,7 @@ func (l *lagging) Resolve(ctx context.Context, did string) (identity.Identity, e
 }
 
 // A host lists a DID whose document is none of an account. It stays a candidate of the
-// host, however often it is looked at.
+// host, however often it is tried.
 func TestADocumentWithoutAccountLeavesACandidate(t *testing.T) {
 	w := newWorld(t, 1)
 	w.rs.cfg.Resolver = broken{refusal.New(refusal.IdentityInvalid, "no PDS")}
@@ -90,16 +93,15 @@ func TestADocumentWithoutAccountLeavesACandidate(t *testing.T) {
 		if host = id.Server; err != nil {
 			return err
 		}
-		_, err = tx.TakeListed(store.Lister{Host: host, Capped: true}, []store.Listed{{DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Active: true}})
-		return err
+		return testrepo.List(tx, map[string]repostate.Entry{"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa": {Active: true, Host: host, Candidate: true}})
 	})
 	for range 3 {
 		w.later(25 * time.Hour)
 	}
 	w.update(func(tx *store.Tx) error {
-		budget, err := tx.CandidateBudget(host)
-		if budget != 99 {
-			t.Errorf("the host may have %d candidates more, want 99", budget)
+		c, err := tx.Candidates(host)
+		if c.Left != 99 {
+			t.Errorf("the host may have %d candidates more, want 99", c.Left)
 		}
 		return err
 	})
@@ -122,11 +124,8 @@ func TestAWrongRevThatIsListedForEverCostsOneFetch(t *testing.T) {
 	w, did := filled(t)
 	state, _ := w.net.Repo(did)
 	list := func(rev atproto.TID) {
-		w.update(func(tx *store.Tx) error {
-			_, err := tx.AddListed([]store.Listed{{DID: did, Rev: rev, Active: true}})
-			return err
-		})
-		w.later(store.SweepGrace)
+		w.list(did, rev)
+		w.later(repostate.MissedGrace)
 	}
 	lie := atproto.TIDAt(w.now.Add(-2 * time.Hour))
 	if lie <= state.Rev {
@@ -149,7 +148,7 @@ func TestAWrongRevThatIsListedForEverCostsOneFetch(t *testing.T) {
 
 // The rev of a commit that was made this minute, and whose event was lost, is listed.
 // The host's replica has not got it yet. That does not make the rev harmless: the
-// next sweep looks again.
+// next listing is a reason again.
 func TestAYoungRevIsNotTakenForHarmless(t *testing.T) {
 	w, did := filled(t)
 	rev := atproto.TIDAt(w.now.Add(-time.Minute))
@@ -158,14 +157,11 @@ func TestAYoungRevIsNotTakenForHarmless(t *testing.T) {
 		rev = state.Rev + 1000
 	}
 	for range 2 {
-		w.update(func(tx *store.Tx) error {
-			_, err := tx.AddListed([]store.Listed{{DID: did, Rev: rev, Active: true}})
-			return err
-		})
-		w.later(store.SweepGrace)
+		w.list(did, rev)
+		w.later(repostate.MissedGrace)
 	}
 	if n := w.count("getRepo"); n != 2 {
-		t.Errorf("%d fetches, want one a sweep", n)
+		t.Errorf("%d fetches, want one a listing", n)
 	}
 }
 
@@ -175,4 +171,24 @@ func (w *world) sound() {
 	if err != nil || len(broken) > 0 {
 		w.t.Errorf("the file's rules: %+v, %v", broken, err)
 	}
+}
+
+// The directory names a wrong host, once: a replica that lags, or a mistake that is
+// mended a minute later without an #identity. The host does not answer, and the
+// document is looked up again before it is asked for the third time.
+func TestAHostThatDoesNotAnswerMayBeTheWrongOne(t *testing.T) {
+	w := newWorld(t, 2)
+	did := w.net.DIDs()[0]
+	if err := w.net.Switch(simnet.Rule{Fault: simnet.NamesOther, DID: did, Times: 1}); err != nil {
+		t.Fatal(err)
+	}
+	w.enqueue(did, repostate.Backfill)
+	w.work()
+	if r := w.repo(did); w.net.Fired(simnet.NamesOther) != 1 || r.Seq > 0 {
+		t.Fatalf("lied %d times, visible %t", w.net.Fired(simnet.NamesOther), r.Seq > 0)
+	}
+	for range 20 {
+		w.later(time.Minute)
+	}
+	w.settled(did)
 }

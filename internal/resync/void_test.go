@@ -3,15 +3,18 @@ package resync
 import (
 	"context"
 	"testing"
+	"time"
 
 	"railyard/internal/identity"
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
+	"railyard/internal/test/testrepo"
 )
 
 // between leases the one row that is due, asks the network, and lets something
-// happen before the end of the look is stored.
-func (w *world) between(step store.Step, happens func()) {
+// happen before the end of the attempt is stored.
+func (w *world) between(step repostate.Step, happens func()) {
 	w.t.Helper()
 	attempts, err := w.rs.lease(w.t.Context())
 	if err != nil || len(attempts) != 1 || attempts[0].Step != step {
@@ -25,30 +28,30 @@ func (w *world) between(step store.Step, happens func()) {
 }
 
 // The account was active when its host was asked, and is not when the answer is
-// stored. An event has told of it meanwhile, which asks for nothing but a look.
-func TestAQuestionDuringALookIsAsked(t *testing.T) {
+// stored. An event has told of it meanwhile, which asks for nothing but an attempt.
+func TestAQuestionDuringAnAttemptIsAsked(t *testing.T) {
 	for name, begin := range map[string]struct {
-		why  store.Reason
-		step store.Step
+		why  repostate.Reason
+		step repostate.Step
 	}{
-		"at the status": {store.StatusCheck, store.AskStatus},
-		"at the repo":   {store.Discontinuity, store.Fetch},
+		"at the status": {repostate.StatusCheck, repostate.AskStatus},
+		"at the repo":   {repostate.Discontinuity, repostate.Fetch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, did := filled(t)
-			w.with(did, func(tx *store.Tx, r *store.Repo) error {
-				if begin.step == store.Fetch {
-					return tx.Desynchronize(r, begin.why)
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+				if begin.step == repostate.Fetch {
+					return testrepo.Desynchronize(tx, r, begin.why)
 				}
-				return tx.Enqueue(r, begin.why, tx.Now())
+				return testrepo.Enqueue(tx, r, begin.why, tx.Now())
 			})
 			w.between(begin.step, func() {
 				if err := w.net.Deactivate(did); err != nil {
 					t.Fatal(err)
 				}
-				w.enqueue(did, store.StatusCheck)
+				w.enqueue(did, repostate.StatusCheck)
 			})
-			if r := w.repo(did); begin.step == store.Fetch && r.State != store.Desynchronized {
+			if r := w.repo(did); begin.step == repostate.Fetch && r.State != repostate.Desynchronized {
 				t.Errorf("state %s after a fetch that is void", r.State)
 			}
 			w.work()
@@ -66,19 +69,17 @@ func TestTheWordOfAHostEndsWithAMove(t *testing.T) {
 	w, did := filled(t)
 	present := *w.repo(did).Identity
 	w.setHosts(elsewhere{w.rs.cfg.Hosts})
-	w.with(did, func(tx *store.Tx, r *store.Repo) error {
-		_, err := tx.PutIdentity(r, present.Key, "old.sim.test", true)
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		_, err := testrepo.SetIdentity(tx, r, present.Key, "old.sim.test", true)
 		if err != nil {
 			return err
 		}
-		return tx.Enqueue(r, store.StatusCheck, tx.Now())
+		return testrepo.Enqueue(tx, r, repostate.StatusCheck, tx.Now())
 	})
-	w.between(store.AskStatus, func() {
-		w.with(did, func(tx *store.Tx, r *store.Repo) error {
-			if _, err := tx.PutIdentity(r, present.Key, present.Host, present.Insecure); err != nil {
-				return err
-			}
-			return tx.Moved(r)
+	w.between(repostate.AskStatus, func() {
+		w.now = w.now.Add(time.Second)
+		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+			return decide(tx, r, repostate.Operation{Identity: &present, At: tx.Now(), AsOf: tx.Now()})
 		})
 	})
 	if !w.repo(did).Active {
@@ -90,17 +91,17 @@ func TestTheWordOfAHostEndsWithAMove(t *testing.T) {
 
 // The directory says for the second time that it has no such DID, and while it says
 // so the account is made and sends its first event.
-func TestAFirstEventDuringTheSecondLookIsNotLost(t *testing.T) {
+func TestAFirstEventDuringTheSecondLookUpIsNotLost(t *testing.T) {
 	w := newWorld(t, 1)
 	did := w.net.DIDs()[0]
 	directory := w.rs.cfg.Resolver
 	w.rs.cfg.Resolver = ignorant{directory}
-	w.enqueue(did, store.FirstSight)
+	w.enqueue(did, repostate.FirstSight)
 	w.work()
 	w.now = w.now.Add(notFoundSecond)
-	w.between(store.Resolve, func() {
+	w.between(repostate.Resolve, func() {
 		w.rs.cfg.Resolver = directory
-		w.enqueue(did, store.FirstSight)
+		w.enqueue(did, repostate.FirstSight)
 	})
 	w.work()
 	w.settled(did)

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"railyard/internal/establish"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
+	"railyard/internal/test/testrepo"
 )
 
 // How large the repos of these tests are: one answer of getRecord shows all of a
@@ -67,14 +69,14 @@ func (w *world) endpoints() string {
 }
 
 // proven: the repo is in service, as its host has it, with this proof.
-func (w *world) proven(did string, want store.Proof) {
+func (w *world) proven(did string, want repostate.Proof) {
 	w.t.Helper()
 	state, err := w.net.Repo(did)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	r := w.repo(did)
-	if r.State != store.Synchronized || r.Head == nil || r.Head.CID != state.Commit || r.Proof != want {
+	if r.State != repostate.Synchronized || r.Head == nil || r.Head.CID != state.Commit || r.Proof != want {
 		w.t.Errorf("state %s, head %+v, proof %d, want proof %d at rev %s", r.State, r.Head, r.Proof, want, state.Rev)
 	}
 	w.same(did, true)
@@ -84,28 +86,28 @@ func (w *world) proven(did string, want store.Proof) {
 func TestWhatIsKeptOfAnAttempt(t *testing.T) {
 	bridge := simnet.Abilities{NoAbsentProofs: true}
 	liar := simnet.Abilities{Collections: []string{"com.example.invented"}}
-	const tree, probes, claim = store.ProofTree, store.ProofProbe, store.ProofClaim
+	const tree, probes, claim = repostate.ProofTree, repostate.ProofProbe, repostate.ProofClaim
 	for _, tc := range []struct {
 		name      string
 		method    establish.Method
 		abilities simnet.Abilities
 		records   int
-		reason    store.Reason
+		reason    repostate.Reason
 		asked     string
-		proof     store.Proof
+		proof     repostate.Proof
 	}{
-		{"auto, tiny, new", establish.Auto, simnet.Abilities{}, tiny, store.Backfill, "getRecord", tree},
-		{"auto, small, new", establish.Auto, simnet.Abilities{}, small, store.Backfill, "getRecord getRepo", tree},
-		{"auto, large, new", establish.Auto, simnet.Abilities{}, large, store.Backfill, "getRecord describeRepo getRecord", claim},
-		{"auto, large, live", establish.Auto, simnet.Abilities{}, large, store.Discontinuity, "getRecord+", probes},
-		{"auto, large, audit", establish.Auto, simnet.Abilities{}, large, store.Audit, "getRecord+", probes},
-		{"auto, large, new, bridge", establish.Auto, bridge, large, store.Backfill, "getRecord getRepo", tree},
-		{"auto, large, new, wrong list", establish.Auto, liar, large, store.Backfill, "getRecord describeRepo getRecord getRepo", tree},
-		{"probe, small", establish.Probe, simnet.Abilities{}, small, store.Backfill, "getRecord+", probes},
-		{"probe, large", establish.Probe, simnet.Abilities{}, large, store.Backfill, "getRecord+", probes},
-		{"describe, large, live", establish.Describe, simnet.Abilities{}, large, store.Discontinuity, "getRecord describeRepo getRecord", claim},
-		{"describe, large, audit", establish.Describe, simnet.Abilities{}, large, store.Audit, "getRecord+", probes},
-		{"repo, large", establish.WholeRepo, simnet.Abilities{}, large, store.Discontinuity, "getRepo", tree},
+		{"auto, tiny, new", establish.Auto, simnet.Abilities{}, tiny, repostate.Backfill, "getRecord", tree},
+		{"auto, small, new", establish.Auto, simnet.Abilities{}, small, repostate.Backfill, "getRecord getRepo", tree},
+		{"auto, large, new", establish.Auto, simnet.Abilities{}, large, repostate.Backfill, "getRecord describeRepo getRecord", claim},
+		{"auto, large, live", establish.Auto, simnet.Abilities{}, large, repostate.Discontinuity, "getRecord+", probes},
+		{"auto, large, audit", establish.Auto, simnet.Abilities{}, large, repostate.Audit, "getRecord+", probes},
+		{"auto, large, new, bridge", establish.Auto, bridge, large, repostate.Backfill, "getRecord getRepo", tree},
+		{"auto, large, new, wrong list", establish.Auto, liar, large, repostate.Backfill, "getRecord describeRepo getRecord getRepo", tree},
+		{"probe, small", establish.Probe, simnet.Abilities{}, small, repostate.Backfill, "getRecord+", probes},
+		{"probe, large", establish.Probe, simnet.Abilities{}, large, repostate.Backfill, "getRecord+", probes},
+		{"describe, large, live", establish.Describe, simnet.Abilities{}, large, repostate.Discontinuity, "getRecord describeRepo getRecord", claim},
+		{"describe, large, audit", establish.Describe, simnet.Abilities{}, large, repostate.Audit, "getRecord+", probes},
+		{"repo, large", establish.WholeRepo, simnet.Abilities{}, large, repostate.Discontinuity, "getRepo", tree},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w, did := grown(t, tc.method, tc.records)
@@ -123,14 +125,14 @@ func TestWhatIsKeptOfAnAttempt(t *testing.T) {
 			if want := tc.abilities.Collections == nil || tc.records == tiny; id.DescribeTrusted != want {
 				t.Errorf("describeRepo is believed: %t", id.DescribeTrusted)
 			}
-			able := store.Able
+			able := repostate.Able
 			switch {
 			case tc.method == establish.WholeRepo:
-				able = store.Unknown
+				able = repostate.Unknown
 			case tc.abilities.NoAbsentProofs:
-				able = store.Unable
+				able = repostate.Unable
 			case strings.HasSuffix(tc.asked, "getRepo"):
-				able = store.Unknown
+				able = repostate.Unknown
 			}
 			if id.AbsentProofs != able {
 				t.Errorf("ability %d, want %d", id.AbsentProofs, able)
@@ -139,7 +141,7 @@ func TestWhatIsKeptOfAnAttempt(t *testing.T) {
 			if want := int64(0); tc.proof == claim && st.WaitingLater != 1 || tc.proof != claim && st.WaitingLater != want || st.Waiting != 0 {
 				t.Errorf("%d and %d rows wait", st.Waiting, st.WaitingLater)
 			}
-			if bulk(tc.reason) { // proofs do not compete with a backfill
+			if tc.reason.New() { // proofs do not compete with a backfill
 				w.later(claimRest)
 				w.proven(did, tc.proof)
 			}
@@ -172,7 +174,7 @@ func TestAHostIsRemembered(t *testing.T) {
 			w.grow(other, large)
 			for i, did := range []string{did, other} {
 				w.asked = nil
-				w.enqueue(did, store.Backfill)
+				w.enqueue(did, repostate.Backfill)
 				w.work()
 				if got := w.endpoints(); got != []string{tc.first, tc.second}[i] {
 					t.Errorf("repo %d: asked %s", i, got)
@@ -193,7 +195,7 @@ func TestEachLieOfADescriptionEndsInTheRightRows(t *testing.T) {
 				if err := w.net.Switch(simnet.Rule{Fault: fault, Times: 1}); err != nil {
 					t.Fatal(err)
 				}
-				w.enqueue(did, store.Backfill)
+				w.enqueue(did, repostate.Backfill)
 				w.work()
 				if w.net.Fired(fault) != 1 {
 					t.Fatal("nobody was asked")
@@ -201,7 +203,7 @@ func TestEachLieOfADescriptionEndsInTheRightRows(t *testing.T) {
 				w.later(bulkRest)
 				w.settled(did)
 				r := w.repo(did)
-				if r.Proof == store.ProofClaim || r.Identity.DescribeTrusted {
+				if r.Proof == repostate.ProofClaim || r.Identity.DescribeTrusted {
 					t.Errorf("proof %d, believed again: %t", r.Proof, r.Identity.DescribeTrusted)
 				}
 			})
@@ -218,16 +220,16 @@ func TestTheProofOfAWrongClaimEndsTheTrust(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, did := grown(t, establish.Auto, large)
-			w.enqueue(did, store.Backfill)
+			w.enqueue(did, repostate.Backfill)
 			w.work()
-			w.with(did, func(tx *store.Tx, r *store.Repo) error {
-				if _, _, err := tx.Establish(r, *r.Head, list, store.ProofClaim); err != nil {
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+				if _, _, err := testrepo.Establish(tx, r, *r.Head, list, repostate.ProofClaim); err != nil {
 					return err
 				}
-				return tx.Enqueue(r, store.Prove, tx.Now())
+				return testrepo.Enqueue(tx, r, repostate.Prove, tx.Now())
 			})
 			w.work()
-			w.proven(did, store.ProofProbe)
+			w.proven(did, repostate.ProofProbe)
 			if w.repo(did).Identity.DescribeTrusted {
 				t.Error("describeRepo is still believed")
 			}
@@ -238,15 +240,17 @@ func TestTheProofOfAWrongClaimEndsTheTrust(t *testing.T) {
 // Claims that a commit has overtaken say nothing about describeRepo.
 func TestARightClaimKeepsTheTrust(t *testing.T) {
 	w, did := grown(t, establish.Auto, large)
-	w.enqueue(did, store.Backfill)
+	w.enqueue(did, repostate.Backfill)
 	w.work()
-	w.proven(did, store.ProofClaim)
+	w.proven(did, repostate.ProofClaim)
 	if err := w.net.Create(did, "com.example.lost/a"); err != nil {
 		t.Fatal(err)
 	}
-	w.with(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+	})
 	w.work()
-	w.proven(did, store.ProofProbe)
+	w.proven(did, repostate.ProofProbe)
 	if !w.repo(did).Identity.DescribeTrusted {
 		t.Error("describeRepo is not believed any more")
 	}
@@ -272,12 +276,12 @@ func (w *world) refuse(endpoint string, status int, name string) {
 func TestAnEndpointThatAlwaysFailsIsGivenUp(t *testing.T) {
 	for _, tc := range []struct {
 		endpoint string
-		proof    store.Proof
-	}{{"describeRepo", store.ProofProbe}, {"getRecord", store.ProofTree}} {
+		proof    repostate.Proof
+	}{{"describeRepo", repostate.ProofProbe}, {"getRecord", repostate.ProofTree}} {
 		t.Run(tc.endpoint, func(t *testing.T) {
 			w, did := grown(t, establish.Auto, large)
 			w.refuse(tc.endpoint, http.StatusInternalServerError, "InternalServerError")
-			w.enqueue(did, store.Backfill)
+			w.enqueue(did, repostate.Backfill)
 			w.work()
 			for range 8 {
 				w.later(time.Hour)
@@ -299,22 +303,22 @@ func TestAYoungRepoIsWaitedFor(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.enqueue(did, store.Backfill)
+			w.enqueue(did, repostate.Backfill)
 			for range 11 {
 				w.later(time.Hour)
 			}
 			r := w.repo(did)
-			if r.State != store.Candidate || r.Visible() {
-				t.Errorf("state %s, visible %t", r.State, r.Visible())
+			if r.State != repostate.Candidate || r.Seq > 0 {
+				t.Errorf("state %s, visible %t", r.State, r.Seq > 0)
 			}
 			if n := w.count("getRepo"); n < 2 || n > 8 {
 				t.Errorf("asked %d times in half a day", n)
 			}
 			w.net.SetHook("pds1", simnet.Hook{HTTP: w.answer})
 			w.net.SetAbilities("pds1", simnet.Abilities{NoAbsentProofs: true})
-			w.enqueue(old, store.Backfill)
+			w.enqueue(old, repostate.Backfill)
 			w.work()
-			w.proven(old, store.ProofTree) // the host does not cool down
+			w.proven(old, repostate.ProofTree) // the host does not cool down
 			w.later(youngMost)
 			w.settled(did)
 		})
@@ -331,12 +335,12 @@ func TestAnOddProofLeadsToTheRepo(t *testing.T) {
 				if err := w.net.Switch(simnet.Rule{Fault: fault, On: "getRecord", Times: 1}); err != nil {
 					t.Fatal(err)
 				}
-				w.enqueue(did, store.Backfill)
+				w.enqueue(did, repostate.Backfill)
 				w.work()
 				if w.net.Fired(fault) == 0 {
 					t.Fatal("the fault did not act")
 				}
-				if w.repo(did).Identity.AbsentProofs == store.Unable {
+				if w.repo(did).Identity.AbsentProofs == repostate.Unable {
 					t.Error("the host is taken for one that proves no absence")
 				}
 				w.later(bulkRest)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"railyard/internal/atproto"
+	"railyard/internal/test/testrepo"
 )
 
 // A changed key dates what was seen until then, in the row and in the value alike; a
@@ -27,25 +28,25 @@ func TestAChangedKeyDatesWhatWasSeen(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			s := open(t, filepath.Join(t.TempDir(), "index.db"))
 			err := s.Update(t.Context(), "test", func(tx *Tx) error {
-				r, err := tx.AddRepo("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+				r, err := testrepo.Add(tx, "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 				if err != nil {
 					return err
 				}
-				if err := tx.Enqueue(r, FirstSight, tx.now); err != nil {
+				if err := testrepo.Enqueue(tx, r, FirstSight, tx.now); err != nil {
 					return err
 				}
-				if _, err := tx.PutIdentity(r, testKey, "pds.example.com", false); err != nil {
+				if _, err := testrepo.SetIdentity(tx, r, testKey, "pds.example.com", false); err != nil {
 					return err
 				}
 				if tc.head != 0 {
-					if _, _, err := tx.Establish(r, Head{Rev: tc.head, Data: atproto.Digest{1}}, nil, ProofTree); err != nil {
+					if _, _, err := testrepo.Establish(tx, r, Head{Rev: tc.head, Data: atproto.Digest{1}}, nil, ProofTree); err != nil {
 						return err
 					}
 				}
-				if err := tx.Saw(r, tc.seen); err != nil {
+				if err := testrepo.Saw(tx, r, tc.seen); err != nil {
 					return err
 				}
-				if _, err := tx.PutIdentity(r, tc.key, "new.example.com", false); err != nil {
+				if _, err := testrepo.SetIdentity(tx, r, tc.key, "new.example.com", false); err != nil {
 					return err
 				}
 				again, err := tx.RepoByID(r.ID)
@@ -74,12 +75,12 @@ func TestAHostsAbilityIsKept(t *testing.T) {
 		err := s.Update(t.Context(), "test", func(tx *Tx) error {
 			r, err := tx.RepoByDID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 			if err == nil && r == nil {
-				r, err = tx.AddRepo("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+				r, err = testrepo.Add(tx, "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 			}
 			if err != nil {
 				return err
 			}
-			if _, err := tx.PutIdentity(r, testKey, "pds.example.com", false); err != nil {
+			if _, err := testrepo.SetIdentity(tx, r, testKey, "pds.example.com", false); err != nil {
 				return err
 			}
 			if err := tx.SetAbsentProofs(r.Identity.HostID, can); err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"railyard/db"
+	"railyard/internal/repostate"
 )
 
 // Collection is one collection and how many visible repos have records in it.
@@ -18,7 +19,7 @@ type Collection struct {
 // lost their members.
 const maxExamined = 20_000
 
-// Collections gives up to limit collections with members, in the order of their
+// Collections returns up to limit collections with members, in the order of their
 // names' bytes, after a name. next is the name to go on after, "" at the end; a
 // page before the end may be short or empty.
 func (rx *Rx) Collections(after string, limit int) (page []Collection, next string, err error) {
@@ -39,13 +40,13 @@ func (rx *Rx) Collections(after string, limit int) (page []Collection, next stri
 	return page, next, err
 }
 
-// CollectionsNamed gives those of the collections that have members, in no order.
+// CollectionsNamed returns those of the collections that have members, in no order.
 func (rx *Rx) CollectionsNamed(nsids []string) ([]Collection, error) {
 	rows, err := rx.q.CollectionsNamed(rx.ctx, jsonTexts(nsids))
 	return collectionsOf(rows), err
 }
 
-// Largest gives the n collections with the most members, the largest first.
+// Largest returns the n collections with the most members, the largest first.
 func (rx *Rx) Largest(n int) ([]Collection, error) {
 	rows, err := rx.q.LargestCollections(rx.ctx, int64(n))
 	return collectionsOf(rows), err
@@ -70,9 +71,9 @@ type Membership struct {
 	Since   time.Time // of its birth number, to the minute; zero = not known
 }
 
-// Memberships gives up to limit rows of a repo's set, visible or not, in the
+// Memberships returns up to limit rows of a repo's set, visible or not, in the
 // order in which the index met the collections, and the number to go on after.
-func (rx *Rx) Memberships(r *Repo, after int64, limit int) (set []Membership, last int64, err error) {
+func (rx *Rx) Memberships(r *repostate.Repo, after int64, limit int) (set []Membership, last int64, err error) {
 	rows, err := rx.q.CollectionsOfRepo(rx.ctx, db.CollectionsOfRepoParams{RepoID: r.ID, After: after, MaxRows: int64(limit)})
 	if err != nil {
 		return nil, 0, err
@@ -85,29 +86,4 @@ func (rx *Rx) Memberships(r *Repo, after int64, limit int) (set []Membership, la
 		set, last = append(set, m), row.ID
 	}
 	return set, last, nil
-}
-
-// Waiting is a repo's row in the queue.
-type Waiting struct {
-	Reason   Reason
-	Later    bool // the repo's rows are in service meanwhile
-	Claimed  bool // a worker is at it
-	Attempts int  // failures in a row
-	QueuedAt time.Time
-	DueAt    time.Time
-}
-
-// Waiting tells why a repo waits in the queue, nil if it does not.
-func (rx *Rx) Waiting(r *Repo) (*Waiting, error) {
-	row, err := rx.q.QueueRow(rx.ctx, r.ID)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &Waiting{
-		Reason: Reason(row.Reason), Later: row.Background == 1, Claimed: row.Claim != nil, Attempts: int(row.Attempts),
-		QueuedAt: time.UnixMicro(row.QueuedAt), DueAt: time.UnixMicro(row.NotBefore),
-	}, nil
 }

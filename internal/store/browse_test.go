@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"railyard/internal/test/testrepo"
 	"slices"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func onRepo(t *testing.T, s *Store, did string, fn func(tx *Tx, r *Repo) error) 
 	err := s.Update(t.Context(), "test", func(tx *Tx) error {
 		r, err := tx.RepoByDID(did)
 		if err == nil && r == nil {
-			r, err = tx.AddRepo(did)
+			r, err = testrepo.Add(tx, did)
 		}
 		if err != nil {
 			return err
@@ -37,7 +38,7 @@ func onRepo(t *testing.T, s *Store, did string, fn func(tx *Tx, r *Repo) error) 
 
 func proven(nsids ...string) func(*Tx, *Repo) error {
 	return func(tx *Tx, r *Repo) error {
-		_, _, err := tx.Establish(r, Head{Rev: 5}, nsids, ProofTree)
+		_, _, err := testrepo.Establish(tx, r, Head{Rev: 5}, nsids, ProofTree)
 		return err
 	}
 }
@@ -59,8 +60,11 @@ func TestCollectionsWithoutVisibleMembersAreInNoList(t *testing.T) {
 	onRepo(t, s, did(2), proven("com.example.a", "com.example.gone"))
 	onRepo(t, s, did(3), proven("com.example.b", "com.example.hidden"))
 	onRepo(t, s, did(4), proven("com.example.a"))
-	onRepo(t, s, did(2), func(tx *Tx, r *Repo) error { _, err := tx.Kill(r, []string{"com.example.gone"}); return err })
-	onRepo(t, s, did(3), func(tx *Tx, r *Repo) error { return tx.SetInactive(r, "suspended") })
+	onRepo(t, s, did(2), func(tx *Tx, r *Repo) error {
+		_, err := testrepo.RemoveMemberships(tx, r, []string{"com.example.gone"})
+		return err
+	})
+	onRepo(t, s, did(3), func(tx *Tx, r *Repo) error { return testrepo.Hide(tx, r, "suspended") })
 	read(t, s, func(rx *Rx) error {
 		for _, c := range []struct {
 			name string
@@ -120,7 +124,7 @@ func TestMembershipsTellWhenTheirNumberWasGiven(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	bear := func(nsid string) {
-		onRepo(t, s, did(1), func(tx *Tx, r *Repo) error { _, err := tx.Bear(r, []string{nsid}, SourceCommit); return err })
+		onRepo(t, s, did(1), func(tx *Tx, r *Repo) error { _, err := testrepo.AddMemberships(tx, r, []string{nsid}); return err })
 	}
 	onRepo(t, s, did(1), proven("com.example.z"))
 	now = start.Add(10 * time.Minute)
@@ -146,7 +150,7 @@ func TestMembershipsTellWhenTheirNumberWasGiven(t *testing.T) {
 		}
 		return nil
 	})
-	onRepo(t, s, did(1), func(tx *Tx, r *Repo) error { return tx.SetState(r, NotFound) })
+	onRepo(t, s, did(1), func(tx *Tx, r *Repo) error { return testrepo.SetState(tx, r, NotFound) })
 	read(t, s, func(rx *Rx) error {
 		r, err := rx.RepoByDID(did(1))
 		if err != nil {
@@ -155,9 +159,6 @@ func TestMembershipsTellWhenTheirNumberWasGiven(t *testing.T) {
 		got, _, err := rx.Memberships(r, 0, 10)
 		if err != nil || len(got) != 3 || got[0].Visible || !got[0].Since.Equal(start) {
 			t.Errorf("hidden rows %v, %v", got, err)
-		}
-		if at := r.ProvenAt(); !at.IsZero() {
-			t.Errorf("a void proof was made at %v", at)
 		}
 		return nil
 	})
@@ -171,18 +172,18 @@ func TestWaitingIsTheRowOfTheQueue(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	due := now.Add(time.Hour)
-	onRepo(t, s, did(1), func(tx *Tx, r *Repo) error { return tx.Enqueue(r, Backfill, due) })
+	onRepo(t, s, did(1), func(tx *Tx, r *Repo) error { return testrepo.Enqueue(tx, r, Backfill, due) })
 	onRepo(t, s, did(2), proven())
-	onRepo(t, s, did(3), func(tx *Tx, r *Repo) error { return tx.Enqueue(r, Sweep, due) })
+	onRepo(t, s, did(3), func(tx *Tx, r *Repo) error { return testrepo.Enqueue(tx, r, MissedRev, due) })
 	for n, want := range map[int]*Waiting{
-		1: {Reason: Backfill, QueuedAt: now, DueAt: due}, 2: nil, 3: {Reason: Sweep, Later: true, QueuedAt: now, DueAt: due},
+		1: {Reason: Backfill, Priority: 4, QueuedAt: now, NotBefore: due, Generation: 1}, 2: nil, 3: {Reason: MissedRev, Priority: 6, QueuedAt: now, NotBefore: due},
 	} {
 		read(t, s, func(rx *Rx) error {
 			r, err := rx.RepoByDID(did(n))
 			if err != nil {
 				return err
 			}
-			got, err := rx.Waiting(r)
+			got := r.Waiting
 			if err != nil || (got == nil) != (want == nil) || (got != nil && *got != *want) {
 				t.Errorf("repo %d: %+v, %v; want %+v", n, got, err, want)
 			}

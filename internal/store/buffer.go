@@ -8,69 +8,43 @@ import (
 
 	"railyard/db"
 	"railyard/internal/atproto"
+	"railyard/internal/repostate"
 )
 
-// maxBuffered bounds the commits that wait for one repo's fetch. Beyond it the
-// buffer is dropped and the repo is fetched again.
-const maxBuffered = 256
-
-// Commit is a proven commit as the buffer keeps it.
-type Commit struct {
-	Prev    atproto.Digest
-	Head    Head
-	Present []string // collections that it touched and that exist after it
-	Died    []string // collections that it emptied
-}
-
-// Buffer keeps a proven commit of a repo that is being fetched. It tells whether
-// the commit fits: false when the buffer is full, or holds another commit of the
-// same rev; the caller then desynchronizes the repo.
-func (tx *Tx) Buffer(r *Repo, c Commit) (bool, error) {
-	if err := tx.Saw(r, c.Head.Rev); err != nil {
-		return false, err
-	}
-	taken, same, err := tx.bufferedAt(r, c.Head)
-	if err != nil || taken {
-		return same, err
-	}
-	n, err := tx.q.BufferSize(tx.ctx, r.ID)
-	if err != nil || n >= maxBuffered {
-		return false, err
-	}
-	return true, tx.q.BufferCommit(tx.ctx, db.BufferCommitParams{
+// buffer keeps a proven commit of a repo that is being fetched.
+func (tx *Tx) buffer(r *repostate.Repo, c *repostate.Commit) error {
+	return tx.q.BufferCommit(tx.ctx, db.BufferCommitParams{
 		RepoID: r.ID, Rev: int64(c.Head.Rev), Prev: c.Prev[:], Data: c.Head.Data[:], CID: c.Head.CID[:],
 		Present: jsonTexts(c.Present), Died: jsonTexts(c.Died),
 	})
 }
 
-// InBuffer tells whether this very commit is in the buffer.
-func (tx *Tx) InBuffer(r *Repo, h Head) (bool, error) {
-	_, same, err := tx.bufferedAt(r, h)
-	return same, err
-}
-
-// bufferedAt tells whether the buffer has a commit of this rev, and whether it is
-// this one.
-func (tx *Tx) bufferedAt(r *Repo, h Head) (taken, same bool, err error) {
+// BufferAt returns how the buffer of a repo stands to a commit.
+func (tx *Tx) BufferAt(r *repostate.Repo, h repostate.Head) (b repostate.Buffered, err error) {
+	n, err := tx.q.BufferSize(tx.ctx, r.ID)
+	if err != nil || n == 0 {
+		return b, err
+	}
+	b.Len = int(n)
 	cid, err := tx.q.BufferedCommit(tx.ctx, db.BufferedCommitParams{RepoID: r.ID, Rev: int64(h.Rev)})
 	if errors.Is(err, sql.ErrNoRows) {
-		return false, false, nil
+		return b, nil
 	}
-	return err == nil, err == nil && digest(cid) == h.CID, err
+	b.Rev, b.Same = err == nil, err == nil && digest(cid) == h.CID
+	return b, err
 }
 
-// Buffered gives the buffered commits in the order of their revs and empties the
-// buffer.
-func (tx *Tx) Buffered(r *Repo) ([]Commit, error) {
+// Buffered returns the buffered commits in the order of their revs.
+func (tx *Tx) Buffered(r *repostate.Repo) ([]repostate.Commit, error) {
 	rows, err := tx.q.BufferedCommits(tx.ctx, r.ID)
 	if err != nil {
 		return nil, err
 	}
-	commits := make([]Commit, len(rows))
+	commits := make([]repostate.Commit, len(rows))
 	for i, row := range rows {
 		c := &commits[i]
 		c.Prev = digest(row.Prev)
-		c.Head = Head{Rev: atproto.TID(row.Rev), Data: digest(row.Data), CID: digest(row.CID)}
+		c.Head = repostate.Head{Rev: atproto.TID(row.Rev), Data: digest(row.Data), CID: digest(row.CID)}
 		if err := json.Unmarshal([]byte(row.Present), &c.Present); err != nil {
 			return nil, fmt.Errorf("resync_buffer of %s: %w", r.DID, err)
 		}
@@ -78,5 +52,5 @@ func (tx *Tx) Buffered(r *Repo) ([]Commit, error) {
 			return nil, fmt.Errorf("resync_buffer of %s: %w", r.DID, err)
 		}
 	}
-	return commits, tx.q.ClearBuffer(tx.ctx, r.ID)
+	return commits, nil
 }

@@ -18,6 +18,8 @@ import (
 	"railyard"
 	"railyard/db"
 	"railyard/internal/atproto"
+	"railyard/internal/repostate"
+	"railyard/internal/test/testrepo"
 )
 
 // testKey has the form of a signing key.
@@ -56,8 +58,8 @@ func filled(t *testing.T) string {
 		if err := s.Update(t.Context(), "test", func(tx *Tx) error {
 			r, err := tx.RepoByDID(did(n))
 			if err == nil && r == nil {
-				r, err = tx.AddRepo(did(n))
-				err = errors.Join(err, tx.Enqueue(r, Backfill, tx.now.Add(time.Hour)))
+				r, err = testrepo.Add(tx, did(n))
+				err = errors.Join(err, testrepo.Enqueue(tx, r, Backfill, tx.now.Add(time.Hour)))
 			}
 			if err != nil {
 				return err
@@ -69,42 +71,40 @@ func filled(t *testing.T) string {
 	}
 	for n := range 8 {
 		step(n, func(tx *Tx, r *Repo) error {
-			_, err := tx.PutIdentity(r, testKey, "pds.example.com", false)
+			_, err := testrepo.SetIdentity(tx, r, testKey, "pds.example.com", false)
 			return err
 		})
 		if n == 2 || n == 7 {
 			continue
 		}
 		step(n, func(tx *Tx, r *Repo) error {
-			_, _, err := tx.Establish(r, Head{Rev: 5, Data: atproto.Digest{1}}, []string{"com.example.a", "com.example.b"}, ProofTree)
-			return errors.Join(err, tx.Done(r))
+			_, _, err := testrepo.Establish(tx, r, Head{Rev: 5, Data: atproto.Digest{1}}, []string{"com.example.a", "com.example.b"}, ProofTree)
+			return errors.Join(err, testrepo.Done(tx, r))
 		})
 	}
 	step(0, func(tx *Tx, r *Repo) error {
-		_, err := tx.Bear(r, []string{"com.example.c"}, SourceCommit)
-		_, err2 := tx.Kill(r, []string{"com.example.a"})
+		_, err := testrepo.AddMemberships(tx, r, []string{"com.example.c"})
+		_, err2 := testrepo.RemoveMemberships(tx, r, []string{"com.example.a"})
 		return errors.Join(err, err2)
 	})
 	step(2, func(tx *Tx, r *Repo) error {
-		err := tx.Enqueue(r, FirstSight, tx.now)
-		_, err2 := leaseDue(tx, func(*Task) Step { return Fetch })
+		err := testrepo.Enqueue(tx, r, FirstSight, tx.now)
+		_, err2 := leaseDue(tx)
 		return errors.Join(err, err2)
 	})
 	step(2, func(tx *Tx, r *Repo) error {
-		_, err := tx.Buffer(r, Commit{Head: Head{Rev: 7}, Present: []string{"com.example.a"}})
-		return err
+		return testrepo.Buffer(tx, r, Commit{Head: Head{Rev: 7}, Present: []string{"com.example.a"}})
 	})
-	step(3, func(tx *Tx, r *Repo) error { return tx.Desynchronize(r, Discontinuity) })
+	step(3, func(tx *Tx, r *Repo) error { return testrepo.Desynchronize(tx, r, Discontinuity) })
 	step(4, func(tx *Tx, r *Repo) error {
-		return tx.SetInactive(r, "deactivated")
+		return testrepo.Hide(tx, r, "deactivated")
 	})
-	step(5, func(tx *Tx, r *Repo) error { return tx.Leave(r, "deleted") })
+	step(5, func(tx *Tx, r *Repo) error { return testrepo.Leave(tx, r, "deleted") })
 	step(6, func(tx *Tx, r *Repo) error {
-		return errors.Join(tx.Enqueue(r, NotFoundAgain, tx.now), tx.SetState(r, NotFound))
+		return errors.Join(testrepo.Enqueue(tx, r, NotFoundAgain, tx.now), testrepo.SetState(tx, r, NotFound))
 	})
 	step(0, func(tx *Tx, r *Repo) error {
-		_, err := tx.TakeListed(Lister{Host: r.Identity.HostID, Capped: true}, []Listed{{DID: did(8), Active: true}})
-		return err
+		return testrepo.List(tx, map[string]repostate.Entry{did(8): {Active: true, Host: r.Identity.HostID, Candidate: true}})
 	})
 	step(0, func(tx *Tx, r *Repo) error {
 		up, err := tx.AddUpstream("wss://relay.example.com")
@@ -158,7 +158,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 	row := func(n int, nsid string) string {
 		return fmt.Sprintf("repo_id = %s AND collection_id = (SELECT id FROM collection WHERE nsid = '%s')", repo(n), nsid)
 	}
-	held := fmt.Sprintf("UPDATE resync_queue SET not_before = %d", heldUntil.UnixMicro())
+	const held = "UPDATE resync_queue SET held = 1"
 	named := make(map[string]bool)
 	all := invariants(t)
 	for _, c := range []struct {
@@ -185,7 +185,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE repo_tally SET repos = repos + 1 WHERE state = 3", []string{"repo tally"}, "state 3: repo_tally has 1 repos and 0 active"},
 		{"UPDATE repo_tally SET active = active - 1 WHERE state = 0", []string{"repo tally"}, "state 0: repo_tally has 0 repos and -1 active"},
 		{"DELETE FROM repo_tally WHERE state = 1", []string{"repo tally"}, "state 1: repo_tally has -2 repos and -1 active"},
-		{"UPDATE queue_tally SET waiting = 9 WHERE background = 0", []string{"queue tally"}, "background 0: queue_tally has 5 rows"},
+		{"UPDATE queue_tally SET waiting = 9 WHERE priority = 1", []string{"queue tally"}, "priority 1: queue_tally has 8 rows"},
 		{"DELETE FROM repo_head WHERE repo_id = " + repo(0), []string{"synchronized", "heads"}, did(0) + ": synchronized, but without head"},
 		{"DELETE FROM identity WHERE repo_id = " + repo(0), []string{"synchronized", "identities"}, "without identity"},
 		{"UPDATE repo SET state = 3 WHERE id = " + repo(4), []string{"synchronized", "accounts"}, did(4) + ": inactive, but synchronized"},
@@ -203,11 +203,14 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"DELETE FROM resync_queue WHERE repo_id = " + repo(3), []string{"queued"}, did(3) + ": state 1"},
 		{"DELETE FROM resync_queue WHERE repo_id = " + repo(7), []string{"queued"}, did(7) + ": state 0"},
 		{"UPDATE identity SET stale = 1 WHERE repo_id = " + repo(0), []string{"stale identities"}, did(0)},
-		{"UPDATE resync_queue SET claim = NULL", []string{"resyncing"}, did(2) + ": resyncing, but claimed by nobody"},
+		{"UPDATE resync_queue SET lease = NULL", []string{"resyncing"}, did(2) + ": resyncing, but leased by nobody"},
 		{"DELETE FROM resync_queue WHERE repo_id = " + repo(2), []string{"queued", "resyncing"}, "not in the queue"},
-		{"UPDATE resync_queue SET claim = generation + 1 WHERE repo_id = " + repo(2), []string{"queue rows"}, "claim"},
-		{"UPDATE resync_queue SET priority = 6 WHERE repo_id = " + repo(3), []string{"queue rows"}, "priority 6, background 0"},
+		{"UPDATE resync_queue SET lease = generation + 1 WHERE repo_id = " + repo(2), []string{"queue rows"}, "lease"},
+		{"UPDATE resync_queue SET priority = 7 WHERE repo_id = " + repo(3), []string{"queue rows"}, "priority 7"},
 		{"UPDATE resync_queue SET reason = 16 WHERE repo_id = " + repo(3), []string{"queue rows"}, "reason 16"},
+		{"UPDATE resync_queue SET said = 4, said_times = 1, said_since = 1 WHERE repo_id = " + repo(3), []string{"queue rows"}, "said 4 x 1"},
+		{"UPDATE resync_queue SET said = 1, said_since = 1 WHERE repo_id = " + repo(3), []string{"queue rows"}, "said 1 x 0"},
+		{"UPDATE resync_queue SET said = 1, said_times = 1 WHERE repo_id = " + repo(3), []string{"queue rows"}, "said 1 x 1"},
 		{"UPDATE repo SET proof = 4 WHERE id = " + repo(0), []string{"claims"}, did(0) + ": proof 4"},
 		{"UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(3), []string{"queue hosts"}, did(3) + ": host 0, but host 1"},
 		{"UPDATE host_queue SET priority = 6, due_at = due_at + 1, better_at = NULL WHERE host_id = 1", []string{"host queues"}, "pds.example.com: a row of priority"},
@@ -218,7 +221,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{held + " WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; UPDATE plc_log SET done = 1", []string{"held back"}, "no log is being read"},
 		{held + " WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; DELETE FROM plc_log", []string{"held back"}, "no log is being read"},
 		{held + ", priority = 3 WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"held back"}, "priority 3"},
-		{held + ", claim = generation WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"held back"}, "claimed"},
+		{held + ", lease = generation WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"held back"}, "leased"},
 		{"UPDATE plc_log SET seen = '[]'", []string{"plc log"}, "seen is no object"},
 		{"UPDATE plc_log SET after_at = 3", []string{"plc log"}, "it has seen bafyb of 3"},
 		{"UPDATE plc_log SET seen = json_object('bafyc', 'x')", []string{"plc log"}, "bafyc of x"},
@@ -226,13 +229,13 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE resync_buffer SET repo_id = " + repo(0), []string{"buffer"}, did(0) + ": rev 7, the repo is not resyncing"},
 		{"UPDATE resync_buffer SET cid = x'01'", []string{"buffer"}, "not 32 bytes"},
 		{"UPDATE resync_buffer SET present = '[', died = '{}'", []string{"buffer"}, "is no list"},
-		{series(maxBuffered) + "INSERT INTO resync_buffer SELECT repo_id, n + 8, prev, data, cid, present, died FROM resync_buffer, series", []string{"buffer"}, "the last of 257"},
+		{series(repostate.MaxBuffered) + "INSERT INTO resync_buffer SELECT repo_id, n + 8, prev, data, cid, present, died FROM resync_buffer, series", []string{"buffer"}, "the last of 257"},
 		{"UPDATE membership SET repo_id = 99 WHERE " + row(0, "com.example.b"), []string{"orphans"}, "membership, repo 99: there is no such repo"},
 		{"UPDATE membership SET collection_id = 99 WHERE " + row(1, "com.example.b"), []string{"members", "orphans"}, "collection 99: there is no such collection"},
 		{"INSERT INTO repo_head VALUES (99, 1, zeroblob(32), zeroblob(32))", []string{"orphans"}, "repo_head, repo 99"},
 		{"UPDATE identity SET repo_id = 99 WHERE repo_id = " + repo(7), []string{"queue hosts", "orphans"}, "identity, repo 99"},
-		{"UPDATE identity SET host_id = 99 WHERE repo_id = " + repo(7), []string{"orphans"}, "host 99: there is no such host"},
-		{"INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at) VALUES (99, 1, 1, 0, 1, 1, 1)", []string{"orphans"}, "resync_queue, repo 99"},
+		{"UPDATE identity SET host_id = 99 WHERE repo_id = " + repo(7), []string{"queue hosts", "orphans"}, "host 99: there is no such host"},
+		{"INSERT INTO resync_queue (repo_id, reason, priority, not_before, generation, queued_at, host_id) VALUES (99, 1, 1, 1, 1, 1, 0)", []string{"orphans"}, "resync_queue, repo 99"},
 		{"UPDATE resync_buffer SET repo_id = 99", []string{"buffer", "orphans"}, "resync_buffer, repo 99"},
 		{"UPDATE membership_change SET repo_id = 99, visible = 0, cause = 2 WHERE id = 1", []string{"orphans"}, "membership_change 1, repo 99"},
 		{"UPDATE membership_change SET collection_id = 99, visible = 0, cause = 2 WHERE id = 1", []string{"orphans"}, "membership_change 1, collection 99"},
@@ -243,7 +246,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE identity SET signing_key = x'E70102' WHERE repo_id = " + repo(0), []string{"keys"}, "signing key E70102"},
 		{"UPDATE identity SET signing_key = CAST(x'1234' || substr(signing_key, 3) AS BLOB) WHERE repo_id = " + repo(0), []string{"keys"}, "signing key 1234"},
 		{"UPDATE identity SET stale = 2 WHERE repo_id = " + repo(0), []string{"flags"}, "stale 2"},
-		{"UPDATE resync_queue SET ask_status = 3 WHERE repo_id = " + repo(3), []string{"flags"}, "ask_status 3"},
+		{"UPDATE resync_queue SET ask_status = 3, held = 2 WHERE repo_id = " + repo(3), []string{"flags"}, "held 2, ask_status 3"},
 		{"UPDATE membership SET seq = 0 WHERE " + row(4, "com.example.b"), []string{"flags"}, "seq 0"},
 		{"UPDATE upstream SET kind = 'relays'", []string{"flags"}, "kind relays"},
 		{"UPDATE crawl SET started_at = NULL", []string{"crawls"}, "crawl of upstream 1: due 0, again 0, cursor c, started never"},
@@ -253,8 +256,8 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE crawl SET kind = 'host', server_id = 99", []string{"crawls"}, "crawl of host 99: there is no such host"},
 		{"UPDATE crawl SET server_id = 99", []string{"crawls"}, "crawl of upstream 99: there is no such upstream"},
 		{"UPDATE host SET listed_status = 'banned'; INSERT INTO crawl (kind, server_id, due_at) SELECT 'host', id, 5 FROM host", []string{"crawls"}, "pds.example.com is banned"},
-		{"UPDATE repo SET found_at = 99 WHERE id = " + repo(8), []string{"found"}, "found at host 99, which is not there"},
-		{"INSERT INTO identity SELECT " + repo(8) + ", signing_key, host_id, 1, 0, NULL, NULL FROM identity LIMIT 1", []string{"found"}, "but its document was seen"},
+		{"UPDATE repo SET found_host_id = 99 WHERE id = " + repo(8), []string{"found"}, "found at host 99, which is not there"},
+		{"INSERT INTO identity SELECT " + repo(8) + ", signing_key, host_id, 1, 0, NULL, NULL FROM identity LIMIT 1", []string{"queue hosts", "found"}, "but its document was seen"},
 		{"UPDATE refusal SET sample = '[1,'", []string{"refusals"}, "bad-car: count 1, sample [1,"},
 		{"UPDATE refusal SET count = 0", []string{"refusals"}, "count 0"},
 		{"DELETE FROM meta", []string{"meta"}, "meta: 0 rows"},
@@ -347,12 +350,8 @@ func TestTheViewAndTheListOfInvariantsAgree(t *testing.T) {
 			t.Errorf("the view has %q, the list has not", m[1])
 		}
 	}
-	for _, literal := range []string{
-		fmt.Sprintf("q.not_before >= %d", heldUntil.UnixMicro()), fmt.Sprintf("b.commits > %d", maxBuffered),
-	} {
-		if !strings.Contains(text, literal) {
-			t.Errorf("the view has another number than the program: %s", literal)
-		}
+	if literal := fmt.Sprintf("b.commits > %d", repostate.MaxBuffered); !strings.Contains(text, literal) {
+		t.Errorf("the view has another number than the program: %s", literal)
 	}
 }
 
@@ -443,7 +442,7 @@ func TestAReaderReadsBesideTheWriterAndNeverWrites(t *testing.T) {
 	s := open(t, path)
 	rd := reader(t, path)
 	if err := s.Update(t.Context(), "test", func(tx *Tx) error {
-		_, err := tx.AddRepo(did(0))
+		_, err := testrepo.Add(tx, did(0))
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"railyard/db"
+	"railyard/internal/repostate"
 )
 
 // CrawlKind is what sort of server is crawled.
@@ -88,7 +89,7 @@ func (rx *Rx) CountCrawls(kind CrawlKind) (int64, error) {
 // HostToCrawl returns the base URL of a host, and until when it is not to be asked.
 func (rx *Rx) HostToCrawl(host int64) (name, base string, cooldown time.Time, err error) {
 	row, err := rx.q.HostToCrawl(rx.ctx, host)
-	at := Identity{Host: row.Hostname, Insecure: row.Insecure == 1}
+	at := repostate.Identity{Host: row.Hostname, Insecure: row.Insecure == 1}
 	return row.Hostname, at.URL(), time.UnixMicro(row.CooldownUntil), err
 }
 
@@ -111,7 +112,7 @@ func (tx *Tx) HostRow(name string, insecure bool) (int64, error) {
 // ListHost notes what a relay's listHosts says of a host. One that is offline or
 // banned is not crawled; any other is from now on.
 func (tx *Tx) ListHost(name string, insecure bool, status string) (CrawlID, error) {
-	host, err := tx.q.SetListedStatus(tx.ctx, db.SetListedStatusParams{Hostname: name, Insecure: flag(insecure), ListedStatus: text(status)})
+	host, err := tx.q.SetListedStatus(tx.ctx, db.SetListedStatusParams{Hostname: name, Insecure: flag(insecure), ListedStatus: orNull(status)})
 	id := CrawlID{OfHost, host}
 	switch {
 	case err != nil:
@@ -145,7 +146,7 @@ func (tx *Tx) StartCrawl(id CrawlID) error {
 // belongs into the transaction of what was listed.
 func (tx *Tx) AdvanceCrawl(id CrawlID, cursor string, failures int) error {
 	return tx.q.AdvanceCrawl(tx.ctx, db.AdvanceCrawlParams{
-		Kind: string(id.Kind), ServerID: id.Server, Cursor: text(cursor), Failures: int64(failures),
+		Kind: string(id.Kind), ServerID: id.Server, Cursor: orNull(cursor), Failures: int64(failures),
 	})
 }
 
@@ -202,7 +203,14 @@ const (
 	provenCandidates   = 10_000
 )
 
-// CandidateBudget returns how many candidates more a host may have; it may be negative.
-func (rx *Rx) CandidateBudget(host int64) (int64, error) {
-	return rx.q.CandidateBudget(rx.ctx, db.CandidateBudgetParams{HostID: host, Unproven: unprovenCandidates, Most: provenCandidates})
+// Candidates are the repos of which a host's listing alone tells.
+type Candidates struct {
+	Left   int64 // how many more the host may have; may be negative
+	Proven bool  // the host has no more of them than documents name it
+}
+
+// Candidates returns how the candidates of a host stand.
+func (rx *Rx) Candidates(host int64) (Candidates, error) {
+	left, err := rx.q.CandidateBudget(rx.ctx, db.CandidateBudgetParams{HostID: host, Unproven: unprovenCandidates, Most: provenCandidates})
+	return Candidates{Left: left, Proven: left >= unprovenCandidates}, err
 }

@@ -66,7 +66,7 @@ func (s *Store) failed(why string, err error) error {
 	return err
 }
 
-// lasting tells whether going on would build on a file that may not be what we take
+// lasting reports whether going on would build on a file that may not be what we take
 // it for. After a sync that failed the next one may succeed without what the first
 // one lost. A full disk leaves the file as it was, and so does a write that failed.
 func lasting(err error) bool {

@@ -15,7 +15,9 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"railyard/internal/atproto"
+	"railyard/internal/repostate"
 	"railyard/internal/test/faultvfs"
+	"railyard/internal/test/testrepo"
 )
 
 // tale is a file and what is done to it, step by step. Its clock moves with the
@@ -75,8 +77,8 @@ func story() []deed {
 			return a.Update(ctx, name, func(tx *Tx) error {
 				r, err := tx.RepoByDID(did(n))
 				if err == nil && r == nil {
-					r, err = tx.AddRepo(did(n))
-					err = errors.Join(err, tx.Enqueue(r, FirstSight, tx.now))
+					r, err = testrepo.Add(tx, did(n))
+					err = errors.Join(err, testrepo.Enqueue(tx, r, FirstSight, tx.now))
 				}
 				if err != nil {
 					return err
@@ -94,53 +96,53 @@ func story() []deed {
 	}
 	return []deed{
 		update("births", 0, func(tx *Tx, r *Repo) error {
-			_, err := tx.Bear(r, []string{"com.example.new", "com.example.d"}, SourceCommit)
+			_, err := testrepo.AddMemberships(tx, r, []string{"com.example.new", "com.example.d"})
 			return err
 		}),
 		update("a commit with deaths", 1, func(tx *Tx, r *Repo) error {
-			moved, err := tx.Advance(r, r.Head.Data, Head{Rev: 9, Data: atproto.Digest{9}})
+			moved, err := testrepo.Advance(tx, r, r.Head.Data, Head{Rev: 9, Data: atproto.Digest{9}})
 			if err == nil && !moved {
 				err = errors.New("the head did not move")
 			}
 			if err != nil {
 				return err
 			}
-			_, err = tx.Kill(r, []string{"com.example.a"})
+			_, err = testrepo.RemoveMemberships(tx, r, []string{"com.example.a"})
 			return err
 		}),
 		{"checkpoint", func(ctx context.Context, a *tale) error { return a.checkpoint(ctx, a.own) }},
 		update("a new repo", 20, func(tx *Tx, r *Repo) error {
-			_, err := tx.PutIdentity(r, testKey, "other.example.com", false)
+			_, err := testrepo.SetIdentity(tx, r, testKey, "other.example.com", false)
 			return err
 		}),
-		update("claim", 20, func(tx *Tx, r *Repo) error {
-			h := ReadyHost{ID: r.Identity.HostID, Priority: prioFirstSight}
-			task, err := tx.Lease(h, tx.now, func(*Task) Step { return Fetch })
-			if err == nil && task == nil {
-				err = errors.New("nothing is due")
+		update("lease", 20, func(tx *Tx, r *Repo) error {
+			h := ReadyHost{ID: r.Identity.HostID, Priority: repostate.PriorityFirstSight}
+			a, err := tx.Lease(h, tx.now, tx.Env())
+			if err == nil && (a == nil || a.Step != Fetch) {
+				err = errors.New("no fetch is due")
 			}
 			return err
 		}),
 		update("establish", 20, func(tx *Tx, r *Repo) error {
-			if _, _, err := tx.Establish(r, Head{Rev: 3, Data: atproto.Digest{3}}, many, ProofTree); err != nil {
+			if _, _, err := testrepo.Establish(tx, r, Head{Rev: 3, Data: atproto.Digest{3}}, many, ProofTree); err != nil {
 				return err
 			}
-			return tx.Done(r)
+			return testrepo.Done(tx, r)
 		}),
 		update("an account leaves", 1, func(tx *Tx, r *Repo) error {
-			if err := tx.SetInactive(r, "takendown"); err != nil {
+			if err := testrepo.Hide(tx, r, "takendown"); err != nil {
 				return err
 			}
-			return tx.Enqueue(r, StatusCheck, tx.now)
+			return testrepo.Enqueue(tx, r, StatusCheck, tx.now)
 		}),
 		{"truncate", func(ctx context.Context, a *tale) error { return a.truncate(ctx) }},
-		update("a chain breaks", 0, func(tx *Tx, r *Repo) error { return tx.Desynchronize(r, Discontinuity) }),
+		update("a chain breaks", 0, func(tx *Tx, r *Repo) error { return testrepo.Desynchronize(tx, r, Discontinuity) }),
 		{"prune", func(ctx context.Context, a *tale) error {
 			a.now = time.Unix(1_800_200_000, 0).Add(changesKept)
 			return a.prune(ctx)
 		}},
 		{"checkpoint again", func(ctx context.Context, a *tale) error { return a.checkpoint(ctx, a.own) }},
-		update("an account returns", 1, func(tx *Tx, r *Repo) error { return tx.SetActive(r) }),
+		update("an account returns", 1, func(tx *Tx, r *Repo) error { return testrepo.Show(tx, r) }),
 	}
 }
 

@@ -6,14 +6,12 @@
 // failed transaction leaves no trace. One connection writes; a pool of
 // read-only connections answers queries.
 //
-// Visibility has one owner, Tx.settle: a repo's rows are visible exactly when
-// its account is active and its set is proven. A proof stays good while a repo is
-// desynchronized or fetched again; it is void when the account comes back or the
-// host has the repo no more. Everything that changes one of the two goes through
-// settle.
+// It has no policy. What becomes of a repo is decided by package repostate; Tx.Apply
+// writes what a decision changes, and is the only way to do so. Visibility follows: a
+// repo's rows are visible exactly when its account is active and its set is proven.
 //
 // Rows of the queue name whoever is asked next, and for each host there is a row that
-// knows the first of them (host_queue); triggers keep both. So one ordered query finds
+// knows the first of them (host_queue), which triggers keep. So one ordered query finds
 // what is due in a queue of millions, and one more when something will be.
 //
 // What it promises can be verified: Check has a rule for each promise that shows
@@ -27,6 +25,6 @@
 // the cause. The store goes on where the file is what it was, on a full disk too; it
 // stops where nobody knows that, after a sync that failed or in a damaged file.
 //
-// A crash at any instruction leaves the last committed transaction. Claims of
-// resync workers die with the process: Open releases them.
+// A crash at any instruction leaves the last committed transaction. The leases
+// of resync workers die with the process: Open releases them.
 package store

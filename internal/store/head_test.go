@@ -2,13 +2,18 @@ package store
 
 import (
 	"errors"
+	"reflect"
 	"testing"
+	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/repostate"
+	"railyard/internal/test/testrepo"
 )
 
-// The head moves by compare-and-swap: from the data, or the rev, that a commit starts
-// from, to a newer rev, and only of a repo that is in service.
+// The head moves by compare-and-swap: from the data that a commit starts from, to a
+// newer rev, and only of a repo that is in service. What was decided on something else
+// than the file has fails.
 func TestAHeadMovesOnlyFromWhereACommitStarts(t *testing.T) {
 	tree := func(n byte) atproto.Digest { return atproto.Digest{n} }
 	inService := func(*Tx, *Repo) error { return nil }
@@ -23,79 +28,91 @@ func TestAHeadMovesOnlyFromWhereACommitStarts(t *testing.T) {
 		"of the same rev":           {inService, tree(1), 10, false},
 		"after one that is missing": {inService, tree(2), 12, false},
 		"that is older":             {inService, tree(1), 9, false},
-		"of another rev, same tree": {inService, tree(1), 11, true},
-		"of an inactive account":    {func(tx *Tx, r *Repo) error { return tx.SetInactive(r, "suspended") }, tree(1), 11, false},
-		"of a repo that waits":      {func(tx *Tx, r *Repo) error { return tx.Desynchronize(r, Discontinuity) }, tree(1), 11, false},
-		"of one that is fetched":    {func(tx *Tx, r *Repo) error { return tx.SetState(r, Resyncing) }, tree(1), 11, false},
-		"of one that is not found":  {func(tx *Tx, r *Repo) error { return tx.SetState(r, NotFound) }, tree(1), 11, false},
+		"of an inactive account":    {func(tx *Tx, r *Repo) error { return testrepo.Hide(tx, r, "suspended") }, tree(1), 11, false},
+		"of a repo that waits":      {func(tx *Tx, r *Repo) error { return testrepo.Desynchronize(tx, r, Discontinuity) }, tree(1), 11, false},
+		"of one that is fetched":    {func(tx *Tx, r *Repo) error { return testrepo.SetState(tx, r, Resyncing) }, tree(1), 11, false},
+		"of one that is not found":  {func(tx *Tx, r *Repo) error { return testrepo.SetState(tx, r, NotFound) }, tree(1), 11, false},
 		"of a hidden repo in service": {func(tx *Tx, r *Repo) error {
-			return errors.Join(tx.SetInactive(r, "suspended"), tx.SetState(r, Synchronized))
+			return errors.Join(testrepo.Hide(tx, r, "suspended"), testrepo.SetState(tx, r, Synchronized))
 		}, tree(1), 11, false},
 	} {
 		t.Run("a commit "+name, func(t *testing.T) {
 			f := newShelf(t)
 			f.inService(did(0))
 			f.undone(did(0), func(tx *Tx, r *Repo) error {
-				if _, _, err := tx.Establish(r, Head{Rev: 10, Data: tree(1)}, []string{"com.example.a"}, ProofTree); err != nil {
+				if _, _, err := testrepo.Establish(tx, r, Head{Rev: 10, Data: tree(1)}, []string{"com.example.a"}, ProofTree); err != nil {
 					return err
 				}
+				was, next := *r, *r
+				was.Head = &Head{Rev: 10, Data: c.prev}
+				next.Head = &Head{Rev: c.rev, Data: tree(3)}
 				if err := c.before(tx, r); err != nil {
 					return err
 				}
-				head := Head{Rev: c.rev, Data: tree(3)}
-				moved, err := tx.Advance(r, c.prev, head)
-				if err != nil {
-					return err
+				_, err := tx.Apply(&was, repostate.Decision{Repo: &next})
+				after, err2 := tx.RepoByID(r.ID)
+				if err2 == nil && ((err == nil) != c.moved || (*after.Head == *next.Head) != c.moved) {
+					t.Errorf("error %v; the head is at rev %d", err, after.Head.Rev)
 				}
-				after, err := tx.RepoByID(r.ID)
-				if err == nil && (moved != c.moved || (after.Head.Data == head.Data) != c.moved || *r.Head != *after.Head) {
-					t.Errorf("moved: %t; the head is at rev %d", moved, after.Head.Rev)
-				}
-				return err
+				return err2
 			})
 		})
 	}
 }
 
-// Questions about one repo add up in its row, in whichever order they come.
-func TestQuestionsAddUp(t *testing.T) {
-	for name, order := range map[string][]int{"as asked": {0, 1, 2, 3}, "the other way round": {3, 2, 1, 0}} {
-		t.Run(name, func(t *testing.T) {
-			f := newShelf(t)
-			f.inService(did(0))
-			for _, i := range order {
-				f.with(did(0), func(tx *Tx, r *Repo) error {
-					switch i {
-					case 0:
-						return tx.Enqueue(r, StatusCheck, tx.now.Add(2*clockSkew))
-					case 1:
-						return tx.EnqueueSweep(r, tx.now.Add(clockSkew), 7)
-					case 2:
-						return tx.EnqueueSweep(r, tx.now, 9)
-					}
-					return tx.Enqueue(r, IdentityCheck, tx.now.Add(3*clockSkew))
-				})
-			}
-			f.with(did(0), func(tx *Tx, r *Repo) error {
-				tasks, err := leaseDue(tx, func(*Task) Step { return Nothing })
-				if err != nil || len(tasks) != 1 {
-					t.Fatalf("%d tasks are due, %v", len(tasks), err)
-				}
-				if got := tasks[0]; !got.AskStatus || got.WantRev != 9 || got.Looks != identityLooks {
-					t.Errorf("task %+v", got)
-				}
-				if _, later, _ := tx.Queued(r); later {
-					t.Error("it counts as a second look")
-				}
-				if err := tx.DropWish(tasks[0], r, 8); err != nil {
-					return err
-				}
-				row, err := tx.q.QueueRow(tx.ctx, r.ID)
-				if deref(row.WantRev) != 9 || tasks[0].WantRev != 9 {
-					t.Error("the wish for a newer rev is dropped")
-				}
-				return err
-			})
-		})
+// What a decision says of a repo is what the file has of it, whatever was there before.
+func TestARepoIsReadAsItWasApplied(t *testing.T) {
+	f := newShelf(t)
+	f.inService(did(0))
+	at := func(n int) time.Time { return f.now.Add(time.Duration(n) * time.Minute) }
+	full := func(r *Repo) {
+		r.State, r.Active, r.Status, r.Proof, r.ProvenAt, r.SeenRev = Desynchronized, false, "suspended", ProofOldKey, at(1), 31
+		r.HarmlessRev, r.Error, r.ErrorAt = 32, "made up", at(2)
+		r.Head = &Head{Rev: 33, Data: atproto.Digest{1}, CID: atproto.Digest{2}}
+		r.Identity.Key, r.Identity.FetchedAt, r.Identity.Stale, r.Identity.StatusAskedAt, r.Identity.EarlierRev = otherKey, at(3), true, at(4), 34
+		r.Waiting = &Waiting{
+			Reason: Prove, Priority: 5, NotBefore: at(5), Attempts: 6, Generation: 7, Leased: true, Lease: 4, WantRev: 35,
+			AskStatus: true, IdentityChecks: 2, QueuedAt: at(6), Said: repostate.OlderRev, SaidRev: 36, SaidTimes: 8, SaidSince: at(7),
+		}
 	}
+	all := []func(*Repo){
+		full,
+		func(r *Repo) {
+			r.Waiting.Said, r.Waiting.SaidRev, r.Waiting.SaidTimes, r.Waiting.SaidSince = 0, 0, 0, time.Time{}
+		},
+		func(r *Repo) { r.Waiting.Leased, r.Waiting.Lease, r.Waiting.Held = false, 0, true },
+		func(r *Repo) { *r.Waiting = Waiting{Reason: Backfill, Priority: 4, NotBefore: at(8), QueuedAt: at(9)} },
+		func(r *Repo) {
+			r.Identity.Stale, r.Identity.StatusAskedAt, r.Identity.EarlierRev = false, time.Time{}, 0
+		},
+		func(r *Repo) { r.Active, r.Status, r.Proof, r.Error, r.ErrorAt = true, "", 0, "", time.Time{} },
+		func(r *Repo) {
+			r.Head, r.SeenRev, r.HarmlessRev, r.ProvenAt, r.State = nil, 0, 0, time.Time{}, Candidate
+		},
+		full,
+		func(r *Repo) { r.Waiting = nil },
+	}
+	for i, change := range all {
+		var want *Repo
+		f.with(did(0), func(tx *Tx, r *Repo) error {
+			next := *r
+			id := *r.Identity
+			next.Identity = &id
+			if r.Waiting != nil {
+				w := *r.Waiting
+				next.Waiting = &w
+			}
+			change(&next)
+			want = &next
+			_, err := tx.Apply(r, repostate.Decision{Repo: &next})
+			return err
+		})
+		if got := f.repo(did(0)); !reflect.DeepEqual(got, want) {
+			t.Errorf("change %d:\n got %+v %+v %+v %+v\nwant %+v %+v %+v %+v", i,
+				got, got.Head, got.Identity, got.Waiting, want, want.Head, want.Identity, want.Waiting)
+		}
+	}
+	f.with(did(0), func(tx *Tx, r *Repo) error {
+		return errors.Join(testrepo.MarkStale(tx, r), testrepo.Enqueue(tx, r, IdentityCheck, tx.now))
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"railyard/db"
+	"railyard/internal/repostate"
 )
 
 // HostAnswered notes that a host served a repo.
@@ -17,10 +18,10 @@ func (tx *Tx) HostAnswered(id int64) error {
 	return tx.q.ClearHostError(tx.ctx, id)
 }
 
-// HostFailed notes a request to a host that failed, and gives how many have failed in
+// HostFailed notes a request to a host that failed, and returns how many have failed in
 // a row, one after the other. One that began before the last failure that was counted,
 // or before the end of the pause after it, is a part of that failure: it changes
-// nothing and gives 0.
+// nothing and returns 0.
 func (tx *Tx) HostFailed(id int64, began time.Time, message string) (failures int, err error) {
 	n, err := tx.q.FailedHost(tx.ctx, db.FailedHostParams{Host: id, Began: began.UnixMicro()})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -30,7 +31,7 @@ func (tx *Tx) HostFailed(id int64, began time.Time, message string) (failures in
 		return 0, err
 	}
 	now := tx.micros()
-	return int(n), tx.q.SetHostError(tx.ctx, db.SetHostErrorParams{Host: id, Error: text(message), Now: &now, Failures: n})
+	return int(n), tx.q.SetHostError(tx.ctx, db.SetHostErrorParams{Host: id, Error: orNull(message), Now: &now, Failures: n})
 }
 
 // CoolHost lets no request go to the host before a time.
@@ -45,3 +46,13 @@ func (tx *Tx) SetRate(id int64, perSecond float64) error {
 
 // DistrustDescribe notes that a host's describeRepo was caught with a wrong list.
 func (tx *Tx) DistrustDescribe(host int64) error { return tx.q.DistrustDescribe(tx.ctx, host) }
+
+// SetAbsentProofs notes whether a host's getRecord proves the absence of keys.
+func (tx *Tx) SetAbsentProofs(host int64, can repostate.Ability) error {
+	var proves *int64
+	if can != repostate.Unknown {
+		v := flag(can == repostate.Able)
+		proves = &v
+	}
+	return tx.q.SetAbsentProofs(tx.ctx, db.SetAbsentProofsParams{ID: host, Proves: proves})
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"railyard/db"
+	"railyard/internal/repostate"
 )
 
 // Queues that are no host's: who is asked for a DID document. (schema.sql, host_queue)
@@ -146,38 +147,35 @@ func (tx *Tx) readHead(id int64) error {
 }
 
 // Lease takes the row for which a host is asked next. Its pace allows the next request
-// at nextAt. plan decides, from what is known of the repo, what the attempt will do.
-// Lease returns nil if no such row is due: the head was too early, and is right now.
-//
-// The state of a repo that will be fetched becomes resyncing, so that commits
-// from now on are buffered; that of a synchronized one stays. An identity that
-// will be resolved is stale no longer: what makes it stale from now on needs
-// another attempt.
-func (tx *Tx) Lease(h ReadyHost, nextAt time.Time, plan func(*Task) Step) (*Task, error) {
+// at nextAt. What the attempt does, and what becomes of the repo meanwhile, is decided
+// by package repostate. Lease returns nil if no such row is due: the head was too early,
+// and is right now.
+func (tx *Tx) Lease(h ReadyHost, nextAt time.Time, env repostate.Env) (*repostate.Attempt, error) {
 	rows, err := tx.q.FirstRows(tx.ctx, db.FirstRowsParams{Host: h.ID, Priority: h.Priority})
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) == 0 || rows[0].Priority != h.Priority || rows[0].NotBefore > tx.micros() {
+	if len(rows) == 0 || rows[0].Priority != h.Priority || rows[0].DueAt > tx.micros() {
 		return nil, tx.readHead(h.ID)
 	}
-	t, err := tx.taskOf(rows[0], plan)
+	r, err := tx.RepoByID(rows[0].RepoID)
 	if err != nil {
 		return nil, err
 	}
-	t.HostID, t.Priority = h.ID, h.Priority
-	if err := tx.claim(t); err != nil {
+	d := repostate.Decide(r, repostate.Lease{}, env)
+	if _, err := tx.Apply(r, d); err != nil {
 		return nil, err
 	}
+	a := &repostate.Attempt{Repo: r, Step: d.Step, At: tx.now}
 	begin := db.BeginAttemptParams{Host: h.ID, Now: tx.micros(), NextAt: nextAt.UnixMicro()}
 	if len(rows) == 1 {
-		return t, tx.q.BeginAttempt(tx.ctx, begin)
+		return a, tx.q.BeginAttempt(tx.ctx, begin)
 	}
-	begin.Priority, begin.DueAt = &rows[1].Priority, &rows[1].NotBefore
-	if err := tx.q.BeginAttempt(tx.ctx, begin); err != nil || rows[1].NotBefore <= tx.micros() {
-		return t, err
+	begin.Priority, begin.DueAt = &rows[1].Priority, &rows[1].DueAt
+	if err := tx.q.BeginAttempt(tx.ctx, begin); err != nil || rows[1].DueAt <= tx.micros() {
+		return a, err
 	}
-	return t, tx.readHead(h.ID) // a less urgent one may be due
+	return a, tx.readHead(h.ID) // a less urgent one may be due
 }
 
 // EndAttempt ends what Lease began. The host's pace allows the next request at nextAt.

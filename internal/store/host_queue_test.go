@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"railyard/internal/test/testrepo"
 	"slices"
 	"strings"
 	"testing"
@@ -11,21 +12,21 @@ import (
 )
 
 // leaseDue leases every row that is due. No attempt runs on.
-func leaseDue(tx *Tx, plan func(*Task) Step) (all []*Task, err error) {
+func leaseDue(tx *Tx) (all []*Attempt, err error) {
 	for {
 		hosts, err := tx.ReadyHosts(1000, 1000)
 		if err != nil || len(hosts) == 0 {
 			return all, err
 		}
 		for _, h := range hosts {
-			t, err := tx.Lease(h, h.NextAt, plan)
+			a, err := tx.Lease(h, h.NextAt, tx.Env())
 			if err != nil {
 				return all, err
 			}
-			if t == nil {
+			if a == nil {
 				continue
 			}
-			all = append(all, t)
+			all = append(all, a)
 			if err := tx.EndAttempt(h.ID, h.NextAt); err != nil {
 				return all, err
 			}
@@ -47,13 +48,13 @@ func TestARowNamesWhoeverIsAskedNext(t *testing.T) {
 	s := open(t, path)
 	var plc, web *Repo
 	update(t, s, func(tx *Tx) (err error) {
-		if plc, err = tx.AddRepo(did(0)); err != nil {
+		if plc, err = testrepo.Add(tx, did(0)); err != nil {
 			return err
 		}
-		if web, err = tx.AddRepo("did:web:example.com"); err != nil {
+		if web, err = testrepo.Add(tx, "did:web:example.com"); err != nil {
 			return err
 		}
-		return errors.Join(tx.Enqueue(plc, Backfill, tx.now), tx.Enqueue(web, Backfill, tx.now))
+		return errors.Join(testrepo.Enqueue(tx, plc, Backfill, tx.now), testrepo.Enqueue(tx, web, Backfill, tx.now))
 	})
 	is := func(when string, r *Repo, want int64) {
 		t.Helper()
@@ -64,7 +65,7 @@ func TestARowNamesWhoeverIsAskedNext(t *testing.T) {
 	}
 	identify := func(r *Repo, host string) int64 {
 		update(t, s, func(tx *Tx) error {
-			_, err := tx.PutIdentity(r, testKey, host, false)
+			_, err := testrepo.SetIdentity(tx, r, testKey, host, false)
 			return err
 		})
 		return r.Identity.HostID
@@ -77,21 +78,21 @@ func TestARowNamesWhoeverIsAskedNext(t *testing.T) {
 	second := identify(web, "pds2.example.com")
 	is("a resolved did:web", web, second)
 	is("one that moved", plc, identify(plc, "pds2.example.com"))
-	update(t, s, func(tx *Tx) error { return errors.Join(tx.MarkStale(plc), tx.MarkStale(web)) })
+	update(t, s, func(tx *Tx) error { return errors.Join(testrepo.MarkStale(tx, plc), testrepo.MarkStale(tx, web)) })
 	is("a stale one", plc, DirectoryQueue)
 	is("a stale did:web", web, WebQueue)
 	update(t, s, func(tx *Tx) error {
-		_, err := leaseDue(tx, func(t *Task) Step {
-			if t.Repo.ID == plc.ID {
-				return Resolve
-			}
-			return Nothing
-		})
+		_, err := leaseDue(tx)
 		return err
 	})
 	is("one that is being looked up", plc, second)
-	update(t, s, func(tx *Tx) error { return tx.Done(plc) })
-	update(t, s, func(tx *Tx) error { return tx.Enqueue(plc, SyncEvent, tx.now) })
+	is("a did:web that is being looked up", web, second)
+	update(t, s, func(tx *Tx) (err error) {
+		plc, err = tx.RepoByID(plc.ID)
+		return err
+	})
+	update(t, s, func(tx *Tx) error { return testrepo.Done(tx, plc) })
+	update(t, s, func(tx *Tx) error { return testrepo.Enqueue(tx, plc, SyncEvent, tx.now) })
 	is("a row that comes after the identity", plc, second)
 }
 
@@ -104,23 +105,23 @@ func TestALeaseTakesTheMostUrgentRow(t *testing.T) {
 		why   Reason
 		after time.Duration
 	}{
-		{Backfill, 30}, {Backfill, 10}, {Sweep, 0}, {Discontinuity, 50}, {Discontinuity, 40}, {FirstSight, 7200}, {Backfill, 7300},
+		{Backfill, 30}, {Backfill, 10}, {MissedRev, 0}, {Discontinuity, 50}, {Discontinuity, 40}, {FirstSight, 7200}, {Backfill, 7300},
 	} {
 		f.update(func(tx *Tx) error {
-			r, err := tx.AddRepo(did(n))
+			r, err := testrepo.Add(tx, did(n))
 			if err != nil {
 				return err
 			}
-			return tx.Enqueue(r, c.why, base.Add(c.after*time.Second))
+			return testrepo.Enqueue(tx, r, c.why, base.Add(c.after*time.Second))
 		})
 	}
 	due := func() (dids []string) {
 		f.update(func(tx *Tx) error {
-			tasks, err := leaseDue(tx, func(*Task) Step { return Resolve })
-			for _, task := range tasks {
-				dids = append(dids, task.Repo.DID)
-				if task.HostID != DirectoryQueue {
-					t.Errorf("task %+v", task)
+			attempts, err := leaseDue(tx)
+			for _, a := range attempts {
+				dids = append(dids, a.Repo.DID)
+				if a.Step != Resolve || !a.At.Equal(f.now) {
+					t.Errorf("attempt %+v", a)
 				}
 			}
 			return err
@@ -151,12 +152,12 @@ func TestAClockThatWasAheadBlocksNoHost(t *testing.T) {
 	f := newShelf(t)
 	f.inService(did(0))
 	host := f.repo(did(0)).Identity.HostID
-	f.with(did(0), func(tx *Tx, r *Repo) error { return tx.Enqueue(r, StatusCheck, tx.now) })
+	f.with(did(0), func(tx *Tx, r *Repo) error { return testrepo.Enqueue(tx, r, StatusCheck, tx.now) })
 	ahead := f.now.Add(24 * time.Hour)
 	f.update(func(tx *Tx) error { return errors.Join(tx.CoolHost(host, ahead), tx.SetNextAt(host, ahead)) })
 	next := func() (at time.Time) {
 		f.update(func(tx *Tx) (err error) {
-			if _, err = leaseDue(tx, func(*Task) Step { return Nothing }); err != nil { // it reads the heads anew
+			if _, err = leaseDue(tx); err != nil { // it reads the heads anew
 				return err
 			}
 			at, err = tx.NextReady(true)
@@ -184,14 +185,14 @@ func TestNewHostsDoNotGoBeforeOldOnes(t *testing.T) {
 		f.update(func(tx *Tx) error {
 			for range rows {
 				n++
-				r, err := tx.AddRepo(fmt.Sprintf("did:plc:%024d", n))
+				r, err := testrepo.Add(tx, numbered(n))
 				if err != nil {
 					return err
 				}
-				if _, err := tx.PutIdentity(r, testKey, host, false); err != nil {
+				if _, err := testrepo.SetIdentity(tx, r, testKey, host, false); err != nil {
 					return err
 				}
-				if err := tx.Enqueue(r, Backfill, long); err != nil {
+				if err := testrepo.Enqueue(tx, r, Backfill, long); err != nil {
 					return err
 				}
 				id = r.Identity.HostID
@@ -209,16 +210,18 @@ func TestNewHostsDoNotGoBeforeOldOnes(t *testing.T) {
 		f.now = f.now.Add(time.Millisecond)
 		add(fmt.Sprintf("new%d.example.com", i), 1)
 		f.update(func(tx *Tx) error {
-			hosts, err := tx.ReadyHosts(1, 1)
-			if err != nil || len(hosts) != 1 {
-				return fmt.Errorf("%d hosts are ready: %w", len(hosts), err)
+			for {
+				hosts, err := tx.ReadyHosts(1, 1)
+				if err != nil || len(hosts) != 1 {
+					return fmt.Errorf("%d hosts are ready: %w", len(hosts), err)
+				}
+				h := hosts[0]
+				a, err := tx.Lease(h, tx.now, tx.Env())
+				if err != nil || a != nil {
+					served[h.ID]++
+					return errors.Join(err, tx.EndAttempt(h.ID, tx.now))
+				}
 			}
-			h := hosts[0]
-			served[h.ID]++
-			if _, err := tx.Lease(h, tx.now, func(*Task) Step { return Nothing }); err != nil {
-				return err
-			}
-			return tx.EndAttempt(h.ID, tx.now)
 		})
 	}
 	for _, id := range old {

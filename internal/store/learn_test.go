@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"railyard/internal/repostate"
+	"railyard/internal/test/testrepo"
 )
 
 // otherKey has the form of a signing key.
@@ -60,11 +63,9 @@ func (f *shelf) update(fn func(tx *Tx) error) {
 func (f *shelf) with(did string, fn func(tx *Tx, r *Repo) error) {
 	f.t.Helper()
 	f.update(func(tx *Tx) error {
-		r, err := tx.RepoByDID(did)
-		if err == nil && r == nil {
-			if r, err = tx.AddRepo(did); err == nil {
-				err = tx.Enqueue(r, Backfill, tx.now)
-			}
+		r, err := tx.RepoOrNew(did)
+		if err == nil && r.ID == 0 {
+			err = decide(tx, r, repostate.Entry{Active: true})
 		}
 		if err != nil {
 			return err
@@ -88,176 +89,47 @@ func (f *shelf) repo(did string) (r *Repo) {
 	return r
 }
 
-// claimable gives the DIDs of the rows that are due, and what would be done for
-// them by whoever looks at the identity alone.
-func (f *shelf) claimable() (dids []string) {
+// leasable returns the DIDs of the rows that are due, and what an attempt at each would do.
+func (f *shelf) leasable() (steps []string) {
 	f.t.Helper()
-	stop := fmt.Errorf("undone")
 	_ = f.Update(f.t.Context(), "test", func(tx *Tx) error {
-		tasks, err := leaseDue(tx, func(task *Task) Step {
-			if task.Repo.Identity == nil || task.Repo.Identity.Stale {
-				return Resolve
-			}
-			return Nothing
-		})
-		for _, task := range tasks {
-			dids = append(dids, fmt.Sprintf("%s %d", task.Repo.DID, task.Step))
+		attempts, err := leaseDue(tx)
+		for _, a := range attempts {
+			steps = append(steps, fmt.Sprintf("%s %d", a.Repo.DID, a.Step))
 		}
 		if err != nil {
 			f.t.Error(err)
 		}
-		return stop
+		return errUndone
 	})
-	slices.Sort(dids)
-	return dids
+	slices.Sort(steps)
+	return steps
 }
 
 // inService makes a repo that is proven, with an identity of now.
 func (f *shelf) inService(did string) {
 	f.t.Helper()
 	f.with(did, func(tx *Tx, r *Repo) error {
-		if _, err := tx.PutIdentity(r, testKey, "pds.example.com", false); err != nil {
+		if _, err := testrepo.SetIdentity(tx, r, testKey, "pds.example.com", false); err != nil {
 			return err
 		}
-		if _, _, err := tx.Establish(r, Head{Rev: 5}, []string{"com.example.a"}, ProofTree); err != nil {
+		if _, _, err := testrepo.Establish(tx, r, Head{Rev: 5}, []string{"com.example.a"}, ProofTree); err != nil {
 			return err
 		}
-		return tx.Done(r)
+		return testrepo.Done(tx, r)
 	})
 }
 
-func (f *shelf) learn(did string, op Logged) (l Learned) {
+// learn takes an operation of the directory's log.
+func (f *shelf) learn(did, key, host string, at time.Time) {
 	f.t.Helper()
-	f.with(did, func(tx *Tx, r *Repo) (err error) {
-		l, err = tx.Learn(r, op)
-		return err
-	})
-	return l
-}
-
-func TestAnOperationIsTheAnswerToALookUpOfItsTime(t *testing.T) {
-	same := Logged{Key: testKey, Host: "pds.example.com"}
-	key := Logged{Key: otherKey, Host: "pds.example.com"}
-	host := Logged{Key: testKey, Host: "other.example.com"}
-	end := Logged{}
-	for _, c := range []struct {
-		name  string
-		op    Logged
-		at    time.Duration // after the identity was looked up
-		atEnd bool          // of the log
-		want  Learned
-		state State
-		stale bool
-		since time.Duration // the identity's time, after the look-up
-	}{
-		{"the same", same, time.Hour, false, LearnedSame, Synchronized, false, time.Hour},
-		{"the same, at the end", same, time.Hour, true, LearnedSame, Synchronized, false, 2 * time.Hour},
-		{"another key", key, time.Hour, false, LearnedMove, Desynchronized, false, time.Hour},
-		{"another key, at the end", key, time.Hour, true, LearnedMove, Desynchronized, false, 2 * time.Hour},
-		{"another host", host, time.Hour, false, LearnedMove, Desynchronized, false, time.Hour},
-		{"the end of the DID", end, time.Hour, true, LearnedDoubt, Synchronized, true, 0},
-		{"older", key, -time.Hour, true, LearnedOlder, Synchronized, false, 0},
-		{"older, the end of the DID", end, -time.Hour, true, LearnedOlder, Synchronized, false, 0},
-		{"older, and the same", same, -time.Second, true, LearnedOlder, Synchronized, false, 0},
-		{"older by a moment", key, -time.Second, true, LearnedDoubt, Synchronized, true, 0},
-		{"of the same moment", host, 0, false, LearnedDoubt, Synchronized, true, 0},
-		{"older by a moment, the end of the DID", end, -clockSkew, true, LearnedDoubt, Synchronized, true, 0},
-		{"older by more than clocks differ", key, -clockSkew - time.Second, true, LearnedOlder, Synchronized, false, 0},
-		{"of a future", key, 10 * time.Hour, true, LearnedMove, Desynchronized, false, 3 * time.Hour},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			f := newShelf(t)
-			f.inService(did(0))
-			looked := f.now
-			f.now = f.now.Add(3 * time.Hour)
-			op := c.op
-			op.At = looked.Add(c.at)
-			if c.atEnd {
-				op.AsOf = looked.Add(2 * time.Hour)
-			}
-			if got := f.learn(did(0), op); got != c.want {
-				t.Errorf("learned %s, want %s", got, c.want)
-			}
-			r := f.repo(did(0))
-			if r.State != c.state || r.Identity.Stale != c.stale || !r.Identity.FetchedAt.Equal(looked.Add(c.since)) {
-				t.Errorf("state %s, stale %t, of %s", r.State, r.Identity.Stale, r.Identity.FetchedAt.Sub(looked))
-			}
-			if put := c.want == LearnedMove; put != (r.Identity.Key == c.op.Key && r.Identity.Host == c.op.Host && c.op != same) {
-				t.Errorf("identity %+v", r.Identity)
-			}
-			if queued := len(f.claimable()) > 0; queued != (c.want == LearnedMove || c.want == LearnedDoubt) {
-				t.Errorf("queued: %t", queued)
-			}
-		})
-	}
-}
-
-// An inactive account that moved is asked for at its new host; it is no
-// discontinuity, since its commits are ignored.
-func TestAnInactiveAccountThatMovedIsAskedFor(t *testing.T) {
-	f := newShelf(t)
-	f.inService(did(0))
-	f.with(did(0), func(tx *Tx, r *Repo) error { return tx.SetInactive(r, "deactivated") })
-	op := Logged{Key: testKey, Host: "other.example.com", At: f.now.Add(time.Second)}
-	f.now = f.now.Add(time.Minute)
-	if got := f.learn(did(0), op); got != LearnedMove {
-		t.Errorf("learned %s", got)
-	}
-	f.with(did(0), func(tx *Tx, r *Repo) error {
-		row, err := tx.q.QueueRow(tx.ctx, r.ID)
-		if row.Reason != int64(StatusCheck) || row.AskStatus != 1 {
-			t.Errorf("row %+v", row)
+	f.with(did, func(tx *Tx, r *Repo) error {
+		id, err := tx.IdentityAtHost(key, host, false)
+		if err != nil {
+			return err
 		}
-		return err
+		return decide(tx, r, repostate.Operation{Identity: id, At: at})
 	})
-}
-
-// A worker that asked the directory before the operation was made must not have
-// the last word.
-func TestALookUnderWayDoesNotUndoWhatWasLearned(t *testing.T) {
-	f := newShelf(t)
-	f.inService(did(0))
-	f.find(did(1))
-	f.with(did(0), func(tx *Tx, r *Repo) error { return tx.doubt(r) })
-	f.update(func(tx *Tx) error {
-		tasks, err := leaseDue(tx, func(*Task) Step { return Resolve })
-		if len(tasks) != 2 {
-			t.Errorf("%d tasks", len(tasks))
-		}
-		return err
-	})
-	f.now = f.now.Add(time.Minute)
-	for n := range 2 {
-		f.learn(did(n), Logged{Key: otherKey, Host: "pds.example.com", At: f.now, AsOf: f.now})
-		if r := f.repo(did(n)); r.Identity == nil || !r.Identity.Stale || r.Identity.Key != otherKey {
-			t.Errorf("%d: identity %+v", n, r.Identity)
-		}
-		f.with(did(n), func(tx *Tx, r *Repo) error { return tx.Release(r, tx.now) })
-	}
-	if got := f.claimable(); !slices.Equal(got, []string{did(0) + " 1", did(1) + " 1"}) {
-		t.Errorf("due: %q", got)
-	}
-}
-
-// While the log is read for the first time there may be later operations of a
-// DID: only rows that are held back take what it says, and nobody acts on it.
-func TestOneWithoutIdentityLearnsItAtTheEndOfTheLog(t *testing.T) {
-	f := newShelf(t)
-	f.find(did(0))
-	op := Logged{Key: testKey, Host: "pds.example.com", At: f.now.Add(-time.Hour)}
-	if got := f.learn(did(0), op); got != LearnedNothing || f.repo(did(0)).Identity != nil {
-		t.Errorf("learned %s", got)
-	}
-	if got := f.learn(did(0), Logged{At: op.At, AsOf: f.now}); got != LearnedNothing {
-		t.Errorf("learned %s of an end", got)
-	}
-	op.AsOf = f.now
-	if got := f.learn(did(0), op); got != LearnedIdentity {
-		t.Errorf("learned %s", got)
-	}
-	if got := f.claimable(); !slices.Equal(got, []string{did(0) + " 0"}) {
-		t.Errorf("due: %q", got)
-	}
 }
 
 func (f *shelf) log(l PLCLog) {
@@ -276,68 +148,65 @@ func TestBackfillIsHeldBackWhileTheLogIsReadForTheFirstTime(t *testing.T) {
 	f.find(did(3))
 	f.find(did(4))
 	f.inService(did(5)) // its identity is known
-	f.with(did(5), func(tx *Tx, r *Repo) error { return tx.Enqueue(r, Backfill, tx.now) })
+	f.with(did(5), func(tx *Tx, r *Repo) error { return testrepo.Enqueue(tx, r, Backfill, tx.now) })
 	f.find("did:web:other.example.com")
-	f.with(sight, func(tx *Tx, r *Repo) error { return tx.Enqueue(r, FirstSight, tx.now) })
-	f.with(known, func(tx *Tx, r *Repo) error { return tx.Desynchronize(r, Discontinuity) })
+	f.with(sight, func(tx *Tx, r *Repo) error { return testrepo.Enqueue(tx, r, FirstSight, tx.now) })
+	f.with(known, func(tx *Tx, r *Repo) error { return testrepo.Desynchronize(tx, r, Discontinuity) })
 	if err := f.HoldBackfill(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	free := []string{sight + " 1", known + " 0", did(5) + " 0", "did:web:other.example.com 1", web + " 1"}
-	if got := f.claimable(); !slices.Equal(got, free) {
+	const resolve, nothing, fetch = " 1", " 0", " 3"
+	free := []string{sight + resolve, known + fetch, did(5) + nothing, "did:web:other.example.com" + resolve, web + resolve}
+	if got := f.leasable(); !slices.Equal(got, free) {
 		t.Errorf("due: %q", got)
 	}
 	f.now = f.now.Add(10_000 * time.Hour)
-	if got := f.claimable(); !slices.Equal(got, free) {
+	if got := f.leasable(); !slices.Equal(got, free) {
 		t.Errorf("due a year later: %q", got)
 	}
 	// What the log says of them is not acted upon, however often it changes.
-	for i, op := range []Logged{{Key: testKey, Host: "a.example.com"}, {Key: otherKey, Host: "b.example.com"}} {
-		op.At = f.now.Add(time.Duration(i-5) * time.Hour)
-		if got := f.learn(did(3), op); got != LearnedIdentity {
-			t.Errorf("learned %s", got)
-		}
-		if got := f.claimable(); !slices.Equal(got, free) {
+	for i, op := range []struct{ key, host string }{{testKey, "a.example.com"}, {otherKey, "b.example.com"}} {
+		f.learn(did(3), op.key, op.host, f.now.Add(time.Duration(i-5)*time.Hour))
+		if got := f.leasable(); !slices.Equal(got, free) {
 			t.Errorf("due after an operation: %q", got)
 		}
 	}
 	// An event of one makes it due, and its document is looked up.
-	f.learn(did(4), Logged{Key: testKey, Host: "a.example.com", At: f.now.Add(-time.Hour)})
+	f.learn(did(4), testKey, "a.example.com", f.now.Add(-time.Hour))
 	f.with(did(4), func(tx *Tx, r *Repo) error {
-		if queued, later, err := tx.Queued(r); !queued || !later || err != nil {
-			t.Errorf("queued %t, later %t, %v", queued, later, err)
+		if !r.Waiting.Held || !r.Waiting.Later() {
+			t.Errorf("its row %+v", r.Waiting)
 		}
-		return tx.Enqueue(r, FirstSight, tx.now)
+		return testrepo.Enqueue(tx, r, FirstSight, tx.now)
 	})
-	free = slices.Sorted(slices.Values(append(free, did(4)+" 1")))
-	if got := f.claimable(); !slices.Equal(got, free) {
+	free = slices.Sorted(slices.Values(append(free, did(4)+resolve)))
+	if got := f.leasable(); !slices.Equal(got, free) {
 		t.Errorf("due after an event: %q", got)
 	}
 	// Another listing says nothing that the look will not find out.
 	f.update(func(tx *Tx) error {
-		_, err := tx.AddListed([]Listed{{DID: did(2)}, {DID: did(3)}})
-		return err
+		return testrepo.List(tx, map[string]repostate.Entry{did(2): {Active: true}, did(3): {Active: true}})
 	})
-	if got := f.claimable(); !slices.Equal(got, free) {
+	if got := f.leasable(); !slices.Equal(got, free) {
 		t.Errorf("due after another listing: %q", got)
 	}
 	// A restart in the middle changes nothing.
 	f.restart()
 	sound(t, f.Reader)
 	f.find(did(6))
-	if got := f.claimable(); !slices.Equal(got, free) {
+	if got := f.leasable(); !slices.Equal(got, free) {
 		t.Errorf("due after a restart: %q", got)
 	}
 
 	if err := f.FinishPLCLog(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	want := slices.Sorted(slices.Values(append(free, did(2)+" 1", did(3)+" 0", did(6)+" 1")))
-	if got := f.claimable(); !slices.Equal(got, want) {
+	want := slices.Sorted(slices.Values(append(free, did(2)+resolve, did(3)+fetch, did(6)+resolve)))
+	if got := f.leasable(); !slices.Equal(got, want) {
 		t.Errorf("due at the end: %q", got)
 	}
 	f.find(did(7))
-	if got := f.claimable(); !slices.Contains(got, did(7)+" 1") {
+	if got := f.leasable(); !slices.Contains(got, did(7)+resolve) {
 		t.Errorf("held back after the end: %q", got)
 	}
 	if r := f.repo(did(3)); r.Identity.Key != otherKey || r.Identity.Host != "b.example.com" || r.Identity.Stale {
@@ -352,12 +221,12 @@ func TestAFirstReadingThatIsGivenUp(t *testing.T) {
 	f.log(PLCLog{URL: "https://plc.example.com"})
 	f.find(did(0))
 	f.find(did(1))
-	f.learn(did(1), Logged{Key: testKey, Host: "a.example.com", At: f.now.Add(-time.Hour)})
+	f.learn(did(1), testKey, "a.example.com", f.now.Add(-time.Hour))
 	if err := f.DropPLCLog(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f.find(did(2))
-	if got := f.claimable(); !slices.Equal(got, []string{did(0) + " 1", did(1) + " 1", did(2) + " 1"}) {
+	if got := f.leasable(); !slices.Equal(got, []string{did(0) + " 1", did(1) + " 1", did(2) + " 1"}) {
 		t.Errorf("due: %q", got)
 	}
 	var l PLCLog

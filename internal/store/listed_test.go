@@ -2,13 +2,13 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"railyard/db"
+	"railyard/internal/repostate"
+	"railyard/internal/test/testrepo"
 )
 
 // yard is a file with two hosts and a clock of the test.
@@ -44,18 +44,30 @@ func (y *yard) do(fn func(tx *Tx) error) {
 	}
 }
 
-// list lets a host list the accounts from one number up to another.
-func (y *yard) list(host int64, from, to int) (t Taken) {
+// list lets a host that nobody chose list the accounts from one number up to another.
+// Like a page of a crawl it takes as many unknown ones as the host may have.
+func (y *yard) list(host int64, from, to int) (found int) {
 	y.Helper()
-	page := make([]Listed, 0, to-from)
-	for n := from; n < to; n++ {
-		page = append(page, Listed{DID: numbered(n), Active: true})
-	}
-	y.do(func(tx *Tx) (err error) {
-		t, err = tx.TakeListed(Lister{Host: host, Capped: true}, page)
-		return err
+	left := y.candidates(host).Left
+	y.do(func(tx *Tx) error {
+		for n := from; n < to; n++ {
+			r, err := tx.RepoOrNew(numbered(n))
+			if err != nil {
+				return err
+			}
+			if r.ID == 0 && int64(found) >= left {
+				continue
+			}
+			if r.ID == 0 {
+				found++
+			}
+			if err := decide(tx, r, repostate.Entry{Active: true, Host: host, Candidate: true}); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	return t
+	return found
 }
 
 func (y *yard) count(query string, args ...any) (n int64) {
@@ -66,32 +78,15 @@ func (y *yard) count(query string, args ...any) (n int64) {
 	return n
 }
 
-// establish puts the accounts below a number into service, with a head of rev 5.
-func (y *yard) establish(n int) {
-	y.Helper()
-	y.do(func(tx *Tx) error {
-		for i := range n {
-			r, err := tx.RepoByDID(numbered(i))
-			if err == nil {
-				_, _, err = tx.Establish(r, Head{Rev: 5}, nil, ProofTree)
-			}
-			if err = errors.Join(err, tx.Done(r)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (y *yard) budget(host int64) (n int64) {
+func (y *yard) candidates(host int64) (c Candidates) {
 	y.Helper()
 	if err := y.View(y.Context(), func(rx *Rx) (err error) {
-		n, err = rx.CandidateBudget(host)
+		c, err = rx.Candidates(host)
 		return err
 	}); err != nil {
 		y.Fatal(err)
 	}
-	return n
+	return c
 }
 
 // resolves lets the documents of accounts name a host.
@@ -101,7 +96,7 @@ func (y *yard) resolves(host string, from, to int) {
 		for n := from; n < to; n++ {
 			r, err := tx.RepoByDID(numbered(n))
 			if err == nil {
-				_, err = tx.PutIdentity(r, testKey, host, false)
+				_, err = testrepo.SetIdentity(tx, r, testKey, host, false)
 			}
 			if err != nil {
 				return err
@@ -111,21 +106,35 @@ func (y *yard) resolves(host string, from, to int) {
 	})
 }
 
-// vanishes lets the directory say of accounts that they do not exist.
+// vanishes lets the directory say of accounts that they do not exist, until it is
+// believed.
 func (y *yard) vanishes(from, to int) {
 	y.Helper()
-	y.do(func(tx *Tx) error {
-		for n := from; n < to; n++ {
-			r, err := tx.RepoByDID(numbered(n))
-			if err != nil {
-				return err
+	for range 2 {
+		y.do(func(tx *Tx) error {
+			for n := from; n < to; n++ {
+				r, err := tx.RepoByDID(numbered(n))
+				if err == nil {
+					err = noSuchDID(tx, r)
+				}
+				if err != nil {
+					return err
+				}
 			}
-			if gone, err := tx.Vanish(r); err != nil || !gone {
-				return fmt.Errorf("%s is still there: %w", r.DID, err)
-			}
-		}
-		return nil
-	})
+			return nil
+		})
+		y.now = y.now.Add(time.Hour)
+	}
+}
+
+// noSuchDID ends an attempt at a repo with that word of the directory.
+func noSuchDID(tx *Tx, r *Repo) error {
+	if err := decide(tx, r, repostate.Lease{}); err != nil {
+		return err
+	}
+	a := &Attempt{Repo: r, Step: Resolve, At: tx.now}
+	gone := &repostate.Failure{Kind: repostate.FailedNoDID, Cause: errors.New("not found")}
+	return decide(tx, r, repostate.Ended{Attempt: a, Failure: gone})
 }
 
 // numbered is the DID of an account; there is no end of them.
@@ -142,9 +151,9 @@ func numbered(n int) string {
 // of rows, the directory says that they do not exist, and it leaves none.
 func TestInventedDIDsLeaveNoMoreThanTheCapAndThenNothing(t *testing.T) {
 	y := newYard(t)
-	for from := 0; from < 20_000; from += 1000 {
-		if got := y.list(y.a, from, from+1000); !got.Full || (from > 0 && got.Found != 0) {
-			t.Fatalf("page at %d: %+v", from, got)
+	for from := 0; from < 2000; from += 200 {
+		if got := y.list(y.a, from, from+200); from > 0 && got != 0 {
+			t.Fatalf("page at %d: %d found", from, got)
 		}
 	}
 	if n := y.count("SELECT count(*) FROM repo"); n != 100 {
@@ -156,11 +165,11 @@ func TestInventedDIDsLeaveNoMoreThanTheCapAndThenNothing(t *testing.T) {
 			t.Errorf("%s has %d rows", table, n)
 		}
 	}
-	if got := y.list(y.a, 0, 1000); got.Found != 100 || got.Proven {
-		t.Errorf("the liar once more: %+v", got)
+	if got := y.list(y.a, 0, 1000); got != 100 || y.candidates(y.a).Proven {
+		t.Errorf("the liar once more: %d found, %+v", got, y.candidates(y.a))
 	}
-	if got := y.list(y.b, 1000, 2000); got.Found != 100 {
-		t.Errorf("another host: %+v", got)
+	if got := y.list(y.b, 1000, 2000); got != 100 {
+		t.Errorf("another host: %d found", got)
 	}
 	sound(t, y.Reader)
 }
@@ -171,121 +180,29 @@ func TestTheBudgetGrowsWithWhatProvesRight(t *testing.T) {
 	y := newYard(t)
 	known := 0
 	for _, want := range []int{100, 200, 400, 800} {
-		got := y.list(y.a, 0, 10_000)
-		if got.Found != want || !got.Full {
-			t.Fatalf("%d were taken, want %d", got.Found, want)
+		if got := y.list(y.a, 0, 10_000); got != want {
+			t.Fatalf("%d were taken, want %d", got, want)
 		}
-		y.resolves("a.example.com", known, known+got.Found)
-		known += got.Found
+		y.resolves("a.example.com", known, known+want)
+		known += want
 	}
-	if got := y.budget(y.a); got != int64(100+known) {
+	if got := y.candidates(y.a).Left; got != int64(100+known) {
 		t.Errorf("budget %d after %d", got, known)
 	}
 	sound(t, y.Reader)
 }
 
 // A host lists the accounts of another: they are found, once, and it may list no more
-// for it. What it says of accounts that are known as others' is nothing: no status
-// check, no sweep, however often it is said.
+// for it.
 func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
 	y := newYard(t)
 	y.list(y.a, 0, 100)
 	y.resolves("b.example.com", 0, 100)
-	if got := y.budget(y.a); got != 100 {
+	if got := y.candidates(y.a).Left; got != 100 {
 		t.Errorf("budget %d", got)
 	}
-	y.establish(100)
-	page := make([]Listed, 100)
-	for n := range page {
-		page[n] = Listed{DID: numbered(n), Rev: 50, Active: n%2 == 0}
-	}
-	take := func(host int64) (got Taken) {
-		y.do(func(tx *Tx) (err error) {
-			got, err = tx.TakeListed(Lister{Host: host, Capped: true}, page)
-			return err
-		})
-		return got
-	}
-	if got := take(y.a); got.Foreign != 100 || len(got.Known) != 0 || y.count("SELECT count(*) FROM resync_queue") != 0 {
-		t.Errorf("a stranger's listing: %+v, %d rows queued", got, y.count("SELECT count(*) FROM resync_queue"))
-	}
-	// Two hours later an #identity may have been lost: a few documents are looked at
-	// again, in the background.
-	y.now = y.now.Add(2 * time.Hour)
-	if got := take(y.a); got.Foreign != 100 || y.count("SELECT count(*) FROM resync_queue WHERE reason = ? AND background = 1", int64(Refresh)) != maxMoved {
-		t.Errorf("a stranger's listing: %d foreign, %d rows queued", got.Foreign, y.count("SELECT count(*) FROM resync_queue"))
-	}
-	if n := y.count("SELECT count(*) FROM repo WHERE state <> 3"); n != 0 {
-		t.Errorf("%d repos are out of service", n)
-	}
-	y.do(func(tx *Tx) error {
-		for n := range 100 {
-			r, err := tx.RepoByDID(numbered(n))
-			if err == nil {
-				_, err = tx.PutIdentity(r, testKey, "b.example.com", false)
-			}
-			if err == nil {
-				err = tx.q.SetIdentityStale(tx.ctx, db.SetIdentityStaleParams{RepoID: r.ID})
-			}
-			if err = errors.Join(err, tx.Done(r)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if got := take(y.b); got.Foreign != 0 || len(got.Known) != 100 || y.count("SELECT count(*) FROM resync_queue") != 100 {
-		t.Errorf("the named host's listing: %d foreign, %d known, %d rows queued", got.Foreign, len(got.Known), y.count("SELECT count(*) FROM resync_queue"))
-	}
-	sound(t, y.Reader)
-}
-
-// A host lists as inactive what our document gives to another. With an old rev it is
-// one that the account has left; with a new one the account may have moved there.
-func TestAnInactiveListingElsewhereCountsByItsRev(t *testing.T) {
-	y := newYard(t)
-	y.list(y.a, 0, 2)
-	y.resolves("a.example.com", 0, 2)
-	y.establish(2)
-	y.now = y.now.Add(2 * movedAge)
-	y.do(func(tx *Tx) error {
-		_, err := tx.TakeListed(Lister{Host: y.b}, []Listed{{DID: numbered(0), Rev: 4}, {DID: numbered(1), Rev: 6}})
-		return err
-	})
-	if n := y.count("SELECT sum(repo_id) FROM resync_queue WHERE reason = ?", int64(Refresh)); n != 2 {
-		t.Errorf("documents are looked at of the repos with sum %d, want that of the second", n)
-	}
-	sound(t, y.Reader)
-}
-
-// A relay lists a rev below the head. Mostly it is a moment behind; if the document is
-// old, the account may have moved, and the relay follows it there.
-func TestARelayThatIsBehindIsAReasonToLookAtAnOldDocument(t *testing.T) {
-	y := newYard(t)
-	y.list(y.a, 0, 30)
-	y.resolves("a.example.com", 0, 30)
-	y.establish(30)
-	page := make([]Listed, 30)
-	for n := range page {
-		page[n] = Listed{DID: numbered(n), Rev: 4, Active: true}
-	}
-	for _, c := range []struct {
-		name   string
-		from   Lister
-		after  time.Duration
-		queued int64
-	}{
-		{"a moment behind", Lister{}, time.Hour, 0},
-		{"the host itself, of an old document", Lister{Host: y.a}, 2 * laggardAge, 0},
-		{"a relay, and an old document", Lister{}, 0, maxMoved},
-	} {
-		y.now = y.now.Add(c.after)
-		y.do(func(tx *Tx) error { _, err := tx.TakeListed(c.from, page); return err })
-		if n := y.count("SELECT count(*) FROM resync_queue WHERE reason = ? AND background = 1", int64(Refresh)); n != c.queued {
-			t.Errorf("%s: %d documents are to be looked at, want %d", c.name, n, c.queued)
-		}
-	}
-	if n := y.count("SELECT count(*) FROM repo WHERE state <> 3"); n != 0 {
-		t.Errorf("%d repos are out of service", n)
+	if got := y.candidates(y.b).Left; got != 200 {
+		t.Errorf("budget of the named host %d", got)
 	}
 	sound(t, y.Reader)
 }
@@ -296,14 +213,13 @@ func TestCandidatesCloseByOtherWays(t *testing.T) {
 	y := newYard(t)
 	y.list(y.a, 0, 100)
 	y.do(func(tx *Tx) error {
-		_, err := tx.AddListed([]Listed{{DID: numbered(0), Active: true}})
-		return err
+		return testrepo.List(tx, map[string]repostate.Entry{numbered(0): {Active: true}})
 	})
-	if got := y.budget(y.a); got != 1 {
+	if got := y.candidates(y.a).Left; got != 1 {
 		t.Errorf("budget %d, want 1", got)
 	}
 	y.resolves("b.example.com", 0, 2)
-	if got := y.budget(y.a); got != 2 {
+	if got := y.candidates(y.a).Left; got != 2 {
 		t.Errorf("budget %d, want 2", got)
 	}
 	sound(t, y.Reader)
@@ -317,7 +233,8 @@ func TestAHostIsProvenWhileItHasNoMoreCandidatesThanAccounts(t *testing.T) {
 		from, to int
 		proven   bool
 	}{{0, 60, false}, {60, 120, true}, {120, 181, false}, {181, 181, false}} {
-		if got := y.list(y.a, c.from, c.to); got.Proven != c.proven {
+		y.list(y.a, c.from, c.to)
+		if got := y.candidates(y.a); got.Proven != c.proven {
 			t.Errorf("%d to %d: %+v, want proven %t", c.from, c.to, got, c.proven)
 		}
 		if c.to == 60 {
@@ -326,28 +243,36 @@ func TestAHostIsProvenWhileItHasNoMoreCandidatesThanAccounts(t *testing.T) {
 	}
 }
 
-// What is known of a repo is never deleted, whatever the directory says.
-func TestOnlyBareRowsVanish(t *testing.T) {
+// What is known of a repo is never deleted, even if the decision was made on less.
+func TestOnlyBareRowsAreForgotten(t *testing.T) {
 	y := newYard(t)
 	y.list(y.a, 0, 2)
-	y.resolves("a.example.com", 0, 1)
-	for n, want := range []bool{false, true} {
-		y.do(func(tx *Tx) error {
-			r, err := tx.RepoByDID(numbered(n))
-			if err != nil {
+	var was [2]*Repo
+	y.do(func(tx *Tx) (err error) {
+		for n := range was {
+			if was[n], err = tx.RepoByDID(numbered(n)); err != nil {
 				return err
 			}
-			if gone, err := tx.Vanish(r); err != nil || gone != want {
-				t.Errorf("account %d: gone %t, %v", n, gone, err)
+		}
+		return nil
+	})
+	y.resolves("a.example.com", 0, 1)
+	y.do(func(tx *Tx) error {
+		for _, r := range was {
+			if _, err := tx.Apply(r, repostate.Decision{Repo: r, Forget: true}); err != nil {
+				return err
 			}
-			return nil
-		})
+		}
+		return nil
+	})
+	if n := y.count("SELECT repo_id FROM resync_queue"); n != was[0].ID {
+		t.Errorf("repo %d is queued, want %d alone", n, was[0].ID)
 	}
 	if n := y.count("SELECT count(*) FROM resync_queue"); n != 1 {
 		t.Errorf("%d rows queued, want 1", n)
 	}
 	y.list(y.b, 1, 2)
-	if n := y.count("SELECT count(*) FROM repo WHERE found_at = ?", y.b); n != 1 {
+	if n := y.count("SELECT count(*) FROM repo WHERE found_host_id = ?", y.b); n != 1 {
 		t.Error("what vanished is not found again")
 	}
 	sound(t, y.Reader)

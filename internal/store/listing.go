@@ -10,7 +10,7 @@ type Page struct {
 	Last int64 // birth number to go on after; 0 if DIDs is empty
 }
 
-// List gives up to limit visible repos, in the order of their birth numbers,
+// List returns up to limit visible repos, in the order of their birth numbers,
 // after a birth number: those with a record in any of the collections, or all of
 // them if no collection is given. A repo comes once, at the first of its births
 // among the collections.
@@ -75,15 +75,15 @@ func (rx *Rx) union(nsids []string, after int64, limit int) (Page, error) {
 	return p, nil
 }
 
-// walkPage is how many rows a walk over everything reads at once.
-const walkPage = 5000
+// piece is how many rows VisibleRows reads at once.
+const piece = 5000
 
-// VisibleRows gives every visible membership, and every listed repo under the
+// VisibleRows returns every visible membership, and every listed repo under the
 // empty collection.
 func (rx *Rx) VisibleRows(row func(nsid, did string)) error {
 	collection, seq := int64(0), int64(0)
 	for {
-		rows, err := rx.q.VisibleRows(rx.ctx, db.VisibleRowsParams{CollectionID: collection, After: seq, MaxRows: walkPage})
+		rows, err := rx.q.VisibleRows(rx.ctx, db.VisibleRowsParams{CollectionID: collection, After: seq, MaxRows: piece})
 		if err != nil {
 			return err
 		}
@@ -91,12 +91,12 @@ func (rx *Rx) VisibleRows(row func(nsid, did string)) error {
 			collection, seq = r.CollectionID, r.Seq
 			row(r.NSID, r.DID)
 		}
-		if len(rows) < walkPage {
+		if len(rows) < piece {
 			break
 		}
 	}
 	for after := int64(0); ; {
-		page, err := rx.List(nil, after, walkPage)
+		page, err := rx.List(nil, after, piece)
 		if err != nil || len(page.DIDs) == 0 {
 			return err
 		}

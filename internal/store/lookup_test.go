@@ -5,6 +5,8 @@ import (
 	"maps"
 	"strconv"
 	"testing"
+
+	"railyard/internal/repostate"
 )
 
 // What the file says of its numbers is what the program takes them for.
@@ -27,17 +29,20 @@ func TestLookupTablesNameTheConstants(t *testing.T) {
 		int64(becameNotFound): "repo not found, visible 0",
 	})
 	same("SELECT id, name FROM resync_priority", map[int64]string{
-		prioLive: "live", prioCheck: "check", prioFirstSight: "first-sight",
-		prioBackfill: "backfill", prioRetry: "retry", prioBackground: "background",
+		repostate.PriorityLive: "live", repostate.PriorityCheck: "check", repostate.PriorityFirstSight: "first-sight",
+		repostate.PriorityBackfill: "backfill", repostate.PriorityRetry: "retry", repostate.PriorityBackground: "background",
 	})
 	reasons := []Reason{Discontinuity, Unprovable, Rotated, SyncEvent, Reactivated, IdentityCheck, StatusCheck, FirstSight,
-		Backfill, NotFoundAgain, Sweep, Prove, Reason(13), Audit, Refresh}
+		Backfill, NotFoundAgain, MissedRev, Prove, Reason(13), Audit, Refresh}
 	same("SELECT id, name FROM resync_reason", words(reasons...))
 	priorities := make(map[int64]string)
 	for _, r := range reasons {
-		priorities[int64(r)] = strconv.FormatInt(r.priority(), 10)
+		priorities[int64(r)] = strconv.FormatInt(r.Priority(), 10)
 	}
 	same("SELECT id, CAST(priority AS TEXT) FROM resync_reason", priorities)
+	same("SELECT id, name FROM statement", map[int64]string{
+		int64(repostate.NoSuchRepo): "no such repo", int64(repostate.NoSuchDID): "no such DID", int64(repostate.OlderRev): "older rev",
+	})
 }
 
 // words returns the names of constants by their numbers.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"railyard/db"
+	"railyard/internal/repostate"
 )
 
 const (
@@ -26,23 +27,20 @@ const (
 	releaseRows   = 500
 )
 
-// releaseClaims gives back what workers of a former process held: their fetches
+// releaseLeases gives back what workers of a former process held: their fetches
 // are lost, their repos are due again, and nobody asks a host.
-func (s *Store) releaseClaims(ctx context.Context) error {
+func (s *Store) releaseLeases(ctx context.Context) error {
 	for more := true; more; {
-		err := s.Update(ctx, "release claims", func(tx *Tx) error {
+		err := s.Update(ctx, "release leases", func(tx *Tx) error {
 			if err := errors.Join(tx.q.ForgetAttempts(tx.ctx), tx.ClampHosts()); err != nil {
 				return err
 			}
-			ids, err := tx.q.ClaimedRows(tx.ctx, releaseRows)
+			ids, err := tx.q.LeasedRows(tx.ctx, releaseRows)
 			more = len(ids) == releaseRows
 			for _, id := range ids {
 				r, err := tx.RepoByID(id)
 				if err == nil {
-					err = tx.MarkStale(r) // the look at the document may be what was lost
-				}
-				if err == nil {
-					err = tx.Release(r, tx.now)
+					_, err = tx.Apply(r, repostate.Decide(r, repostate.Lost{}, tx.Env()))
 				}
 				if err != nil {
 					return err
@@ -88,7 +86,7 @@ func (s *Store) Maintain(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-// upkept counts and tells how a part of the upkeep went.
+// upkept counts and logs how a part of the upkeep went.
 func (s *Store) upkept(ctx context.Context, log *slog.Logger, c *complaint, now time.Time, err error) {
 	if err != nil && ctx.Err() != nil {
 		return
@@ -103,7 +101,7 @@ func (s *Store) upkept(ctx context.Context, log *slog.Logger, c *complaint, now 
 // failed since Open.
 func (s *Store) UpkeepFailures() int64 { return s.neglected.Load() }
 
-// complaint tells of what fails again and again: the first time, every minute, and
+// complaint logs what fails again and again: the first time, every minute, and
 // once it is over.
 type complaint struct {
 	what   string
@@ -126,7 +124,7 @@ func (c *complaint) tell(log *slog.Logger, now time.Time, err error) {
 	}
 }
 
-// openUpkeep gives a connection beside the writer's.
+// openUpkeep returns a connection beside the writer's.
 func (s *Store) openUpkeep() (*sql.DB, error) {
 	own, err := sql.Open("sqlite", dsn(s.path, through(s.vfs, "_pragma=busy_timeout(1000)", "_pragma=wal_autocheckpoint(0)")...))
 	if err == nil {

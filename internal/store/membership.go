@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"railyard/db"
+	"railyard/internal/repostate"
 )
 
 // Source is what brought a membership row.
@@ -43,19 +44,19 @@ const (
 // maxNSIDs bounds the cache of collection ids: names can be minted at will.
 const maxNSIDs = 1 << 18
 
-// Bear adds collections to a repo's set. Rows that exist stay as they are. It
-// gives the number of births.
-func (tx *Tx) Bear(r *Repo, nsids []string, source Source) (births int, err error) {
+// AddMemberships adds collections to a repo's set, which a commit has brought. Rows that
+// exist stay as they are. It returns the number of births.
+func (tx *Tx) AddMemberships(r *repostate.Repo, nsids []string) (births int, err error) {
 	for _, nsid := range nsids {
 		id, err := tx.collection(nsid)
 		if err != nil {
 			return births, err
 		}
 		seq := tx.nextSeq(1)
-		if !r.Visible() {
+		if r.Seq == 0 {
 			seq = -seq
 		}
-		n, err := tx.q.Birth(tx.ctx, db.BirthParams{CollectionID: id, Seq: seq, RepoID: r.ID, Source: int64(source)})
+		n, err := tx.q.Birth(tx.ctx, db.BirthParams{CollectionID: id, Seq: seq, RepoID: r.ID, Source: int64(SourceCommit)})
 		if err != nil {
 			return births, err
 		}
@@ -64,7 +65,7 @@ func (tx *Tx) Bear(r *Repo, nsids []string, source Source) (births int, err erro
 			continue
 		}
 		births++
-		if r.Visible() {
+		if r.Seq > 0 {
 			if err := tx.changed(r, id, true, birth); err != nil {
 				return births, err
 			}
@@ -73,8 +74,8 @@ func (tx *Tx) Bear(r *Repo, nsids []string, source Source) (births int, err erro
 	return births, nil
 }
 
-// Kill removes collections from a repo's set. It gives the number of deaths.
-func (tx *Tx) Kill(r *Repo, nsids []string) (deaths int, err error) {
+// RemoveMemberships removes collections from a repo's set. It returns the number of deaths.
+func (tx *Tx) RemoveMemberships(r *repostate.Repo, nsids []string) (deaths int, err error) {
 	for _, nsid := range nsids {
 		id, err := tx.knownCollection(nsid)
 		if err != nil {
@@ -99,9 +100,10 @@ func (tx *Tx) Kill(r *Repo, nsids []string) (deaths int, err error) {
 	return deaths, nil
 }
 
-// dieAllBut removes the rows of collections that are not among ids, a JSON array.
-func (tx *Tx) dieAllBut(r *Repo, ids string) (deaths int, err error) {
-	dead, err := tx.q.DeathsOf(tx.ctx, db.DeathsOfParams{RepoID: r.ID, CollectionIds: ids})
+// removeAllBut removes the rows of collections that are not in a set, a JSON array of
+// ids.
+func (tx *Tx) removeAllBut(r *repostate.Repo, set string) (deaths int, err error) {
+	dead, err := tx.q.DeathsOf(tx.ctx, db.DeathsOfParams{RepoID: r.ID, CollectionIds: set})
 	if err != nil {
 		return 0, err
 	}
@@ -115,14 +117,14 @@ func (tx *Tx) dieAllBut(r *Repo, ids string) (deaths int, err error) {
 	return len(dead), nil
 }
 
-// bearMissing adds the rows that a visible repo lacks of n collections, ids as a
-// JSON array. The births of a first backfill stay out of the change feed.
-func (tx *Tx) bearMissing(r *Repo, ids string, n int, first bool) (births int, err error) {
+// addMissing adds the rows that a visible repo lacks of a set of n collections, a JSON
+// array of ids. The births of a first backfill stay out of the change feed.
+func (tx *Tx) addMissing(r *repostate.Repo, set string, n int, first bool) (births int, err error) {
 	if n == 0 {
 		return 0, nil
 	}
 	born, err := tx.q.BirthsOf(tx.ctx, db.BirthsOfParams{
-		RepoID: r.ID, FirstSeq: tx.nextSeq(n), Source: int64(SourceResync), CollectionIds: ids,
+		RepoID: r.ID, FirstSeq: tx.nextSeq(n), Source: int64(SourceResync), CollectionIds: set,
 	})
 	if err != nil {
 		return 0, err
@@ -137,7 +139,8 @@ func (tx *Tx) bearMissing(r *Repo, ids string, n int, first bool) (births int, e
 	return len(born), nil
 }
 
-// collectionIDs gives the ids of collections as a JSON array.
+// collectionIDs returns the ids of collections as a JSON array, and makes rows for those
+// that have none. The cache of ids costs less than a join with the names.
 func (tx *Tx) collectionIDs(nsids []string) (string, error) {
 	ids := make([]int64, len(nsids))
 	for i, nsid := range nsids {
@@ -150,22 +153,10 @@ func (tx *Tx) collectionIDs(nsids []string) (string, error) {
 	return jsonIDs(ids), nil
 }
 
-// settle makes the repo's rows visible or invisible, as its account and its
-// proof demand. It is the only place that turns the sign of a birth number.
-func (tx *Tx) settle(r *Repo) error {
-	visible := r.Active && r.Proof != 0
-	switch {
-	case visible && r.seq == 0:
-		return tx.show(r)
-	case !visible && r.seq > 0:
-		return tx.hide(r)
-	}
-	return nil
-}
-
-func (tx *Tx) show(r *Repo) error {
-	r.seq = tx.nextSeq(1)
-	if err := tx.q.SetRepoSeq(tx.ctx, db.SetRepoSeqParams{ID: r.ID, Seq: r.seq}); err != nil {
+// show gives the repo and its rows new birth numbers: they are visible from here on.
+func (tx *Tx) show(r *repostate.Repo) error {
+	r.Seq = tx.nextSeq(1)
+	if err := tx.q.SetRepoSeq(tx.ctx, db.SetRepoSeqParams{ID: r.ID, Seq: r.Seq}); err != nil {
 		return err
 	}
 	hidden, err := tx.q.Hidden(tx.ctx, r.ID)
@@ -184,12 +175,13 @@ func (tx *Tx) show(r *Repo) error {
 	return nil
 }
 
-func (tx *Tx) hide(r *Repo) error {
+// hide takes the visibility of the repo and its rows.
+func (tx *Tx) hide(r *repostate.Repo) error {
 	why := becameInactive
-	if r.Active && r.State == NotFound {
+	if r.Active && r.State == repostate.NotFound {
 		why = becameNotFound
 	}
-	r.seq = 0
+	r.Seq = 0
 	if err := tx.q.SetRepoSeq(tx.ctx, db.SetRepoSeqParams{ID: r.ID, Seq: 0}); err != nil {
 		return err
 	}
@@ -206,7 +198,7 @@ func (tx *Tx) hide(r *Repo) error {
 }
 
 // changed counts a change of visibility and puts it into the change feed.
-func (tx *Tx) changed(r *Repo, collection int64, visible bool, why cause) error {
+func (tx *Tx) changed(r *repostate.Repo, collection int64, visible bool, why cause) error {
 	if visible {
 		tx.count(collection, 1)
 	} else {
@@ -224,7 +216,7 @@ func (tx *Tx) count(collection, delta int64) {
 	tx.members[collection] += delta
 }
 
-// collection gives the id of an NSID and makes the row if there is none.
+// collection returns the id of an NSID and makes the row if there is none.
 func (tx *Tx) collection(nsid string) (int64, error) {
 	id, err := tx.knownCollection(nsid)
 	if id != 0 || err != nil {
@@ -237,7 +229,7 @@ func (tx *Tx) collection(nsid string) (int64, error) {
 	return id, nil
 }
 
-// knownCollection gives the id of an NSID, 0 if it has no row.
+// knownCollection returns the id of an NSID, 0 if it has no row.
 func (tx *Tx) knownCollection(nsid string) (int64, error) {
 	if id, ok := tx.s.nsids[nsid]; ok {
 		return id, nil
@@ -256,8 +248,8 @@ func (tx *Tx) knownCollection(nsid string) (int64, error) {
 	return id, nil
 }
 
-// Set gives the collections of a repo's set, visible or not, in no order.
-func (tx *Tx) Set(r *Repo) ([]string, error) {
+// Set returns the collections of a repo's set, visible or not, in no order.
+func (tx *Tx) Set(r *repostate.Repo) ([]string, error) {
 	ids, err := tx.q.MembershipIDs(tx.ctx, r.ID)
 	if err != nil {
 		return nil, err
@@ -271,7 +263,7 @@ func (tx *Tx) Set(r *Repo) ([]string, error) {
 	return nsids, nil
 }
 
-// nameOf gives the NSID of a collection's id.
+// nameOf returns the NSID of a collection's id.
 func (tx *Tx) nameOf(id int64) (string, error) {
 	if nsid, ok := tx.s.names[id]; ok {
 		return nsid, nil

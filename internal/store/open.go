@@ -57,7 +57,7 @@ type Config struct {
 	Version string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// NewIndexID gives the file, an older copy of itself, a new index id: every walk
+	// NewIndexID gives the file, an older copy of itself, a new index id: every crawl
 	// of a client begins anew, and misses nothing that the copy has brought back under
 	// a number that the client has passed.
 	NewIndexID bool
@@ -101,7 +101,7 @@ type Store struct {
 }
 
 // Open opens or makes the file, brings its schema up to date and releases the
-// claims of a former process.
+// leases of a former process.
 func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	s := &Store{
 		path:   cfg.Path,
@@ -269,7 +269,7 @@ func (s *Store) secure(ctx context.Context) error {
 	return errors.Join(err, s.synchronous(ctx, "NORMAL"))
 }
 
-// firstSeq gives the birth number with which a run begins. A power cut or a restore
+// firstSeq returns the birth number with which a run begins. A power cut or a restore
 // may have taken back numbers that a client holds, and the file cannot tell which: the
 // copy may be of many runs ago. So numbers follow the clock, which was ahead of every
 // number when it was given, but for a clock that was set back since.
@@ -287,7 +287,7 @@ func (s *Store) nameIndex(version string) func(context.Context, *sql.Tx) error {
 	}
 }
 
-// begin leaps the birth counter, names a restored copy anew, and releases the claims
+// begin leaps the birth counter, names a restored copy anew, and releases the leases
 // of workers that died with a former process. The leap is on the disk when it returns,
 // before a number of it is served. A checkpoint would not do for that: whoever reads
 // the file meanwhile can hold it up.
@@ -315,7 +315,7 @@ func (s *Store) begin(ctx context.Context, version string, anew bool) error {
 	if s.holds, err = logUnread(ctx, s.wq); err != nil {
 		return err
 	}
-	return s.releaseClaims(ctx)
+	return s.releaseLeases(ctx)
 }
 
 // newIndexID is 65 bits of chance in letters and digits.
@@ -332,7 +332,7 @@ func (s *Store) IndexID() string { return s.indexID }
 // the queries from outside, which so cannot hold it up.
 func (s *Store) OwnView(ctx context.Context, fn func(*Rx) error) error { return s.own.View(ctx, fn) }
 
-// Err tells why the writer has stopped, nil while it works.
+// Err returns why the writer has stopped, nil while it works.
 func (s *Store) Err() error {
 	if p := s.stopped.Load(); p != nil {
 		return *p

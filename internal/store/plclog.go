@@ -10,12 +10,8 @@ import (
 	"time"
 
 	"railyard/db"
+	"railyard/internal/repostate"
 )
-
-// heldUntil is the not_before of rows that are held back: backfill of a did:plc
-// whose document was never looked at, while the log of the directory is read for
-// the first time. Whatever else asks for a look makes them due.
-var heldUntil = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // heldPiece is how many rows of the queue are held back or released at once.
 const heldPiece = 2000
@@ -28,7 +24,7 @@ type PLCLog struct {
 	Done  bool                 // the end was reached once
 }
 
-// PLCLog gives how far the log was read; the zero value if it never was.
+// PLCLog returns how far the log was read; the zero value if it never was.
 func (rx *Rx) PLCLog() (PLCLog, error) {
 	row, err := rx.q.PLCLog(rx.ctx)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -79,17 +75,15 @@ func logUnread(ctx context.Context, q *db.Queries) (bool, error) {
 	return row.Done == 0, err
 }
 
-// holds tells whether backfill of the repo waits for the log.
-func (tx *Tx) holds(r *Repo) bool {
-	return tx.s.holds && r.Identity == nil && strings.HasPrefix(r.DID, "did:plc:")
-}
+// isPLC reports whether a DID is of the PLC directory.
+func isPLC(did string) bool { return strings.HasPrefix(did, "did:plc:") }
 
 // HoldBackfill holds back what was queued before the log was to be read. It does
 // so piece by piece, to let other writers in.
 func (s *Store) HoldBackfill(ctx context.Context) error {
 	return s.queuePieces(ctx, "hold back backfill", func(tx *Tx, after, last int64) error {
 		return tx.q.HoldRows(tx.ctx, db.HoldRowsParams{
-			Held: heldUntil.UnixMicro(), After: after, Upto: last, Priority: Backfill.priority(),
+			After: after, Upto: last, Priority: repostate.Backfill.Priority(),
 		})
 	})
 }
@@ -108,7 +102,7 @@ func (s *Store) FinishPLCLog(ctx context.Context) error {
 	})
 }
 
-// DropPLCLog gives up a first reading that has not come to its end: what was held
+// DropPLCLog returns up a first reading that has not come to its end: what was held
 // back becomes due, and each identity is looked up. A log that was read to its end
 // is kept, to be gone on with some day.
 func (s *Store) DropPLCLog(ctx context.Context) error {
@@ -132,15 +126,14 @@ func (s *Store) endHold(ctx context.Context, trust bool, finish func(*Tx) error)
 		return err
 	}
 	if err := s.queuePieces(ctx, "release backfill", func(tx *Tx, after, last int64) error {
-		held := heldUntil.UnixMicro()
 		if trust {
-			err := tx.q.TrustHeldIdentities(tx.ctx, db.TrustHeldIdentitiesParams{After: after, Upto: last, Held: held})
+			err := tx.q.TrustHeldIdentities(tx.ctx, db.TrustHeldIdentitiesParams{After: after, Upto: last})
 			if err != nil {
 				return err
 			}
 		}
 		tx.wakes = true
-		return tx.q.ReleaseRows(tx.ctx, db.ReleaseRowsParams{Now: tx.micros(), After: after, Upto: last, Held: held})
+		return tx.q.ReleaseRows(tx.ctx, db.ReleaseRowsParams{Now: tx.micros(), After: after, Upto: last})
 	}); err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ package store
 type Point struct {
 	// Step is the name of a transaction, or of another step.
 	Step string
-	// Done tells that the step is in the file, though nobody has been told; else it
+	// Done says that the step is in the file, though nobody has been told; else it
 	// is lost.
 	Done bool
 }

@@ -196,7 +196,7 @@ func TestNumbersBeyondTheLeapAreOnTheDisk(t *testing.T) {
 // starts are the files that Open may find.
 func starts(t *testing.T) map[string][]byte {
 	t.Helper()
-	return map[string][]byte{"new": nil, "with claims": template(t)}
+	return map[string][]byte{"new": nil, "with leases": template(t)}
 }
 
 // A start meets a fault at each of its calls in turn, or a power cut. It says so, and
@@ -283,9 +283,9 @@ func failedStart(t *testing.T, content []byte, whole []string, f fault) bool {
 	sound(t, a.Reader)
 	if content != nil {
 		repos := scalar[int](t, a.path, "SELECT count(*) FROM repo")
-		claims := scalar[int](t, a.path, "SELECT count(*) FROM resync_queue WHERE claim IS NOT NULL")
-		if repos < 2 || claims != 0 {
-			t.Errorf("%s: %d repos and %d claims", where, repos, claims)
+		leased := scalar[int](t, a.path, "SELECT count(*) FROM resync_queue WHERE lease IS NOT NULL")
+		if repos < 2 || leased != 0 {
+			t.Errorf("%s: %d repos, and %d rows are leased", where, repos, leased)
 		}
 	}
 	return acted

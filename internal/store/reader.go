@@ -12,7 +12,7 @@ import (
 	"railyard/db"
 )
 
-// ErrOlder is what OpenReader gives for a file whose schema only the service
+// ErrOlder is what OpenReader returns for a file whose schema only the service
 // brings up to date.
 var ErrOlder = errors.New("written by an older railyard: serve it once with this one")
 

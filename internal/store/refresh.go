@@ -4,12 +4,13 @@ import (
 	"time"
 
 	"railyard/db"
+	"railyard/internal/repostate"
 )
 
 // agedPiece is how many identities are looked through at once.
 const agedPiece = 20_000
 
-// Aged gives up to n repos in service behind the id after, in the order of their
+// Aged returns up to n repos in service behind the id after, in the order of their
 // ids, whose identity is of before a time and that nobody looks at: onlyWeb leaves
 // out those of the PLC directory. next is where to go on; 0 = from the beginning.
 //
@@ -29,11 +30,11 @@ func (rx *Rx) Aged(after int64, before time.Time, onlyWeb bool, n int) (repos []
 	return repos, upto, err
 }
 
-// Backlog tells whether rows that are no mere background work were due at the
+// Backlog reports whether rows that are no mere background work were due at the
 // directory, or at a host of did:web, before a time, and nobody has taken them.
 func (rx *Rx) Backlog(before time.Time) (bool, error) {
 	for _, host := range []int64{WebQueue, DirectoryQueue} {
-		for p := int64(prioLive); p < prioBackground; p++ {
+		for p := repostate.PriorityLive; p < repostate.PriorityBackground; p++ {
 			at, err := rx.q.FirstDue(rx.ctx, db.FirstDueParams{Host: host, Priority: p})
 			if err != nil || at < before.UnixMicro() {
 				return err == nil, err
@@ -41,13 +42,4 @@ func (rx *Rx) Backlog(before time.Time) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// Refresh asks for a look at a DID document in the background; the repo stays in
-// service.
-func (tx *Tx) Refresh(r *Repo, at time.Time) error {
-	if err := tx.MarkStale(r); err != nil {
-		return err
-	}
-	return tx.Enqueue(r, Refresh, at)
 }

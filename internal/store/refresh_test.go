@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"railyard/internal/repostate"
 )
 
 // The walk meets each repo of an old identity once, in pieces, and then begins
@@ -51,7 +53,7 @@ func TestOldIdentitiesAreMetInPieces(t *testing.T) {
 	if web, _ := aged(0, true, 3); len(web) != 1 || !strings.HasPrefix(web[0], "did:web:") {
 		t.Errorf("of the web: %q", web)
 	}
-	f.with(did(0), func(tx *Tx, r *Repo) error { return tx.Refresh(r, tx.now) })
+	f.with(did(0), func(tx *Tx, r *Repo) error { return decide(tx, r, repostate.Aged{At: tx.now}) })
 	if some, _ := aged(0, false, 1); !slices.Equal(some, []string{did(1)}) {
 		t.Errorf("while one is looked at: %q", some)
 	}

@@ -5,10 +5,10 @@ import "railyard/db"
 // restingPiece is how many repos are looked through at once.
 const restingPiece = 20_000
 
-// LastRepoID gives the highest id of a repo, 0 if there is none.
+// LastRepoID returns the highest id of a repo, 0 if there is none.
 func (rx *Rx) LastRepoID() (int64, error) { return rx.q.LastRepoID(rx.ctx) }
 
-// RestingAmong gives those of the ids that are of repos that rest, in no order.
+// RestingAmong returns those of the ids that are of repos that rest, in no order.
 // An id need not be that of a repo.
 func (rx *Rx) RestingAmong(ids []int64) ([]int64, error) {
 	return rx.q.RestingAmong(rx.ctx, jsonIDs(ids))
@@ -27,11 +27,4 @@ func (rx *Rx) restingAfter(after, piece int64) (resting []int64, next int64, err
 	}
 	resting, err = rx.q.RestingBetween(rx.ctx, db.RestingBetweenParams{After: after, Upto: upto})
 	return resting, upto, err
-}
-
-// Rests tells whether the repo is in service (synchronized, visible, its account
-// active) and nobody is to look at it: of such a repo the file says without reserve
-// that its rows are right. waiting is its row of the queue, nil if it has none.
-func (r *Repo) Rests(waiting *Waiting) bool {
-	return r.State == Synchronized && r.Active && r.Visible() && waiting == nil
 }

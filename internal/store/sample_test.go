@@ -3,6 +3,9 @@ package store
 import (
 	"slices"
 	"testing"
+
+	"railyard/internal/repostate"
+	"railyard/internal/test/testrepo"
 )
 
 func TestOnlyReposInServiceThatNobodyLooksAtRest(t *testing.T) {
@@ -10,10 +13,10 @@ func TestOnlyReposInServiceThatNobodyLooksAtRest(t *testing.T) {
 	for n := range 7 {
 		f.inService(did(n))
 	}
-	f.with(did(1), func(tx *Tx, r *Repo) error { return tx.Desynchronize(r, Discontinuity) })
-	f.with(did(2), func(tx *Tx, r *Repo) error { return tx.Refresh(r, tx.now) }) // in service meanwhile
-	f.with(did(3), func(tx *Tx, r *Repo) error { return tx.SetInactive(r, "deactivated") })
-	f.with(did(4), func(tx *Tx, r *Repo) error { return tx.Leave(r, "deleted") })
+	f.with(did(1), func(tx *Tx, r *Repo) error { return testrepo.Desynchronize(tx, r, Discontinuity) })
+	f.with(did(2), func(tx *Tx, r *Repo) error { return decide(tx, r, repostate.Aged{At: tx.now}) }) // in service meanwhile
+	f.with(did(3), func(tx *Tx, r *Repo) error { return testrepo.Hide(tx, r, "deactivated") })
+	f.with(did(4), func(tx *Tx, r *Repo) error { return testrepo.Leave(tx, r, "deleted") })
 	f.find(did(7))
 	var all, want []int64
 	for n := range 8 {
@@ -56,12 +59,8 @@ func TestOnlyReposInServiceThatNobodyLooksAtRest(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			waiting, err := rx.Waiting(r)
-			if r.Rests(waiting) != slices.Contains(want, r.ID) {
-				t.Errorf("repo %d rests: %t", n, r.Rests(waiting))
-			}
-			if err != nil {
-				return err
+			if r.Rests() != slices.Contains(want, r.ID) {
+				t.Errorf("repo %d rests: %t", n, r.Rests())
 			}
 		}
 		return nil

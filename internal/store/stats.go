@@ -3,11 +3,12 @@ package store
 import (
 	"database/sql"
 	"errors"
+	"railyard/internal/repostate"
 )
 
 // Stats are the figures of the file.
 type Stats struct {
-	Repos        map[State]int64
+	Repos        map[repostate.State]int64
 	Active       int64 // repos whose account is active
 	Memberships  int64 // visible rows
 	Collections  int64 // with at least one visible member
@@ -18,13 +19,13 @@ type Stats struct {
 
 // Stats reads the figures.
 func (rx *Rx) Stats() (Stats, error) {
-	st := Stats{Repos: make(map[State]int64)}
+	st := Stats{Repos: make(map[repostate.State]int64)}
 	tally, err := rx.q.RepoTally(rx.ctx)
 	if err != nil {
 		return st, err
 	}
 	for _, t := range tally {
-		st.Repos[State(t.State)] = t.Repos
+		st.Repos[repostate.State(t.State)] = t.Repos
 		st.Active += t.Active
 	}
 	m, err := rx.q.MembershipTally(rx.ctx)
@@ -37,10 +38,10 @@ func (rx *Rx) Stats() (Stats, error) {
 		return st, err
 	}
 	for _, q := range queue {
-		if q.Background == 1 {
+		if q.Priority == repostate.PriorityBackground {
 			st.WaitingLater = q.Waiting
 		} else {
-			st.Waiting = q.Waiting
+			st.Waiting += q.Waiting
 		}
 	}
 	st.Upstreams, err = rx.Upstreams()

@@ -14,7 +14,7 @@ type RefusalCount struct {
 	LastAt time.Time
 }
 
-// RefusalCounts gives all reasons that ever came up, the most frequent first.
+// RefusalCounts returns all reasons that ever came up, the most frequent first.
 func (rx *Rx) RefusalCounts() ([]RefusalCount, error) {
 	rows, err := rx.q.RefusalCounts(rx.ctx)
 	if err != nil {
@@ -38,7 +38,7 @@ type HostHealth struct {
 	ErrorAt       time.Time
 }
 
-// FailingHosts gives up to n hosts that fail or cool down, the worst first.
+// FailingHosts returns up to n hosts that fail or cool down, the worst first.
 func (rx *Rx) FailingHosts(now time.Time, n int) ([]HostHealth, error) {
 	rows, err := rx.q.FailingHosts(rx.ctx, db.FailingHostsParams{Now: now.UnixMicro(), MaxRows: int64(n)})
 	if err != nil {

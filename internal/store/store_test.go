@@ -17,6 +17,7 @@ import (
 
 	"railyard"
 	"railyard/internal/atproto"
+	"railyard/internal/test/testrepo"
 )
 
 func open(t *testing.T, path string) *Store {
@@ -362,7 +363,7 @@ func failing(t *testing.T, s *Store, rng *rand.Rand) {
 		if err != nil || r == nil {
 			return errors.Join(err, errors.New("no repo"))
 		}
-		if _, err := tx.Bear(r, []string{"com.example.never", "com.example.c1"}, SourceCommit); err != nil {
+		if _, err := testrepo.AddMemberships(tx, r, []string{"com.example.never", "com.example.c1"}); err != nil {
 			return err
 		}
 		tx.AfterCommit(func() { t.Error("after a commit that was not") })
@@ -394,13 +395,13 @@ func act(t *testing.T, s *Store, m *model, rng *rand.Rand, seen int64) int64 {
 		}
 		if r == nil {
 			m.sets[d], m.active[d] = map[string]bool{}, true
-			if r, err = tx.AddRepo(d); err != nil {
+			if r, err = testrepo.Add(tx, d); err != nil {
 				return err
 			}
-			if _, err := tx.PutIdentity(r, testKey, "pds.example.com", false); err != nil {
+			if _, err := testrepo.SetIdentity(tx, r, testKey, "pds.example.com", false); err != nil {
 				return err
 			}
-			if err := tx.Enqueue(r, FirstSight, tx.now); err != nil {
+			if err := testrepo.Enqueue(tx, r, FirstSight, tx.now); err != nil {
 				return err
 			}
 		}
@@ -410,37 +411,37 @@ func act(t *testing.T, s *Store, m *model, rng *rand.Rand, seen int64) int64 {
 			for _, c := range nsids {
 				m.sets[d][c] = true
 			}
-			_, err = tx.Bear(r, nsids, SourceCommit)
+			_, err = testrepo.AddMemberships(tx, r, nsids)
 		case 2:
 			for _, c := range nsids {
 				delete(m.sets[d], c)
 			}
-			_, err = tx.Kill(r, nsids)
+			_, err = testrepo.RemoveMemberships(tx, r, nsids)
 		case 3, 4:
 			m.sets[d], m.active[d], m.proven[d] = map[string]bool{}, true, true
 			for _, c := range nsids {
 				m.sets[d][c] = true
 			}
 			head := Head{Rev: atproto.TID(rng.Int64N(1 << 40)), Data: atproto.Digest{1}}
-			if _, _, err := tx.Establish(r, head, nsids, ProofTree); err != nil {
+			if _, _, err := testrepo.Establish(tx, r, head, nsids, ProofTree); err != nil {
 				return err
 			}
-			err = tx.Done(r)
+			err = testrepo.Done(tx, r)
 		case 5:
 			m.active[d] = false
-			err = tx.SetInactive(r, "deactivated")
+			err = testrepo.Hide(tx, r, "deactivated")
 		case 6:
 			if !r.Active {
 				m.active[d], m.proven[d] = true, false
-				err = errors.Join(tx.SetActive(r), tx.Enqueue(r, Reactivated, tx.now))
+				err = errors.Join(testrepo.Show(tx, r), testrepo.Enqueue(tx, r, Reactivated, tx.now))
 			}
 		case 7:
 			if rng.IntN(2) == 0 {
 				m.active[d], m.proven[d], m.sets[d] = false, false, map[string]bool{}
-				err = tx.Leave(r, "deleted")
+				err = testrepo.Leave(tx, r, "deleted")
 			} else if r.State != NotFound {
 				m.proven[d] = false
-				err = errors.Join(tx.SetState(r, NotFound), tx.Enqueue(r, NotFoundAgain, tx.now))
+				err = errors.Join(testrepo.SetState(tx, r, NotFound), testrepo.Enqueue(tx, r, NotFoundAgain, tx.now))
 			}
 		}
 		return err
@@ -554,7 +555,7 @@ func TestTheChangeFeedTellsEveryTransition(t *testing.T) {
 		if err := s.Update(t.Context(), "test", func(tx *Tx) error {
 			r, err := tx.RepoByDID(did(0))
 			if r == nil && err == nil {
-				r, err = tx.AddRepo(did(0))
+				r, err = testrepo.Add(tx, did(0))
 			}
 			if err != nil {
 				return err
@@ -566,17 +567,20 @@ func TestTheChangeFeedTellsEveryTransition(t *testing.T) {
 	}
 	establish := func(nsids ...string) func(tx *Tx, r *Repo) error {
 		return func(tx *Tx, r *Repo) error {
-			_, _, err := tx.Establish(r, Head{Rev: 5}, nsids, ProofTree)
+			_, _, err := testrepo.Establish(tx, r, Head{Rev: 5}, nsids, ProofTree)
 			return err
 		}
 	}
 	step(establish("a.b.c"))
-	step(func(tx *Tx, r *Repo) error { _, err := tx.Bear(r, []string{"a.b.d"}, SourceCommit); return err })
-	step(func(tx *Tx, r *Repo) error { _, err := tx.Kill(r, []string{"a.b.c"}); return err })
-	step(func(tx *Tx, r *Repo) error { return tx.SetInactive(r, "suspended") })
-	step(func(tx *Tx, r *Repo) error { return tx.SetActive(r) })
+	step(func(tx *Tx, r *Repo) error { _, err := testrepo.AddMemberships(tx, r, []string{"a.b.d"}); return err })
+	step(func(tx *Tx, r *Repo) error {
+		_, err := testrepo.RemoveMemberships(tx, r, []string{"a.b.c"})
+		return err
+	})
+	step(func(tx *Tx, r *Repo) error { return testrepo.Hide(tx, r, "suspended") })
+	step(func(tx *Tx, r *Repo) error { return testrepo.Show(tx, r) })
 	step(establish("a.b.d", "a.b.e"))
-	step(func(tx *Tx, r *Repo) error { return tx.SetState(r, NotFound) })
+	step(func(tx *Tx, r *Repo) error { return testrepo.SetState(tx, r, NotFound) })
 	got := scalar[string](t, path, `SELECT group_concat(nsid || visible || cause, ' ')
 		FROM (SELECT c.nsid, m.visible, m.cause FROM membership_change m JOIN collection c ON c.id = m.collection_id ORDER BY m.id)`)
 	want := "a.b.d11 a.b.c02 a.b.d03 a.b.d14 a.b.e11 a.b.d06 a.b.e06"

@@ -1,11 +1,10 @@
 package store
 
 import (
-	"database/sql"
-	"errors"
 	"time"
 
 	"railyard/db"
+	"railyard/internal/repostate"
 )
 
 // Held is a repo that the file takes to be in service.
@@ -14,14 +13,14 @@ type Held struct {
 	Sure time.Time // when its host was last asked for it
 }
 
-// LastRepo gives the highest id of a repo: those that are found from now on have
+// LastRepo returns the highest id of a repo: those that are found from now on have
 // higher ones.
 func (rx *Rx) LastRepo() (int64, error) { return rx.q.LastRepo(rx.ctx) }
 
 // heldSpan is how many repos are read in one piece.
 const heldSpan = 10_000
 
-// Held gives the repos in service of a host, or of all hosts if it is 0, in one
+// Held returns the repos in service of a host, or of all hosts if it is 0, in one
 // piece: those after an id and not above most. next is where the following piece
 // begins, 0 at the end.
 func (rx *Rx) Held(host, after, most int64) (held []Held, next int64, err error) {
@@ -62,26 +61,8 @@ func (rx *Rx) heldOfAll(after, most int64) (held []Held, next int64, err error) 
 // appendHeld leaves out who waits for a fetch or is inactive: it is looked at
 // anyhow, or is not expected in a listing.
 func appendHeld(held []Held, row db.HeldReposRow) []Held {
-	if State(row.State) != Synchronized || row.Active != 1 {
+	if repostate.State(row.State) != repostate.Synchronized || row.Active != 1 {
 		return held
 	}
 	return append(held, Held{ID: row.ID, Sure: time.UnixMicro(row.SureAt)})
-}
-
-// EnqueueUnlisted asks for the status of an account that a listing has left out.
-// That is a doubt and no more: it waits behind all other work, and the repo stays
-// in service. One that is no longer in service is left alone.
-func (tx *Tx) EnqueueUnlisted(id int64, at time.Time) error {
-	r, err := tx.RepoByID(id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err != nil || r.State != Synchronized || !r.Active {
-		return err
-	}
-	tx.wakes = true
-	return tx.q.Enqueue(tx.ctx, db.EnqueueParams{
-		RepoID: id, Reason: int64(StatusCheck), Priority: prioBackground, Background: 1,
-		NotBefore: at.UnixMicro(), AskStatus: 1, Now: tx.micros(), Voids: 1,
-	})
 }

@@ -10,7 +10,7 @@ import (
 	"railyard/db"
 )
 
-// ErrStopped is what Update gives after a failure of the file itself.
+// ErrStopped is what Update returns after a failure of the file itself.
 var ErrStopped = errors.New("the writer has stopped")
 
 // Rx reads inside a transaction.
@@ -160,7 +160,7 @@ func (tx *Tx) micros() int64 { return tx.now.UnixMicro() }
 // not. fn must not use the store.
 func (tx *Tx) AfterCommit(fn func()) { tx.after = append(tx.after, fn) }
 
-// nextSeq takes n birth numbers and gives the first.
+// nextSeq takes n birth numbers and returns the first.
 func (tx *Tx) nextSeq(n int) int64 {
 	first := tx.seq
 	tx.seq += int64(n)

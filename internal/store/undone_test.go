@@ -4,9 +4,9 @@ import (
 	"errors"
 	"slices"
 	"testing"
-	"time"
 
-	"railyard/internal/atproto"
+	"railyard/internal/repostate"
+	"railyard/internal/test/testrepo"
 )
 
 var errUndone = errors.New("undone")
@@ -32,12 +32,12 @@ func TestAFailedTransactionIsForgotten(t *testing.T) {
 	f := newShelf(t)
 	f.inService(did(0))
 	f.undone(did(0), func(tx *Tx, r *Repo) error {
-		_, err := tx.Bear(r, []string{"com.example.never"}, SourceCommit)
+		_, err := testrepo.AddMemberships(tx, r, []string{"com.example.never"})
 		tx.AfterCommit(func() { t.Error("after a commit that was not") })
 		return err
 	})
 	f.with(did(0), func(tx *Tx, r *Repo) error {
-		if _, err := tx.Bear(r, []string{"com.example.b"}, SourceCommit); err != nil {
+		if _, err := testrepo.AddMemberships(tx, r, []string{"com.example.b"}); err != nil {
 			return err
 		}
 		set, err := tx.Set(r)
@@ -47,11 +47,11 @@ func TestAFailedTransactionIsForgotten(t *testing.T) {
 		return err
 	})
 	f.undone(did(0), func(tx *Tx, r *Repo) error {
-		_, err := tx.Bear(r, []string{"com.example.c"}, SourceCommit)
+		_, err := testrepo.AddMemberships(tx, r, []string{"com.example.c"})
 		return err
 	})
 	f.with(did(0), func(tx *Tx, r *Repo) error {
-		births, err := tx.Bear(r, []string{"com.example.c"}, SourceCommit)
+		births, err := testrepo.AddMemberships(tx, r, []string{"com.example.c"})
 		if births != 1 {
 			t.Errorf("%d births of a collection that a failed transaction had added", births)
 		}
@@ -66,46 +66,29 @@ func TestAFailedTransactionWakesNobody(t *testing.T) {
 	for len(f.Wakeup()) > 0 {
 		<-f.Wakeup()
 	}
-	f.undone(did(0), func(tx *Tx, r *Repo) error { return tx.Enqueue(r, SyncEvent, tx.now) })
+	f.undone(did(0), func(tx *Tx, r *Repo) error { return testrepo.Enqueue(tx, r, SyncEvent, tx.now) })
 	if n := len(f.Wakeup()); n != 0 {
 		t.Errorf("%d wake-ups", n)
 	}
-	for name, fn := range map[string]func(tx *Tx, r *Repo) error{
-		"a row":             func(tx *Tx, r *Repo) error { return tx.Enqueue(r, SyncEvent, tx.now) },
-		"a row given back":  func(tx *Tx, r *Repo) error { return tx.Release(r, tx.now) },
-		"a row put off":     func(tx *Tx, r *Repo) error { return tx.Retry(r, Sweep, tx.now, true, true) },
-		"another host":      func(tx *Tx, r *Repo) error { return tx.MarkStale(r) },
-		"a host":            func(tx *Tx, r *Repo) error { return tx.HostAnswered(r.Identity.HostID) },
-		"hosts put forward": func(tx *Tx, _ *Repo) error { return tx.ClampHosts() },
+	for _, c := range []struct {
+		name string
+		fn   func(tx *Tx, r *Repo) error
+	}{
+		{"a row", func(tx *Tx, r *Repo) error { return testrepo.Enqueue(tx, r, SyncEvent, tx.now) }},
+		{"another host", func(tx *Tx, r *Repo) error { return testrepo.MarkStale(tx, r) }},
+		{"a row given back", func(tx *Tx, r *Repo) error {
+			return errors.Join(decide(tx, r, repostate.Lease{}), testrepo.Release(tx, r, tx.now))
+		}},
+		{"a row put off", func(tx *Tx, r *Repo) error { return testrepo.Retry(tx, r, MissedRev, tx.now, true, true) }},
+		{"a host", func(tx *Tx, r *Repo) error { return tx.HostAnswered(r.Identity.HostID) }},
+		{"hosts put forward", func(tx *Tx, _ *Repo) error { return tx.ClampHosts() }},
 	} {
-		f.with(did(0), fn)
+		f.with(did(0), c.fn)
 		if len(f.Wakeup()) != 1 {
-			t.Errorf("%s: nobody is woken", name)
+			t.Errorf("%s: nobody is woken", c.name)
 		}
 		for len(f.Wakeup()) > 0 {
 			<-f.Wakeup()
 		}
-	}
-}
-
-// Answers that are older than what was seen are counted as long as they are equal,
-// from the first of them on.
-func TestEqualStaleAnswersAreCounted(t *testing.T) {
-	f := newShelf(t)
-	f.inService(did(0))
-	f.with(did(0), func(tx *Tx, r *Repo) error { return tx.Desynchronize(r, Discontinuity) })
-	var since time.Time
-	for _, c := range []struct{ rev, count int }{{7, 1}, {7, 2}, {7, 3}, {6, 1}, {7, 1}, {7, 2}} {
-		f.now = f.now.Add(time.Minute)
-		if c.count == 1 {
-			since = f.now
-		}
-		f.with(did(0), func(tx *Tx, r *Repo) error {
-			count, first, err := tx.Stale(r, atproto.TID(c.rev))
-			if count != c.count || !first.Equal(since) {
-				t.Errorf("rev %d: answer %d since %s; want %d since %s", c.rev, count, first, c.count, since)
-			}
-			return err
-		})
 	}
 }

@@ -39,19 +39,19 @@ func instant(micros *int64) (t time.Time) {
 	return t
 }
 
-// AddUpstream gives the row of a firehose and makes it if there is none.
+// AddUpstream returns the row of a firehose and makes it if there is none.
 func (tx *Tx) AddUpstream(url string) (Upstream, error) {
 	row, err := tx.q.AddUpstream(tx.ctx, url)
 	return upstreamOf(row), err
 }
 
-// Upstream gives the row of a firehose.
+// Upstream returns the row of a firehose.
 func (rx *Rx) Upstream(id int64) (Upstream, error) {
 	row, err := rx.q.UpstreamByID(rx.ctx, id)
 	return upstreamOf(row), err
 }
 
-// Upstreams gives every firehose ever followed.
+// Upstreams returns every firehose ever followed.
 func (rx *Rx) Upstreams() ([]Upstream, error) {
 	rows, err := rx.q.Upstreams(rx.ctx)
 	if err != nil {

@@ -44,7 +44,7 @@ func (pr *prover) touched(ops []event.Op) []string {
 	return slices.Compact(pr.names)
 }
 
-// kinds tells which actions a commit does in one collection.
+// kinds returns which actions a commit does in one collection.
 type kinds struct{ created, updated, deleted bool }
 
 func actionsIn(ops []event.Op, nsid string) kinds {
@@ -65,7 +65,7 @@ func actionsIn(ops []event.Op, nsid string) kinds {
 	return k
 }
 
-// showsOlder tells whether a collection's run shows a key that the commit did
+// showsOlder reports whether a collection's run shows a key that the commit did
 // not create: a visible one, or something hidden among its keys.
 func showsOlder(run mst.Run, ops []event.Op) bool {
 	if run.Inside {

@@ -25,11 +25,11 @@ const (
 	// where what comes is refused.
 	mostFailures = 3
 	mostRefusals = 2
-	// surelyGone is how many looks in a row must find a repo gone.
+	// surelyGone is how many attempts in a row must find a repo gone.
 	surelyGone = 2
 )
 
-// pauses are those between the looks at repos of which nothing sure is known: a
+// pauses are those between the attempts at repos of which nothing sure is known: a
 // running service has half a minute to catch up.
 var pauses = []time.Duration{2 * time.Second, 6 * time.Second, 18 * time.Second}
 
@@ -40,21 +40,21 @@ type Config struct {
 	Hosts    *pds.Client // with the bounds of a getRepo
 	QPS      float64     // requests per second to one host, above 0
 
-	// Pauses replaces those between the looks; nil means the default.
+	// Pauses replaces those between the attempts; nil means the default.
 	Pauses []time.Duration
 	// Progress, if set, hears each time of how many repos no more is to be found out.
 	// It is called by one goroutine at a time.
 	Progress func(done, all int)
 }
 
-// Compare looks at repos, by their ids, and gives one finding for each, in the order
+// Compare compares repos, by their ids, and returns one finding for each, in the order
 // of their DIDs. The error is that of the file or of the context.
 func Compare(ctx context.Context, cfg Config, ids []int64) ([]Finding, error) {
 	if cfg.Pauses == nil {
 		cfg.Pauses = pauses
 	}
 	c := &comparer{
-		Config: cfg, lanes: newLanes(cfg.QPS), directory: &lane{patience: directoryPatience},
+		Config: cfg, paces: newPaces(cfg.QPS), directory: &pace{patience: directoryPatience},
 		establisher: establish.New(establish.Config{Hosts: cfg.Hosts, Method: establish.WholeRepo}),
 	}
 	for _, id := range ids {
@@ -75,15 +75,15 @@ func Compare(ctx context.Context, cfg Config, ids []int64) ([]Finding, error) {
 type comparer struct {
 	Config
 	establisher *establish.Establisher
-	lanes       *lanes
-	directory   *lane // counts its failures alone; the resolver keeps the pace
+	paces       *paces
+	directory   *pace // counts its failures alone; the resolver keeps the pace
 	subjects    []*subject
 
 	mu     sync.Mutex
 	closed int // subjects of which no more is to be found out
 }
 
-// rounds looks at all repos, and then again at those that are still open.
+// rounds attempts all repos, and then again those that are still open.
 func (c *comparer) rounds(ctx context.Context) error {
 	for n := 0; ; n++ {
 		open := slices.DeleteFunc(slices.Clone(c.subjects), func(s *subject) bool { return !s.open() })
@@ -101,9 +101,9 @@ func (c *comparer) rounds(ctx context.Context) error {
 	}
 }
 
-// round looks at repos once, those of one host one after the other.
+// round attempts repos once, those of one host one after the other.
 func (c *comparer) round(ctx context.Context, open []*subject) error {
-	c.lanes.forgive()
+	c.paces.forgive()
 	c.directory.forgive()
 	groups, err := c.byHost(ctx, open)
 	if err != nil {
@@ -163,12 +163,12 @@ func (c *comparer) progress(s *subject) {
 	}
 }
 
-// safely looks at a repo; a fault of ours ends the run as an error.
+// safely attempts a repo; a fault of ours ends the run as an error.
 func (c *comparer) safely(ctx context.Context, s *subject) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic at repo %d: %v\n%s", s.id, p, debug.Stack())
 		}
 	}()
-	return c.look(ctx, s)
+	return c.attempt(ctx, s)
 }

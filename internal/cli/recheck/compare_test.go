@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
+	"railyard/internal/test/testrepo"
 )
 
 func TestAnHonestNetworkIsEqual(t *testing.T) {
@@ -311,6 +313,43 @@ func TestAHostThatRefusesByRateIsLeftAlone(t *testing.T) {
 	})
 }
 
+// What the service has learned of a host holds here, too: it may have asked a lot.
+func TestTheLimitsOfTheFileAreKept(t *testing.T) {
+	limit := func(y *yard, fn func(tx *store.Tx, host int64) error) {
+		y.update(y.DIDs()[0], func(tx *store.Tx, r *repostate.Repo) error { return fn(tx, r.Identity.HostID) })
+	}
+	inYard(t, simnet.Config{Seed: 31, Accounts: 4}, func(y *yard) {
+		y.watch("pds1", nil)
+		limit(y, func(tx *store.Tx, host int64) error { return tx.CoolHost(host, tx.Now().Add(10*time.Minute)) })
+		for did, f := range y.all() {
+			if f.Verdict != Unreachable || !strings.Contains(f.Detail, "left alone") {
+				t.Errorf("%s: %+v", did, f)
+			}
+		}
+		if len(y.asked) > 0 {
+			t.Errorf("asked %d times", len(y.asked))
+		}
+		time.Sleep(10 * time.Minute)
+		for did, f := range y.all() {
+			if f.Verdict != Equal {
+				t.Errorf("later, %s: %+v", did, f)
+			}
+		}
+	})
+	inYard(t, simnet.Config{Seed: 32, Accounts: 4}, func(y *yard) {
+		limit(y, func(tx *store.Tx, host int64) error { return tx.SetRate(host, 0.1) })
+		start := time.Now()
+		for did, f := range y.all() {
+			if f.Verdict != Equal {
+				t.Errorf("%s: %+v", did, f)
+			}
+		}
+		if took := time.Since(start); took < 30*time.Second || took > 40*time.Second {
+			t.Errorf("four requests, one in ten seconds, took %s", took)
+		}
+	})
+}
+
 func TestAnAccountThatIsGone(t *testing.T) {
 	inYard(t, simnet.Config{Seed: 14}, func(y *yard) {
 		end := map[string]func(string) error{
@@ -324,7 +363,7 @@ func TestAnAccountThatIsGone(t *testing.T) {
 		}
 		y.must(y.Suspend(late))
 		y.after(5*time.Second, func() {
-			y.update(late, func(tx *store.Tx, r *store.Repo) error { return tx.Leave(r, "suspended") })
+			y.update(late, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Leave(tx, r, "suspended") })
 		})
 		found := y.all()
 		for did, word := range says {
@@ -338,15 +377,15 @@ func TestAnAccountThatIsGone(t *testing.T) {
 	})
 }
 
-// One look is no contradiction, and neither is what the service is about to check.
+// One attempt is no contradiction, and neither is what the service is about to check.
 func TestAContradictionIsSaidMoreThanOnce(t *testing.T) {
 	inYard(t, simnet.Config{Seed: 15}, func(y *yard) {
 		once, queued := y.made(0, "com.example.a"), y.made(0, "com.example.a")
 		y.must(y.Switch(simnet.Rule{Fault: simnet.DeniesRepo, DID: once, Times: 1}))
 		y.must(y.Deactivate(queued))
 		y.after(time.Second, func() {
-			y.update(queued, func(tx *store.Tx, r *store.Repo) error {
-				return tx.Enqueue(r, store.StatusCheck, tx.Now().Add(time.Hour))
+			y.update(queued, func(tx *store.Tx, r *repostate.Repo) error {
+				return testrepo.Enqueue(tx, r, repostate.StatusCheck, tx.Now().Add(time.Hour))
 			})
 		})
 		found := y.all()
@@ -409,7 +448,9 @@ func TestTheWordOfAnotherHostIsNoContradiction(t *testing.T) {
 func TestARepoOutOfServiceHasMoved(t *testing.T) {
 	inYard(t, simnet.Config{Seed: 16}, func(y *yard) {
 		did := y.made(0, "com.example.a")
-		y.update(did, func(tx *store.Tx, r *store.Repo) error { return tx.Desynchronize(r, store.Discontinuity) })
+		y.update(did, func(tx *store.Tx, r *repostate.Repo) error {
+			return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+		})
 		y.watch("pds1", nil)
 		if f := y.one(did); f.Verdict != Moved || len(y.asked) != 0 || f.Decided() || !strings.Contains(f.Detail, "desynchronized") {
 			t.Errorf("%d requests, %+v", len(y.asked), f)
@@ -420,7 +461,9 @@ func TestARepoOutOfServiceHasMoved(t *testing.T) {
 		}
 		// A wrong row that the service is about to look at is no news.
 		y.plant("DELETE FROM membership")
-		y.update(did, func(tx *store.Tx, r *store.Repo) error { return tx.Enqueue(r, store.Audit, tx.Now().Add(time.Hour)) })
+		y.update(did, func(tx *store.Tx, r *repostate.Repo) error {
+			return testrepo.Enqueue(tx, r, repostate.Audit, tx.Now().Add(time.Hour))
+		})
 		if f := y.one(did); f.Verdict != Moved || !strings.Contains(f.Detail, "queue") {
 			t.Errorf("%+v", f)
 		}
@@ -436,7 +479,7 @@ func TestAnAccountThatMigratedHasAStaleIdentityRow(t *testing.T) {
 		}
 		y.must(y.Create(wrote, "com.example.b/1"))
 		y.must(y.RotateKey(rotated))
-		y.after(5*time.Second, func() { y.indexAs(late, store.ProofOldKey) })
+		y.after(5*time.Second, func() { y.indexAs(late, repostate.ProofOldKey) })
 		found := y.all()
 		host := strings.TrimPrefix(y.PDS(1), "http://")
 		for did, want := range map[string]Verdict{quiet: Equal, wrote: Behind, late: Equal, rotated: Behind} {
@@ -451,9 +494,9 @@ func TestAnAccountThatMigratedHasAStaleIdentityRow(t *testing.T) {
 		if f := found[rotated]; !strings.Contains(f.StaleIdentity, "key z") {
 			t.Errorf("%+v", f)
 		}
-		// A row that asks for another look by itself promises nothing.
-		y.update(rotated, func(tx *store.Tx, r *store.Repo) error {
-			return errors.Join(tx.MarkStale(r), tx.Enqueue(r, store.IdentityCheck, tx.Now().Add(time.Hour)))
+		// A row that asks for another look-up by itself promises nothing.
+		y.update(rotated, func(tx *store.Tx, r *repostate.Repo) error {
+			return errors.Join(testrepo.MarkStale(tx, r), testrepo.Enqueue(tx, r, repostate.IdentityCheck, tx.Now().Add(time.Hour)))
 		})
 		if f := y.one(rotated); f.Verdict != Behind || f.StaleIdentity != "" {
 			t.Errorf("%+v", f)
@@ -476,7 +519,7 @@ func TestAnEarlierKeyCountsWhereTheFileSaysSo(t *testing.T) {
 		if f := y.one(did); f.Verdict != Refused || !strings.Contains(f.Detail, "bad-signature") || f.Wrong() || f.Decided() {
 			t.Errorf("a later one: %+v", f)
 		}
-		y.indexAs(did, store.ProofOldKey)
+		y.indexAs(did, repostate.ProofOldKey)
 		if f := y.one(did); f.Verdict != Equal || f.StaleIdentity != "" {
 			t.Errorf("the file knows: %+v", f)
 		}

@@ -36,7 +36,7 @@ func gaps(t *testing.T, n int, spread func(id int) int) (*store.Reader, []int64)
 		case 4:
 			seq = 0
 		default:
-			fmt.Fprintf(&script, "INSERT INTO resync_queue (repo_id, reason, priority, background, not_before, generation, queued_at) VALUES (%d, 11, 6, 1, 0, 1, 0);", id)
+			fmt.Fprintf(&script, "INSERT INTO resync_queue (repo_id, reason, priority, not_before, generation, queued_at, host_id) VALUES (%d, 11, 6, 0, 1, 0, 0);", id)
 		}
 		fmt.Fprintf(&script, "INSERT INTO repo (id, did, state, active, seq) VALUES (%d, 'did:plc:%024d', %d, %d, %d);", id, id, state, active, seq)
 	}

@@ -8,6 +8,7 @@ import (
 	"railyard/internal/establish"
 	"railyard/internal/identity"
 	"railyard/internal/pds"
+	"railyard/internal/store"
 )
 
 // notAsked is why a host or the directory was not asked. Asking later may do.
@@ -43,22 +44,38 @@ func unavailable(err error) *pds.Error {
 // fetch asks the host that the document names for the whole repo. r is the row of
 // before.
 func (c *comparer) fetch(ctx context.Context, r *row, id identity.Identity) (*establish.Found, error) {
-	l := c.lanes.to(id.Host)
-	if err := l.enter(ctx); err != nil {
+	known, err := c.limits(ctx, r, id.Host)
+	if err != nil {
 		return nil, err
 	}
-	defer l.leave()
-	found, _, err := c.establisher.Repo(pds.OnRateLimit(ctx, l.heed), establish.Request{
-		DID: r.DID, Host: id.URL(), Key: id.Key, Pace: l.pace, EarlierKeys: c.earlierKeys(r),
+	p := c.paces.of(id.Host, known)
+	if err := p.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer p.leave()
+	found, _, err := c.establisher.Repo(pds.OnRateLimit(ctx, p.heed), establish.Request{
+		DID: r.DID, Host: id.URL(), Key: id.Key, Pace: p.wait, EarlierKeys: c.earlierKeys(r),
 	})
 	if errors.Is(err, establish.ErrNoMemory) || errors.Is(err, establish.ErrOversized) {
 		err = &notAsked{err.Error()}
 	}
 	if _, left := errors.AsType[*notAsked](err); !left && ctx.Err() == nil {
 		failure, _ := errors.AsType[*pds.Error](err)
-		l.answered(failure)
+		p.answered(failure)
 	}
 	return found, err
+}
+
+// limits returns what the file knows of a host: none of one that it does not name.
+func (c *comparer) limits(ctx context.Context, r *row, host string) (known store.HostLimits, err error) {
+	if r.Identity == nil || r.Identity.Host != host {
+		return known, nil
+	}
+	err = c.Reader.View(ctx, func(rx *store.Rx) error {
+		known, err = rx.HostLimits(r.Identity.HostID)
+		return err
+	})
+	return known, err
 }
 
 // earlierKeys returns those that count where they do for the service: nothing was

@@ -6,7 +6,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/establish"
-	"railyard/internal/store"
+	"railyard/internal/repostate"
 )
 
 // Verdict is how a repo compares with its row. The package comment says what each
@@ -25,17 +25,17 @@ const (
 	Refused     Verdict = "refused"
 )
 
-// Verdicts gives all, in the order in which they are told.
+// Verdicts returns all, in the order in which they are printed.
 func Verdicts() []Verdict {
 	return []Verdict{Equal, Differs, Behind, Ahead, Gone, Unreachable, Refused, Moved}
 }
 
-// sure tells whether no later look can change the verdict.
+// sure reports whether no later attempt can change the verdict.
 func (v Verdict) sure() bool { return v == Equal || v == Differs }
 
 // judge compares what was fetched with the rows of before and after the fetch, and
-// gives the one that decided. A row that does not rest promises nothing: the
-// service has found out by itself that somebody must look.
+// returns the one that decided. A row that does not rest promises nothing: the
+// service has found out by itself that somebody must ask.
 func judge(before, after *row, f *establish.Found) (Verdict, *row) {
 	for _, r := range []*row{after, before} {
 		if r.of(f) && r.is(f) {
@@ -58,12 +58,12 @@ func judge(before, after *row, f *establish.Found) (Verdict, *row) {
 	return Moved, after // the file went by
 }
 
-// difference gives the collections that a row lacks and those that it has too many.
+// difference returns the collections that a row lacks and those that it has too many.
 func difference(r *row, f *establish.Found) (missing, extra []string) {
 	return without(f.Collections, r.set), without(r.set, f.Collections)
 }
 
-// without gives those of a that are not in b, both sorted.
+// without returns those of a that are not in b, both sorted.
 func without(a, b []string) (rest []string) {
 	for _, s := range a {
 		if _, found := slices.BinarySearch(b, s); !found {
@@ -88,16 +88,16 @@ type Finding struct {
 	// Detail says why, where that does not show.
 	Detail string
 	// Contradiction: the file lists a repo that is gone. That was said in more than one
-	// look, under a document that was resolved for it and names the host that the file
+	// attempt, under a document that was resolved for it and names the host that the file
 	// has: of any other the word may be that of a host from before or after a move.
 	Contradiction bool
 	// StaleIdentity says what the document has otherwise than the identity row,
-	// empty where they agree, where the row itself asks for another look, and where
+	// empty where they agree, where the row itself asks for another look-up, and where
 	// no document could be read.
 	StaleIdentity string
 }
 
-// Decided tells whether the repo says something about the rows: they were compared,
+// Decided reports whether the repo says something about the rows: they were compared,
 // or the host's word with the account's status. A repo that is behind counts if the
 // rows are those of the later state too.
 func (f *Finding) Decided() bool {
@@ -110,7 +110,7 @@ func (f *Finding) Decided() bool {
 	return false
 }
 
-// Wrong tells whether the file is wrong about the repo.
+// Wrong reports whether the file is wrong about the repo.
 func (f *Finding) Wrong() bool { return f.Verdict == Differs || f.Contradiction }
 
 // compared fills in what a comparison has shown.
@@ -120,7 +120,7 @@ func (f *Finding) compared(r *row, got *establish.Found) {
 	switch f.Verdict {
 	case Differs:
 		f.Missing, f.Extra = difference(r, got)
-		f.Detail = headDifference(*r.Head, store.Head(got.Head))
+		f.Detail = headDifference(*r.Head, repostate.Head(got.Head))
 	case Behind, Ahead:
 		f.Missing, f.Extra = difference(r, got)
 	case Moved:
@@ -129,7 +129,7 @@ func (f *Finding) compared(r *row, got *establish.Found) {
 }
 
 // headDifference says in which way two heads of one rev differ.
-func headDifference(file, host store.Head) string {
+func headDifference(file, host repostate.Head) string {
 	switch {
 	case file.Data != host.Data:
 		return fmt.Sprintf("the file has data %s, the host %s", file.Data, host.Data)

@@ -6,6 +6,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/establish"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -14,7 +15,7 @@ const membershipsAtOnce = 1000
 
 // row is what the file says of a repo at one moment.
 type row struct {
-	*store.Repo
+	*repostate.Repo
 	listed bool
 	rests  bool
 	set    []string // its visible collections, sorted by their bytes
@@ -27,18 +28,14 @@ func (c *comparer) read(ctx context.Context, id int64) (*row, error) {
 		if r.Repo, err = rx.RepoByID(id); err != nil {
 			return err
 		}
-		waiting, err := rx.Waiting(r.Repo)
-		if err != nil {
-			return err
-		}
-		r.listed, r.rests = r.Visible(), r.Rests(waiting)
+		r.listed, r.rests = r.Seq > 0, r.Rests()
 		r.set, err = visible(rx, r.Repo)
 		return err
 	})
 	return r, err
 }
 
-func visible(rx *store.Rx, r *store.Repo) (set []string, err error) {
+func visible(rx *store.Rx, r *repostate.Repo) (set []string, err error) {
 	for after := int64(0); ; {
 		some, last, err := rx.Memberships(r, after, membershipsAtOnce)
 		for _, m := range some {
@@ -54,9 +51,9 @@ func visible(rx *store.Rx, r *store.Repo) (set []string, err error) {
 	}
 }
 
-// served tells whether the file lists the repo and follows it.
+// served reports whether the file lists the repo and follows it.
 func (r *row) served() bool {
-	return r.State == store.Synchronized && r.Active && r.listed && r.Head != nil && r.Identity != nil
+	return r.State == repostate.Synchronized && r.Active && r.listed && r.Head != nil && r.Identity != nil
 }
 
 // of reports whether the row is of the state that was fetched.
@@ -64,9 +61,9 @@ func (r *row) of(f *establish.Found) bool {
 	return r.Head != nil && r.Head.Rev == f.Head.Rev
 }
 
-// is tells whether the row says what was fetched.
+// is reports whether the row says what was fetched.
 func (r *row) is(f *establish.Found) bool {
-	return r.listed && r.Head != nil && *r.Head == store.Head(f.Head) && slices.Equal(r.set, f.Collections)
+	return r.listed && r.Head != nil && *r.Head == repostate.Head(f.Head) && slices.Equal(r.set, f.Collections)
 }
 
 // rev is that of the head, 0 if there is none.

@@ -17,8 +17,10 @@ import (
 	"railyard/internal/identity"
 	"railyard/internal/outbound"
 	"railyard/internal/pds"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
+	"railyard/internal/test/testrepo"
 )
 
 // yard is a simulated network and a file, inside a bubble whose clock costs
@@ -91,12 +93,12 @@ func (y *yard) must(err error) {
 	}
 }
 
-func (y *yard) update(did string, fn func(tx *store.Tx, r *store.Repo) error) {
+func (y *yard) update(did string, fn func(tx *store.Tx, r *repostate.Repo) error) {
 	y.Helper()
 	y.must(y.st.Update(y.Context(), "test", func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(did)
 		if err == nil && r == nil {
-			r, err = tx.AddRepo(did)
+			r, err = testrepo.Add(tx, did)
 		}
 		if err != nil {
 			return err
@@ -106,26 +108,26 @@ func (y *yard) update(did string, fn func(tx *store.Tx, r *store.Repo) error) {
 }
 
 // index makes the file equal to the network in one repo, as the service would.
-func (y *yard) index(did string) { y.indexAs(did, store.ProofTree) }
+func (y *yard) index(did string) { y.indexAs(did, repostate.ProofTree) }
 
-func (y *yard) indexAs(did string, proof store.Proof) {
+func (y *yard) indexAs(did string, proof repostate.Proof) {
 	y.Helper()
 	id, err := y.cfg.Resolver.Resolve(y.Context(), did)
 	y.must(err)
 	truth, err := y.Repo(did)
 	y.must(err)
-	y.update(did, func(tx *store.Tx, r *store.Repo) error {
+	y.update(did, func(tx *store.Tx, r *repostate.Repo) error {
 		if truth.Status != "" {
-			return tx.Leave(r, truth.Status)
+			return testrepo.Leave(tx, r, truth.Status)
 		}
-		if _, err := tx.PutIdentity(r, string(id.Key), id.Host, id.Insecure); err != nil {
+		if _, err := testrepo.SetIdentity(tx, r, string(id.Key), id.Host, id.Insecure); err != nil {
 			return err
 		}
-		_, _, err := tx.Establish(r, store.Head{Rev: truth.Rev, Data: truth.Data, CID: truth.Commit}, truth.Collections, proof)
-		if err == nil && proof == store.ProofOldKey {
-			err = tx.SetEarlierRev(r, truth.Rev)
+		_, _, err := testrepo.Establish(tx, r, repostate.Head{Rev: truth.Rev, Data: truth.Data, CID: truth.Commit}, truth.Collections, proof)
+		if err == nil && proof == repostate.ProofOldKey {
+			err = testrepo.SignedEarlier(tx, r, truth.Rev)
 		}
-		return errors.Join(err, tx.Done(r))
+		return errors.Join(err, testrepo.Done(tx, r))
 	})
 }
 
@@ -139,7 +141,7 @@ func (y *yard) plant(script string) {
 }
 
 // watch counts the requests for repos to a host; then gets in between, if it is set,
-// and tells whether it answered.
+// and reports whether it answered.
 func (y *yard) watch(host string, then func(w http.ResponseWriter, r *http.Request) bool) {
 	y.SetHook(host, simnet.Hook{HTTP: func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, ".getRepo") {

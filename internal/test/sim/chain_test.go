@@ -49,7 +49,7 @@ func (g *stage) soon() int {
 }
 
 // dieIn starts the process, goes on with the story, and kills it at its nth point
-// of whatever kind, or at the end. It gives the point.
+// of whatever kind, or at the end. It returns the point.
 func (g *stage) dieIn(n int) (at store.Point) {
 	g.t.Helper()
 	passed := 0

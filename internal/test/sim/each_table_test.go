@@ -17,7 +17,7 @@ func eachFault() map[simnet.FaultName][]each {
 	return all
 }
 
-// on gives a row for each of some places.
+// on returns a row for each of some places.
 func on(e each, places ...string) (rows []each) {
 	for _, at := range places {
 		e.at = at

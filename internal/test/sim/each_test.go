@@ -49,7 +49,7 @@ type watched struct {
 func (w *watched) host() string  { host, _, _ := strings.Cut(w.at, "/"); return host }
 func (w *watched) query() string { _, query, _ := strings.Cut(w.at, "/"); return query }
 
-// streams tells whether the fault acts on events, so that the service runs before.
+// streams reports whether the fault acts on events, so that the service runs before.
 func (w *watched) streams() bool {
 	return w.fault.Where == simnet.OnStream || w.query() == "subscribeRepos"
 }
@@ -222,7 +222,7 @@ func counted() map[string][]string {
 	}
 }
 
-// counts gives all counters, by "counter label value".
+// counts returns all counters, by "counter label value".
 func (w *watched) counts() map[string]float64 {
 	all := map[string]float64{}
 	if w.service == nil {
@@ -280,7 +280,7 @@ func (w *watched) check(healed time.Duration) {
 	}
 }
 
-// suits tells whether what was counted is what is wanted. (each)
+// suits reports whether what was counted is what is wanted. (each)
 func suits(got []string, want string) bool {
 	left := map[string]bool{}
 	for _, v := range got {

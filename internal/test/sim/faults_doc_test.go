@@ -12,7 +12,7 @@ import (
 // docs/faults.md has one line for each fault, as the table of simnet says it. With
 // RAILYARD_WRITE_DOCS set the lines are written anew.
 func TestEveryFaultHasOneLineInTheDocumentation(t *testing.T) {
-	const name = "../../docs/faults.md"
+	const name = "../../../docs/faults.md"
 	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)

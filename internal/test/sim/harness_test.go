@@ -142,7 +142,7 @@ func (r *running) get(path string, into any) {
 	}
 }
 
-// list walks a listing from a cursor and gives its last cursor.
+// list walks a listing from a cursor and returns its last cursor.
 func (r *running) list(cursor string, collections ...string) (dids []string, last string) {
 	r.t.Helper()
 	path := "/xrpc/com.atproto.sync.listReposByCollection?limit=7"
@@ -329,7 +329,7 @@ func seeds(t *testing.T) uint64 {
 	return n
 }
 
-// sweep gives the seeds of a sweep: so many as seeds, or the one of RAILYARD_SEED,
+// sweep returns the seeds of a sweep: so many as seeds, or the one of RAILYARD_SEED,
 // whose log is then written.
 func sweep(t *testing.T) (list []uint64, quiet bool) {
 	if seed, ok := number(t, "RAILYARD_SEED"); ok {

@@ -99,7 +99,7 @@ func (y *live) once(did string, d simnet.History, told int64) {
 	}
 }
 
-// oneLook gives the requests that establish a small repo once: more of them where it
+// oneLook returns the requests that establish a small repo once: more of them where it
 // moves meanwhile.
 func oneLook(m establish.Method) (least, most map[string]int64) {
 	switch m {

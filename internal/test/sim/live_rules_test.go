@@ -39,7 +39,7 @@ func listings() []simnet.FaultName {
 	return []simnet.FaultName{simnet.ListsLess, simnet.ListsStrangers, simnet.CursorLoop, simnet.ListsOddHosts}
 }
 
-// ofAccount gives the faults of some places that are about one account.
+// ofAccount returns the faults of some places that are about one account.
 func ofAccount(places ...simnet.Place) (names []simnet.FaultName) {
 	apart := slices.Concat(beyondEvents(), harmless(), forgetting(), listings())
 	for _, f := range simnet.Faults() {

@@ -230,7 +230,7 @@ func (y *live) survive() {
 // been made already, and is made again. Proofs are not made.
 func (y *live) ended() {
 	y.t.Helper()
-	for _, row := range y.rows("SELECT did, reason FROM resync_backlog WHERE reason <> 'prove' OR claimed") {
+	for _, row := range y.rows("SELECT did, reason FROM resync_backlog WHERE reason <> 'prove' OR leased") {
 		switch did, reason := row[0], row[1]; reason {
 		case "backfill":
 			y.unfinished[did] = true
@@ -242,7 +242,7 @@ func (y *live) ended() {
 	}
 }
 
-// rows gives the answer to a query of the file.
+// rows returns the answer to a query of the file.
 func (y *live) rows(query string) (all [][]string) {
 	y.t.Helper()
 	file, err := sql.Open("sqlite", y.r.file)

@@ -92,7 +92,7 @@ func (g *stage) moved(p promise) {
 
 // Every step of the source is in the list, and every row has its step.
 func TestEveryStepHasItsPromise(t *testing.T) {
-	inSource, err := stepsOf("../..")
+	inSource, err := stepsOf("../../..")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,8 +103,13 @@ func TestEveryStepHasItsPromise(t *testing.T) {
 		}
 		listed[p.step] = true
 	}
+	// No file is of an older version until there is a first migration.
+	migrations, err := filepath.Glob("../../../db/migrations/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, step := range inSource {
-		if !listed[step] {
+		if !listed[step] && (step != stepMigration || len(migrations) > 0) {
 			t.Errorf("the step %q has no promise", step)
 		}
 	}
@@ -114,6 +119,8 @@ func TestEveryStepHasItsPromise(t *testing.T) {
 		}
 	}
 }
+
+const stepMigration = "migrate the schema"
 
 // wireSteps touch no file.
 var wireSteps = []string{
@@ -169,7 +176,7 @@ func cmpErr(err error, d fs.DirEntry) error {
 	return err
 }
 
-// stepIn gives the name of the step that a node passes the points of, nil if none.
+// stepIn returns the name of the step that a node passes the points of, nil if none.
 func stepIn(n ast.Node) ast.Expr {
 	switch n := n.(type) {
 	case *ast.CallExpr:
@@ -188,7 +195,7 @@ func stepIn(n ast.Node) ast.Expr {
 	return nil
 }
 
-const crashesDoc = "../../docs/crashes.md"
+const crashesDoc = "../../../docs/crashes.md"
 
 // The documentation has the list as it is.
 func TestTheListOfPointsIsDocumented(t *testing.T) {

@@ -17,9 +17,9 @@ type promise struct {
 
 const (
 	queued   = "SELECT count(*) FROM resync_queue"
-	claimed  = "SELECT count(claim) FROM resync_queue"
+	leased   = "SELECT count(lease) FROM resync_queue"
 	refusals = "SELECT sum(count) FROM refusal"
-	heldBack = "SELECT count(*) FROM resync_queue WHERE not_before > 200000000000000000"
+	heldBack = "SELECT sum(held) FROM resync_queue"
 )
 
 // promises is the list of every point where the process can die, in the order of
@@ -32,8 +32,8 @@ var promises = []promise{
 	{step: "leap", story: firstStart, moves: "SELECT next_seq FROM meta",
 		lost: "The birth counter is where it was. The next start raises it.",
 		kept: "The counter is raised, and on the disk. The next start raises it once more, so some numbers are never used."},
-	{step: "release claims", story: claimsLeft, moves: claimed, first: true,
-		lost: "Rows are claimed by a process that is dead. The next start releases them.",
+	{step: "release leases", story: leasesLeft, moves: leased, first: true,
+		lost: "Rows are leased by a process that is dead. The next start releases them.",
 		kept: "Up to 500 rows are due again, with their documents to be looked at. The next start releases the rest."},
 	{step: "add upstream", story: firstStart, moves: "SELECT count(*) FROM upstream", first: true,
 		lost: "The file does not know the upstream. The next start adds it.",
@@ -55,29 +55,29 @@ var promises = []promise{
 		lost: "Rows, heads, queue and cursor are those of before the batch. The upstream sends it again.",
 		kept: "Rows, heads, queue and cursor are those of after the batch. None of it comes again."},
 	// Repos.
-	{step: "lease resyncs", story: firstStart, moves: claimed, first: true,
+	{step: "lease resyncs", story: firstStart, moves: leased, first: true,
 		lost: "Nobody works on the rows, and nobody was asked. They are leased after the next start.",
 		kept: "The rows are leased, and nobody was asked. The next start releases them."},
 	{step: stepDocument, story: firstStart,
-		lost: "The row is claimed. The next start releases it, and the document is asked for again.",
+		lost: "The row is leased. The next start releases it, and the document is asked for again.",
 		kept: "As before: the document was not stored."},
 	{step: stepKeys, story: movedAway,
-		lost: "The row is claimed. The next start releases it, and the fetch begins anew.",
+		lost: "The row is leased. The next start releases it, and the fetch begins anew.",
 		kept: "As before: earlier keys are not stored."},
 	{step: "getRepoStatus", story: atWork,
 		lost: "The account is hidden or shown as the last word had it. The question stays in the queue and is put again.",
 		kept: "As before: the answer was not stored."},
 	{step: "getRecord", story: firstStart,
-		lost: "The row is claimed, and commits that came since are buffered. The next start drops both, and the fetch begins anew.",
+		lost: "The row is leased, and commits that came since are buffered. The next start drops both, and the fetch begins anew.",
 		kept: "As before: what was fetched is lost."},
 	{step: "describeRepo", story: firstStart,
-		lost: "The row is claimed, and commits that came since are buffered. The next start drops both, and the fetch begins anew.",
+		lost: "The row is leased, and commits that came since are buffered. The next start drops both, and the fetch begins anew.",
 		kept: "As before: what was fetched is lost."},
 	{step: "getRepo", story: atWork,
-		lost: "The row is claimed, and commits that came since are buffered. The next start drops both, and the fetch begins anew.",
+		lost: "The row is leased, and commits that came since are buffered. The next start drops both, and the fetch begins anew.",
 		kept: "As before: what was fetched is lost."},
-	{step: "end resyncs", story: firstStart, moves: claimed + "; SELECT group_concat(state || coalesce(proof, '')) || (SELECT count(*) FROM identity) FROM repo", first: true,
-		lost: "The repos are still being fetched, their rows claimed. The next start releases them, and they are fetched again.",
+	{step: "end resyncs", story: firstStart, moves: leased + "; SELECT group_concat(state || coalesce(proof, '')) || (SELECT count(*) FROM identity) FROM repo", first: true,
+		lost: "The repos are still being fetched, their rows leased. The next start releases them, and they are fetched again.",
 		kept: "Sets, heads, buffered commits and queue rows of the group are all as the attempts found them."},
 	{step: "refresh identities", story: longAgo, moves: queued, first: true,
 		lost: "Old documents are not queued. The next start finds them again.",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"railyard/internal/daemon"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
 )
@@ -113,7 +114,7 @@ func (g *stage) count(d *sql.DB, query string, args ...any) (n int) {
 	return n
 }
 
-// answer gives the only row of a query on a file as text.
+// answer returns the only row of a query on a file as text.
 func (g *stage) answer(name, query string) string {
 	g.t.Helper()
 	d := g.open(name)
@@ -131,7 +132,7 @@ func (g *stage) run(dies func(store.Point) bool) *running {
 	return g.r
 }
 
-// alive tells whether the run of the moment goes on.
+// alive reports whether the run of the moment goes on.
 func (g *stage) alive() bool { return !g.r.death.isDead() }
 
 // wait lets time pass until the process is dead.
@@ -216,7 +217,7 @@ func (g *stage) passes() map[store.Point]int {
 
 // dies tells the story with a death at the nth pass of a point. Where the history
 // differs a little from that of the count, and there are fewer passes, the last one
-// is taken; it gives the pass, 0 if the point was not reached.
+// is taken; it returns the pass, 0 if the point was not reached.
 func (g *stage) dies(p store.Point, nth int) int {
 	g.t.Helper()
 	for nth > 0 {
@@ -268,8 +269,8 @@ func (g *stage) left() {
 		g.check(probeFile)
 	}
 	g.holdAgainst(probeFile)
-	if n := g.answer(probeFile, "SELECT count(claim) FROM resync_queue"); n != "0" {
-		g.t.Errorf("%s rows are claimed after a start", n)
+	if n := g.answer(probeFile, "SELECT count(lease) FROM resync_queue"); n != "0" {
+		g.t.Errorf("%s rows are leased after a start", n)
 	}
 }
 
@@ -287,7 +288,7 @@ func (g *stage) recover() {
 	g.write()
 	// What was said while nobody was connected, and before there was a cursor, is found
 	// by the walk, and not at once.
-	time.Sleep(3 * store.SweepGrace)
+	time.Sleep(3 * repostate.MissedGrace)
 	if g.sweeps() {
 		time.Sleep(2 * sweepEvery)
 	}
@@ -318,7 +319,7 @@ func (g *stage) label(words ...any) {
 	}
 }
 
-// column gives the rows of a query with one column.
+// column returns the rows of a query with one column.
 func (g *stage) column(d *sql.DB, query string) (texts []string) {
 	g.t.Helper()
 	rows, err := d.Query(query)

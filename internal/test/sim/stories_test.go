@@ -97,8 +97,8 @@ var (
 		},
 		tell: func(g *stage) { g.wait(300 * time.Millisecond); g.write(); g.wait(10 * time.Second) },
 	}
-	claimsLeft = &story{
-		name:    "claims of a dead process",
+	leasesLeft = &story{
+		name:    "leases of a dead process",
 		prepare: func(g *stage) { g.dieFirst(store.Point{Step: "lease resyncs", Done: true}) },
 		tell:    func(g *stage) { g.wait(2 * time.Second) },
 	}

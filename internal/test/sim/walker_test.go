@@ -167,7 +167,7 @@ func (w *walkers) everybodyKnown(c *walker, truth []string) {
 	}
 }
 
-// membersIn gives the repos that are truly members, sorted.
+// membersIn returns the repos that are truly members, sorted.
 func membersIn(truth map[string][]string, nsids []string) []string {
 	var dids []string
 	for did, collections := range truth {
@@ -257,7 +257,7 @@ func (w *walkers) begin(c *walker, cursor string) {
 	}
 }
 
-// numberOf gives the number in a cursor.
+// numberOf returns the number in a cursor.
 func numberOf(t *testing.T, cursor string) int64 {
 	t.Helper()
 	if cursor == "" {
@@ -282,7 +282,7 @@ func (w *walkers) toTheEnd(c *walker) {
 	w.t.Fatalf("a walk of %q has no end", c.nsids)
 }
 
-// read takes a page and holds the service to its promise. It tells whether the
+// read takes a page and holds the service to its promise. It reports whether the
 // walk is at its end for now.
 func (w *walkers) read(c *walker) (end bool) {
 	w.t.Helper()
@@ -386,7 +386,7 @@ func (w *walkers) nobodyMissed(c *walker) {
 	}
 }
 
-// broughtBack tells whether an older copy of the file brought a row of the repo back
+// broughtBack reports whether an older copy of the file brought a row of the repo back
 // since the walk began. The client may have passed its number while it was dead.
 func (w *walkers) broughtBack(did string, c *walker) bool {
 	return w.lastOf(did, c.nsids, func(r *row) int { return r.revived }) > c.begun

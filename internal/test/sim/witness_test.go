@@ -42,7 +42,7 @@ type look struct {
 	last int64                       // highest id
 }
 
-// highest gives the highest number of all rows, or one that is higher.
+// highest returns the highest number of all rows, or one that is higher.
 func (l look) highest(number int64) int64 {
 	for _, numbers := range l.rows {
 		for _, n := range numbers {
@@ -67,7 +67,7 @@ func newWitness(t *testing.T) *witness {
 	return &witness{t: t, rows: make(map[string]map[string]*row)}
 }
 
-// at gives what is known of a row, which may never have been visible.
+// at returns what is known of a row, which may never have been visible.
 func (w *witness) at(did, nsid string) *row {
 	if w.rows[did] == nil {
 		w.rows[did] = make(map[string]*row)
@@ -221,7 +221,7 @@ func keys(nsids []string) []string {
 	return nsids
 }
 
-// first gives the number under which a query lists a repo, the lowest of those that
+// first returns the number under which a query lists a repo, the lowest of those that
 // it has in the collections; 0 if it is no member.
 func (w *witness) first(did string, nsids []string) (number int64) {
 	for _, nsid := range keys(nsids) {
@@ -233,7 +233,7 @@ func (w *witness) first(did string, nsids []string) (number int64) {
 	return number
 }
 
-// lastOf gives the latest tick that a function names for the rows of a repo in the
+// lastOf returns the latest tick that a function names for the rows of a repo in the
 // collections.
 func (w *witness) lastOf(did string, nsids []string, of func(*row) int) (tick int) {
 	for _, nsid := range keys(nsids) {
@@ -249,7 +249,7 @@ type member struct {
 	number int64
 }
 
-// members gives the members of a set of collections that were born after a number,
+// members returns the members of a set of collections that were born after a number,
 // in the order of their births.
 func (w *witness) members(nsids []string, after int64) (found []member) {
 	for did := range w.rows {

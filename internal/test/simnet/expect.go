@@ -6,16 +6,16 @@ func expected() map[FaultName]string {
 	const (
 		unproven = "The event is dropped and counted, and nothing changes: nothing in it is proven. The next commit or the sweep shows that one was lost."
 		signed   = "The event is refused and counted. Its signature is good, so the repo has changed: it is taken out of service and fetched."
-		unsigned = "The event is dropped and counted, and the DID document is looked at again, at most once a minute for a repo. The repo stays in service."
-		broken   = "The connection is opened again at the cursor; at the third time the message is stepped over and the listing is walked."
+		unsigned = "The event is dropped and counted, and the DID document is looked up again, at most once a minute for a repo. The repo stays in service."
+		broken   = "The connection is opened again at the cursor; at the third time the message is stepped over and the listing is crawled."
 		later    = "The request is sent again after a growing pause, and a host that goes on failing is left alone for a while. Nothing else changes."
 		odd      = "The answer is not believed and counted. Another way of asking is tried, or the same one after a growing pause."
 		document = "The document is refused and counted, and asked for again after a growing pause. What is known of the account stays."
 		page     = "The answer is refused and counted, and the request is sent again after a growing pause."
 	)
 	return map[FaultName]string{
-		LostWindow:    "Who is connected loses nothing. Who returns goes on with the oldest event that there is, and the listing is walked, at once where the loss is told or large, else by the sweep.",
-		SequenceReset: "The reset is counted, the new numbers are taken, and the listing is walked.",
+		LostWindow:    "Who is connected loses nothing. Who returns goes on with the oldest event that there is, and the listing is crawled, at once where the loss is told or large, else by the sweep.",
+		SequenceReset: "The reset is counted, the new numbers are taken, and the listing is crawled.",
 		Drop:          "Nobody can know. The next commit of the account does not follow, and the repo is fetched; or the sweep finds a newer rev.",
 		Repeat:        "The second one is known by its rev and changes nothing.",
 		Reorder:       "Nothing: the order between accounts means nothing.",
@@ -32,11 +32,11 @@ func expected() map[FaultName]string {
 		FutureRev:      "The event is dropped and counted, and half a minute later the host is asked for its head. The repo stays in service.",
 		WrongRepo:      "The event is dropped and counted, for neither account anything changes. The next commit or the sweep shows that one was lost.",
 
-		ForgedCommit:   unsigned + " Where signatures are spared, the next real commit does not follow, and the repo is fetched.",
+		ForgedCommit:   unsigned,
 		ForgedBirth:    unsigned,
 		ForgedSync:     unsigned,
 		FalseStatus:    "From a relay a known word hides the account and its host is asked at once, which shows it again; an unknown word only leads to the question. The word of the host itself is believed until its next commit or listing speaks against it.",
-		Impostor:       "The event is dropped and counted, because the DID document names another host, and the document is looked at again.",
+		Impostor:       "The event is dropped and counted, because the DID document names another host, and the document is looked up again.",
 		UnknownType:    "The message is counted and skipped.",
 		BadSchema:      "The message is counted and dropped.",
 		MalformedFrame: broken,
@@ -67,8 +67,8 @@ func expected() map[FaultName]string {
 		WrongLength:     later,
 		EndlessBody:     "Reading ends at the cap of the answer, which is refused and counted. " + odd,
 
-		FalseFuture: "It is counted, the next connection begins live, and the listing is walked.",
-		FalseGap:    "It is counted and the listing is walked.",
+		FalseFuture: "It is counted, the next connection begins live, and the listing is crawled.",
+		FalseGap:    "It is counted and the listing is crawled.",
 
 		DeniesRepo:     "The host is asked once more after ten minutes, and the rows stay until then. Said twice it is believed, the rows are hidden, and the host is asked now and then.",
 		StaleReplica:   "An answer older than a commit that was seen is not taken and asked for again; of a repo of which nothing was seen it is taken, until a commit or the sweep shows a newer rev.",
@@ -80,20 +80,20 @@ func expected() map[FaultName]string {
 		NoArchive:      odd,
 		ForeignArchive: odd,
 
-		ListsLess:      "A repo in service that a whole walk leaves out is asked for at its host, and stays if that has it. One that is new is found by its next event or the next sweep.",
-		ListsStrangers: "They become candidates that nobody sees. The directory does not know them, and after two looks they are forgotten.",
-		ListsOthers:    "They are counted as foreign and change nothing: the documents name another host. An old document is looked at again.",
+		ListsLess:      "A repo in service that a whole crawl leaves out is asked for at its host, and stays if that has it. One that is new is found by its next event or the next sweep.",
+		ListsStrangers: "They become candidates that nobody sees. The directory does not know them, and after two look-ups they are forgotten.",
+		ListsOthers:    "They are counted as foreign and change nothing: the documents name another host. An old document is looked up again.",
 		ListsStatuses:  "The host of each is asked, and its answer is taken.",
-		CursorLoop:     "The walk ends and is counted. What it found stays.",
-		EndlessListing: "After 100 empty pages the walk ends and is counted. What it found stays.",
+		CursorLoop:     "The crawl ends and is counted. What it found stays.",
+		EndlessListing: "After 100 empty pages the crawl ends and is counted. What it found stays.",
 		ListsOddHosts:  "Names that are no public hosts are refused and counted; hosts that do not answer are asked more and more rarely.",
-		EndlessHosts:   "An empty page ends the walk and is counted. What it found stays.",
+		EndlessHosts:   "An empty page ends the crawl and is counted. What it found stays.",
 
 		Unresolvable:  "The directory is asked again after ten minutes. A DID that it had before and denies twice is tombstoned: its account is hidden as deleted, until the directory has it again.",
-		StaleDocument: "It is taken. After an #identity it is looked at twice, a failing signature or host leads to another look, and each is looked at again after a week.",
-		NamesOther:    "The host that is named is asked, and says that it has no such repo, or does not answer: the document is looked at again. Commits through another host are refused meanwhile.",
-		NamesPrivate:  "No request goes there, which is counted (with --allow-private-hosts it fails), and the document is looked at again.",
-		ForeignKey:    "What does not verify under the key is refused and counted, and the document is looked at again, at once the first time.",
+		StaleDocument: "It is taken. After an #identity it is looked up twice, a failing signature or host leads to another look-up, and each is looked up again after a week.",
+		NamesOther:    "The host that is named is asked, and says that it has no such repo, or does not answer: the document is looked up again. Commits through another host are refused meanwhile.",
+		NamesPrivate:  "No request goes there, which is counted (with --allow-private-hosts it fails), and the document is looked up again.",
+		ForeignKey:    "What does not verify under the key is refused and counted, and the document is looked up again, at once the first time.",
 		BrokenKey:     document,
 		WrongID:       document,
 		NoService:     document,

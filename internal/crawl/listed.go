@@ -1,0 +1,102 @@
+package crawl
+
+import (
+	"fmt"
+
+	"railyard/internal/repostate"
+	"railyard/internal/store"
+)
+
+// lister is a server whose listing is taken.
+type lister struct {
+	// host is the PDS that lists its own repos; what it says of the repos of others is
+	// nothing. 0 is a relay, which lists those of all hosts.
+	host int64
+	// capped: a DID that nobody else has told of is a candidate of the host, which may
+	// have only so many of them.
+	capped bool
+}
+
+// listed is an entry of a listing.
+type listed struct {
+	did string
+	repostate.Entry
+}
+
+// taken is what came of a page.
+type taken struct {
+	found   int     // repos that were unknown
+	known   []int64 // repos that the server may speak for
+	foreign int     // repos whose document names another host
+	full    bool    // more were unknown than the host may have candidates: the page must come again
+	proven  bool    // the host has no more candidates than documents name it; a relay needs none
+}
+
+// maxMoved is how many look-ups of documents one page is worth.
+const maxMoved = 20
+
+// pageBudget grants the look-ups of a page. Nothing else about a listing is limited by
+// its source: hosts are by their candidates.
+type pageBudget struct{ moved int }
+
+func (b *pageBudget) Sight() bool    { return true }
+func (b *pageBudget) Stranger() bool { return true }
+func (b *pageBudget) Check() bool    { return true }
+func (b *pageBudget) Desync() bool   { return true }
+
+func (b *pageBudget) Move() bool {
+	b.moved++
+	return b.moved <= maxMoved
+}
+
+// takePage takes one page of a listing: unknown repos are queued; of known ones those
+// are queued that the listing contradicts.
+func takePage(tx *store.Tx, from lister, page []listed) (t taken, err error) {
+	candidates := store.Candidates{Left: int64(len(page)), Proven: true}
+	if from.capped {
+		if candidates, err = tx.Candidates(from.host); err != nil {
+			return t, err
+		}
+	}
+	env := tx.Env()
+	env.Budget = new(pageBudget)
+	for _, l := range page {
+		if err := takeEntry(tx, from, l, env, candidates.Left, &t); err != nil {
+			return t, fmt.Errorf("%s: %w", l.did, err)
+		}
+	}
+	if from.capped {
+		candidates, err = tx.Candidates(from.host)
+	}
+	t.proven = candidates.Proven
+	return t, err
+}
+
+func takeEntry(tx *store.Tx, from lister, l listed, env repostate.Env, left int64, t *taken) error {
+	r, err := tx.RepoOrNew(l.did)
+	if err != nil {
+		return err
+	}
+	fresh := r.ID == 0
+	if fresh && int64(t.found) >= left {
+		t.full = true
+		return nil
+	}
+	l.Host, l.Candidate = from.host, from.capped
+	d := repostate.Decide(r, l.Entry, env)
+	if _, err := tx.Apply(r, d); err != nil {
+		return err
+	}
+	switch {
+	case fresh:
+		if t.found++; !from.capped {
+			t.known = append(t.known, d.Repo.ID)
+		}
+	case r.Identity == nil && from.capped: // its document has not been seen yet
+	case r.Identity != nil && from.host != 0 && r.Identity.HostID != from.host:
+		t.foreign++
+	default:
+		t.known = append(t.known, r.ID)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"railyard/internal/gather"
+	"railyard/internal/refusal"
+	"railyard/internal/repostate"
+	"railyard/internal/store"
+)
+
+// commitBatches takes proven events in the order of their arrival, batch by batch, until
+// the queue is closed. It goes on after ctx has ended, for a while, so that a stop
+// commits what was received.
+func (in *Ingest) commitBatches(ctx context.Context, slots <-chan *slot) error {
+	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	context.AfterFunc(ctx, func() { time.AfterFunc(drainTime, cancel) })
+	next := make([]*slot, 0, in.cfg.Batch)
+	for {
+		next = gather.Batch(slots, next[:0], in.cfg.Batch, in.cfg.Delay)
+		if len(next) == 0 {
+			return nil
+		}
+		if err := in.commit(detached, next); err != nil {
+			return err
+		}
+	}
+}
+
+// batch is the state of one transaction.
+type batch struct {
+	in       *Ingest
+	tx       *store.Tx
+	outcomes map[repostate.Outcome]int
+	refused  []store.Refused
+	births   int
+	deaths   int
+}
+
+// commit judges a batch in one transaction: heads, rows, queue and cursors change
+// together or not at all.
+func (in *Ingest) commit(ctx context.Context, slots []*slot) error {
+	start := time.Now()
+	var b *batch
+	err := in.cfg.Store.Update(ctx, "judge a batch", func(tx *store.Tx) error {
+		b = &batch{in: in, tx: tx, outcomes: make(map[repostate.Outcome]int)}
+		for _, s := range slots {
+			outcome, err := b.judge(s)
+			if err != nil {
+				return fmt.Errorf("%s of %s, seq %d: %w", s.kind, s.frame.DID, s.frame.Seq, err)
+			}
+			b.outcomes[outcome]++
+		}
+		if err := tx.AddRefusals(b.refused); err != nil {
+			return err
+		}
+		return b.cursors(slots)
+	})
+	if err != nil {
+		return err
+	}
+	in.inFlight.Add(-int64(len(slots)))
+	b.count(len(slots), time.Since(start))
+	return nil
+}
+
+// cursors stores how far each upstream's events are in the file.
+func (b *batch) cursors(slots []*slot) error {
+	type position struct {
+		cursor int64
+		set    bool
+	}
+	last := make(map[*upstream]position)
+	for _, s := range slots {
+		if s.cursor != 0 || s.reset {
+			last[s.up] = position{s.cursor, true}
+		}
+	}
+	for up, p := range last {
+		if err := b.tx.SetCursor(up.id, p.cursor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) count(events int, took time.Duration) {
+	m := b.in.cfg.Metrics
+	for outcome, n := range b.outcomes {
+		m.Verdicts(string(outcome), n)
+	}
+	for _, r := range b.refused {
+		m.Refused(r.Reason)
+	}
+	m.Changed(store.SourceCommit.String(), b.births, b.deaths)
+	m.Batch(events, took.Seconds())
+}
+
+// refuse counts a refusal and keeps a sample of it.
+func (b *batch) refuse(s *slot, reason refusal.Reason, detail string) {
+	b.refused = append(b.refused, store.Refused{
+		Reason: reason, Source: s.up.host, DID: s.frame.DID, Detail: detail, At: b.tx.Now().UTC(),
+	})
+}
