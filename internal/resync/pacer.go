@@ -89,13 +89,15 @@ func (a *hostPace) next() time.Time {
 func (a *hostPace) take(now time.Time) time.Duration {
 	a.pacer.mu.Lock()
 	defer a.pacer.mu.Unlock()
-	return a.charge(now)
+	return a.charge(now.Truncate(time.Microsecond))
 }
 
-// try charges a request if it may be sent now.
+// try charges a request if it may be sent now. It counts in the file's microseconds: a
+// host that must wait for less than one would be ready by the file, for ever.
 func (a *hostPace) try(now time.Time) bool {
 	a.pacer.mu.Lock()
 	defer a.pacer.mu.Unlock()
+	now = now.Truncate(time.Microsecond)
 	if a.interval > 0 && a.clamped(now).After(now) {
 		return false
 	}
