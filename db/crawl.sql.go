@@ -9,22 +9,6 @@ import (
 	"context"
 )
 
-const addCandidate = `-- name: AddCandidate :one
-INSERT INTO repo (did, found_host_id) VALUES (?1, ?2) RETURNING id
-`
-
-type AddCandidateParams struct {
-	DID    string
-	HostID *int64
-}
-
-func (q *Queries) AddCandidate(ctx context.Context, arg AddCandidateParams) (int64, error) {
-	row := q.queryRow(ctx, q.addCandidateStmt, addCandidate, arg.DID, arg.HostID)
-	var id int64
-	err := row.Scan(&id)
-	return id, err
-}
-
 const addCrawl = `-- name: AddCrawl :exec
 INSERT INTO crawl (kind, server_id, due_at) VALUES (?1, ?2, 0)
 ON CONFLICT (kind, server_id) DO NOTHING
@@ -88,15 +72,6 @@ UPDATE crawl SET due_at = 0 WHERE kind IN ('upstream', 'host') AND due_at > ?1
 
 func (q *Queries) ClampCrawls(ctx context.Context, horizon *int64) error {
 	_, err := q.exec(ctx, q.clampCrawlsStmt, clampCrawls, horizon)
-	return err
-}
-
-const confirmCandidate = `-- name: ConfirmCandidate :exec
-UPDATE repo SET found_host_id = NULL WHERE id = ?1 AND found_host_id IS NOT NULL
-`
-
-func (q *Queries) ConfirmCandidate(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.confirmCandidateStmt, confirmCandidate, repoID)
 	return err
 }
 
@@ -267,17 +242,6 @@ type GiveUpCrawlParams struct {
 func (q *Queries) GiveUpCrawl(ctx context.Context, arg GiveUpCrawlParams) error {
 	_, err := q.exec(ctx, q.giveUpCrawlStmt, giveUpCrawl, arg.HostID, arg.Failures)
 	return err
-}
-
-const harmlessRev = `-- name: HarmlessRev :one
-SELECT harmless_rev FROM repo WHERE id = ?1
-`
-
-func (q *Queries) HarmlessRev(ctx context.Context, repoID int64) (*int64, error) {
-	row := q.queryRow(ctx, q.harmlessRevStmt, harmlessRev, repoID)
-	var harmless_rev *int64
-	err := row.Scan(&harmless_rev)
-	return harmless_rev, err
 }
 
 const heldRepos = `-- name: HeldRepos :many
@@ -475,20 +439,6 @@ type RewindCrawlParams struct {
 
 func (q *Queries) RewindCrawl(ctx context.Context, arg RewindCrawlParams) error {
 	_, err := q.exec(ctx, q.rewindCrawlStmt, rewindCrawl, arg.Kind, arg.ServerID)
-	return err
-}
-
-const setHarmlessRev = `-- name: SetHarmlessRev :exec
-UPDATE repo SET harmless_rev = ?1 WHERE id = ?2
-`
-
-type SetHarmlessRevParams struct {
-	Rev    *int64
-	RepoID int64
-}
-
-func (q *Queries) SetHarmlessRev(ctx context.Context, arg SetHarmlessRevParams) error {
-	_, err := q.exec(ctx, q.setHarmlessRevStmt, setHarmlessRev, arg.Rev, arg.RepoID)
 	return err
 }
 

@@ -24,9 +24,6 @@ func New(db DBTX) *Queries {
 func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	q := Queries{db: db}
 	var err error
-	if q.addCandidateStmt, err = db.PrepareContext(ctx, addCandidate); err != nil {
-		return nil, fmt.Errorf("error preparing query AddCandidate: %w", err)
-	}
 	if q.addChangeStmt, err = db.PrepareContext(ctx, addChange); err != nil {
 		return nil, fmt.Errorf("error preparing query AddChange: %w", err)
 	}
@@ -129,9 +126,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.collectionsOfRepoStmt, err = db.PrepareContext(ctx, collectionsOfRepo); err != nil {
 		return nil, fmt.Errorf("error preparing query CollectionsOfRepo: %w", err)
 	}
-	if q.confirmCandidateStmt, err = db.PrepareContext(ctx, confirmCandidate); err != nil {
-		return nil, fmt.Errorf("error preparing query ConfirmCandidate: %w", err)
-	}
 	if q.coolHostStmt, err = db.PrepareContext(ctx, coolHost); err != nil {
 		return nil, fmt.Errorf("error preparing query CoolHost: %w", err)
 	}
@@ -197,9 +191,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.giveUpCrawlStmt, err = db.PrepareContext(ctx, giveUpCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query GiveUpCrawl: %w", err)
-	}
-	if q.harmlessRevStmt, err = db.PrepareContext(ctx, harmlessRev); err != nil {
-		return nil, fmt.Errorf("error preparing query HarmlessRev: %w", err)
 	}
 	if q.heldReposStmt, err = db.PrepareContext(ctx, heldRepos); err != nil {
 		return nil, fmt.Errorf("error preparing query HeldRepos: %w", err)
@@ -354,9 +345,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.setAbsentProofsStmt, err = db.PrepareContext(ctx, setAbsentProofs); err != nil {
 		return nil, fmt.Errorf("error preparing query SetAbsentProofs: %w", err)
 	}
-	if q.setHarmlessRevStmt, err = db.PrepareContext(ctx, setHarmlessRev); err != nil {
-		return nil, fmt.Errorf("error preparing query SetHarmlessRev: %w", err)
-	}
 	if q.setHeadStmt, err = db.PrepareContext(ctx, setHead); err != nil {
 		return nil, fmt.Errorf("error preparing query SetHead: %w", err)
 	}
@@ -425,11 +413,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 
 func (q *Queries) Close() error {
 	var err error
-	if q.addCandidateStmt != nil {
-		if cerr := q.addCandidateStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing addCandidateStmt: %w", cerr)
-		}
-	}
 	if q.addChangeStmt != nil {
 		if cerr := q.addChangeStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing addChangeStmt: %w", cerr)
@@ -600,11 +583,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing collectionsOfRepoStmt: %w", cerr)
 		}
 	}
-	if q.confirmCandidateStmt != nil {
-		if cerr := q.confirmCandidateStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing confirmCandidateStmt: %w", cerr)
-		}
-	}
 	if q.coolHostStmt != nil {
 		if cerr := q.coolHostStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing coolHostStmt: %w", cerr)
@@ -713,11 +691,6 @@ func (q *Queries) Close() error {
 	if q.giveUpCrawlStmt != nil {
 		if cerr := q.giveUpCrawlStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing giveUpCrawlStmt: %w", cerr)
-		}
-	}
-	if q.harmlessRevStmt != nil {
-		if cerr := q.harmlessRevStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing harmlessRevStmt: %w", cerr)
 		}
 	}
 	if q.heldReposStmt != nil {
@@ -975,11 +948,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing setAbsentProofsStmt: %w", cerr)
 		}
 	}
-	if q.setHarmlessRevStmt != nil {
-		if cerr := q.setHarmlessRevStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing setHarmlessRevStmt: %w", cerr)
-		}
-	}
 	if q.setHeadStmt != nil {
 		if cerr := q.setHeadStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setHeadStmt: %w", cerr)
@@ -1124,7 +1092,6 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 type Queries struct {
 	db                      DBTX
 	tx                      *sql.Tx
-	addCandidateStmt        *sql.Stmt
 	addChangeStmt           *sql.Stmt
 	addCollectionStmt       *sql.Stmt
 	addCrawlStmt            *sql.Stmt
@@ -1159,7 +1126,6 @@ type Queries struct {
 	collectionsAfterStmt    *sql.Stmt
 	collectionsNamedStmt    *sql.Stmt
 	collectionsOfRepoStmt   *sql.Stmt
-	confirmCandidateStmt    *sql.Stmt
 	coolHostStmt            *sql.Stmt
 	countCrawlsStmt         *sql.Stmt
 	crawlStmt               *sql.Stmt
@@ -1182,7 +1148,6 @@ type Queries struct {
 	firstRowsStmt           *sql.Stmt
 	forgetAttemptsStmt      *sql.Stmt
 	giveUpCrawlStmt         *sql.Stmt
-	harmlessRevStmt         *sql.Stmt
 	heldReposStmt           *sql.Stmt
 	heldReposOfHostStmt     *sql.Stmt
 	hiddenStmt              *sql.Stmt
@@ -1234,7 +1199,6 @@ type Queries struct {
 	rewindCrawlStmt         *sql.Stmt
 	servedHostStmt          *sql.Stmt
 	setAbsentProofsStmt     *sql.Stmt
-	setHarmlessRevStmt      *sql.Stmt
 	setHeadStmt             *sql.Stmt
 	setHostErrorStmt        *sql.Stmt
 	setHostRateStmt         *sql.Stmt
@@ -1262,7 +1226,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
 		db:                      tx,
 		tx:                      tx,
-		addCandidateStmt:        q.addCandidateStmt,
 		addChangeStmt:           q.addChangeStmt,
 		addCollectionStmt:       q.addCollectionStmt,
 		addCrawlStmt:            q.addCrawlStmt,
@@ -1297,7 +1260,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		collectionsAfterStmt:    q.collectionsAfterStmt,
 		collectionsNamedStmt:    q.collectionsNamedStmt,
 		collectionsOfRepoStmt:   q.collectionsOfRepoStmt,
-		confirmCandidateStmt:    q.confirmCandidateStmt,
 		coolHostStmt:            q.coolHostStmt,
 		countCrawlsStmt:         q.countCrawlsStmt,
 		crawlStmt:               q.crawlStmt,
@@ -1320,7 +1282,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		firstRowsStmt:           q.firstRowsStmt,
 		forgetAttemptsStmt:      q.forgetAttemptsStmt,
 		giveUpCrawlStmt:         q.giveUpCrawlStmt,
-		harmlessRevStmt:         q.harmlessRevStmt,
 		heldReposStmt:           q.heldReposStmt,
 		heldReposOfHostStmt:     q.heldReposOfHostStmt,
 		hiddenStmt:              q.hiddenStmt,
@@ -1372,7 +1333,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		rewindCrawlStmt:         q.rewindCrawlStmt,
 		servedHostStmt:          q.servedHostStmt,
 		setAbsentProofsStmt:     q.setAbsentProofsStmt,
-		setHarmlessRevStmt:      q.setHarmlessRevStmt,
 		setHeadStmt:             q.setHeadStmt,
 		setHostErrorStmt:        q.setHostErrorStmt,
 		setHostRateStmt:         q.setHostRateStmt,

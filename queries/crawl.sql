@@ -73,12 +73,6 @@ INSERT INTO host (hostname, insecure, listed_status)
 VALUES (sqlc.arg(hostname), sqlc.arg(insecure), sqlc.arg(listed_status))
 ON CONFLICT (hostname) DO UPDATE SET listed_status = excluded.listed_status RETURNING id;
 
--- name: AddCandidate :one
-INSERT INTO repo (did, found_host_id) VALUES (sqlc.arg(did), sqlc.arg(host_id)) RETURNING id;
-
--- name: ConfirmCandidate :exec
-UPDATE repo SET found_host_id = NULL WHERE id = sqlc.arg(repo_id) AND found_host_id IS NOT NULL;
-
 -- name: CandidateBudget :one
 -- How many candidates more may a host have? A few, and as many as documents name it, which are counted up to a bound.
 SELECT CAST(sqlc.arg(unproven)
@@ -90,12 +84,6 @@ DELETE FROM repo WHERE id = sqlc.arg(repo_id) AND proven_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM repo_head h WHERE h.repo_id = repo.id)
   AND NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = repo.id)
   AND NOT EXISTS (SELECT 1 FROM membership m WHERE m.repo_id = repo.id);
-
--- name: SetHarmlessRev :exec
-UPDATE repo SET harmless_rev = sqlc.arg(rev) WHERE id = sqlc.arg(repo_id);
-
--- name: HarmlessRev :one
-SELECT harmless_rev FROM repo WHERE id = sqlc.arg(repo_id);
 
 -- name: LastRepo :one
 SELECT CAST(coalesce(max(id), 0) AS INTEGER) AS id FROM repo;

@@ -25,6 +25,7 @@ const (
 	retryMost      = 10 * time.Minute
 	hostRetryFirst = time.Minute
 	hostRetryMost  = 24 * time.Hour
+	limitedMost    = time.Hour // after a refusal by rate that does not say for how long
 	// giveUpAfter failures a host is crawled no more that has never answered and that
 	// nobody but a stranger has named.
 	giveUpAfter = 10
@@ -224,8 +225,11 @@ func (w *crawl) pause(answer *pds.Error) (pause time.Duration, limited bool) {
 		pause = backoff.Delay(retryFirst, retryMost, w.failures)
 	}
 	limited = answer != nil && answer.Outcome == pds.RateLimited
-	if limited && answer.RetryAfter > 0 {
+	switch {
+	case limited && answer.RetryAfter > 0:
 		pause = answer.RetryAfter
+	case limited: // the pause counts for all that the host is asked
+		pause = min(pause, limitedMost)
 	}
 	return pause, limited
 }

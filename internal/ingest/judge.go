@@ -37,6 +37,10 @@ func (b *batch) judge(s *slot) (repostate.Outcome, error) {
 		return repostate.Refused, err
 	}
 	d, err := b.decide(s, r, f)
+	if f, signed := f.(repostate.Signed); signed && r.Identity != nil && r.Identity.Key != f.Key &&
+		d.Outcome != repostate.Stale && d.Outcome != repostate.Refused {
+		b.in.keys.forget(r.DID) // the prover had another key than the file has now
+	}
 	if err == nil && d.Outcome == repostate.Applied && s.kind == commitEvent {
 		err = b.audit(s, d.Repo)
 	}
@@ -62,9 +66,6 @@ func (b *batch) fact(s *slot, r *repostate.Repo) (repostate.Fact, error) {
 			Prev: s.proof.Prev, Head: repostate.Head{Rev: s.proof.Rev, Data: s.proof.Data, CID: s.proof.Commit},
 			Present: s.proof.Present, Died: s.proof.Died,
 		},
-	}
-	if r.Identity != nil && r.Identity.Key != s.key {
-		b.in.keys.forget(r.DID) // the prover had another key than the file has now
 	}
 	if r.State != repostate.Resyncing {
 		return f, nil

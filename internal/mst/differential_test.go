@@ -276,7 +276,7 @@ func checkNeighbours(t *testing.T, view *View, keys []string, path string) {
 
 func TestInsertingAndRemovingOneByOneKeepsTheNaiveRoot(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
-	tree, content := New(), map[string][]byte{}
+	tree, content := new(Tree), map[string][]byte{}
 	for range 1500 {
 		path := randomPath(rng)
 		if keys := slices.Sorted(maps.Keys(content)); len(keys) > 0 && rng.IntN(2) == 0 {
@@ -313,10 +313,10 @@ func TestOperationsThatDoNotFitTheirKeyAreRefused(t *testing.T) {
 			t.Fatalf("remove: %v", err)
 		}
 	}
-	if err := New().Remove([]byte("a/b")); !errors.Is(err, ErrKey) {
+	if err := new(Tree).Remove([]byte("a/b")); !errors.Is(err, ErrKey) {
 		t.Fatalf("remove from nothing: %v", err)
 	}
-	if err := New().Insert(nil, randomValue(rng)); !errors.Is(err, ErrInvalid) {
+	if err := new(Tree).Insert(nil, randomValue(rng)); !errors.Is(err, ErrInvalid) {
 		t.Fatalf("an empty key: %v", err)
 	}
 }

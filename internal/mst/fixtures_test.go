@@ -78,7 +78,7 @@ func TestExampleKeysGiveTheirRootInAnyOrder(t *testing.T) {
 	want := digest(t, "bafyreicp3ghg3qdepi7bx3letryyerzfoky5htzymzljibxhd3m3z3xfb4")
 	rng := rand.New(rand.NewPCG(7, 7))
 	for range 20 {
-		tree := New()
+		tree := new(Tree)
 		if tree.Root() != atproto.EmptyTree {
 			t.Fatalf("empty tree is %s", tree.Root())
 		}
@@ -111,7 +111,7 @@ func TestCommitProofFixturesInvertWithTheirBlocks(t *testing.T) {
 		t.Run(c.Comment, func(t *testing.T) {
 			leaf := fixtures.CID(t, c.LeafValue)
 			content := map[string][]byte{}
-			tree := New()
+			tree := new(Tree)
 			for _, key := range c.Keys {
 				content[key] = leaf
 				must(t, tree.Insert([]byte(key), leaf))

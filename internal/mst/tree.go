@@ -8,16 +8,13 @@ import (
 	"railyard/internal/dagcbor"
 )
 
-// Tree is a tree in memory, whole or partial. Nodes that are absent are gaps.
+// Tree is a tree in memory, whole or partial. The zero Tree is the empty tree. Nodes that are absent are gaps.
 // After an error of Insert, Set or Remove it is of no further use.
 type Tree struct {
 	root    *node // nil: the empty tree
 	scratch []byte
 	hash    atproto.Hasher
 }
-
-// New returns the empty tree.
-func New() *Tree { return &Tree{} }
 
 // node is a node of a tree, or a gap.
 type node struct {

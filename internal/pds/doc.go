@@ -11,6 +11,6 @@
 //
 // What a server answers is a claim: nothing here is verified, and revs of
 // listings and statuses are passed on as text. It never retries and never waits:
-// callers keep the manners of each host in the file. The workers that crawl,
-// sweep and resync call it. A crash leaves nothing behind.
+// callers keep the limits of each host in the file. Package crawl and the workers
+// of resync call it. A crash leaves nothing behind.
 package pds

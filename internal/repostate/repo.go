@@ -187,7 +187,7 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason %d", int64(r))
 }
 
-// The priorities of the queue, the most urgent first. (table priority)
+// The priorities of the queue, the most urgent first. (table resync_priority)
 const (
 	PriorityLive int64 = iota + 1
 	PriorityCheck

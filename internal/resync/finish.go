@@ -52,7 +52,9 @@ func (rs *Resyncer) finish(tx *store.Tx, res *result) (repostate.Outcome, error)
 		}
 	}
 	tx.AfterCommit(func() {
-		rs.cfg.Metrics.Changed(store.SourceResync.String(), c.ResyncBirths, c.ResyncDeaths)
+		if end.Found != nil { // else the account was deleted
+			rs.cfg.Metrics.Changed(store.SourceResync.String(), c.ResyncBirths, c.ResyncDeaths)
+		}
 		rs.cfg.Metrics.Changed(store.SourceCommit.String(), c.CommitBirths, c.CommitDeaths)
 		if d.KeyChanged {
 			rs.cfg.KeyChanged(r.DID)

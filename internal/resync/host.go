@@ -107,7 +107,11 @@ func judgeDirectory(tx *store.Tx, res *result) error {
 	case !unavailable:
 		return tx.HostAnswered(store.DirectoryQueue)
 	}
-	failures, err := tx.HostFailed(store.DirectoryQueue, tx.Now(), u.Error())
+	began := tx.Now()
+	if u.RetryAfter > 0 {
+		began = began.Add(cooldownMost) // each of them counts: fewer are to ask when the pause is over
+	}
+	failures, err := tx.HostFailed(store.DirectoryQueue, began, u.Error())
 	if err != nil {
 		return err
 	}

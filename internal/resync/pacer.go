@@ -1,12 +1,13 @@
 package resync
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"railyard/internal/backoff"
+	"railyard/internal/refusal"
 	"railyard/internal/store"
 )
 
@@ -168,8 +169,8 @@ func (rs *Resyncer) hostLimits(ctx context.Context, host int64) (limits store.Ho
 		limits, err = rx.HostLimits(host)
 		return err
 	})
-	if cause := ctx.Err(); err != nil && cause != nil {
-		err = errors.Join(cause, err)
+	if err != nil && ctx.Err() == nil { // no fault of the host
+		err = refusal.New(refusal.Internal, "reading the limits of a host: %v", err)
 	}
-	return limits, err
+	return limits, cmp.Or(ctx.Err(), err)
 }

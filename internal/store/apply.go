@@ -12,9 +12,12 @@ import (
 // decision's repo: a new one gets its id, and who becomes visible a birth number.
 func (tx *Tx) Apply(was *repostate.Repo, d repostate.Decision) (c repostate.Changes, err error) {
 	r := d.Repo
+	if d.Forget {
+		if gone, err := tx.forget(r); gone || err != nil {
+			return c, err
+		}
+	}
 	switch {
-	case d.Forget:
-		return c, tx.forget(r)
 	case r.ID == 0 && r.Waiting == nil:
 		return c, nil // nobody is to look at it: it stays unknown
 	case r.ID == 0:
@@ -171,16 +174,16 @@ func askedNext(r *repostate.Repo) int64 {
 	return WebQueue
 }
 
-// forget removes a DID that does not exist and never did.
-func (tx *Tx) forget(r *repostate.Repo) error {
+// forget removes a DID that does not exist and never did, unless other rows name it.
+func (tx *Tx) forget(r *repostate.Repo) (gone bool, err error) {
 	n, err := tx.q.DeleteBareRepo(tx.ctx, r.ID)
 	if err != nil || n == 0 {
-		return err
+		return false, err
 	}
 	if err := tx.q.ClearBuffer(tx.ctx, r.ID); err != nil {
-		return err
+		return true, err
 	}
-	return tx.q.DeleteQueueRow(tx.ctx, r.ID)
+	return true, tx.q.DeleteQueueRow(tx.ctx, r.ID)
 }
 
 // Env returns what decisions of this transaction depend on, but for a budget and the

@@ -319,23 +319,3 @@ func (g *stage) label(words ...any) {
 	}
 }
 
-// column returns the rows of a query with one column.
-func (g *stage) column(d *sql.DB, query string) (texts []string) {
-	g.t.Helper()
-	rows, err := d.Query(query)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			g.t.Fatal(err)
-		}
-		texts = append(texts, text)
-	}
-	if err := rows.Err(); err != nil {
-		g.t.Fatal(err)
-	}
-	return texts
-}
