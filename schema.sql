@@ -67,7 +67,7 @@ CREATE TABLE repo (
   error_at  INTEGER,
   found_host_id  INTEGER, -- the host whose listing alone tells of this DID, which is a candidate of it; NULL once its
                      -- document was seen, or it was found otherwise
-  harmless_rev INTEGER -- a listed rev that the PDS itself does not have: listings that repeat it are no reason to look
+  harmless_rev INTEGER -- a listed rev that the PDS itself does not have: listings that repeat it are no reason to ask
 ) STRICT;
 CREATE UNIQUE INDEX repo_by_seq ON repo (seq) WHERE seq > 0;
 CREATE INDEX repo_found_host ON repo (found_host_id) WHERE found_host_id IS NOT NULL;
@@ -88,7 +88,7 @@ CREATE TABLE identity (
   signing_key BLOB    NOT NULL, -- multicodec prefix (e701 K-256, 8024 P-256) and the compressed point
   host_id     INTEGER NOT NULL, -- the PDS that the document names
   fetched_at  INTEGER NOT NULL,
-  stale       INTEGER NOT NULL DEFAULT 0 CHECK (stale IN (0, 1)), -- 1 = something may have changed: look again
+  stale       INTEGER NOT NULL DEFAULT 0 CHECK (stale IN (0, 1)), -- 1 = something may have changed: look it up again
   status_asked_at  INTEGER,          -- when the PDS was last asked for the account's status because events disagreed
   earlier_rev INTEGER           -- what was seen of the repo up to this rev, and nothing beyond, may be signed by an
                                 -- earlier key of the DID: the key has changed since, or the head is of an account
@@ -231,16 +231,16 @@ INSERT INTO resync_reason (id, name, priority, meaning) VALUES
   (3, 'rotated', 1, 'signing key or host changed'),
   (4, 'sync', 2, 'a #sync event with other data'),
   (5, 'reactivated', 2, 'the account is active again'),
-  (6, 'identity', 2, 'look at the DID document'),
+  (6, 'identity', 2, 'look the DID document up'),
   (7, 'status', 2, 'ask the PDS for the account''s status'),
   (8, 'first-sight', 3, 'first event of an unknown repo'),
   (9, 'backfill', 4, 'found by a crawl'),
-  (10, 'not-found', 6, 'a second look'),
+  (10, 'not-found', 6, 'ask again for what does not exist'),
   (11, 'missed-rev', 6, 'there is a newer rev than ours'),
   (12, 'prove', 6, 'a claim waits for proof'),
   (13, 'operator', 6, 'asked for'),
   (14, 'audit', 1, 'a commit shows that a row is wrong'),
-  (15, 'refresh', 6, 'the DID document was last looked at long ago');
+  (15, 'refresh', 6, 'the DID document was looked up long ago');
 
 CREATE TABLE statement (
   -- What a source says of a repo and is believed only once it has said so again (resync_queue.said).
@@ -254,14 +254,14 @@ INSERT INTO statement (id, name, meaning) VALUES
   (3, 'older rev', 'the host serves a rev below seen_rev; three equal answers over an hour are a restored backup');
 
 CREATE TABLE resync_queue (
-  -- One row for each repo that somebody must look at. What is done follows from the repo's own state:
+  -- One row for each repo that an attempt must be made at. What is done follows from the repo's own state:
   -- resolve the identity if it is missing or stale, ask for the status if the account is inactive or a
   -- check is due, fetch the tree if the rows are wrong or unproven.
   repo_id     INTEGER PRIMARY KEY,
   reason      INTEGER NOT NULL, -- resync_reason.id. It is for people and gives the priority; what must not be lost has
                                 -- columns of its own: identity.stale, ask_status, want_rev, said
   priority    INTEGER NOT NULL, -- resync_priority.id
-  not_before  INTEGER NOT NULL, -- unix microseconds; back-off and second looks
+  not_before  INTEGER NOT NULL, -- unix microseconds; back-off and later checks
   held        INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)), -- 1 = backfill that waits for the PLC directory's log
   attempts    INTEGER NOT NULL DEFAULT 0, -- failures in a row
   generation  INTEGER NOT NULL, -- raised by whatever makes a fetch under way worthless
@@ -472,7 +472,7 @@ CREATE VIEW repo_info AS
   LEFT JOIN host o ON o.id = i.host_id;
 
 CREATE VIEW resync_backlog AS
-  -- Who waits to be looked at, and why?
+  -- Who waits for an attempt, and why?
   SELECT r.did, q.priority, q.attempts,
          y.name AS reason,
          datetime(q.not_before / 1000000, 'unixepoch') AS due,

@@ -58,7 +58,7 @@ func serveFlags() (*flag.FlagSet, *serveConfig) {
 	fs.Var(&c.crawl, "crawl", "where to look for repos: relay (listRepos of the upstreams), deep (and of each host that the relays follow), off")
 	fs.Float64Var(&c.crawlQPS, "crawl-qps", 8, "requests per second to one host; hosts whose answers ask for less get less")
 	fs.DurationVar(&c.sweepEvery, "sweep-every", 24*time.Hour, "time between two crawls of a listing; 0 for one crawl only")
-	fs.IntVar(&c.resyncWorkers, "resync-workers", 128, "repos that are looked at at once, at most 4 at one host")
+	fs.IntVar(&c.resyncWorkers, "resync-workers", 128, "attempts at repos at once, at most 4 at one host")
 	fs.Var(&c.resyncMethod, "resync-method", "how repos are established: auto, describe (claims, proven later), probe (getRecord), repo (getRepo)")
 	fs.DurationVar(&c.describeTimeout, "describe-timeout", 30*time.Second, "time for one describeRepo")
 	fs.DurationVar(&c.repoTimeout, "repo-timeout", 5*time.Minute, "time for one getRepo")

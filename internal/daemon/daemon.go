@@ -157,7 +157,7 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 		Resolver: resolver, KeyChanged: s.ingest.ForgetKey, LogCurrent: s.logCurrent, Method: cfg.ResyncMethod,
 		NoProofs: cfg.Unrepaired,
 	})
-	s.metrics.Gauge("in_flight", "Frames received and not committed, looks at repos and wanted crawls of listings.", nil,
+	s.metrics.Gauge("in_flight", "Frames received and not committed, attempts at repos and wanted crawls of listings.", nil,
 		func() float64 { return float64(s.live().InFlight) })
 	s.metrics.Gauge("upkeep_failures", "Checkpoints of the file and prunings of the change feed that failed since the start. "+
 		"Growth means that the disk is full or fails.", nil, func() float64 { return float64(st.UpkeepFailures()) })

@@ -9,10 +9,10 @@ import (
 )
 
 // What the accounts of one host may cause per second, and at once. Beyond it they
-// are looked at later: a lying upstream or host must neither flood the queue nor
+// wait until later: a lying upstream or host must neither flood the queue nor
 // take healthy repos out of service.
 const (
-	lookUpsPerSecond = 2 // looks at a DID document
+	lookUpsPerSecond = 2 // of a DID document
 	lookUpsBurst     = 300
 	hostDesyncs      = 5 // commits that are real but unprovable
 	hostDesyncsBurst = 200
@@ -26,7 +26,7 @@ const (
 // limits hold a token bucket for each source. Only the judge uses them.
 type limits struct {
 	checks    buckets // by the host of the account
-	strangers buckets // looks at accounts whose host is not known, by upstream
+	strangers buckets // attempts at accounts whose host is not known, by upstream
 	sights    buckets // rows for unknown DIDs, by upstream
 	desyncs   buckets // by host
 }

@@ -165,7 +165,7 @@ func (a *ending) again(cause error, after time.Duration) {
 	}
 	why := a.was().Reason
 	if !a.WasSynchronized() && (why == NotFoundAgain || why == MissedRev) && a.r.Active {
-		why = Discontinuity // it is no mere second look: the rows may be wrong
+		why = Discontinuity // it is no mere check: the rows may be wrong
 	}
 	a.retry(why, a.Now.Add(after), true, a.WasSynchronized() && a.was().Attempts > 0)
 }
@@ -457,7 +457,7 @@ func (a *ending) claimRest() time.Duration {
 	return provingRest
 }
 
-// New reports whether the repo is looked at because it is new to the index.
+// New reports whether the repo is queued because it is new to the index.
 func (r Reason) New() bool { return r == FirstSight || r == Backfill }
 
 // MayAskForEarlierKeys reports whether a head that the present key has not signed is

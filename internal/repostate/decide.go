@@ -298,7 +298,7 @@ func (u Unlisted) decide(m *machine) Outcome {
 	return Unchanged
 }
 
-// decide has an old document looked up, unless somebody is to look at the repo anyhow.
+// decide has an old document looked up, unless the repo is queued anyhow.
 func (a Aged) decide(m *machine) Outcome {
 	if m.r.Waiting == nil && m.r.Identity != nil {
 		m.refresh(a.At)
@@ -366,7 +366,7 @@ func (o Operation) Counts(r *Repo) bool {
 
 // decide chooses what an attempt does, from what is known of the repo. A repo that is
 // fetched is resyncing from here on, unless it is in service. An identity that is
-// looked up is stale no longer: what makes it stale from now on needs another look.
+// looked up is stale no longer: what makes it stale from now on needs another look-up.
 func (Lease) decide(m *machine) Outcome {
 	r, w := m.r, m.r.Waiting
 	w.Leased, w.Lease = true, w.Generation

@@ -3,31 +3,50 @@
 // the repo as it is from now on. The store loads the one and applies the other; ingest,
 // crawl, plc and resync make facts, and none of them decides.
 //
-// Events and listings (rows: facts; columns: states):
+// A #commit or #sync (Signed.decide; the first line that is true decides):
 //
-//	                      candidate, desynchronized   resyncing         synchronized             inactive
-//	commit that follows   note its rev                buffer            apply                    note its rev, ask the host
-//	commit that does not  note its rev                buffer            desynchronize            note its rev, ask the host
-//	#sync, same data      note its rev                drop if buffered  move the rev             note its rev, ask the host
-//	#sync, other data     queue                       desynchronize     desynchronize            note its rev, ask the host
-//	refused, was signed   note its rev                desynchronize     desynchronize            note its rev
-//	refused, unsigned     nothing; a wrong signature is worth a look-up of the document
-//	#identity             look the document up
-//	#account              the named host: hide or fetch; a relay: hide at once, ask the host
-//	listed, newer rev     nothing                     look at the end   look in half a minute    ask the host if listed active
-//	left out of a listing nothing                     nothing           ask the host, in service nothing
+//	                         candidate, desynchronized,  resyncing            synchronized      inactive
+//	                         not_found
+//	no document was seen     queue, within limits        -                    -                 -
+//	a rev below our head     stale: nothing
+//	from a PDS not its own   refuse, look the document up
+//	checked with another key nothing: it is queued       desynchronize        desynchronize     nothing
+//	refused, was signed      keep the rev                desynchronize        desynchronize     keep the rev
+//	refused, bad signature   look the document up; an earlier key: look for the rev in half a minute
+//	refused by our own fault look for the rev in half a minute, while in service
+//	refused otherwise        nothing: nobody may have signed it
+//	follows our head         keep the rev, queue         buffer               apply             keep the rev, ask the host
+//	does not follow          keep the rev, queue         buffer: its end sees desynchronize     keep the rev, ask the host
+//	#sync, same data         keep the rev, queue         nothing if buffered  move the rev      keep the rev, ask the host
+//	#sync, other data        keep the rev, queue         desynchronize        desynchronize     keep the rev, ask the host
 //
-// A look-up or an operation of the directory's log that brings another key or host
-// desynchronizes. The end of an attempt (Ended) is void if something happened meanwhile
-// (the generation), or puts the repo into service, hides it, or puts its row back:
+// To queue a commit's repo changes nothing if an attempt is due or backs off; a #sync
+// makes it due. To desynchronize is bounded for each host, beyond which the rev is looked
+// for in half a minute.
 //
-//	established           synchronized; the host's word stays queued for its proof
+// Other facts:
+//
+//	#identity              look the document up, twice unless that brings another key or host
+//	#account, named host   inactive: hide, and ask; active: fetch; another PDS: as above
+//	#account, a relay      inactive: hide at once, and ask the host; active: ask the host
+//	listed, newer rev      in service: look for it in half a minute
+//	listed, other status   ask the host under a new document; not_found and listed active: fetch
+//	left out of a listing  synchronized: ask the host, behind all other work
+//	a log's operation      its document is learned; another key or host: desynchronize
+//
+// The end of an attempt (Ended) is void if something happened meanwhile (the
+// generation), but for a document, which is always learned. Otherwise:
+//
+//	established           synchronized; a claim stays queued for its proof
 //	older than was seen   again; believed when three equal answers came over an hour
-//	no such repo or DID   again in ten minutes; then not found, or deleted
+//	no such repo or DID   again in ten minutes; then not_found, or deleted
 //	gone                  inactive, if the document is of this moment
 //	anything else         again, later and later
 //
-// An account that moved is found in three places: learn and moved (a document or
-// operation names another host or key), foreign (another host lists it), and Entry (a
-// relay's listing is behind our head).
+// That an account has moved is decided in one place, where a document or an operation
+// is learned (learn, moved). It is suspected in six, which only have the document looked
+// up: another host lists it (foreign), a relay's listing is behind our head (Entry), a
+// PDS that is not named speaks for it (wrongHost), the named host calls it inactive or
+// has no such repo (fresh), does not answer (FailedHost), or serves what another key has
+// signed (wrongKey).
 package repostate

@@ -152,7 +152,7 @@ const (
 	Waits     Outcome = "waits"          // the repo is queued; a fetch will see it
 	Broken    Outcome = "desynchronized" // does not follow our head: queued
 	Hidden    Outcome = "hidden"         // the account is inactive
-	Checked   Outcome = "checked"        // a look at identity or status is queued
+	Checked   Outcome = "checked"        // a look-up or a question for the status is queued
 	Noted     Outcome = "noted"          // nothing to do
 	Unseen    Outcome = "unseen"         // an unknown DID over the limit: a crawl finds it
 	Refused   Outcome = "refused"        // see the refusals

@@ -96,7 +96,7 @@ type Repo struct {
 	SeenRev     atproto.TID // newest rev that the account has signed and that was not applied; 0 = none
 	Head        *Head       // nil = unknown
 	Identity    *Identity   // nil = never resolved
-	Waiting     *Waiting    // its row of the queue; nil = nobody is to look at it
+	Waiting     *Waiting    // its row of the queue; nil = it is not in the queue
 	FoundHostID int64       // the host whose listing alone tells of this DID; 0 = others do
 	HarmlessRev atproto.TID // a listed rev that the host itself does not have; 0 = none
 	Error       string      // the last failure of an attempt
@@ -114,7 +114,7 @@ func (r *Repo) InService() bool { return r.State == Synchronized || r.State == R
 // held reports whether the repo waits for the directory's log.
 func (r *Repo) held() bool { return r.Waiting != nil && r.Waiting.Held }
 
-// Rests reports whether the repo is in service, listed, and nobody is to look at it: of
+// Rests reports whether the repo is in service, listed, and not in the queue: of
 // such a repo the index says without reserve that its rows are right.
 func (r *Repo) Rests() bool {
 	return r.State == Synchronized && r.Active && r.Seq > 0 && r.Waiting == nil
@@ -155,7 +155,7 @@ func (r *Repo) clone() *Repo {
 	return &c
 }
 
-// Reason is why somebody is to look at a repo. It is for people and gives the
+// Reason is why a repo is queued. It is for people and gives the
 // priority; what must not be lost has fields of its own.
 type Reason int64
 
@@ -166,16 +166,16 @@ const (
 	Rotated                         // signing key or host changed
 	SyncEvent                       // a #sync with other data
 	Reactivated                     // the account is active again
-	IdentityCheck                   // look at the DID document
+	IdentityCheck                   // look the DID document up
 	StatusCheck                     // ask the PDS for the account's status
 	FirstSight                      // first event of an unknown repo
 	Backfill                        // found by a crawl
-	NotFoundAgain                   // a second look at what does not exist
+	NotFoundAgain                   // ask again for what does not exist
 	MissedRev                       // a newer rev than ours was listed or seen
 	Prove                           // the host's word waits for proof
-	_                               // asked for by the operator
+	_                               // reserved: asked for by the operator
 	Audit                           // a commit shows that a row is wrong
-	Refresh                         // the DID document was last looked up long ago
+	Refresh                         // the DID document was looked up long ago
 )
 
 func (r Reason) String() string {

@@ -16,7 +16,7 @@ type machine struct {
 	d *Decision
 }
 
-// enqueue asks for a look at the repo, not before a time. A row that waits already
+// enqueue queues the repo, for an attempt not before a time. A row that waits already
 // becomes due by then, and takes the more urgent reason.
 func (m *machine) enqueue(why Reason, at time.Time) { m.enqueueAs(why, why.Priority(), at, 0) }
 
@@ -113,8 +113,8 @@ func (m *machine) stale() {
 	}
 }
 
-// asked reports whether an attempt at the repo is due already, or backs off. A second
-// look that waits is not meant, unless it is at a DID that does not exist: its
+// asked reports whether an attempt at the repo is due already, or backs off. A later
+// check that waits is not meant, unless it is of a DID that does not exist: its
 // account may go on speaking for long.
 func (m *machine) asked() bool {
 	w := m.r.Waiting
@@ -206,7 +206,7 @@ func (w *Waiting) says(s Statement, rev atproto.TID, now time.Time) (times int, 
 
 // retry gives a leased row back for a reason. failed counts an attempt; backfill that
 // failed waits behind fresh work. later: the repo's rows are right as far as anyone
-// knows, this is a second look.
+// knows, and are checked again.
 func (m *machine) retry(why Reason, at time.Time, failed, later bool) {
 	w := m.r.Waiting
 	w.Reason, w.Priority = why, why.Priority()

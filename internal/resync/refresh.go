@@ -19,7 +19,7 @@ const (
 	logFresh = 5 * time.Minute
 )
 
-// Refresh has old identities looked at in the background until ctx ends. It fails
+// Refresh has old documents looked up in the background until ctx ends. It fails
 // only when the file does.
 func (rs *Resyncer) Refresh(ctx context.Context) error {
 	tick := time.NewTicker(refreshEvery)

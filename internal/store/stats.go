@@ -13,7 +13,7 @@ type Stats struct {
 	Memberships  int64 // visible rows
 	Collections  int64 // with at least one visible member
 	Waiting      int64 // rows of the queue whose repo is wrong or unproven today
-	WaitingLater int64 // second looks, sweeps, proofs
+	WaitingLater int64 // later checks, missed revs, proofs
 	Upstreams    []Upstream
 }
 

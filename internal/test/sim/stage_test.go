@@ -318,4 +318,3 @@ func (g *stage) label(words ...any) {
 		g.t.Fatal(strings.TrimSpace(fmt.Sprintln(append([]any{g.story.name + ":"}, words...)...)))
 	}
 }
-
