@@ -11,6 +11,7 @@ import (
 
 	"railyard/internal/backoff"
 	"railyard/internal/store"
+	"railyard/internal/test/simnet"
 )
 
 const (
@@ -108,6 +109,7 @@ func (k *killed) settle() {
 func (k *killed) round(number int) (last bool) {
 	ctx, cancel := context.WithTimeout(k.t.Context(), roundLimit)
 	defer cancel()
+	k.net.SetDirectory(simnet.Directory{Lag: -roundTime}) // the hours pass there, too
 	err := k.file.pass(ctx, roundTime)
 	if !k.honest {
 		err = errors.Join(err, k.file.sweep(ctx))
