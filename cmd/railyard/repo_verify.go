@@ -49,11 +49,11 @@ func verifyRepo(ctx context.Context, c *repoConfig, args []string, w io.Writer) 
 		}
 		st.report = archive.Verify(st.archive, "", authority, c.now())
 	}
-	return c.conclude(st, w)
+	return c.report(st, w)
 }
 
-// conclude prints the report; its verdict is the command's.
-func (c *repoConfig) conclude(st *state, w io.Writer) error {
+// report prints the report; its verdict is the command's.
+func (c *repoConfig) report(st *state, w io.Writer) error {
 	commit := st.commitJSON()
 	j := verifyJSON{
 		Source: commit.Source, DID: commit.DID, Rev: commit.Rev, Verdict: "valid",

@@ -145,7 +145,7 @@ export class Network {
     this.find(did).tombstoned = true
   }
 
-  // ---- moments
+  // ---- timeline
 
   // The seeding of this server waits, and goes on when it is started.
   async stop({ pds }) {

@@ -18,7 +18,7 @@ import (
 )
 
 func TestACrawlQueuesEveryUnknownRepoOfEveryPage(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		l := pages(3)
 		y.crawl(l)
@@ -40,7 +40,7 @@ func TestACrawlQueuesEveryUnknownRepoOfEveryPage(t *testing.T) {
 }
 
 func TestNothingIsCrawledBeforeItIsWantedAndTheSocketIsOpen(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		l := pages(3)
 		y.crawl(l) // the socket opens; nobody wants a crawl
 		if len(l.cursors()) != 0 {
@@ -60,7 +60,7 @@ func TestNothingIsCrawledBeforeItIsWantedAndTheSocketIsOpen(t *testing.T) {
 }
 
 func TestAnInterruptedWalkGoesOnAtItsNextPage(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		broken := &listing{page: func(cursor string) (pds.ReposPage, error) {
 			if cursor == "2" {
@@ -85,7 +85,7 @@ func TestAnInterruptedWalkGoesOnAtItsNextPage(t *testing.T) {
 }
 
 func TestAPageAndItsCursorAreOneTransaction(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		// The last statement of the second page fails.
 		_, err := y.raw.ExecContext(y.Context(), `CREATE TRIGGER crash BEFORE UPDATE OF cursor ON crawl
@@ -116,7 +116,7 @@ func TestAPageAndItsCursorAreOneTransaction(t *testing.T) {
 }
 
 func TestAWishThatIsNewerThanAnInterruptedWalkStartsItAnew(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		y.crawl(&listing{page: func(cursor string) (pds.ReposPage, error) {
 			if cursor == "2" {
@@ -158,7 +158,7 @@ func TestListingsThatLeadNowhereEndAndAreRefused(t *testing.T) {
 		}, emptyPages},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inYard(t, func(y *yard) {
+			withTestHosts(t, func(y *testHosts) {
 				y.want()
 				l := &listing{}
 				l.page = func(cursor string) (pds.ReposPage, error) {
@@ -183,7 +183,7 @@ func TestListingsThatLeadNowhereEndAndAreRefused(t *testing.T) {
 }
 
 func TestAFewEmptyPagesAreNoEnd(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		y.crawl(&listing{page: func(cursor string) (pds.ReposPage, error) {
 			p := pageOf(cursor, 12)
@@ -202,7 +202,7 @@ func TestAFewEmptyPagesAreNoEnd(t *testing.T) {
 }
 
 func TestAFailedRequestIsRepeatedAfterAGrowingPause(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		l := &listing{}
 		l.page = func(cursor string) (pds.ReposPage, error) {
@@ -241,7 +241,7 @@ func TestAFailedRequestIsRepeatedAfterAGrowingPause(t *testing.T) {
 }
 
 func TestWhatAListingSaysOfKnownReposIsAReasonToLook(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		rev := atproto.TIDAt(time.Now())
 		const (
 			same = iota
@@ -310,7 +310,7 @@ func TestWhatAListingSaysOfKnownReposIsAReasonToLook(t *testing.T) {
 }
 
 func TestAWishDuringACrawlIsFollowedByAnotherWalk(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		var c *Crawler
 		l := &listing{}
@@ -343,7 +343,7 @@ func TestAWishDuringACrawlIsFollowedByAnotherWalk(t *testing.T) {
 }
 
 func TestAnUpstreamIsBusyFromTheWakeToTheEndOfItsWalk(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		c := y.crawler(pages(2))
 		if c.Busy(y.up) {
@@ -365,7 +365,7 @@ func TestAnUpstreamIsBusyFromTheWakeToTheEndOfItsWalk(t *testing.T) {
 }
 
 func TestAWakeAtTheEndOfACrawlLeavesTheUpstreamBusy(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		c := y.crawler(pages(1))
 		for range 100 {
 			waked := make(chan struct{})
@@ -391,7 +391,7 @@ func TestAWakeAtTheEndOfACrawlLeavesTheUpstreamBusy(t *testing.T) {
 }
 
 func TestPagesOfOneUpstreamKeepThePace(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		l := pages(5)
 		c := New(Config{Store: y.store, Lister: l, QPS: 0.5, Log: slog.New(slog.DiscardHandler)}, []int64{y.up})
@@ -411,7 +411,7 @@ func TestPagesOfOneUpstreamKeepThePace(t *testing.T) {
 }
 
 func TestAStoppedWriterEndsTheCrawlerWithItsCause(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		c := y.crawler(&listing{page: func(cursor string) (pds.ReposPage, error) {
 			y.store.Stop(errors.New("disk full"))
@@ -428,7 +428,7 @@ func TestAStoppedWriterEndsTheCrawlerWithItsCause(t *testing.T) {
 // are lost: the wish for a crawl carries an older time than the crawl. It is not
 // taken for one that the crawl has fulfilled.
 func TestAWishAfterTheClockWasSetBackIsNotLost(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		var c *Crawler
 		l := &listing{}
@@ -457,7 +457,7 @@ func TestAWishAfterTheClockWasSetBackIsNotLost(t *testing.T) {
 // The clock is an hour ahead when a crawl is wanted, and is set right before it
 // begins: the crawl fulfils the wish all the same, and is not repeated for ever.
 func TestAWishOfTheFutureIsFulfilledOnce(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.shift.Add(int64(time.Hour))
 		y.want()
 		y.shift.Add(-int64(time.Hour))

@@ -61,7 +61,7 @@ func network(hosts map[string]func(cursor string) (pds.ReposPage, error)) *listi
 }
 
 // deep makes a deep crawler.
-func (y *yard) deep(l Lister, sweep time.Duration) *Crawler {
+func (y *testHosts) deep(l Lister, sweep time.Duration) *Crawler {
 	y.update(func(tx *store.Tx) error { return tx.SetKind(y.up, store.KindRelay) })
 	return New(Config{
 		Store: y.store, Lister: l, Deep: true, SweepEvery: sweep, Log: slog.New(slog.DiscardHandler), Metrics: y.metrics,
@@ -70,7 +70,7 @@ func (y *yard) deep(l Lister, sweep time.Duration) *Crawler {
 }
 
 // crawls runs a deep crawl for a while.
-func (y *yard) crawls(l Lister, sweep, during time.Duration) {
+func (y *testHosts) crawls(l Lister, sweep, during time.Duration) {
 	y.Helper()
 	c := y.deep(l, sweep)
 	stop := y.start(c)
@@ -85,7 +85,7 @@ func (y *yard) crawls(l Lister, sweep, during time.Duration) {
 
 // resolve gives every candidate the identity that its document has; "" means that
 // the DID does not exist.
-func (y *yard) resolve(hostOf func(did string) string) (resolved int) {
+func (y *testHosts) resolve(hostOf func(did string) string) (resolved int) {
 	y.Helper()
 	rows, err := y.raw.QueryContext(y.Context(), "SELECT did FROM repo r WHERE NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = r.id)")
 	if err != nil {
@@ -123,7 +123,7 @@ func (y *yard) resolve(hostOf func(did string) string) (resolved int) {
 func at(host string) func(string) string { return func(string) string { return host } }
 
 func TestADeepCrawlReadsTheHostsThatTheRelayFollows(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		l := network(map[string]func(string) (pds.ReposPage, error){"a.example.com": shelves(0, 5, 2)})
 		l.other["https://idle.example.com"] = shelves(5, 6, 2)
 		for name, status := range map[string]string{
@@ -154,7 +154,7 @@ func TestADeepCrawlReadsTheHostsThatTheRelayFollows(t *testing.T) {
 // A host lists a million DIDs that nobody has ever made. A hundred rows of it are there
 // at a time, and more and more rarely new ones; it is asked for a page each time.
 func TestAHostThatInventsDIDsLeavesNoMoreThanItsCap(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		l := network(map[string]func(string) (pds.ReposPage, error){
 			"liar.example.com": shelves(0, 1_000_000, 1000), "good.example.com": shelves(2_000_000, 2_000_010, 1000),
 		})
@@ -195,7 +195,7 @@ func TestAHostThatInventsDIDsLeavesNoMoreThanItsCap(t *testing.T) {
 // A host of four thousand accounts proves right: its budget doubles each time that
 // its candidates are resolved, until whole pages fit.
 func TestAnHonestHostIsCrawledToItsEnd(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		l := network(map[string]func(string) (pds.ReposPage, error){"big.example.com": shelves(0, 4000, 500)})
 		c := y.deep(l, 0)
 		stop := y.start(c)
@@ -223,7 +223,7 @@ func TestAnHonestHostIsCrawledToItsEnd(t *testing.T) {
 // A host lists the accounts of another one over and over, each time with a new
 // cursor. That ends, is refused, and no repo is asked about.
 func TestAnEndlessListingOfOthersAccountsEnds(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		l := network(map[string]func(string) (pds.ReposPage, error){"a.example.com": shelves(0, 100, 1000)})
 		y.crawls(l, 0, time.Minute)
 		y.resolve(at("a.example.com"))
@@ -257,7 +257,7 @@ func TestAnEndlessListingOfOthersAccountsEnds(t *testing.T) {
 // The file dies with the cursor of a page, and the process with it. The next one
 // finds neither the page nor the cursor, and takes both.
 func TestACrashBetweenAPageAndItsCursorLosesNeither(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		l := network(map[string]func(string) (pds.ReposPage, error){"a.example.com": shelves(0, 8, 2)})
 		if _, err := y.raw.ExecContext(y.Context(), `CREATE TRIGGER crash BEFORE UPDATE OF cursor ON crawl
 			WHEN new.cursor = '4' BEGIN SELECT raise(ABORT, 'disk full'); END`); err != nil {
@@ -297,7 +297,7 @@ func TestACrashBetweenAPageAndItsCursorLosesNeither(t *testing.T) {
 // The dead one is asked more and more rarely, the busy one not before it said, also
 // by a new process.
 func TestHostsThatFailAreLeftAloneAndDelayNobody(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		var limited atomic.Bool
 		limited.Store(true)
 		l := network(map[string]func(string) (pds.ReposPage, error){
@@ -334,7 +334,7 @@ func TestHostsThatFailAreLeftAloneAndDelayNobody(t *testing.T) {
 // Forty hosts take ten minutes for a page. No more than a few are crawled at once,
 // none is forgotten, and a slow crawl of many pages makes place for the others.
 func TestSlowHostsShareTheirPlaces(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		var now, most atomic.Int64
 		hosts := make(map[string]func(string) (pds.ReposPage, error))
 		for i := range 40 {
@@ -364,7 +364,7 @@ func TestSlowHostsShareTheirPlaces(t *testing.T) {
 // The clock was a year ahead when a crawl ended, and is right again: the next crawl
 // is not a year away.
 func TestAClockThatWasAheadPutsNoWalkOff(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		l := network(map[string]func(string) (pds.ReposPage, error){"a.example.com": shelves(0, 1, 10)})
 		y.shift.Store(int64(365 * day))
 		y.crawls(l, day, time.Minute)
@@ -377,7 +377,7 @@ func TestAClockThatWasAheadPutsNoWalkOff(t *testing.T) {
 }
 
 func TestHostsOfManyPagesOfListHostsAreFoundAndLoopsEnd(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		many := &manyHosts{listing: network(nil)}
 		y.crawls(many, 0, time.Minute)
 		if n := y.count("SELECT count(*) FROM host"); n != 4 {
@@ -401,7 +401,7 @@ func (m *manyHosts) ListHosts(_ context.Context, _, cursor string, _ int) (pds.H
 }
 
 func TestAHostIsCrawledOnlyOnceWithoutASweep(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		l := network(map[string]func(string) (pds.ReposPage, error){"a.example.com": shelves(0, 3, 10)})
 		y.crawls(l, 0, 3*day)
 		y.crawls(l, 0, 3*day)
@@ -416,7 +416,7 @@ func TestAHostIsCrawledOnlyOnceWithoutASweep(t *testing.T) {
 }
 
 func TestAStrangersWishIsBoundedAndWalked(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		l := network(nil)
 		l.other["https://new.example.com"] = shelves(0, 3, 10)
 		c := y.deep(l, 0)
@@ -469,7 +469,7 @@ func TestAStrangersWishIsBoundedAndWalked(t *testing.T) {
 // A wish during a crawl is no reason to begin it anew, or a giant's crawl would never
 // end: it is followed by another one.
 func TestAWishDuringAHostsCrawlComesAfterIt(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		var c *Crawler
 		var l *listing
 		l = network(map[string]func(string) (pds.ReposPage, error){"a.example.com": func(cursor string) (pds.ReposPage, error) {

@@ -39,10 +39,10 @@ const maxMoved = 20
 // its source: hosts are by their candidates.
 type pageBudget struct{ moved int }
 
-func (b *pageBudget) Sight() bool    { return true }
-func (b *pageBudget) Stranger() bool { return true }
-func (b *pageBudget) Check() bool    { return true }
-func (b *pageBudget) Desync() bool   { return true }
+func (b *pageBudget) Sight() bool   { return true }
+func (b *pageBudget) Unknown() bool { return true }
+func (b *pageBudget) Check() bool   { return true }
+func (b *pageBudget) Desync() bool  { return true }
 
 func (b *pageBudget) Move() bool {
 	b.moved++

@@ -9,7 +9,7 @@ import (
 )
 
 // host makes the row of a host and returns who lists: one that nobody chose.
-func (y *yard) host(name string) lister {
+func (y *testHosts) host(name string) lister {
 	y.Helper()
 	var id store.CrawlID
 	y.update(func(tx *store.Tx) (err error) {
@@ -20,7 +20,7 @@ func (y *yard) host(name string) lister {
 }
 
 // list takes a page that lists the accounts from one number up to another.
-func (y *yard) list(from lister, first, to int, of func(n int) repostate.Entry) (t taken) {
+func (y *testHosts) list(from lister, first, to int, of func(n int) repostate.Entry) (t taken) {
 	y.Helper()
 	page := make([]listed, 0, to-first)
 	for n := first; n < to; n++ {
@@ -33,7 +33,7 @@ func (y *yard) list(from lister, first, to int, of func(n int) repostate.Entry) 
 	return t
 }
 
-func (y *yard) left(host lister) int64 {
+func (y *testHosts) left(host lister) int64 {
 	y.Helper()
 	var c store.Candidates
 	y.update(func(tx *store.Tx) (err error) {
@@ -48,7 +48,7 @@ func active(int) repostate.Entry { return repostate.Entry{Active: true} }
 // A host lists DIDs that nobody has ever made, page after page. It leaves its cap
 // of rows, the directory says that they do not exist, and it leaves none.
 func TestInventedDIDsLeaveNoMoreThanTheCapAndThenNothing(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		a, b := y.host("a.example.com"), y.host("b.example.com")
 		for from := 0; from < 5000; from += 1000 {
 			if got := y.list(a, from, from+1000, active); !got.full || (from > 0 && got.found != 0) || len(got.known) != 0 {
@@ -77,7 +77,7 @@ func TestInventedDIDsLeaveNoMoreThanTheCapAndThenNothing(t *testing.T) {
 // An honest host may list more and more: one DID more for each account that proves
 // right.
 func TestTheBudgetGrowsWithWhatProvesRight(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		a := y.host("a.example.com")
 		known := 0
 		for _, want := range []int{100, 200, 400, 800} {
@@ -98,7 +98,7 @@ func TestTheBudgetGrowsWithWhatProvesRight(t *testing.T) {
 // for it. What it says of accounts that are known as others' is nothing: no status
 // check, no fetch, however often it is said.
 func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		a, b := y.host("a.example.com"), y.host("b.example.com")
 		y.list(a, 0, 100, active)
 		y.hold("b.example.com", 0, 100, 5)
@@ -131,7 +131,7 @@ func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
 
 // One page of a relay is worth few look-ups of documents, too.
 func TestARelayThatIsBehindCausesFewLookUps(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hold("a.example.com", 0, maxMoved+10, 5)
 		time.Sleep(day)
 		if got := y.list(lister{}, 0, maxMoved+10, func(int) repostate.Entry { return repostate.Entry{Rev: 4, Active: true} }); len(got.known) != maxMoved+10 {
@@ -146,7 +146,7 @@ func TestARelayThatIsBehindCausesFewLookUps(t *testing.T) {
 // A DID that the relay lists too, or whose document names any host, is nobody's
 // candidate.
 func TestCandidatesCloseByOtherWays(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		a := y.host("a.example.com")
 		y.list(a, 0, 100, active)
 		if got := y.list(lister{}, 0, 1, active); len(got.known) != 1 || got.found != 0 {
@@ -166,7 +166,7 @@ func TestCandidatesCloseByOtherWays(t *testing.T) {
 // A page that fits leaves as many candidates as it has, and says whether documents name
 // the host for as many.
 func TestAHostIsProvenWhileItHasNoMoreCandidatesThanAccounts(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		a := y.host("a.example.com")
 		for _, c := range []struct {
 			from, to int

@@ -16,7 +16,7 @@ import (
 )
 
 // hold puts accounts into service, as their host has them.
-func (y *yard) hold(host string, from, to int, rev atproto.TID) {
+func (y *testHosts) hold(host string, from, to int, rev atproto.TID) {
 	y.Helper()
 	y.update(func(tx *store.Tx) error {
 		for n := from; n < to; n++ {
@@ -40,7 +40,7 @@ func (y *yard) hold(host string, from, to int, rev atproto.TID) {
 }
 
 // waiting returns which accounts wait in the queue, by number, and why.
-func (y *yard) waiting(to int) map[int]repostate.Reason {
+func (y *testHosts) waiting(to int) map[int]repostate.Reason {
 	y.Helper()
 	found := make(map[int]repostate.Reason)
 	y.update(func(tx *store.Tx) error {
@@ -58,7 +58,7 @@ func (y *yard) waiting(to int) map[int]repostate.Reason {
 	return found
 }
 
-func (y *yard) questions() (about []int) {
+func (y *testHosts) questions() (about []int) {
 	y.Helper()
 	for n := range 100 {
 		if y.count("SELECT count(*) FROM resync_queue q JOIN repo r ON r.id = q.repo_id WHERE r.did = ? AND q.ask_status = 1 AND q.priority = 6", numbered(n)) == 1 {
@@ -81,7 +81,7 @@ func revved(from, to int, rev atproto.TID) pds.ReposPage {
 // exists no longer, and its #account was lost too: its host is asked, in the
 // background, and the repo stays in service until it has answered.
 func TestTheSweepFindsLostBirthsAndVanishedRepos(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		rev := atproto.TIDAt(time.Now())
 		y.hold("pds.example.com", 0, 3, rev)
 		l := &listing{page: func(string) (pds.ReposPage, error) {
@@ -114,7 +114,7 @@ func TestTheSweepFindsLostBirthsAndVanishedRepos(t *testing.T) {
 // A process ends in the middle of a crawl. The next one has not seen the first
 // pages, and does not take their repos for vanished.
 func TestACrawlThatBeganInAFormerProcessAsksAboutNobody(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hold("pds.example.com", 0, 4, 5)
 		broken := true
 		l := &listing{page: func(cursor string) (pds.ReposPage, error) {
@@ -137,7 +137,7 @@ func TestACrawlThatBeganInAFormerProcessAsksAboutNobody(t *testing.T) {
 // The same failure within one process does not make the crawl forget what it saw:
 // it asks about the one that is not there, and about nobody else.
 func TestACrawlThatFailsOnTheWayRemembersWhatItSaw(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hold("pds.example.com", 0, 5, 5)
 		l := &listing{}
 		l.page = func(cursor string) (pds.ReposPage, error) {
@@ -164,7 +164,7 @@ func TestACrawlThatFailsOnTheWayRemembersWhatItSaw(t *testing.T) {
 // does a repo that was found, or heard of from its host, while the crawl ran.
 func TestNobodyIsAskedAboutWithoutReason(t *testing.T) {
 	t.Run("a loop", func(t *testing.T) {
-		inYard(t, func(y *yard) {
+		withTestHosts(t, func(y *testHosts) {
 			y.hold("pds.example.com", 0, 5, 5)
 			y.want()
 			y.crawl(&listing{page: func(cursor string) (pds.ReposPage, error) {
@@ -178,7 +178,7 @@ func TestNobodyIsAskedAboutWithoutReason(t *testing.T) {
 		})
 	})
 	t.Run("found or fetched meanwhile", func(t *testing.T) {
-		inYard(t, func(y *yard) {
+		withTestHosts(t, func(y *testHosts) {
 			y.hold("pds.example.com", 0, 3, 5)
 			y.want()
 			y.crawl(&listing{page: func(cursor string) (pds.ReposPage, error) {
@@ -196,7 +196,7 @@ func TestNobodyIsAskedAboutWithoutReason(t *testing.T) {
 
 // A host's crawl says something about those accounts alone whose document names it.
 func TestAHostsListingSaysNothingAboutTheReposOfOthers(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hold("a.example.com", 0, 4, 5)
 		y.hold("b.example.com", 4, 8, 5)
 		l := network(map[string]func(string) (pds.ReposPage, error){"a.example.com": shelves(1, 4, 2), "b.example.com": func(string) (pds.ReposPage, error) {
@@ -219,7 +219,7 @@ func TestAHostsListingSaysNothingAboutTheReposOfOthers(t *testing.T) {
 // An upstream that is a PDS speaks for its own accounts. One that has moved away is
 // still listed there, as deactivated: nobody is asked about it day after day.
 func TestAPDSUpstreamSpeaksForItsOwnAccounts(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hold("relay.example.com", 0, 2, 5)
 		y.hold("other.example.com", 2, 4, 5)
 		y.update(func(tx *store.Tx) error { return tx.SetKind(y.up, store.KindPDS) })
@@ -257,7 +257,7 @@ func TestASweepAsksAboutTheLongestUnaskedFirst(t *testing.T) {
 }
 
 func TestTheQuestionsOfASweepAreSpreadOverTime(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hold("pds.example.com", 0, 700, 5)
 		y.want()
 		start := time.Now()
@@ -275,7 +275,7 @@ func TestTheQuestionsOfASweepAreSpreadOverTime(t *testing.T) {
 // Upstreams are crawled again when the time has come, also when the process ended
 // in between: the clock begins at the end of the last crawl.
 func TestAnUpstreamIsSweptNowAndThen(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		l := pages(2)
 		run := func(wake bool, during time.Duration) {
 			c := y.crawler(l)
@@ -313,7 +313,7 @@ func TestAnUpstreamIsSweptNowAndThen(t *testing.T) {
 // The process ends while a sweep is under way: the wish for it is a row, and the
 // next process ends it.
 func TestASweepSurvivesARestart(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		l := pages(3)
 		y.crawl(l)
@@ -344,7 +344,7 @@ func TestASweepSurvivesARestart(t *testing.T) {
 }
 
 func TestWithoutSweepsAnUpstreamIsCrawledOnce(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		l := pages(2)
 		c := y.crawler(l)
@@ -363,7 +363,7 @@ func TestWithoutSweepsAnUpstreamIsCrawledOnce(t *testing.T) {
 // Once an upstream was crawled, a test may ask for no more of it: not by the clock, not
 // for lost events, and not about repos that the listing leaves out.
 func TestWhatIsCrawledOnceIsNotAskedAgain(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hold("pds.example.com", 50, 51, atproto.TIDAt(time.Now()))
 		l := pages(2)
 		c := y.crawler(l)

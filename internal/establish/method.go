@@ -106,7 +106,7 @@ func (a *answer) records() int64 {
 	return int64(min(estimate+0.5, math.MaxInt64/2))
 }
 
-// wantsRepo reports whether getRepo is the next thing to ask for after a lighter
+// wantsRepo reports whether getRepo is the next thing to ask for after a cheaper
 // request came to nothing. It never is where the host refused by rate, has said
 // what the account is, or did not answer.
 func wantsRepo(err error) bool {

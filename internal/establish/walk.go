@@ -73,7 +73,7 @@ func (w *walk) take(a *answer) (same bool, err error) {
 		if a.commit.Rev > w.head.Rev {
 			w.head = a.commit
 		}
-		return true, w.learn(a)
+		return true, w.narrow(a)
 	}
 	if err := w.p.again(w.head, a.commit); err != nil {
 		return false, err
@@ -102,12 +102,12 @@ func (w *walk) begin(a *answer) error {
 			return err
 		}
 	}
-	return w.learn(a)
+	return w.narrow(a)
 }
 
-// learn takes out of the gaps what an answer shows. Keys that belong to no
+// narrow takes out of the gaps what an answer shows. Keys that belong to no
 // collection bound gaps too: their number is bounded like that of collections.
-func (w *walk) learn(a *answer) error {
+func (w *walk) narrow(a *answer) error {
 	for _, nsid := range a.collections() {
 		w.names[nsid] = true
 	}

@@ -90,7 +90,7 @@ func (b *batch) cursors(slots []*slot) error {
 func (b *batch) count(events int, took time.Duration) {
 	m := b.in.cfg.Metrics
 	for outcome, n := range b.outcomes {
-		m.Verdicts(string(outcome), n)
+		m.Outcomes(string(outcome), n)
 	}
 	for _, r := range b.refused {
 		m.Refused(r.Reason)

@@ -25,16 +25,16 @@ const (
 
 // limits hold a token bucket for each source. Only the judge uses them.
 type limits struct {
-	checks    buckets // by the host of the account
-	strangers buckets // attempts at accounts whose host is not known, by upstream
-	sights    buckets // rows for unknown DIDs, by upstream
-	desyncs   buckets // by host
+	checks  buckets // by the host of the account
+	unknown buckets // attempts at accounts whose host is not known, by upstream
+	sights  buckets // rows for unknown DIDs, by upstream
+	desyncs buckets // by host
 }
 
 type buckets = *lru.Cache[int64, *rate.Limiter]
 
 func newLimits() *limits {
-	return &limits{checks: newBuckets(), strangers: newBuckets(), sights: newBuckets(), desyncs: newBuckets()}
+	return &limits{checks: newBuckets(), unknown: newBuckets(), sights: newBuckets(), desyncs: newBuckets()}
 }
 
 func newBuckets() buckets {
@@ -66,8 +66,8 @@ func (b budget) Sight() bool {
 	return take(b.sights, b.upstream, sights, sightsBurst, b.now)
 }
 
-func (b budget) Stranger() bool {
-	return take(b.strangers, b.upstream, lookUpsPerSecond, lookUpsBurst, b.now)
+func (b budget) Unknown() bool {
+	return take(b.unknown, b.upstream, lookUpsPerSecond, lookUpsBurst, b.now)
 }
 
 func (b budget) Check() bool {

@@ -95,7 +95,7 @@ func TestEventsOfAnUnknownDIDBringTheSecondLookForward(t *testing.T) {
 		t.Errorf("the host may have %d candidates more, before %d", got, before)
 	}
 	putOff()
-	for s.in.limits.of(s.up.id, s.repoOf(did), s.now).Stranger() {
+	for s.in.limits.of(s.up.id, s.repoOf(did), s.now).Unknown() {
 	}
 	s.want(s.tell(sl), repostate.Waits)
 	if !later() {

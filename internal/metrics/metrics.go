@@ -1,6 +1,6 @@
 // Package metrics names what railyard counts.
 //
-// Labels come from closed lists: refusal reasons, event types, verdicts. What
+// Labels come from closed lists: refusal reasons, event types, outcomes. What
 // outsiders can mint (hosts, DIDs, collections) is never a label; it is in the
 // file, to be asked with SQL.
 package metrics
@@ -19,7 +19,7 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 	events   *prometheus.CounterVec
-	verdicts *prometheus.CounterVec
+	outcomes *prometheus.CounterVec
 	refusals *prometheus.CounterVec
 	resyncs  *prometheus.CounterVec
 	births   *prometheus.CounterVec
@@ -39,8 +39,8 @@ func New() *Metrics {
 		registry: prometheus.NewRegistry(),
 		events: counter("events_total", "Frames received from upstreams, by message type. "+
 			"No growth while an upstream is connected is normal only for a quiet PDS.", "type"),
-		verdicts: counter("verdicts_total", "What was done with an event once it was judged. "+
-			"A lasting share of desynchronized means that events are being lost.", "verdict"),
+		outcomes: counter("event_outcomes_total", "What was done with an event once it was judged. "+
+			"A lasting share of desynchronized means that events are being lost.", "outcome"),
 		refusals: counter("refusals_total", "What the network sent and we refused, by reason (docs/refusals.md). "+
 			"Any internal deserves a report.", "reason"),
 		resyncs: counter("resyncs_total", "Finished looks at a repo, by outcome.", "outcome"),
@@ -67,7 +67,7 @@ func New() *Metrics {
 		listed: counter("listed_total", "Entries of listings, by what they were: found (unknown until then), known, "+
 			"foreign (of an account whose document names another host), unlisted (in service, and left out by a whole walk).", "what"),
 	}
-	m.registry.MustRegister(m.listed, m.audits, m.events, m.verdicts, m.refusals, m.resyncs, m.births, m.deaths, m.logged, m.batches, m.sizes, m.requests, m.foreign,
+	m.registry.MustRegister(m.listed, m.audits, m.events, m.outcomes, m.refusals, m.resyncs, m.births, m.deaths, m.logged, m.batches, m.sizes, m.requests, m.foreign,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range refusal.All() {
 		m.refusals.WithLabelValues(string(r.Reason))
@@ -101,10 +101,10 @@ func (m *Metrics) Event(kind string) {
 	}
 }
 
-// Verdicts counts judged events.
-func (m *Metrics) Verdicts(verdict string, n int) {
+// Outcomes counts judged events.
+func (m *Metrics) Outcomes(outcome string, n int) {
 	if m != nil {
-		m.verdicts.WithLabelValues(verdict).Add(float64(n))
+		m.outcomes.WithLabelValues(outcome).Add(float64(n))
 	}
 }
 

@@ -85,7 +85,7 @@ func (f *Follower) piece(ctx context.Context, lines []line, said []*repostate.Op
 			case l.err != nil:
 				result, broken = malformed, append(broken, l.err)
 			case said[i] != nil:
-				learned, err := f.learn(tx, l.did, *said[i])
+				learned, err := f.applyOperation(tx, l.did, *said[i])
 				if err != nil {
 					return err
 				}
@@ -119,8 +119,8 @@ func (f *Follower) operation(l line, asOf time.Time) *repostate.Operation {
 	return op
 }
 
-// learn applies one line.
-func (f *Follower) learn(tx *store.Tx, did string, op repostate.Operation) (string, error) {
+// applyOperation applies one line.
+func (f *Follower) applyOperation(tx *store.Tx, did string, op repostate.Operation) (string, error) {
 	r, err := tx.RepoByDID(did)
 	if err != nil || r == nil {
 		return passed, err

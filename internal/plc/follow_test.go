@@ -15,7 +15,7 @@ import (
 	"railyard/internal/store"
 )
 
-func mustParse(y *yard, text string) identity.LogEntry {
+func mustParse(y *testHosts, text string) identity.LogEntry {
 	y.Helper()
 	e, err := identity.ParseLogEntry([]byte(text))
 	if err != nil {
@@ -27,7 +27,7 @@ func mustParse(y *yard, text string) identity.LogEntry {
 func ago(d time.Duration) time.Time { return time.Now().Add(-d) }
 
 // hourAgo is a log of n operations of n DIDs, long ago, many at equal times.
-func (y *yard) hourAgo(n int) {
+func (y *testHosts) hourAgo(n int) {
 	at := ago(1000 * time.Hour)
 	for i := range n {
 		if i%150 == 0 {
@@ -40,7 +40,7 @@ func (y *yard) hourAgo(n int) {
 // The whole log is read, page after page, also where a page ends within
 // operations of one time; what concerns nobody here makes no rows.
 func TestTheLogIsReadForThoseWhoHaveARepo(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hourAgo(3500)
 		for i := 0; i < 3500; i += 7 {
 			y.find(did(i))
@@ -64,7 +64,7 @@ func TestTheLogIsReadForThoseWhoHaveARepo(t *testing.T) {
 
 // Each operation is applied once, though the process ends after every page.
 func TestARestartGoesOnBehindTheLastTransaction(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hourAgo(3500)
 		for i := range 3500 {
 			y.find(did(i))
@@ -106,7 +106,7 @@ func TestARestartGoesOnBehindTheLastTransaction(t *testing.T) {
 // Backfill waits until the listings have ended, and then until the log has. What
 // the log said of a DID in between is not acted upon.
 func TestTheFirstReadingHoldsBackfillBack(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.export.add(ago(900*time.Hour), did(0), key1, "old.example.com")
 		y.hourAgo(1000)
 		y.export.add(ago(time.Hour), did(0), key2, "new.example.com")
@@ -153,7 +153,7 @@ func TestTheFirstReadingHoldsBackfillBack(t *testing.T) {
 
 // A listing that never ends must not hold backfill back for ever.
 func TestTheFirstReadingDoesNotWaitForEver(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hourAgo(10)
 		y.find(did(0))
 		y.ready = false
@@ -172,7 +172,7 @@ func TestTheFirstReadingDoesNotWaitForEver(t *testing.T) {
 
 // A rotation whose #identity was lost is found within seconds.
 func TestTheEndOfTheLogIsFollowed(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hourAgo(10)
 		y.serve(did(0), "pds.example.com")
 		y.serve(did(1), "pds.example.com")
@@ -206,7 +206,7 @@ func TestTheEndOfTheLogIsFollowed(t *testing.T) {
 
 // What a look-up has told since is not overwritten by an operation before it.
 func TestAnOlderOperationChangesNothing(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.export.add(ago(time.Hour), did(0), key2, "old.example.com")
 		y.export.addOp(ago(time.Hour), did(1), tombstone, false)
 		y.serve(did(0), "pds.example.com")
@@ -234,7 +234,7 @@ func TestAnOlderOperationChangesNothing(t *testing.T) {
 // Operations that are undone, that end the DID or that name no PDS have the
 // directory asked. A good one behind them on the same page is what counts.
 func TestOperationsWithoutIdentityAreAskedAbout(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		for n := range 4 {
 			y.serve(did(n), "pds.example.com")
 		}
@@ -262,7 +262,7 @@ func TestOperationsWithoutIdentityAreAskedAbout(t *testing.T) {
 
 // An operation that got its time before another one may become visible after it.
 func TestAnOperationThatBecomesVisibleLate(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.serve(did(0), "pds.example.com")
 		stop := y.follow()
 		defer stop()
@@ -280,7 +280,7 @@ func TestAnOperationThatBecomesVisibleLate(t *testing.T) {
 // What is malformed is skipped and counted, and stops nothing: neither single
 // lines, nor a whole page of them.
 func TestMalformedLinesAreSkipped(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		old := ago(1000 * time.Hour)
 		stamp := func(at time.Time) string { return at.UTC().Format(timeForm) }
 		for i := range 2500 {
@@ -336,7 +336,7 @@ func TestAServerThatFails(t *testing.T) {
 		}, 144, 320},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inYard(t, func(y *yard) {
+			withTestHosts(t, func(y *testHosts) {
 				y.hourAgo(100)
 				y.find(did(0))
 				y.export.during(c.fault)
@@ -362,7 +362,7 @@ func TestAServerThatFails(t *testing.T) {
 
 // What came of a page before it broke off is not asked for again.
 func TestAPageThatBreaksOff(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hourAgo(900)
 		y.export.mu.Lock()
 		var half string
@@ -393,7 +393,7 @@ func TestAPageThatBreaksOff(t *testing.T) {
 // A page that breaks off is not the end of the log: a later operation of the same
 // DID may have been in the rest.
 func TestWhatComesBeforeABreakIsNotTheLastWord(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		stop := y.follow()
 		defer stop()
 		time.Sleep(time.Minute)
@@ -423,7 +423,7 @@ func TestWhatComesBeforeABreakIsNotTheLastWord(t *testing.T) {
 
 // A server that returns fewer lines than were asked for has not come to its end.
 func TestAServerOfShortPages(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.export.most = 700 // more than may be remembered of an overlap
 		y.hourAgo(5000)
 		y.find(did(4999))
@@ -443,7 +443,7 @@ func TestAServerOfShortPages(t *testing.T) {
 
 // Every request waits for its turn.
 func TestRequestsAreSharedWithLookUps(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hourAgo(5000)
 		y.follower.cfg.Pace = func(ctx context.Context) error {
 			return backoff.Sleep(ctx, 10*time.Second)
@@ -457,7 +457,7 @@ func TestRequestsAreSharedWithLookUps(t *testing.T) {
 
 // The position belongs to a server; another one's log is read from its beginning.
 func TestAnotherServerIsReadFromItsBeginning(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withTestHosts(t, func(y *testHosts) {
 		y.hourAgo(10)
 		y.run(time.Minute)
 		y.follower = y.newFollower("http://PLC.sim.test")

@@ -8,20 +8,20 @@ import (
 	"railyard/internal/refusal"
 )
 
-// ending is the end of an attempt in the making.
-type ending struct {
+// result is the end of an attempt in the making.
+type result struct {
 	*machine
 	*Attempt
 	doubted bool // the identity became stale while it ran
 }
 
 // was is the row as it was leased.
-func (a *ending) was() *Waiting { return a.Repo.Waiting }
+func (a *result) was() *Waiting { return a.Repo.Waiting }
 
-// decide concludes an attempt. What it brings is void if the row has another generation
+// decide finishes an attempt. What it brings is void if the row has another generation
 // now, but for a document, which is as good as ever.
 func (e Ended) decide(m *machine) Outcome {
-	a := &ending{m, e.Attempt, m.r.Identity != nil && m.r.Identity.Stale}
+	a := &result{m, e.Attempt, m.r.Identity != nil && m.r.Identity.Stale}
 	if m.r.Waiting == nil {
 		return Superseded
 	}
@@ -55,7 +55,7 @@ func (e Ended) decide(m *machine) Outcome {
 
 // supersede gives back a row for which something happened meanwhile. It is due at once,
 // unless that happens again and again.
-func (a *ending) supersede() Outcome {
+func (a *result) supersede() Outcome {
 	at := a.Now
 	if n := a.was().Attempts; n >= supersededFree {
 		at = at.Add(a.Backoff(supersededFirst, supersededMost, n-supersededFree))
@@ -67,8 +67,8 @@ func (a *ending) supersede() Outcome {
 
 // resolved stores what the DID document says. The row goes on with the next step, in
 // its place.
-func (a *ending) resolved(id Identity) Outcome {
-	changed := a.learn(id, a.Now)
+func (a *result) resolved(id Identity) Outcome {
+	changed := a.adopt(id, a.Now)
 	w := a.r.Waiting
 	w.IdentityChecks = max(0, w.IdentityChecks-1)
 	if w.Said == NoSuchDID {
@@ -91,7 +91,7 @@ func (a *ending) resolved(id Identity) Outcome {
 // was asked. If not, the document is looked up before the host is asked again. The
 // directory's log is no substitute: a look-up can have brought an older document than
 // what the log has told before, and then the log is silent.
-func (a *ending) fresh() bool {
+func (a *result) fresh() bool {
 	if a.At.Sub(a.r.Identity.FetchedAt) <= identityFresh {
 		return true
 	}
@@ -102,7 +102,7 @@ func (a *ending) fresh() bool {
 
 // failed sorts what went wrong. A refusal by rate or a terminal one never leads to a
 // heavier request.
-func (a *ending) failed(f *Failure) Outcome {
+func (a *result) failed(f *Failure) Outcome {
 	if f.Refusal != nil {
 		a.d.Refusals = append(a.d.Refusals, f.Refusal)
 	}
@@ -158,7 +158,7 @@ func (a *ending) failed(f *Failure) Outcome {
 
 // again notes a failure and puts the row back. If an #identity came meanwhile, the
 // failure may be the old host's or key's, and is not waited for.
-func (a *ending) again(cause error, after time.Duration) {
+func (a *result) again(cause error, after time.Duration) {
 	a.note(cause.Error())
 	if a.doubted {
 		after = min(after, identitySecond)
@@ -170,12 +170,12 @@ func (a *ending) again(cause error, after time.Duration) {
 	a.retry(why, a.Now.Add(after), true, a.WasSynchronized() && a.was().Attempts > 0)
 }
 
-func (a *ending) note(text string) { a.r.Error, a.r.ErrorAt = text, a.Now }
+func (a *result) note(text string) { a.r.Error, a.r.ErrorAt = text, a.Now }
 
 // wrongKey: perhaps the key is another one by now. The document is looked up before the
 // next fetch: at once if the one that we have is not of this moment, soon if it is,
 // since a rotation and its replicas take a moment.
-func (a *ending) wrongKey(cause error) {
+func (a *result) wrongKey(cause error) {
 	a.stale()
 	switch n := a.was().Attempts; {
 	case n == 0 && a.At.Sub(a.r.Identity.FetchedAt) > identitySecond:
@@ -189,7 +189,7 @@ func (a *ending) wrongKey(cause error) {
 }
 
 // ended hides an account that its host calls inactive, and ends the row.
-func (a *ending) ended(status string) {
+func (a *result) ended(status string) {
 	if a.fresh() {
 		a.leave(status)
 		a.done()
@@ -199,7 +199,7 @@ func (a *ending) ended(status string) {
 // noRepo: the host knows no such repo. A replica may lag, so it is asked once more;
 // then the rows are hidden, and it is asked now and then. An account that a relay
 // called deleted is.
-func (a *ending) noRepo() {
+func (a *result) noRepo() {
 	if !a.fresh() {
 		return
 	}
@@ -218,7 +218,7 @@ func (a *ending) noRepo() {
 // noDID: the directory has no document of a DID. A DID that it once had is tombstoned,
 // and its account deleted (spec: did:plc; account); one that it never had was invented,
 // and leaves no row behind.
-func (a *ending) noDID() {
+func (a *result) noDID() {
 	a.note("the directory has no document of this DID")
 	switch {
 	case !a.saidAgain(NoSuchDID):
@@ -232,7 +232,7 @@ func (a *ending) noDID() {
 
 // saidAgain puts back the row of what is said not to exist, and reports whether that is
 // to be believed: it was said before, long enough ago for every replica.
-func (a *ending) saidAgain(what Statement) bool {
+func (a *result) saidAgain(what Statement) bool {
 	w := a.r.Waiting
 	second := a.Now.Add(notFoundSecond)
 	if w.Said == what {
@@ -255,7 +255,7 @@ func (a *ending) saidAgain(what Statement) bool {
 // answered: the named host has said what the account is. Whoever doubted the status may
 // know of another host: an account that moved unheard lives on at the old one. So the
 // word counts only under a document of this moment, whatever it is.
-func (a *ending) answered(st Account) Outcome {
+func (a *result) answered(st Account) Outcome {
 	a.r.Identity.StatusAskedAt = a.Now
 	if !a.fresh() {
 		return Superseded // the question stands
@@ -281,7 +281,7 @@ func (a *ending) answered(st Account) Outcome {
 
 // fetched makes the repo what was fetched, replays the commits that came meanwhile, and
 // puts it into service.
-func (a *ending) fetched(f *Found, waiting []Commit) Outcome {
+func (a *result) fetched(f *Found, waiting []Commit) Outcome {
 	r := a.r
 	if r.State != Resyncing || !r.Active {
 		return a.supersede()
@@ -337,7 +337,7 @@ func chain(head Head, waiting []Commit) (reached atproto.TID, replay []Commit, l
 }
 
 // establish takes what was found, with the commits that follow it.
-func (a *ending) establish(f *Found, replay []Commit) {
+func (a *result) establish(f *Found, replay []Commit) {
 	r := a.r
 	a.d.ProvesClaim = r.Proof == ProofClaim && r.Head != nil && *r.Head == f.Head && f.Proof != ProofClaim
 	a.d.Set, a.d.Commits = &Set{Collections: f.Collections, First: r.ProvenAt.IsZero()}, replay
@@ -353,20 +353,20 @@ func (a *ending) establish(f *Found, replay []Commit) {
 	}
 }
 
-func (a *ending) staleDelay() time.Duration {
+func (a *result) staleDelay() time.Duration {
 	return a.Backoff(staleRetry, staleMost, a.was().Attempts)
 }
 
-func (a *ending) refuseStale(f *Found, newest atproto.TID) {
+func (a *result) refuseStale(f *Found, newest atproto.TID) {
 	a.refuse(refusal.AnswerStale, "its host serves rev %s, and %s was seen", f.Head.Rev, newest)
 }
 
-func (a *ending) lastRefusal() error { return a.d.Refusals[len(a.d.Refusals)-1] }
+func (a *result) lastRefusal() error { return a.d.Refusals[len(a.d.Refusals)-1] }
 
 // believesOlder reports whether an answer older than what was seen is to be believed:
 // three equal ones over an hour, of the host that the document names now, are a restored
 // backup. If not, the row is put back.
-func (a *ending) believesOlder(f *Found, newest atproto.TID) bool {
+func (a *result) believesOlder(f *Found, newest atproto.TID) bool {
 	a.refuseStale(f, newest)
 	times, since := a.r.Waiting.says(OlderRev, f.Head.Rev, a.Now)
 	if times < staleTimes || a.Now.Sub(since) < staleBelief {
@@ -378,7 +378,7 @@ func (a *ending) believesOlder(f *Found, newest atproto.TID) bool {
 
 // compared compares a repo in service with what its host serves. Only an answer of the
 // head's own rev says something about the rows.
-func (a *ending) compared(f *Found) Outcome {
+func (a *result) compared(f *Found) Outcome {
 	r, w := a.r, a.r.Waiting
 	if r.State != Synchronized {
 		return a.supersede()
@@ -403,7 +403,7 @@ func (a *ending) compared(f *Found) Outcome {
 		}
 		return a.equal(f, reached)
 	case reached && f.Head.Rev > r.Head.Rev && a.was().Attempts < inFlightTries:
-		// Its commit may be on its way. If not, the wish for it brings us back.
+		// Its commit may be on its way. If not, the wanted rev brings us back.
 		a.enqueueMissed(a.Now, f.Head.Rev)
 		a.retry(MissedRev, a.Now.Add(MissedGrace), true, true)
 		return Superseded
@@ -415,7 +415,7 @@ func (a *ending) compared(f *Found) Outcome {
 
 // equal: the host itself is where we are, so its tree is the proof of our rows. What
 // else was heard of until the lease is not so, if it is the host.
-func (a *ending) equal(f *Found, reached bool) Outcome {
+func (a *result) equal(f *Found, reached bool) Outcome {
 	if !reached && !a.fresh() {
 		return Confirmed
 	}
@@ -432,7 +432,7 @@ func (a *ending) equal(f *Found, reached bool) Outcome {
 }
 
 // done ends the row, unless there is more to do for which it stands.
-func (a *ending) done() {
+func (a *result) done() {
 	r, w := a.r, a.r.Waiting
 	r.Error, r.ErrorAt = "", time.Time{}
 	switch {
@@ -450,7 +450,7 @@ func (a *ending) done() {
 	}
 }
 
-func (a *ending) claimRest() time.Duration {
+func (a *result) claimRest() time.Duration {
 	if a.was().Reason.New() {
 		return a.Backoff(bulkRest, bulkRest, 0)
 	}

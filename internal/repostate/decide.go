@@ -57,7 +57,7 @@ func (m *machine) firstSight() Outcome {
 	case m.asked():
 		return Waits
 	case m.r.Identity == nil: // the directory did not have it a moment ago
-		if !m.Budget.Stranger() {
+		if !m.Budget.Unknown() {
 			return Waits
 		}
 		m.r.FoundHostID = 0
@@ -85,21 +85,21 @@ func (m *machine) refused(e Signed) {
 		// A host may go on signing with an earlier key of the DID. Such commits are not
 		// taken from a stream, but the named host is asked for its head.
 		if r.OldKeysCount() && m.Budget.Desync() {
-			m.suspect(e.Rev)
+			m.expect(e.Rev)
 		}
 		m.doubtIdentity(identityRest)
 	case reason == refusal.Internal:
-		m.suspect(e.Rev)
+		m.expect(e.Rev)
 	case reason == refusal.FutureRev: // nobody has signed it yet
 		if m.Budget.Desync() {
-			m.suspect(e.Rev)
+			m.expect(e.Rev)
 		}
 	case !reason.AfterSignature(), r.Head != nil && e.Commit.Head.CID == r.Head.CID:
 	default:
 		rev := e.Commit.Head.Rev
 		m.saw(rev)
 		if !m.Budget.Desync() {
-			m.suspect(rev)
+			m.expect(rev)
 		} else if r.Active && r.InService() {
 			m.desynchronize(Unprovable)
 		}
@@ -328,7 +328,7 @@ func (o Operation) decide(m *machine) Outcome {
 	if at.After(m.Now) {
 		at = m.Now
 	}
-	changed := m.learn(*o.Identity, at)
+	changed := m.adopt(*o.Identity, at)
 	if held || m.leased() && (changed || known == nil) {
 		m.stale() // a look-up under way may end with an older document
 	}

@@ -22,11 +22,11 @@ const (
 // budget grants all, or nothing.
 type budget bool
 
-func (b budget) Sight() bool    { return bool(b) }
-func (b budget) Stranger() bool { return bool(b) }
-func (b budget) Check() bool    { return bool(b) }
-func (b budget) Desync() bool   { return bool(b) }
-func (b budget) Move() bool     { return bool(b) }
+func (b budget) Sight() bool   { return bool(b) }
+func (b budget) Unknown() bool { return bool(b) }
+func (b budget) Check() bool   { return bool(b) }
+func (b budget) Desync() bool  { return bool(b) }
+func (b budget) Move() bool    { return bool(b) }
 
 func env() Env {
 	return Env{Now: now, Budget: budget(true), Backoff: func(first, longest time.Duration, n int) time.Duration {

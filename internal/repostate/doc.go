@@ -44,7 +44,7 @@
 //	anything else         again, later and later
 //
 // That an account has moved is decided in one place, where a document or an operation
-// is learned (learn, moved). It is suspected in six, which only have the document looked
+// is learned (adopt, moved). It is suspected in six, which only have the document looked
 // up: another host lists it (foreign), a relay's listing is behind our head (Entry), a
 // PDS that is not named speaks for it (wrongHost), the named host calls it inactive or
 // has no such repo (fresh), does not answer (FailedHost), or serves what another key has

@@ -237,9 +237,9 @@ type Env struct {
 
 // Budget limits what one source can cause. Each call takes one of what it grants.
 type Budget interface {
-	Sight() bool    // a row for an unknown DID
-	Stranger() bool // an attempt at a DID whose host is not known
-	Check() bool    // a look-up because of the accounts of the repo's host
-	Desync() bool   // a repo of the host taken out of service for what cannot be proven
-	Move() bool     // a look-up because of a page of a listing
+	Sight() bool   // a row for an unknown DID
+	Unknown() bool // an attempt at a DID whose host is not known
+	Check() bool   // a look-up because of the accounts of the repo's host
+	Desync() bool  // a repo of the host taken out of service for what cannot be proven
+	Move() bool    // a look-up because of a page of a listing
 }

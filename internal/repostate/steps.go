@@ -67,9 +67,9 @@ func (m *machine) moveTo(s State) {
 // applied: a later answer of the host that is older is stale.
 func (m *machine) saw(rev atproto.TID) { m.r.SeenRev = max(m.r.SeenRev, rev) }
 
-// suspect: perhaps a commit was missed. The host is asked after a while, unless the
+// expect: perhaps a commit was missed. The host is asked after a while, unless the
 // head is there by then; the repo stays in service.
-func (m *machine) suspect(rev atproto.TID) {
+func (m *machine) expect(rev atproto.TID) {
 	if m.r.InService() && m.r.Active {
 		m.enqueueMissed(m.Now.Add(MissedGrace), rev)
 	} // else the fetch that is due will see it
@@ -140,7 +140,7 @@ func (m *machine) doubtIdentity(rest time.Duration) {
 			at = at.Add(identityWait)
 		}
 		m.stale()
-	} else if !m.Budget.Stranger() {
+	} else if !m.Budget.Unknown() {
 		return // its row waits already
 	}
 	m.enqueue(IdentityCheck, at)
@@ -159,10 +159,10 @@ func (m *machine) refresh(at time.Time) {
 	m.enqueue(Refresh, at)
 }
 
-// learn stores what a document said at a time; it does not touch the wish for another
+// adopt stores what a document said at a time; it does not touch what asks for another
 // look-up. It reports whether key or host differ from what was known, false for a
 // first document.
-func (m *machine) learn(id Identity, at time.Time) (changed bool) {
+func (m *machine) adopt(id Identity, at time.Time) (changed bool) {
 	id.FetchedAt = at
 	if old := m.r.Identity; old != nil {
 		changed = old.Key != id.Key || old.HostID != id.HostID

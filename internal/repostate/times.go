@@ -8,7 +8,7 @@ const (
 	// A document is believed for this long before it is looked up again because of:
 	identityRest  = time.Minute        // a signature that failed, or a foreign sender
 	announcedRest = 2 * time.Second    // an #identity: something has changed just now
-	identityFresh = 5 * time.Minute    // an ending (gone, not found, an older state) that its host states
+	identityFresh = 5 * time.Minute    // an result (gone, not found, an older state) that its host states
 	movedRest     = time.Hour          // the listing of a host that it does not name
 	laggardRest   = 6 * time.Hour      // a relay's listing that is behind our head
 	IdentityAge   = 7 * 24 * time.Hour // nothing at all: an #identity can be lost

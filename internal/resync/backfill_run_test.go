@@ -49,12 +49,12 @@ type scene struct {
 // result is what came of it.
 type result struct {
 	scene
-	spent  time.Duration
-	cpu    time.Duration // of our process
-	farm   account
-	memory int64 // the most bytes that our process had in memory
-	heap   int64 // those that Go holds of them at the end; most of the rest is SQLite's cache
-	proofs map[repostate.Proof]int
+	spent     time.Duration
+	cpu       time.Duration // of our process
+	loadHosts account
+	memory    int64 // the most bytes that our process had in memory
+	heap      int64 // those that Go holds of them at the end; most of the rest is SQLite's cache
+	proofs    map[repostate.Proof]int
 }
 
 func (r *result) perSecond() float64 { return float64(r.repos) / r.spent.Seconds() }
@@ -62,20 +62,20 @@ func (r *result) perSecond() float64 { return float64(r.repos) / r.spent.Seconds
 func (r *result) report(b *testing.B) {
 	b.Helper()
 	requests := 0
-	for _, n := range r.farm.Asks {
+	for _, n := range r.loadHosts.Asks {
 		requests += n
 	}
 	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(r.repos) }
 	b.ReportMetric(r.perSecond(), "resyncs/s")
 	b.ReportMetric(float64(requests)/r.spent.Seconds(), "requests/s")
 	b.ReportMetric(each(r.cpu), "cpu-µs/resync")
-	b.ReportMetric(each(r.farm.CPU), "farm-µs/resync")
+	b.ReportMetric(each(r.loadHosts.CPU), "loadHosts-µs/resync")
 	b.ReportMetric(float64(r.memory)/(1<<20), "peak-MiB")
 	b.ReportMetric(float64(r.heap)/(1<<20), "go-MiB")
 	b.ReportMetric(float64(r.proofs[repostate.ProofTree]), "trees")
 	b.ReportMetric(float64(r.proofs[repostate.ProofProbe]), "probes")
 	b.ReportMetric(float64(r.proofs[repostate.ProofClaim]), "claims")
-	b.Logf("%s: %v requests, load %s", r.method, r.farm.Asks, load())
+	b.Logf("%s: %v requests, load %s", r.method, r.loadHosts.Asks, load())
 }
 
 // load is what else the machine does.
@@ -87,13 +87,13 @@ func load() string {
 	return strings.Join(strings.Fields(string(text))[:3], " ")
 }
 
-// truth is what the farm is made of, without what only the farm needs.
-var truth = sync.OnceValue(func() *estate { return newEstate().slim() })
+// truth is what the loadHosts is made of, without what only the loadHosts needs.
+var truth = sync.OnceValue(func() *loadRepos { return newLoadRepos().slim() })
 
-// run does one backfill and compares its file with what the farm holds.
+// run does one backfill and compares its file with what the loadHosts holds.
 func run(tb testing.TB, s scene) *result {
 	tb.Helper()
-	farm := startFarm(tb)
+	loadHosts := startLoadHosts(tb)
 	path := filepath.Join(tb.TempDir(), "index.db")
 	e := truth()
 	s.fill(tb, path, e)
@@ -101,13 +101,13 @@ func run(tb testing.TB, s scene) *result {
 	log := slog.New(slog.DiscardHandler)
 	st, err := store.Open(tb.Context(), store.Config{Path: path, Version: "test"})
 	must(tb, err)
-	way := s.way(farm)
+	way := s.way(loadHosts)
 	out := outbound.New(way.config())
 	rs := resync.New(resync.Config{
 		Store: st, Resolver: noDirectory{}, Hosts: pds.New(out), Method: s.method, HostQPS: s.rate,
 		KeyChanged: func(string) {}, Log: log, Metrics: metrics.New(),
 	})
-	before := farm.ask(tb, s.rate > 0)
+	before := loadHosts.ask(tb, s.rate > 0)
 	used := processorTime()
 
 	ctx, cancel := context.WithTimeout(tb.Context(), backfillMost)
@@ -120,8 +120,8 @@ func run(tb testing.TB, s scene) *result {
 	s.await(ctx, tb, st)
 	r := &result{scene: s, spent: time.Since(start), cpu: processorTime() - used, memory: peak(tb)}
 	r.heap = held()
-	r.farm = farm.ask(tb, false)
-	r.farm.CPU -= before.CPU
+	r.loadHosts = loadHosts.ask(tb, false)
+	r.loadHosts.CPU -= before.CPU
 	cancel()
 	working.Wait()
 	must(tb, errors.Join(failures[:]...))
@@ -131,7 +131,7 @@ func run(tb testing.TB, s scene) *result {
 	if n := way.inside.Load(); n > 0 {
 		tb.Errorf("%d connections to an address inside were begun", n)
 	}
-	asks := r.farm.Asks
+	asks := r.loadHosts.Asks
 	if s.attackers >= 5 && (asks["endless"] == 0 || asks["drip"] == 0 || asks["hop"] == 0 || way.dead.Load() == 0 || way.named.Load() == 0) {
 		tb.Errorf("some attackers were not asked: %v, %d dials of the dead one, %d look-ups of names inside",
 			asks, way.dead.Load(), way.named.Load())
@@ -146,15 +146,15 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// farmClient talks to a farm in a process of its own.
-type farmClient struct{ address string }
+// loadClient talks to a loadHosts in a process of its own.
+type loadClient struct{ address string }
 
-func startFarm(tb testing.TB) *farmClient {
+func startLoadHosts(tb testing.TB) *loadClient {
 	tb.Helper()
 	program, err := os.Executable()
 	must(tb, err)
 	child := exec.Command(program)
-	child.Env = append(os.Environ(), farmVariable+"=1", "GOGC=400")
+	child.Env = append(os.Environ(), loadVariable+"=1", "GOGC=400")
 	child.Stderr = os.Stderr
 	in, err := child.StdinPipe()
 	must(tb, err)
@@ -167,11 +167,11 @@ func startFarm(tb testing.TB) *farmClient {
 	})
 	address, err := bufio.NewReader(out).ReadString('\n')
 	must(tb, err)
-	return &farmClient{strings.TrimSpace(address)}
+	return &loadClient{strings.TrimSpace(address)}
 }
 
-// ask gives what the farm has seen since it was asked last.
-func (c *farmClient) ask(tb testing.TB, log bool) (a account) {
+// ask gives what the loadHosts has seen since it was asked last.
+func (c *loadClient) ask(tb testing.TB, log bool) (a account) {
 	tb.Helper()
 	url := "http://" + c.address + "/report"
 	if log {
@@ -184,25 +184,25 @@ func (c *farmClient) ask(tb testing.TB, log bool) (a account) {
 	return a
 }
 
-// way leads the client to the farm, under as much of the guard as the benchmark
-// allows: the farm's hosts are exempt, and what they lead to is not.
+// way leads the client to the loadHosts, under as much of the guard as the benchmark
+// allows: the loadHosts's hosts are exempt, and what they lead to is not.
 type way struct {
-	farm   string
-	exempt []string
-	dead   atomic.Int64 // dials of the host that is dead
-	named  atomic.Int64 // look-ups of names of addresses inside
-	inside atomic.Int64 // dials of those, of which there are to be none
+	loadHosts string
+	exempt    []string
+	dead      atomic.Int64 // dials of the host that is dead
+	named     atomic.Int64 // look-ups of names of addresses inside
+	inside    atomic.Int64 // dials of those, of which there are to be none
 }
 
 // The addresses behind the names.
 var (
-	farmAddress   = netip.MustParseAddr("198.18.0.1")
+	loadAddress   = netip.MustParseAddr("198.18.0.1")
 	deadAddress   = netip.MustParseAddr("203.0.113.1")
 	insideAddress = netip.MustParseAddr("127.0.0.1")
 )
 
-func (s scene) way(farm *farmClient) *way {
-	w := &way{farm: farm.address}
+func (s scene) way(loadHosts *loadClient) *way {
+	w := &way{loadHosts: loadHosts.address}
 	for _, h := range s.everyHost() {
 		if h.insecure {
 			w.exempt = append(w.exempt, net.JoinHostPort(h.name, "80"))
@@ -223,15 +223,15 @@ func (w *way) lookup(_ context.Context, host string) ([]netip.Addr, error) {
 		w.named.Add(1)
 		return []netip.Addr{insideAddress}, nil
 	}
-	return []netip.Addr{farmAddress}, nil
+	return []netip.Addr{loadAddress}, nil
 }
 
 func (w *way) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, _, _ := net.SplitHostPort(addr)
 	switch host {
-	case farmAddress.String():
+	case loadAddress.String():
 		var d net.Dialer
-		return d.DialContext(ctx, network, w.farm)
+		return d.DialContext(ctx, network, w.loadHosts)
 	case insideAddress.String():
 		w.inside.Add(1)
 	default:
@@ -261,21 +261,21 @@ func (s scene) everyHost() (hosts []host) {
 		if i < s.repos%s.hosts {
 			n++
 		}
-		hosts = append(hosts, host{farmHost(i, s.hosts), true, n})
+		hosts = append(hosts, host{loadHost(i, s.hosts), true, n})
 	}
 	for i := range s.attackers {
 		if i == 0 {
-			hosts = append(hosts, host{"dead0.farm.test", true, min(deadRepos, s.repos)})
+			hosts = append(hosts, host{"dead0.loadHosts.test", true, min(deadRepos, s.repos)})
 			continue
 		}
 		name := []string{"endless", "drip", "hop", "inside"}[i%4]
-		hosts = append(hosts, host{name + strconv.Itoa(i) + ".farm.test", name != "inside", attackerRepos})
+		hosts = append(hosts, host{name + strconv.Itoa(i) + ".loadHosts.test", name != "inside", attackerRepos})
 	}
 	return hosts
 }
 
 // fill makes a file in which all repos wait to be looked at for the first time.
-func (s scene) fill(tb testing.TB, path string, e *estate) {
+func (s scene) fill(tb testing.TB, path string, e *loadRepos) {
 	tb.Helper()
 	st, err := store.Open(tb.Context(), store.Config{Path: path, Version: "test"})
 	must(tb, err)
@@ -305,7 +305,7 @@ func (s scene) fill(tb testing.TB, path string, e *estate) {
 			into   *sql.Stmt
 			values []any
 		}{
-			{repos, []any{repo + 1, farmDID(repo)}},
+			{repos, []any{repo + 1, loadDID(repo)}},
 			{identities, []any{repo + 1, []byte(e.key(repo).public), host, now}},
 			{queue, []any{repo + 1, now + int64(repo), now, host}},
 		} {
@@ -356,9 +356,9 @@ func (s scene) await(ctx context.Context, tb testing.TB, st *store.Store) {
 // samples is how many repos are compared row by row.
 const samples = 500
 
-// compare ends the benchmark if the file is not what the farm holds: for a sample
+// compare ends the benchmark if the file is not what the loadHosts holds: for a sample
 // of repos the head and each row, for all of them the number of rows.
-func (s scene) compare(tb testing.TB, st *store.Store, path string, e *estate, r *result) {
+func (s scene) compare(tb testing.TB, st *store.Store, path string, e *loadRepos, r *result) {
 	tb.Helper()
 	_, broken, err := st.Check(tb.Context())
 	must(tb, err)
@@ -377,13 +377,13 @@ func (s scene) compare(tb testing.TB, st *store.Store, path string, e *estate, r
 	}
 	for i := range min(samples, s.repos) {
 		repo := i * s.repos / min(samples, s.repos)
-		if got := texts(tb, d, "SELECT nsid FROM repo_collections WHERE did = ? AND visible ORDER BY nsid", farmDID(repo)); !slices.Equal(got, e.tree(repo).collections) {
+		if got := texts(tb, d, "SELECT nsid FROM repo_collections WHERE did = ? AND visible ORDER BY nsid", loadDID(repo)); !slices.Equal(got, e.tree(repo).collections) {
 			tb.Errorf("repo %d: %v, want %v", repo, got, e.tree(repo).collections)
 		}
 		_, cid := e.commit(repo)
-		head := fmt.Sprintf("%d %X %X", farmRev(repo), e.tree(repo).root.digest[:], cid[:])
+		head := fmt.Sprintf("%d %X %X", loadRev(repo), e.tree(repo).root.digest[:], cid[:])
 		if got := texts(tb, d, `SELECT format('%d %s %s', h.rev, hex(h.data), hex(h.cid))
-			FROM repo r JOIN repo_head h ON h.repo_id = r.id WHERE r.did = ?`, farmDID(repo)); len(got) != 1 || got[0] != head {
+			FROM repo r JOIN repo_head h ON h.repo_id = r.id WHERE r.did = ?`, loadDID(repo)); len(got) != 1 || got[0] != head {
 			tb.Errorf("repo %d: head %v, want %s", repo, got, head)
 		}
 	}

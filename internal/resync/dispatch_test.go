@@ -18,7 +18,7 @@ const mostAtOnce = 4
 // A giant host has 100,000 rows in front of everybody else's. The others are served
 // at their own rate all the same, and so is the giant.
 func TestAGiantHostCrowdsOutNobody(t *testing.T) {
-	inTown(t, Config{HostQPS: 8}, func(w *town) {
+	withTestHosts(t, Config{HostQPS: 8}, func(w *testHosts) {
 		giant := w.host(1, true, nil)
 		w.accounts(1, 100_000, 4)
 		for id := 2; id <= 51; id++ {
@@ -42,7 +42,7 @@ func TestAGiantHostCrowdsOutNobody(t *testing.T) {
 // One worker, three hosts: the priority of a row decides over all hosts, and among
 // equals it is the turn of the host that was not served for longest.
 func TestTheMostUrgentRowsGoFirst(t *testing.T) {
-	inTown(t, Config{Workers: 1}, func(w *town) {
+	withTestHosts(t, Config{Workers: 1}, func(w *testHosts) {
 		for id := 1; id <= 3; id++ {
 			w.host(id, true, nil)
 			w.accounts(id, 2, 6)
@@ -64,7 +64,7 @@ func TestTheMostUrgentRowsGoFirst(t *testing.T) {
 // A row of high priority becomes due while its host waits for its turn, which
 // would come in a second: it goes first.
 func TestWhatBecomesDueIsNotOvertaken(t *testing.T) {
-	inTown(t, Config{Workers: 1}, func(w *town) {
+	withTestHosts(t, Config{Workers: 1}, func(w *testHosts) {
 		for id := 1; id <= 50; id++ {
 			w.host(id, true, nil)
 			w.accounts(id, 3, 4)
@@ -87,7 +87,7 @@ func TestWhatBecomesDueIsNotOvertaken(t *testing.T) {
 // knock now and then, with one request at a time, and everybody else's rows, less
 // urgent ones, are done at the hosts' own rate.
 func TestADeadHostDelaysNobody(t *testing.T) {
-	inTown(t, Config{HostQPS: 8, Workers: 16}, func(w *town) {
+	withTestHosts(t, Config{HostQPS: 8, Workers: 16}, func(w *testHosts) {
 		dead := w.host(1, true, silent)
 		w.accounts(1, 10_000, 1)
 		for id := 2; id <= 21; id++ {
@@ -116,7 +116,7 @@ func TestADeadHostDelaysNobody(t *testing.T) {
 // Five hundred hosts that nobody knows answer byte by byte or not at all. They hold
 // half of the workers, and the hosts that are known to answer use the others.
 func TestHostsOnProbationHoldHalfOfTheWorkers(t *testing.T) {
-	inTown(t, Config{HostQPS: 8, Workers: 8}, func(w *town) {
+	withTestHosts(t, Config{HostQPS: 8, Workers: 8}, func(w *testHosts) {
 		drip := func(rw http.ResponseWriter, r *http.Request) {
 			for {
 				_, _ = rw.Write([]byte(" "))
@@ -157,7 +157,7 @@ func TestHostsOnProbationHoldHalfOfTheWorkers(t *testing.T) {
 
 // A host that proves itself leaves probation: it gets its whole share at once.
 func TestAHostThatAnswersLeavesProbation(t *testing.T) {
-	inTown(t, Config{}, func(w *town) {
+	withTestHosts(t, Config{}, func(w *testHosts) {
 		name := w.host(1, false, nil)
 		w.accounts(1, 100, 4)
 		w.count = func(string) bool { return true }
@@ -173,7 +173,7 @@ func TestAHostThatAnswersLeavesProbation(t *testing.T) {
 // it may.
 func TestAHostNeverSeesMoreThanItsRate(t *testing.T) {
 	for _, qps := range []float64{0.5, 3, 8, 40} {
-		inTown(t, Config{HostQPS: qps}, func(w *town) {
+		withTestHosts(t, Config{HostQPS: qps}, func(w *testHosts) {
 			name := w.host(1, true, nil)
 			w.accounts(1, int(qps*40), 4)
 			w.run()
@@ -194,7 +194,7 @@ func TestAHostNeverSeesMoreThanItsRate(t *testing.T) {
 
 // Retry-After and the host's own rate are its row's: another process keeps them.
 func TestMannersSurviveARestart(t *testing.T) {
-	inTown(t, Config{HostQPS: 8}, func(w *town) {
+	withTestHosts(t, Config{HostQPS: 8}, func(w *testHosts) {
 		refuse := true
 		cool := w.host(1, true, func(rw http.ResponseWriter, r *http.Request) {
 			if refuse {
@@ -238,7 +238,7 @@ func TestMannersSurviveARestart(t *testing.T) {
 
 // A host asks for a rate above the operator's: it gets the operator's.
 func TestAHostCannotRaiseItsRate(t *testing.T) {
-	inTown(t, Config{HostQPS: 4}, func(w *town) {
+	withTestHosts(t, Config{HostQPS: 4}, func(w *testHosts) {
 		name := w.host(1, true, func(rw http.ResponseWriter, r *http.Request) {
 			rw.Header().Set("RateLimit-Policy", "100000;w=1")
 			active(rw, r)
@@ -254,7 +254,7 @@ func TestAHostCannotRaiseItsRate(t *testing.T) {
 
 // Little of the window remains: the host is left alone until it ends.
 func TestAWindowThatIsNearlyUsedUpIsWaitedFor(t *testing.T) {
-	inTown(t, Config{HostQPS: 8}, func(w *town) {
+	withTestHosts(t, Config{HostQPS: 8}, func(w *testHosts) {
 		left := 25
 		name := w.host(1, true, func(rw http.ResponseWriter, r *http.Request) {
 			w.mu.Lock()
@@ -284,7 +284,7 @@ func TestAWindowThatIsNearlyUsedUpIsWaitedFor(t *testing.T) {
 // A proxy refuses with a page and no header: it is asked less and less, with one
 // request, and no row counts a failure.
 func TestBareRefusalsByRateGrow(t *testing.T) {
-	inTown(t, Config{HostQPS: 8}, func(w *town) {
+	withTestHosts(t, Config{HostQPS: 8}, func(w *testHosts) {
 		name := w.host(1, true, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.WriteHeader(http.StatusTooManyRequests)
 			_, _ = rw.Write([]byte("<html>too many"))
@@ -307,7 +307,7 @@ func TestBareRefusalsByRateGrow(t *testing.T) {
 
 // A server that is down for maintenance says for how long.
 func TestAFailureThatNamesATimeIsHeeded(t *testing.T) {
-	inTown(t, Config{HostQPS: 8}, func(w *town) {
+	withTestHosts(t, Config{HostQPS: 8}, func(w *testHosts) {
 		name := w.host(1, true, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Retry-After", "300")
 			rw.WriteHeader(http.StatusServiceUnavailable)
@@ -328,7 +328,7 @@ func TestAFailureThatNamesATimeIsHeeded(t *testing.T) {
 // A row that is due in a second is not forgotten because another one of its kind
 // comes that is due in an hour.
 func TestALaterRowDoesNotHideAnEarlierOne(t *testing.T) {
-	inTown(t, Config{}, func(w *town) {
+	withTestHosts(t, Config{}, func(w *testHosts) {
 		w.host(1, true, nil)
 		w.accounts(1, 2, 6)
 		w.write()
@@ -354,7 +354,7 @@ func TestALaterRowDoesNotHideAnEarlierOne(t *testing.T) {
 
 // A row came into the file without a word to the dispatcher. It is found all the same.
 func TestARowThatNobodyToldOfIsFound(t *testing.T) {
-	inTown(t, Config{}, func(w *town) {
+	withTestHosts(t, Config{}, func(w *testHosts) {
 		for id := 1; id <= 300; id++ {
 			w.host(id, true, nil)
 		}
@@ -381,7 +381,7 @@ func TestARowThatNobodyToldOfIsFound(t *testing.T) {
 // Rows that need no request, because what was heard of has arrived, do not wait for
 // the host's pace.
 func TestAnAttemptWithoutARequestIsNotPaced(t *testing.T) {
-	inTown(t, Config{HostQPS: 1}, func(w *town) {
+	withTestHosts(t, Config{HostQPS: 1}, func(w *testHosts) {
 		name := w.host(1, true, nil)
 		w.accounts(1, 100, 6)
 		w.write()
@@ -396,7 +396,7 @@ func TestAnAttemptWithoutARequestIsNotPaced(t *testing.T) {
 
 // A stop cancels what is under way, gives the leases back, and counts no failure.
 func TestAStopDrains(t *testing.T) {
-	inTown(t, Config{Workers: 40}, func(w *town) {
+	withTestHosts(t, Config{Workers: 40}, func(w *testHosts) {
 		for id := 1; id <= 20; id++ {
 			w.host(id, true, silent)
 			w.accounts(id, 5, 1)

@@ -17,10 +17,10 @@ import (
 	"railyard/internal/test/testrepo"
 )
 
-// A fair world has hosts of all kinds and rows that wait for them. It keeps its own
+// A fair scenario has hosts of all kinds and rows that wait for them. It keeps its own
 // account of who may be asked, and judges each lease by that: nothing of it is taken
 // from the scheduler or from the file.
-type fairWorld struct {
+type fairScenario struct {
 	t       *testing.T
 	dice    *rand.Rand
 	st      *store.Store
@@ -61,11 +61,11 @@ const (
 	fairWorkers = 16
 )
 
-func (w *fairWorld) unproven(h *fairHost) bool {
+func (w *fairScenario) unproven(h *fairHost) bool {
 	return h.id == store.WebQueue || h.id > 0 && (h.answers == 0 || h.failures > 0)
 }
 
-func (w *fairWorld) share(h *fairHost) int {
+func (w *fairScenario) share(h *fairHost) int {
 	switch {
 	case h.id == store.DirectoryQueue && h.failures < 3:
 		return fairWorkers / 4
@@ -91,7 +91,7 @@ func (h *fairHost) interval() (interval, burst time.Duration) {
 }
 
 // best is the most urgent row for which the host may be asked now.
-func (w *fairWorld) best(h *fairHost) (best fairRow, ok bool) {
+func (w *fairScenario) best(h *fairHost) (best fairRow, ok bool) {
 	if h.running >= w.share(h) || h.cooldown.After(w.now) || h.next.After(w.now) || w.unproven(h) && w.trying >= fairWorkers/2 {
 		return best, false
 	}
@@ -104,7 +104,7 @@ func (w *fairWorld) best(h *fairHost) (best fairRow, ok bool) {
 }
 
 // judge looks at a lease as if it had been the only one.
-func (w *fairWorld) judge(a *attempt) {
+func (w *fairScenario) judge(a *attempt) {
 	w.t.Helper()
 	h := w.hosts[a.host]
 	best, ok := w.best(h)
@@ -140,7 +140,7 @@ func (w *fairWorld) judge(a *attempt) {
 
 // idle fails if a worker is free beside a host that may be asked, and returns when the
 // first one may be.
-func (w *fairWorld) idle() (next time.Time) {
+func (w *fairScenario) idle() (next time.Time) {
 	w.t.Helper()
 	for _, h := range w.hosts {
 		if _, ok := w.best(h); ok && w.running < fairWorkers {
@@ -162,7 +162,7 @@ func (w *fairWorld) idle() (next time.Time) {
 
 // lease has the scheduler lease what it may, and returns when it wants to be asked
 // again.
-func (w *fairWorld) lease() time.Time {
+func (w *fairScenario) lease() time.Time {
 	w.t.Helper()
 	attempts, err := w.rs.lease(w.t.Context())
 	if err != nil {
@@ -190,7 +190,7 @@ func (w *fairWorld) lease() time.Time {
 
 // end ends an attempt: an answer, a failure, or no request at all; the row goes, or is
 // put back.
-func (w *fairWorld) end(tx *store.Tx, a *attempt) error {
+func (w *fairScenario) end(tx *store.Tx, a *attempt) error {
 	h := w.hosts[a.host]
 	h.running--
 	w.running--
@@ -242,7 +242,7 @@ func (w *fairWorld) end(tx *store.Tx, a *attempt) error {
 }
 
 // arrive makes a row of a host more urgent.
-func (w *fairWorld) arrive(tx *store.Tx) error {
+func (w *fairScenario) arrive(tx *store.Tx) error {
 	h := w.hosts[w.dice.Int64N(int64(len(w.hosts)))-1]
 	if w.dice.IntN(2) == 0 {
 		h = w.hosts[1+w.dice.Int64N(2)] // several at once
@@ -268,7 +268,7 @@ func (w *fairWorld) arrive(tx *store.Tx) error {
 }
 
 // step ends what ends first, or lets a row arrive, and leases.
-func (w *fairWorld) step(wake time.Time) time.Time {
+func (w *fairScenario) step(wake time.Time) time.Time {
 	w.t.Helper()
 	at := w.now.Add(time.Second)
 	if !wake.IsZero() && wake.Before(at) && w.running < fairWorkers {
@@ -304,7 +304,7 @@ func (w *fairWorld) step(wake time.Time) time.Time {
 }
 
 // add makes a host with rows.
-func (w *fairWorld) add(h *fairHost, rows int) {
+func (w *fairScenario) add(h *fairHost, rows int) {
 	h.overtaken = map[int64]int{}
 	w.hosts[h.id] = h
 	if h.id > 0 {
@@ -330,13 +330,13 @@ func (w *fairWorld) add(h *fairHost, rows int) {
 	}
 }
 
-// The scheduler keeps every rule in random worlds: who may be asked at all, for which
+// The scheduler keeps every rule in random scenarios: who may be asked at all, for which
 // row, in whose turn, and that no worker is idle and no wake-up late.
 func TestTheSchedulerIsFair(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			w := &fairWorld{
+			w := &fairScenario{
 				t: t, dice: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0), hosts: map[int64]*fairHost{},
 				script: "PRAGMA synchronous = OFF; BEGIN;",
 			}

@@ -21,7 +21,7 @@ import (
 )
 
 // strangers adds repos of which nothing is known but the DID.
-func (w *town) strangers(n int, method string, priority int) {
+func (w *testHosts) strangers(n int, method string, priority int) {
 	fmt.Fprintf(&w.rows, `
 		DROP TABLE IF EXISTS temp.n;
 		CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT %[1]d UNION ALL SELECT i + 1 FROM n WHERE i < %[2]d) SELECT i FROM n;
@@ -60,7 +60,7 @@ func (h *hanging) EarlierKeys(ctx context.Context, _ string) ([]identity.Earlier
 // nobody knows: each kind has its part, and the workers that are left do the rest.
 func TestHangingDirectoriesHoldTheirPart(t *testing.T) {
 	h := &hanging{now: map[bool]int{}, most: map[bool]int{}}
-	inTown(t, Config{Workers: 16, Resolver: h, HostQPS: 8}, func(w *town) {
+	withTestHosts(t, Config{Workers: 16, Resolver: h, HostQPS: 8}, func(w *testHosts) {
 		w.strangers(10_000, "did:web:", 1)
 		w.strangers(1000, "did:plc:", 3)
 		for id := 1; id <= 4; id++ {
@@ -104,7 +104,7 @@ func (c *counted) Resolve(ctx context.Context, did string) (identity.Identity, e
 // is back, it is found back soon.
 func TestADirectoryThatFailsIsLeftAlone(t *testing.T) {
 	c := &counted{Resolver: noDirectory{}}
-	inTown(t, Config{Resolver: c}, func(w *town) {
+	withTestHosts(t, Config{Resolver: c}, func(w *testHosts) {
 		w.strangers(3000, "did:plc:", 3)
 		w.run()
 		time.Sleep(time.Hour)
@@ -117,7 +117,7 @@ func TestADirectoryThatFailsIsLeftAlone(t *testing.T) {
 }
 
 // end closes what a bubble must not leave behind.
-func (w *world) end() {
+func (w *scenario) end() {
 	_ = w.net.Close()
 	time.Sleep(time.Hour)
 }
@@ -153,7 +153,7 @@ func TestAFetchWithoutMemoryIsPutOff(t *testing.T) {
 // One attempt of a group cannot be ended because of a fault of ours: the others are
 // ended, and that one is tried again later.
 func TestAFaultInOneEndDoesNotSpoilTheOthers(t *testing.T) {
-	w := newWorld(t, 3)
+	w := newScenario(t, 3)
 	for _, did := range w.net.DIDs() {
 		w.enqueue(did, repostate.Backfill)
 	}
@@ -194,7 +194,7 @@ func TestAFaultInOneEndDoesNotSpoilTheOthers(t *testing.T) {
 
 // The file has failed: nothing can be stored, and the workers end with its error.
 func TestAFailureOfTheFileEndsTheWorkers(t *testing.T) {
-	w := newWorld(t, 3)
+	w := newScenario(t, 3)
 	for _, did := range w.net.DIDs() {
 		w.enqueue(did, repostate.Backfill)
 	}

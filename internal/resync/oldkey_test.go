@@ -14,9 +14,9 @@ import (
 )
 
 // settler has one account on the first of two PDSes, with so many records.
-func settler(t *testing.T, m establish.Method, records int) (*world, string) {
+func settler(t *testing.T, m establish.Method, records int) (*scenario, string) {
 	t.Helper()
-	w := newWorldOf(t, 2, 0)
+	w := newScenarioOf(t, 2, 0)
 	w.setMethod(m)
 	did, err := w.net.CreateAccount(0)
 	if err != nil {
@@ -26,7 +26,7 @@ func settler(t *testing.T, m establish.Method, records int) (*world, string) {
 	return w, did
 }
 
-func (w *world) move(did string, how simnet.Migration) {
+func (w *scenario) move(did string, how simnet.Migration) {
 	w.t.Helper()
 	if err := w.net.Migrate(did, how); err != nil {
 		w.t.Fatal(err)
@@ -34,7 +34,7 @@ func (w *world) move(did string, how simnet.Migration) {
 }
 
 // announce is an #identity.
-func (w *world) announce(did string) {
+func (w *scenario) announce(did string) {
 	w.t.Helper()
 	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
 		if err := testrepo.MarkStale(tx, r); err != nil {
@@ -46,7 +46,7 @@ func (w *world) announce(did string) {
 }
 
 // lose takes the repo out of service, as a missed event does, and mends it.
-func (w *world) lose(did string) {
+func (w *scenario) lose(did string) {
 	w.t.Helper()
 	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
 		return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
@@ -55,7 +55,7 @@ func (w *world) lose(did string) {
 }
 
 // logs is how often the directory was asked for the keys of before.
-func (w *world) logs() int64 { return w.net.Traffic("plc").Requests["log"] }
+func (w *scenario) logs() int64 { return w.net.Traffic("plc").Requests["log"] }
 
 // An account that moved has the head of its old host until it writes. An index that
 // knew that head accepts it at once; its next commit is by the present key and goes

@@ -10,7 +10,7 @@ import (
 	"railyard/internal/identity"
 )
 
-// settled is a directory in which nothing changes: every account of a town is at one
+// settled is a directory in which nothing changes: every account of a testHosts is at one
 // host, under its one key.
 type settled struct{ host string }
 
@@ -31,7 +31,7 @@ func TestManyQuestionsToOneHostComeToAnEnd(t *testing.T) {
 		"inactive": `{"did":%q,"active":false,"status":"deactivated"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			inTown(t, Config{Resolver: settled{"h1.sim.test"}, Workers: 16, HostQPS: perSecond}, func(w *town) {
+			withTestHosts(t, Config{Resolver: settled{"h1.sim.test"}, Workers: 16, HostQPS: perSecond}, func(w *testHosts) {
 				w.host(1, true, func(rw http.ResponseWriter, r *http.Request) {
 					_, _ = fmt.Fprintf(rw, answer, r.URL.Query().Get("did"))
 				})

@@ -10,7 +10,7 @@ import (
 
 // claimed makes the repo's set a claim of these collections, which waits for its
 // proof.
-func (w *world) claimed(did string, collections []string) {
+func (w *scenario) claimed(did string, collections []string) {
 	w.t.Helper()
 	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
 		if _, _, err := testrepo.Establish(tx, r, *r.Head, collections, repostate.ProofClaim); err != nil {

@@ -36,7 +36,7 @@ func (i interrupted) DescribeRepo(ctx context.Context, base, did string) (pds.Re
 }
 
 // commit makes a record, and hands its commit over as the firehose would.
-func (w *world) commit(did, path string) {
+func (w *scenario) commit(did, path string) {
 	w.t.Helper()
 	before, _ := w.net.Repo(did)
 	if err := w.net.Create(did, path); err != nil {

@@ -12,14 +12,14 @@ import (
 )
 
 // lookUps counts the requests to the directory from now on.
-func (w *world) lookUps() *int {
+func (w *scenario) lookUps() *int {
 	n := new(int)
 	w.net.SetHook("plc", simnet.Hook{HTTP: func(http.ResponseWriter, *http.Request) bool { *n++; return false }})
 	return n
 }
 
 // refreshAll has old identities refreshed, from the beginning to the end.
-func (w *world) refreshAll() {
+func (w *scenario) refreshAll() {
 	w.t.Helper()
 	for after := int64(0); ; {
 		next, err := w.rs.refresh(w.t.Context(), after)
@@ -38,7 +38,7 @@ func (w *world) refreshAll() {
 
 // A key was rotated, and its #identity was lost: a week later it is found.
 func TestAnOldIdentityIsLookedUpAgain(t *testing.T) {
-	w := newWorld(t, 5)
+	w := newScenario(t, 5)
 	for _, did := range w.net.DIDs() {
 		w.enqueue(did, repostate.Backfill)
 	}
@@ -77,23 +77,23 @@ func TestAnOldIdentityIsLookedUpAgain(t *testing.T) {
 // everybody while there is other work.
 func TestWhoIsNotRefreshed(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(w *world, did string)
+		change func(w *scenario, did string)
 		later  time.Duration
 		queued int64
 	}{
-		"inactive": {func(w *world, did string) {
+		"inactive": {func(w *scenario, did string) {
 			w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Hide(tx, r, "deactivated") })
 		}, 0, 0},
-		"out of service": {func(w *world, did string) {
+		"out of service": {func(w *scenario, did string) {
 			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
 				return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
 			})
 		}, 0, 1},
-		"queued": {func(w *world, did string) {
+		"queued": {func(w *scenario, did string) {
 			w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Enqueue(tx, r, repostate.Prove, tx.Now()) })
 		}, 0, 1},
-		"while other work waits": {func(w *world, _ string) { w.enqueue("did:web:other.example.com", repostate.FirstSight) }, refreshIdle + time.Second, 1},
-		"the log tells":          {func(w *world, _ string) { w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-time.Minute) } }, 0, 0},
+		"while other work waits": {func(w *scenario, _ string) { w.enqueue("did:web:other.example.com", repostate.FirstSight) }, refreshIdle + time.Second, 1},
+		"the log tells":          {func(w *scenario, _ string) { w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-time.Minute) } }, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, did := filled(t)

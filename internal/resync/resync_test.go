@@ -26,9 +26,9 @@ import (
 	"railyard/internal/test/testrepo"
 )
 
-// world is a simulated network with the workers on it, moved by hand: nothing
+// scenario is a simulated network with the workers on it, moved by hand: nothing
 // happens between two calls of work, and the clock is the test's.
-type world struct {
+type scenario struct {
 	mu    sync.Mutex // guards asked and hook while a worker runs
 	t     *testing.T
 	net   *simnet.Network
@@ -41,10 +41,10 @@ type world struct {
 	fault func(*http.Request) (int, bool) // answers a request to a PDS with a status
 }
 
-func newWorld(t *testing.T, accounts int) *world { return newWorldOf(t, 1, accounts) }
+func newScenario(t *testing.T, accounts int) *scenario { return newScenarioOf(t, 1, accounts) }
 
-func newWorldOf(t *testing.T, pdses, accounts int) *world {
-	w := &world{t: t, now: time.Now()}
+func newScenarioOf(t *testing.T, pdses, accounts int) *scenario {
+	w := &scenario{t: t, now: time.Now()}
 	pipes := simnet.NewPipes()
 	var err error
 	w.net, err = simnet.New(simnet.Config{
@@ -75,24 +75,24 @@ func newWorldOf(t *testing.T, pdses, accounts int) *world {
 	return w
 }
 
-func (w *world) setHosts(h Hosts) {
+func (w *scenario) setHosts(h Hosts) {
 	w.rs.cfg.Hosts = h
 	w.rs.establisher = w.rs.newEstablisher()
 }
 
-func (w *world) setMethod(m establish.Method) {
+func (w *scenario) setMethod(m establish.Method) {
 	w.rs.cfg.Method = m
 	w.rs.establisher = w.rs.newEstablisher()
 }
 
 // ask notes a request. Hosts answer several at a time.
-func (w *world) ask(r *http.Request) {
+func (w *scenario) ask(r *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked = append(w.asked, strings.TrimPrefix(r.URL.Path, "/xrpc/com.atproto.sync."))
 }
 
-func (w *world) answer(rw http.ResponseWriter, r *http.Request) bool {
+func (w *scenario) answer(rw http.ResponseWriter, r *http.Request) bool {
 	w.ask(r)
 	if w.fault == nil {
 		return false
@@ -108,7 +108,7 @@ func (w *world) answer(rw http.ResponseWriter, r *http.Request) bool {
 // hooked lets a test act while a fetch is under way.
 type hooked struct {
 	*pds.Client
-	w *world
+	w *scenario
 }
 
 func (h hooked) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, error) {
@@ -123,14 +123,14 @@ func (h hooked) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, e
 	return body, err
 }
 
-func (w *world) update(fn func(tx *store.Tx) error) {
+func (w *scenario) update(fn func(tx *store.Tx) error) {
 	w.t.Helper()
 	if err := w.st.Update(context.WithoutCancel(w.t.Context()), "test", fn); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-func (w *world) with(did string, fn func(tx *store.Tx, r *repostate.Repo) error) {
+func (w *scenario) with(did string, fn func(tx *store.Tx, r *repostate.Repo) error) {
 	w.t.Helper()
 	w.update(func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(did)
@@ -144,7 +144,7 @@ func (w *world) with(did string, fn func(tx *store.Tx, r *repostate.Repo) error)
 	})
 }
 
-func (w *world) enqueue(did string, why repostate.Reason) {
+func (w *scenario) enqueue(did string, why repostate.Reason) {
 	w.t.Helper()
 	w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Enqueue(tx, r, why, tx.Now()) })
 }
@@ -168,7 +168,7 @@ func row(tx *store.Tx, r *repostate.Repo, change func(*repostate.Waiting)) error
 }
 
 // list takes the entry of a relay's listing that shows the repo, active, at a rev.
-func (w *world) list(did string, rev atproto.TID) {
+func (w *scenario) list(did string, rev atproto.TID) {
 	w.t.Helper()
 	w.update(func(tx *store.Tx) error {
 		return testrepo.List(tx, map[string]repostate.Entry{did: {Rev: rev, Active: true}})
@@ -181,7 +181,7 @@ func (rs *Resyncer) run(ctx context.Context, a *attempt) error {
 }
 
 // work does what is due, and what becomes due by it.
-func (w *world) work() {
+func (w *scenario) work() {
 	w.t.Helper()
 	for range 1000 {
 		attempts, err := w.rs.lease(w.t.Context())
@@ -201,13 +201,13 @@ func (w *world) work() {
 }
 
 // later moves the clock and works.
-func (w *world) later(d time.Duration) {
+func (w *scenario) later(d time.Duration) {
 	w.t.Helper()
 	w.now = w.now.Add(d)
 	w.work()
 }
 
-func (w *world) repo(did string) *repostate.Repo {
+func (w *scenario) repo(did string) *repostate.Repo {
 	w.t.Helper()
 	var r *repostate.Repo
 	if err := w.st.View(w.t.Context(), func(rx *store.Rx) (err error) {
@@ -219,7 +219,7 @@ func (w *world) repo(did string) *repostate.Repo {
 	return r
 }
 
-func (w *world) stats() (st store.Stats) {
+func (w *scenario) stats() (st store.Stats) {
 	w.t.Helper()
 	if err := w.st.View(w.t.Context(), func(rx *store.Rx) (err error) {
 		st, err = rx.Stats()
@@ -230,7 +230,7 @@ func (w *world) stats() (st store.Stats) {
 	return st
 }
 
-func (w *world) listed(collection string) (dids []string, last int64) {
+func (w *scenario) listed(collection string) (dids []string, last int64) {
 	w.t.Helper()
 	if err := w.st.View(w.t.Context(), func(rx *store.Rx) error {
 		p, err := rx.List([]string{collection}, 0, 10_000)
@@ -243,7 +243,7 @@ func (w *world) listed(collection string) (dids []string, last int64) {
 }
 
 // same compares the rows of a repo with the truth; a hidden one must have none.
-func (w *world) same(did string, visible bool) {
+func (w *scenario) same(did string, visible bool) {
 	w.t.Helper()
 	state, err := w.net.Repo(did)
 	if err != nil {
@@ -262,7 +262,7 @@ func (w *world) same(did string, visible bool) {
 }
 
 // settled: the repo is in service at its host's head and nothing waits.
-func (w *world) settled(did string) {
+func (w *scenario) settled(did string) {
 	w.t.Helper()
 	state, err := w.net.Repo(did)
 	if err != nil {
@@ -278,7 +278,7 @@ func (w *world) settled(did string) {
 	}
 }
 
-func (w *world) count(endpoint string) (n int) {
+func (w *scenario) count(endpoint string) (n int) {
 	for _, path := range w.asked {
 		if path == endpoint {
 			n++
@@ -288,8 +288,8 @@ func (w *world) count(endpoint string) (n int) {
 }
 
 // filled has one account, in service.
-func filled(t *testing.T) (*world, string) {
-	w := newWorld(t, 1)
+func filled(t *testing.T) (*scenario, string) {
+	w := newScenario(t, 1)
 	did := w.net.DIDs()[0]
 	w.enqueue(did, repostate.Backfill)
 	w.work()
@@ -299,7 +299,7 @@ func filled(t *testing.T) (*world, string) {
 }
 
 func TestBackfillEqualsTheTruth(t *testing.T) {
-	w := newWorld(t, 20)
+	w := newScenario(t, 20)
 	for _, did := range w.net.DIDs() {
 		w.enqueue(did, repostate.Backfill)
 	}
@@ -334,7 +334,7 @@ func TestAResyncMakesTheSetEqualByDifference(t *testing.T) {
 }
 
 // collectionOf returns the collection of the first record, which tests keep.
-func collectionOf(t *testing.T, w *world, did string) string {
+func collectionOf(t *testing.T, w *scenario, did string) string {
 	t.Helper()
 	c, _, err := atproto.ParsePath(w.net.Paths(did)[0])
 	if err != nil {
@@ -493,7 +493,7 @@ func TestARotatedKeyIsFoundByTheFetch(t *testing.T) {
 
 // The key is rotated between the look-up of the document and the fetch.
 func TestAKeyThatIsRotatedDuringTheBackfill(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newScenario(t, 1)
 	did := w.net.DIDs()[0]
 	w.enqueue(did, repostate.Backfill)
 	attempts, err := w.rs.lease(t.Context())
@@ -514,7 +514,7 @@ func TestAKeyThatIsRotatedDuringTheBackfill(t *testing.T) {
 // Only a changed key or host takes a repo out of service; an unchanged document
 // is looked up once more, because replicas of the directory lag.
 func TestAnIdentityCheck(t *testing.T) {
-	check := func(w *world, did string) {
+	check := func(w *scenario, did string) {
 		w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
 			if err := testrepo.MarkStale(tx, r); err != nil {
 				return err
@@ -707,9 +707,9 @@ func notFoundFault(rw http.ResponseWriter, _ *http.Request) bool {
 // The account has moved, and we missed the #identity: the old host's word about
 // it must not be believed on the strength of an old document.
 func TestTheWordOfAHostIsCheckedAgainstTheDocument(t *testing.T) {
-	for name, ask := range map[string]func(w *world, did string){
-		"status": func(w *world, did string) { w.enqueue(did, repostate.StatusCheck) },
-		"fetch": func(w *world, did string) {
+	for name, ask := range map[string]func(w *scenario, did string){
+		"status": func(w *scenario, did string) { w.enqueue(did, repostate.StatusCheck) },
+		"fetch": func(w *scenario, did string) {
 			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
 				return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
 			})
@@ -747,7 +747,7 @@ func TestAnInactiveAnswerUnderAnOldDocumentIsAskedForAgain(t *testing.T) {
 // knows. The old host still serves it: its "active" under an old document does not
 // end the question.
 func TestAnActiveAnswerUnderAnOldDocumentIsAskedForAgain(t *testing.T) {
-	w := newWorldOf(t, 2, 1)
+	w := newScenarioOf(t, 2, 1)
 	did := w.net.DIDs()[0]
 	w.enqueue(did, repostate.FirstSight)
 	w.work()
@@ -764,7 +764,7 @@ func TestAnActiveAnswerUnderAnOldDocumentIsAskedForAgain(t *testing.T) {
 // slow lets time pass while a repo is fetched.
 type slow struct {
 	Hosts
-	w    *world
+	w    *scenario
 	took time.Duration
 }
 
@@ -946,7 +946,7 @@ func TestATombstonedAccountIsDeleted(t *testing.T) {
 
 // Thirty refusals of one moment are one refusal.
 func TestParallelRateLimitsCountOnce(t *testing.T) {
-	w := newWorld(t, 30)
+	w := newScenario(t, 30)
 	w.net.SetHook("pds1", simnet.Hook{HTTP: func(rw http.ResponseWriter, _ *http.Request) bool {
 		rw.WriteHeader(http.StatusTooManyRequests)
 		return true
@@ -964,7 +964,7 @@ func TestParallelRateLimitsCountOnce(t *testing.T) {
 }
 
 func TestARateLimitCoolsTheHostAndCountsNoFailure(t *testing.T) {
-	w := newWorld(t, 5)
+	w := newScenario(t, 5)
 	w.fault = func(*http.Request) (int, bool) { return http.StatusTooManyRequests, true }
 	for _, did := range w.net.DIDs() {
 		w.enqueue(did, repostate.Backfill)
@@ -983,7 +983,7 @@ func TestARateLimitCoolsTheHostAndCountsNoFailure(t *testing.T) {
 }
 
 func TestAFailingHostIsTriedLessAndLess(t *testing.T) {
-	w := newWorld(t, 30)
+	w := newScenario(t, 30)
 	w.fault = func(*http.Request) (int, bool) { return http.StatusBadGateway, true }
 	for _, did := range w.net.DIDs() {
 		w.enqueue(did, repostate.Backfill)
@@ -1030,7 +1030,7 @@ func (f forbidden) GetRepoStatus(context.Context, string, string) (pds.AccountSt
 // A host's name leads to an address that must not be asked: that is so for all its
 // accounts, and is tried less and less.
 func TestAForbiddenHostIsTriedLessAndLess(t *testing.T) {
-	w := newWorld(t, 30)
+	w := newScenario(t, 30)
 	for _, did := range w.net.DIDs() {
 		w.enqueue(did, repostate.Backfill)
 	}
@@ -1077,7 +1077,7 @@ func TestAnAnswerThatIsNotTheRepoChangesNothing(t *testing.T) {
 }
 
 func TestTheRepoOfSomebodyElseIsRefused(t *testing.T) {
-	w := newWorld(t, 2)
+	w := newScenario(t, 2)
 	dids := w.net.DIDs()
 	w.setHosts(swapped{hooked{w.rs.cfg.Hosts.(hooked).Client, w}, dids[1]})
 	w.enqueue(dids[0], repostate.Backfill)
@@ -1150,7 +1150,7 @@ func TestAListingThatLiesCostsOneFetch(t *testing.T) {
 }
 
 func TestAStopGivesTheWorkBackWithoutAFailure(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newScenario(t, 1)
 	did := w.net.DIDs()[0]
 	w.enqueue(did, repostate.Backfill)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -1180,7 +1180,7 @@ func (panicking) GetRepo(context.Context, string, string) (io.ReadCloser, error)
 }
 
 func TestAPanicOfAWorkerReleasesItsLease(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newScenario(t, 1)
 	good := w.rs.cfg.Hosts
 	w.setHosts(panicking{good})
 	w.enqueue(w.net.DIDs()[0], repostate.Backfill)

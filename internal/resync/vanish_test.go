@@ -16,7 +16,7 @@ import (
 
 const invented = "did:plc:inventedinventedinvented"
 
-func (w *world) known(did string) bool {
+func (w *scenario) known(did string) bool {
 	w.t.Helper()
 	var r *repostate.Repo
 	w.update(func(tx *store.Tx) (err error) {
@@ -30,7 +30,7 @@ func (w *world) known(did string) bool {
 // directory says that it does not exist, and says it again ten minutes later,
 // since replicas lag. Then nothing is left of it, and nobody is asked again.
 func TestADIDThatNeverWasLeavesNoRow(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newScenario(t, 1)
 	w.enqueue(invented, repostate.FirstSight)
 	w.work()
 	w.later(notFoundSecond - time.Second)
@@ -55,7 +55,7 @@ func TestADIDThatNeverWasLeavesNoRow(t *testing.T) {
 // The directory is a little behind: it does not know an account that was made a
 // moment ago. The second answer is the document, and the repo is fetched.
 func TestAYoungDIDSurvivesADirectoryThatLags(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newScenario(t, 1)
 	did := w.net.DIDs()[0]
 	slow := &lagging{Resolver: w.rs.cfg.Resolver}
 	w.rs.cfg.Resolver = slow
@@ -85,7 +85,7 @@ func (l *lagging) Resolve(ctx context.Context, did string) (identity.Identity, e
 // A host lists a DID whose document is none of an account. It stays a candidate of the
 // host, however often it is tried.
 func TestADocumentWithoutAccountLeavesACandidate(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newScenario(t, 1)
 	w.rs.cfg.Resolver = broken{refusal.New(refusal.IdentityInvalid, "no PDS")}
 	var host int64
 	w.update(func(tx *store.Tx) error {
@@ -165,7 +165,7 @@ func TestAYoungRevIsNotTakenForHarmless(t *testing.T) {
 	}
 }
 
-func (w *world) sound() {
+func (w *scenario) sound() {
 	w.t.Helper()
 	_, broken, err := w.st.Check(w.t.Context())
 	if err != nil || len(broken) > 0 {
@@ -177,7 +177,7 @@ func (w *world) sound() {
 // mended a minute later without an #identity. The host does not answer, and the
 // document is looked up again before it is asked for the third time.
 func TestAHostThatDoesNotAnswerMayBeTheWrongOne(t *testing.T) {
-	w := newWorld(t, 2)
+	w := newScenario(t, 2)
 	did := w.net.DIDs()[0]
 	if err := w.net.Switch(simnet.Rule{Fault: simnet.NamesOther, DID: did, Times: 1}); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 
 // between leases the one row that is due, asks the network, and lets something
 // happen before the end of the attempt is stored.
-func (w *world) between(step repostate.Step, happens func()) {
+func (w *scenario) between(step repostate.Step, happens func()) {
 	w.t.Helper()
 	attempts, err := w.rs.lease(w.t.Context())
 	if err != nil || len(attempts) != 1 || attempts[0].Step != step {
@@ -92,7 +92,7 @@ func TestTheWordOfAHostEndsWithAMove(t *testing.T) {
 // The directory says for the second time that it has no such DID, and while it says
 // so the account is made and sends its first event.
 func TestAFirstEventDuringTheSecondLookUpIsNotLost(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newScenario(t, 1)
 	did := w.net.DIDs()[0]
 	directory := w.rs.cfg.Resolver
 	w.rs.cfg.Resolver = ignorant{directory}

@@ -28,9 +28,9 @@ const (
 var kinds = []string{"com.example.a", "com.example.b", "com.example.b.c", "com.example.bc", "net.example.a", "net.example.z"}
 
 // grown has one account, not yet known to the index, whose repo has so many records.
-func grown(t *testing.T, m establish.Method, records int) (*world, string) {
+func grown(t *testing.T, m establish.Method, records int) (*scenario, string) {
 	t.Helper()
-	w := newWorld(t, 0)
+	w := newScenario(t, 0)
 	w.setMethod(m)
 	did, err := w.net.CreateAccount(0)
 	if err != nil {
@@ -41,7 +41,7 @@ func grown(t *testing.T, m establish.Method, records int) (*world, string) {
 }
 
 // grow adds records, spread over a few collections.
-func (w *world) grow(did string, records int) {
+func (w *scenario) grow(did string, records int) {
 	w.t.Helper()
 	var writes []simnet.Write
 	for n := range records {
@@ -55,7 +55,7 @@ func (w *world) grow(did string, records int) {
 }
 
 // endpoints are what the PDS was asked, in order, repetitions as one with a plus.
-func (w *world) endpoints() string {
+func (w *scenario) endpoints() string {
 	var out []string
 	for _, asked := range w.asked {
 		name := path.Base(strings.ReplaceAll(asked, ".", "/"))
@@ -69,7 +69,7 @@ func (w *world) endpoints() string {
 }
 
 // proven: the repo is in service, as its host has it, with this proof.
-func (w *world) proven(did string, want repostate.Proof) {
+func (w *scenario) proven(did string, want repostate.Proof) {
 	w.t.Helper()
 	state, err := w.net.Repo(did)
 	if err != nil {
@@ -257,7 +257,7 @@ func TestARightClaimKeepsTheTrust(t *testing.T) {
 }
 
 // refuse answers one endpoint as a host that does not want to.
-func (w *world) refuse(endpoint string, status int, name string) {
+func (w *scenario) refuse(endpoint string, status int, name string) {
 	w.net.SetHook("pds1", simnet.Hook{HTTP: func(rw http.ResponseWriter, r *http.Request) bool {
 		w.ask(r)
 		if !strings.HasSuffix(r.URL.Path, "."+endpoint) {

@@ -8,7 +8,7 @@ import (
 // A host that is away fails every request that is under way. That is one failure; only
 // what is asked after it, and after the pause that followed, is another.
 func TestWhatFailsAtOneMomentCountsOnce(t *testing.T) {
-	y := newYard(t)
+	y := newHostsFile(t)
 	begin := y.now
 	after := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	failed := func(began, ended, want int) {

@@ -11,17 +11,17 @@ import (
 	"railyard/internal/test/testrepo"
 )
 
-// yard is a file with two hosts and a clock of the test.
-type yard struct {
+// hostsFile is a file with two hosts and a clock of the test.
+type hostsFile struct {
 	*testing.T
 	*Store
 	now  time.Time
 	a, b int64 // hosts
 }
 
-func newYard(t *testing.T) *yard {
+func newHostsFile(t *testing.T) *hostsFile {
 	t.Helper()
-	y := &yard{T: t, now: time.Unix(1_800_000_000, 0)}
+	y := &hostsFile{T: t, now: time.Unix(1_800_000_000, 0)}
 	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "index.db"), Version: "test", Now: func() time.Time { return y.now }})
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func newYard(t *testing.T) *yard {
 	return y
 }
 
-func (y *yard) do(fn func(tx *Tx) error) {
+func (y *hostsFile) do(fn func(tx *Tx) error) {
 	y.Helper()
 	if err := y.Update(y.Context(), "test", fn); err != nil {
 		y.Fatal(err)
@@ -46,7 +46,7 @@ func (y *yard) do(fn func(tx *Tx) error) {
 
 // list lets a host that nobody chose list the accounts from one number up to another.
 // Like a page of a crawl it takes as many unknown ones as the host may have.
-func (y *yard) list(host int64, from, to int) (found int) {
+func (y *hostsFile) list(host int64, from, to int) (found int) {
 	y.Helper()
 	left := y.candidates(host).Left
 	y.do(func(tx *Tx) error {
@@ -70,7 +70,7 @@ func (y *yard) list(host int64, from, to int) (found int) {
 	return found
 }
 
-func (y *yard) count(query string, args ...any) (n int64) {
+func (y *hostsFile) count(query string, args ...any) (n int64) {
 	y.Helper()
 	if err := y.writer.QueryRowContext(y.Context(), query, args...).Scan(&n); err != nil {
 		y.Fatal(err)
@@ -78,7 +78,7 @@ func (y *yard) count(query string, args ...any) (n int64) {
 	return n
 }
 
-func (y *yard) candidates(host int64) (c Candidates) {
+func (y *hostsFile) candidates(host int64) (c Candidates) {
 	y.Helper()
 	if err := y.View(y.Context(), func(rx *Rx) (err error) {
 		c, err = rx.Candidates(host)
@@ -90,7 +90,7 @@ func (y *yard) candidates(host int64) (c Candidates) {
 }
 
 // resolves lets the documents of accounts name a host.
-func (y *yard) resolves(host string, from, to int) {
+func (y *hostsFile) resolves(host string, from, to int) {
 	y.Helper()
 	y.do(func(tx *Tx) error {
 		for n := from; n < to; n++ {
@@ -108,7 +108,7 @@ func (y *yard) resolves(host string, from, to int) {
 
 // vanishes lets the directory say of accounts that they do not exist, until it is
 // believed.
-func (y *yard) vanishes(from, to int) {
+func (y *hostsFile) vanishes(from, to int) {
 	y.Helper()
 	for range 2 {
 		y.do(func(tx *Tx) error {
@@ -150,7 +150,7 @@ func numbered(n int) string {
 // A host lists DIDs that nobody has ever made, page after page. It leaves its cap
 // of rows, the directory says that they do not exist, and it leaves none.
 func TestInventedDIDsLeaveNoMoreThanTheCapAndThenNothing(t *testing.T) {
-	y := newYard(t)
+	y := newHostsFile(t)
 	for from := 0; from < 2000; from += 200 {
 		if got := y.list(y.a, from, from+200); from > 0 && got != 0 {
 			t.Fatalf("page at %d: %d found", from, got)
@@ -177,7 +177,7 @@ func TestInventedDIDsLeaveNoMoreThanTheCapAndThenNothing(t *testing.T) {
 // An honest host may list more and more: one DID more for each account that proves
 // right.
 func TestTheBudgetGrowsWithWhatProvesRight(t *testing.T) {
-	y := newYard(t)
+	y := newHostsFile(t)
 	known := 0
 	for _, want := range []int{100, 200, 400, 800} {
 		if got := y.list(y.a, 0, 10_000); got != want {
@@ -195,7 +195,7 @@ func TestTheBudgetGrowsWithWhatProvesRight(t *testing.T) {
 // A host lists the accounts of another: they are found, once, and it may list no more
 // for it.
 func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
-	y := newYard(t)
+	y := newHostsFile(t)
 	y.list(y.a, 0, 100)
 	y.resolves("b.example.com", 0, 100)
 	if got := y.candidates(y.a).Left; got != 100 {
@@ -210,7 +210,7 @@ func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
 // A DID that the relay lists too, or whose document names any host, is nobody's
 // candidate. One whose document is none of an account stays one.
 func TestCandidatesCloseByOtherWays(t *testing.T) {
-	y := newYard(t)
+	y := newHostsFile(t)
 	y.list(y.a, 0, 100)
 	y.do(func(tx *Tx) error {
 		return testrepo.List(tx, map[string]repostate.Entry{numbered(0): {Active: true}})
@@ -228,7 +228,7 @@ func TestCandidatesCloseByOtherWays(t *testing.T) {
 // A page that fits leaves as many candidates as it has, and says whether documents name
 // the host for as many.
 func TestAHostIsProvenWhileItHasNoMoreCandidatesThanAccounts(t *testing.T) {
-	y := newYard(t)
+	y := newHostsFile(t)
 	for _, c := range []struct {
 		from, to int
 		proven   bool
@@ -245,7 +245,7 @@ func TestAHostIsProvenWhileItHasNoMoreCandidatesThanAccounts(t *testing.T) {
 
 // What is known of a repo is never deleted, even if the decision was made on less.
 func TestOnlyBareRowsAreForgotten(t *testing.T) {
-	y := newYard(t)
+	y := newHostsFile(t)
 	y.list(y.a, 0, 2)
 	var was [2]*Repo
 	y.do(func(tx *Tx) (err error) {

@@ -24,7 +24,7 @@ func Commit(c *event.Commit, key atcrypto.PublicKey, now time.Time) (p Proof, er
 // prove is Commit. It also returns the new tree's view, which is good until the
 // prover's next proof.
 func (pr *prover) prove(c *event.Commit, key atcrypto.PublicKey, now time.Time) (Proof, *mst.View, error) {
-	ops, err := settle(c.Ops)
+	ops, err := netOps(c.Ops)
 	if err != nil {
 		return Proof{}, nil, err
 	}
@@ -65,7 +65,7 @@ func (pr *prover) proveTree(p *Proof, c *event.Commit, ops []event.Op) (*mst.Vie
 	if err := pr.invert(p, c, ops, tree); err != nil {
 		return view, err
 	}
-	pr.conclude(p, ops, view)
+	pr.memberships(p, ops, view)
 	return view, nil
 }
 
@@ -109,7 +109,7 @@ func checkRecord(op *event.Op, car *repo.CAR) error {
 // invert undoes the ops in the tree. The root that comes out is the tree that the
 // commit starts from; if the message names one (prevData), it must be that (spec:
 // sync). Whether the index holds it is the caller's question, so a commit of Sync
-// 1.0, which names none, needs no rule of its own. Ops come as settle orders them.
+// 1.0, which names none, needs no rule of its own. Ops come as netOps orders them.
 func (pr *prover) invert(p *Proof, c *event.Commit, ops []event.Op, tree *mst.Tree) error {
 	if op := withoutPrev(ops); op != nil {
 		return refusal.New(refusal.NoPrev, "no prev of %s", op.Path)

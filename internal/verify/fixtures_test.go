@@ -341,7 +341,7 @@ func TestCommitsOfSyncOneZeroAreSoundButCannotBeInverted(t *testing.T) {
 		if commit.CID != in.CID || commit.DID != in.DID || commit.Rev != in.Rev || car.Len() != c.blocks || len(in.Ops) != c.ops {
 			t.Errorf("%s: commit %s, %d blocks, %d ops", c.file, commit.CID, car.Len(), len(in.Ops))
 		}
-		ops, err := settle(in.Ops)
+		ops, err := netOps(in.Ops)
 		must(t, err)
 		_, view, err := mst.Load(commit.Data, car)
 		must(t, err)

@@ -10,11 +10,11 @@ import (
 	"railyard/internal/refusal"
 )
 
-// settle folds the ops of one path into the one that leads from before the commit
+// netOps folds the ops of one path into the one that leads from before the commit
 // to after it, and returns them in the order in which they are undone: deletes,
 // updates, creates, each by path. In this order the undoing never needs a node
 // that another order would not. Reason: BadOp.
-func settle(ops []event.Op) ([]event.Op, error) {
+func netOps(ops []event.Op) ([]event.Op, error) {
 	if err := checkActions(ops); err != nil {
 		return nil, err
 	}

@@ -24,8 +24,8 @@ import (
 
 var errEnough = errors.New("enough")
 
-// world is a simulated network in a bubble, with a resolver that counts.
-type world struct {
+// scenario is a simulated network in a bubble, with a resolver that counts.
+type scenario struct {
 	t     *testing.T
 	pipes *simnet.Pipes
 	net   *simnet.Network
@@ -36,8 +36,8 @@ type world struct {
 	resolve *identity.Resolver
 }
 
-func newWorld(t *testing.T, cfg simnet.Config) *world {
-	w := &world{t: t, pipes: simnet.NewPipes(), asked: map[string]int{}, before: func(string) error { return nil }}
+func newScenario(t *testing.T, cfg simnet.Config) *scenario {
+	w := &scenario{t: t, pipes: simnet.NewPipes(), asked: map[string]int{}, before: func(string) error { return nil }}
 	cfg.Listen, cfg.Relay = w.pipes.Listen, true
 	n, err := simnet.New(cfg)
 	if err != nil {
@@ -55,7 +55,7 @@ func newWorld(t *testing.T, cfg simnet.Config) *world {
 	return w
 }
 
-func (w *world) Resolve(ctx context.Context, did string) (identity.Identity, error) {
+func (w *scenario) Resolve(ctx context.Context, did string) (identity.Identity, error) {
 	w.mu.Lock()
 	w.asked[did]++
 	before := w.before
@@ -66,12 +66,12 @@ func (w *world) Resolve(ctx context.Context, did string) (identity.Identity, err
 	return w.resolve.Resolve(ctx, did)
 }
 
-func (w *world) config(cursor int64) eventlog.Config {
+func (w *scenario) config(cursor int64) eventlog.Config {
 	return eventlog.Config{Firehose: firehose.Config{URL: w.net.Relay(), Dial: w.pipes.Dial, Cursor: cursor}}
 }
 
 // lines follows until n lines are there.
-func (w *world) lines(cfg eventlog.Config, n int) (lines []eventlog.Line) {
+func (w *scenario) lines(cfg eventlog.Config, n int) (lines []eventlog.Line) {
 	w.t.Helper()
 	err := eventlog.Run(w.t.Context(), cfg, func(l eventlog.Line) error {
 		if lines = append(lines, l); len(lines) == n {
@@ -89,7 +89,7 @@ func (w *world) lines(cfg eventlog.Config, n int) (lines []eventlog.Line) {
 // and what the lines prove adds up to what the network holds.
 func TestVerifiedLinesAddUpToTheTruth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, simnet.Config{Seed: 7, Accounts: 12, PDS: 2})
+		w := newScenario(t, simnet.Config{Seed: 7, Accounts: 12, PDS: 2})
 		for range 400 {
 			if err := w.net.StepCommit(); err != nil {
 				t.Fatal(err)
@@ -146,7 +146,7 @@ func TestVerifiedLinesAddUpToTheTruth(t *testing.T) {
 // behind them waits.
 func TestSlowLookUpsKeepTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, simnet.Config{Seed: 8, Accounts: 30})
+		w := newScenario(t, simnet.Config{Seed: 8, Accounts: 30})
 		w.before = func(did string) error {
 			time.Sleep(time.Duration(did[8]%7) * time.Second)
 			return nil
@@ -166,7 +166,7 @@ func TestSlowLookUpsKeepTheOrder(t *testing.T) {
 }
 
 // follow runs in the background and returns lines one by one.
-func (w *world) follow(cfg eventlog.Config) (next func() eventlog.Line, stop func() error) {
+func (w *scenario) follow(cfg eventlog.Config) (next func() eventlog.Line, stop func() error) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	lines, ended := make(chan eventlog.Line, 1000), make(chan error, 1)
 	go func() {
@@ -188,7 +188,7 @@ func (w *world) follow(cfg eventlog.Config) (next func() eventlog.Line, stop fun
 // An account that gets another key is verified under it at once.
 func TestARotatedKeyIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, simnet.Config{Seed: 9, Accounts: 1})
+		w := newScenario(t, simnet.Config{Seed: 9, Accounts: 1})
 		did := w.net.DIDs()[0]
 		cfg := w.config(0)
 		cfg.Resolver = w
@@ -235,7 +235,7 @@ func must(t *testing.T, err error) {
 
 func TestWhatCannotBeVerifiedSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, simnet.Config{Seed: 10, Accounts: 3})
+		w := newScenario(t, simnet.Config{Seed: 10, Accounts: 3})
 		dids := w.net.DIDs()
 		tombstoned, unlucky := dids[0], dids[1]
 		must(t, w.net.Tombstone(tombstoned))
@@ -284,7 +284,7 @@ func TestWhatCannotBeVerifiedSaysWhy(t *testing.T) {
 
 func TestOnlyTheCollectionsThatWereAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, simnet.Config{Seed: 11, Accounts: 2})
+		w := newScenario(t, simnet.Config{Seed: 11, Accounts: 2})
 		did := w.net.DIDs()[0]
 		for _, resolver := range []eventlog.Resolver{nil, w} {
 			cfg := w.config(0)
@@ -309,7 +309,7 @@ func TestOnlyTheCollectionsThatWereAskedFor(t *testing.T) {
 // none shows once it is stepped over.
 func TestBrokenFramesGetALine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, simnet.Config{Seed: 12, Accounts: 1})
+		w := newScenario(t, simnet.Config{Seed: 12, Accounts: 1})
 		did := w.net.DIDs()[0]
 		next, stop := w.follow(w.config(w.net.LastSeq("relay")))
 		cfg := w.config(w.net.LastSeq("relay"))
@@ -338,7 +338,7 @@ func TestBrokenFramesGetALine(t *testing.T) {
 // A relay that no longer has what follows the cursor says nothing; the numbers do.
 func TestMissedEventsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, simnet.Config{Seed: 15, Accounts: 4, ReplayWindow: 5})
+		w := newScenario(t, simnet.Config{Seed: 15, Accounts: 4, ReplayWindow: 5})
 		last := w.net.LastSeq("relay")
 		lines := w.lines(w.config(2), 5)
 		if lines[0].Seq != last-4 || lines[0].Missed != last-4-3 || lines[1].Missed != 0 {
@@ -362,7 +362,7 @@ func TestMissedEventsAreCounted(t *testing.T) {
 // comes out of order or unproven.
 func TestTheEndComesDuringALookUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, simnet.Config{Seed: 13, Accounts: 40})
+		w := newScenario(t, simnet.Config{Seed: 13, Accounts: 40})
 		slow := w.net.DIDs()[20]
 		ctx, cancel := context.WithCancel(t.Context())
 		w.before = func(did string) error {
@@ -395,7 +395,7 @@ func TestTheEndComesDuringALookUp(t *testing.T) {
 
 func TestALineHasStableNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, simnet.Config{Seed: 14, Accounts: 1, Start: time.Date(2026, 7, 4, 0, 0, 0, 0, time.UTC)})
+		w := newScenario(t, simnet.Config{Seed: 14, Accounts: 1, Start: time.Date(2026, 7, 4, 0, 0, 0, 0, time.UTC)})
 		did := w.net.DIDs()[0]
 		time.Sleep(time.Until(time.Date(2026, 7, 5, 0, 0, 0, 0, time.UTC)))
 		cfg := w.config(0)

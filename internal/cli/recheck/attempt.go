@@ -69,7 +69,7 @@ func (c *comparer) attempt(ctx context.Context, s *subject) error {
 		s.notFetched(err)
 		return nil
 	}
-	s.conclude(before, after, got)
+	s.finish(before, after, got)
 	return nil
 }
 
@@ -107,11 +107,11 @@ func (s *subject) decidedByFile() bool {
 		s.got = nil
 		return false
 	}
-	s.conclude(s.row, s.row, s.got)
+	s.finish(s.row, s.row, s.got)
 	return true
 }
 
-func (s *subject) conclude(before, after *row, got *establish.Found) {
+func (s *subject) finish(before, after *row, got *establish.Found) {
 	verdict, decider := judge(before, after, got)
 	s.seen.Verdict, s.done, s.gone, s.got = verdict, verdict.sure(), 0, nil
 	s.seen.compared(decider, got)

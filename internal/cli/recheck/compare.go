@@ -103,8 +103,8 @@ func (c *comparer) rounds(ctx context.Context) error {
 
 // round attempts repos once, those of one host one after the other.
 func (c *comparer) round(ctx context.Context, open []*subject) error {
-	c.paces.forgive()
-	c.directory.forgive()
+	c.paces.reset()
+	c.directory.reset()
 	groups, err := c.byHost(ctx, open)
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 )
 
 func TestAnHonestNetworkIsEqual(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 1, PDS: 3, Accounts: 40}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 1, PDS: 3, Accounts: 40}, func(y *testHosts) {
 		y.cfg.QPS = 4
 		for i := range 3 {
 			y.watch(fmt.Sprintf("pds%d", i+1), nil)
@@ -51,7 +51,7 @@ func TestAnHonestNetworkIsEqual(t *testing.T) {
 }
 
 func TestOneHostIsAskedForOneThingAtATimeAtItsRate(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 2, Accounts: 30}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 2, Accounts: 30}, func(y *testHosts) {
 		y.cfg.QPS = 2
 		y.watch("pds1", nil)
 		begun := time.Now()
@@ -61,7 +61,7 @@ func TestOneHostIsAskedForOneThingAtATimeAtItsRate(t *testing.T) {
 		}
 	})
 	// A host whose policy is one request in three years.
-	inYard(t, simnet.Config{Seed: 27, Accounts: 4}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 27, Accounts: 4}, func(y *testHosts) {
 		y.watch("pds1", func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("RateLimit-Policy", "1;w=100000000")
 			return false
@@ -77,7 +77,7 @@ func TestOneHostIsAskedForOneThingAtATimeAtItsRate(t *testing.T) {
 		}
 	})
 	// Two groups of the file, one host of the documents.
-	inYard(t, simnet.Config{Seed: 25, PDS: 3}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 25, PDS: 3}, func(y *testHosts) {
 		for i := range 6 {
 			y.must(y.Migrate(y.made(i%2, "com.example.a"), simnet.Migration{To: 2}))
 		}
@@ -90,7 +90,7 @@ func TestOneHostIsAskedForOneThingAtATimeAtItsRate(t *testing.T) {
 }
 
 func TestAPlantedRowIsFound(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 3, PDS: 2, Accounts: 20}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 3, PDS: 2, Accounts: 20}, func(y *testHosts) {
 		lacks := y.made(0, "com.example.a", "com.example.b", "com.example.c")
 		hidden := y.made(1, "com.example.a", "com.example.b")
 		more := y.made(1, "com.example.a")
@@ -129,7 +129,7 @@ func TestAPlantedRowIsFound(t *testing.T) {
 
 // A running service catches up while the sample waits: nobody is asked again.
 func TestAFileThatCatchesUpIsComparedWithWhatWasFetched(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 4}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 4}, func(y *testHosts) {
 		did := y.made(0, "com.example.a")
 		y.watch("pds1", nil)
 		y.must(y.Create(did, "com.example.b/1"))
@@ -141,7 +141,7 @@ func TestAFileThatCatchesUpIsComparedWithWhatWasFetched(t *testing.T) {
 }
 
 func TestAFileThatDoesNotCatchUpIsBehind(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 5}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 5}, func(y *testHosts) {
 		changed, same := y.made(0, "com.example.a", "com.example.b"), y.made(0, "com.example.a")
 		y.watch("pds1", nil)
 		y.must(y.Create(changed, "com.example.c/1"))
@@ -165,7 +165,7 @@ func TestAFileThatDoesNotCatchUpIsBehind(t *testing.T) {
 // The commit that was fetched is one between those that the file has before and
 // after: the repo is fetched anew.
 func TestAFileThatGoesByIsLookedAtAgain(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 6}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 6}, func(y *testHosts) {
 		did := y.made(0, "com.example.a")
 		y.watch("pds1", nil)
 		y.must(y.Create(did, "com.example.b/1"))
@@ -182,7 +182,7 @@ func TestAFileThatGoesByIsLookedAtAgain(t *testing.T) {
 // A commit comes while the repo is fetched: the row of before has the fetched rev.
 func TestARepoThatMovesDuringTheFetchIsComparedWithTheRowOfBefore(t *testing.T) {
 	for _, wrong := range []bool{false, true} {
-		inYard(t, simnet.Config{Seed: 7}, func(y *yard) {
+		withTestHosts(t, simnet.Config{Seed: 7}, func(y *testHosts) {
 			did := y.made(0, "com.example.a", "com.example.b")
 			if wrong {
 				y.plant("DELETE FROM membership WHERE collection_id = (SELECT id FROM collection WHERE nsid = 'com.example.b')")
@@ -208,7 +208,7 @@ func TestARepoThatMovesDuringTheFetchIsComparedWithTheRowOfBefore(t *testing.T) 
 }
 
 func TestAStaleReplicaIsAhead(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 8}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 8}, func(y *testHosts) {
 		did := y.made(0, "com.example.a", "com.example.b", "com.example.c")
 		y.watch("pds1", nil)
 		y.must(y.Switch(simnet.Rule{Fault: simnet.StaleReplica}))
@@ -224,7 +224,7 @@ func TestAStaleReplicaIsAhead(t *testing.T) {
 
 func TestAHostThatCannotBeReached(t *testing.T) {
 	for _, fault := range []simnet.FaultName{simnet.ServerError, simnet.HTMLPage, simnet.OddError} {
-		inYard(t, simnet.Config{Seed: 9, PDS: 2, Accounts: 20}, func(y *yard) {
+		withTestHosts(t, simnet.Config{Seed: 9, PDS: 2, Accounts: 20}, func(y *testHosts) {
 			y.watch("pds1", nil)
 			y.must(y.Switch(simnet.Rule{Fault: fault, Host: "pds1"}))
 			counts := map[Verdict]int{}
@@ -244,7 +244,7 @@ func TestAHostThatCannotBeReached(t *testing.T) {
 			}
 		})
 	}
-	inYard(t, simnet.Config{Seed: 10, PDS: 2, Accounts: 20}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 10, PDS: 2, Accounts: 20}, func(y *testHosts) {
 		y.SetDown("pds1", true)
 		y.after(3*time.Second, func() { y.SetDown("pds1", false) })
 		for did, f := range y.all() {
@@ -253,7 +253,7 @@ func TestAHostThatCannotBeReached(t *testing.T) {
 			}
 		}
 	})
-	inYard(t, simnet.Config{Seed: 26, Accounts: 10}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 26, Accounts: 10}, func(y *testHosts) {
 		y.SetDown("pds1", true)
 		y.after(12*time.Second, func() { y.SetDown("pds1", false) })
 		counts := map[Verdict]int{}
@@ -264,7 +264,7 @@ func TestAHostThatCannotBeReached(t *testing.T) {
 			t.Errorf("%v", counts)
 		}
 	})
-	inYard(t, simnet.Config{Seed: 11, Accounts: 50}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 11, Accounts: 50}, func(y *testHosts) {
 		before := y.Traffic("plc").Requests["did"]
 		y.SetDown("plc", true)
 		for did, f := range y.all() {
@@ -276,7 +276,7 @@ func TestAHostThatCannotBeReached(t *testing.T) {
 			t.Errorf("%d documents, %d repos", n, len(y.asked))
 		}
 	})
-	inYard(t, simnet.Config{Seed: 28, Accounts: 4}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 28, Accounts: 4}, func(y *testHosts) {
 		y.must(y.Switch(simnet.Rule{Fault: simnet.NoAnswer, Host: "plc"}))
 		for did, f := range y.all() {
 			if f.Verdict != Unreachable {
@@ -290,7 +290,7 @@ func TestAHostThatCannotBeReached(t *testing.T) {
 }
 
 func TestAHostThatRefusesByRateIsLeftAlone(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 12, Accounts: 10}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 12, Accounts: 10}, func(y *testHosts) {
 		y.watch("pds1", nil)
 		y.SetRate("pds1", simnet.Rate{Requests: 4, Window: 5 * time.Minute})
 		counts := map[Verdict]int{}
@@ -301,7 +301,7 @@ func TestAHostThatRefusesByRateIsLeftAlone(t *testing.T) {
 			t.Errorf("%v, refused %d", counts, y.Traffic("pds1").Refused)
 		}
 	})
-	inYard(t, simnet.Config{Seed: 13, Accounts: 10}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 13, Accounts: 10}, func(y *testHosts) {
 		y.SetRate("pds1", simnet.Rate{Requests: 4, Window: time.Minute, Bare: true}) // tells nothing
 		counts := map[Verdict]int{}
 		for _, f := range y.all() {
@@ -315,10 +315,10 @@ func TestAHostThatRefusesByRateIsLeftAlone(t *testing.T) {
 
 // What the service has learned of a host holds here, too: it may have asked a lot.
 func TestTheLimitsOfTheFileAreKept(t *testing.T) {
-	limit := func(y *yard, fn func(tx *store.Tx, host int64) error) {
+	limit := func(y *testHosts, fn func(tx *store.Tx, host int64) error) {
 		y.update(y.DIDs()[0], func(tx *store.Tx, r *repostate.Repo) error { return fn(tx, r.Identity.HostID) })
 	}
-	inYard(t, simnet.Config{Seed: 31, Accounts: 4}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 31, Accounts: 4}, func(y *testHosts) {
 		y.watch("pds1", nil)
 		limit(y, func(tx *store.Tx, host int64) error { return tx.CoolHost(host, tx.Now().Add(10*time.Minute)) })
 		for did, f := range y.all() {
@@ -336,7 +336,7 @@ func TestTheLimitsOfTheFileAreKept(t *testing.T) {
 			}
 		}
 	})
-	inYard(t, simnet.Config{Seed: 32, Accounts: 4}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 32, Accounts: 4}, func(y *testHosts) {
 		limit(y, func(tx *store.Tx, host int64) error { return tx.SetRate(host, 0.1) })
 		start := time.Now()
 		for did, f := range y.all() {
@@ -351,7 +351,7 @@ func TestTheLimitsOfTheFileAreKept(t *testing.T) {
 }
 
 func TestAnAccountThatIsGone(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 14}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 14}, func(y *testHosts) {
 		end := map[string]func(string) error{
 			"deactivated": y.Deactivate, "takendown": y.Takedown, "not-found": y.DeleteAccount, "no document": y.Tombstone,
 		}
@@ -379,7 +379,7 @@ func TestAnAccountThatIsGone(t *testing.T) {
 
 // One attempt is no contradiction, and neither is what the service is about to check.
 func TestAContradictionIsSaidMoreThanOnce(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 15}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 15}, func(y *testHosts) {
 		once, queued := y.made(0, "com.example.a"), y.made(0, "com.example.a")
 		y.must(y.Switch(simnet.Rule{Fault: simnet.DeniesRepo, DID: once, Times: 1}))
 		y.must(y.Deactivate(queued))
@@ -406,7 +406,7 @@ func TestAContradictionIsSaidMoreThanOnce(t *testing.T) {
 
 // It was gone, and back, and is gone again: that was said once.
 func TestARepoThatComesAndGoesIsNoContradiction(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 27}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 27}, func(y *testHosts) {
 		did := y.made(0, "com.example.a")
 		old := y.car(did)
 		y.must(y.Create(did, "com.example.b/1"))
@@ -428,7 +428,7 @@ func TestARepoThatComesAndGoesIsNoContradiction(t *testing.T) {
 
 // A directory that lags names a host that the account has left.
 func TestTheWordOfAnotherHostIsNoContradiction(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 24, PDS: 2, Accounts: 8}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 24, PDS: 2, Accounts: 8}, func(y *testHosts) {
 		y.must(y.Switch(simnet.Rule{Fault: simnet.NamesOther}))
 		gone := 0
 		for did, f := range y.all() {
@@ -446,7 +446,7 @@ func TestTheWordOfAnotherHostIsNoContradiction(t *testing.T) {
 }
 
 func TestARepoOutOfServiceHasMoved(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 16}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 16}, func(y *testHosts) {
 		did := y.made(0, "com.example.a")
 		y.update(did, func(tx *store.Tx, r *repostate.Repo) error {
 			return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
@@ -471,7 +471,7 @@ func TestARepoOutOfServiceHasMoved(t *testing.T) {
 }
 
 func TestAnAccountThatMigratedHasAStaleIdentityRow(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 17, PDS: 2}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 17, PDS: 2}, func(y *testHosts) {
 		quiet, wrote, late := y.made(0, "com.example.a"), y.made(0, "com.example.a"), y.made(0, "com.example.a")
 		rotated := y.made(0, "com.example.a")
 		for _, did := range []string{quiet, wrote, late} {
@@ -509,7 +509,7 @@ func TestAnAccountThatMigratedHasAStaleIdentityRow(t *testing.T) {
 }
 
 func TestAnEarlierKeyCountsWhereTheFileSaysSo(t *testing.T) {
-	inYard(t, simnet.Config{Seed: 18, PDS: 2}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 18, PDS: 2}, func(y *testHosts) {
 		did := y.made(0, "com.example.a")
 		y.must(y.AnnounceKey(did)) // the directory is ahead of the host
 		if f := y.one(did); f.Verdict != Equal || f.StaleIdentity == "" {
@@ -537,7 +537,7 @@ func TestHostileAnswersAreRefused(t *testing.T) {
 		simnet.Drip: {Unreachable, Refused}, simnet.NoAnswer: {Unreachable}, simnet.PrivateRedirect: {Refused, Unreachable},
 	} {
 		t.Run(string(fault), func(t *testing.T) {
-			inYard(t, simnet.Config{Seed: 19, Accounts: 4}, func(y *yard) {
+			withTestHosts(t, simnet.Config{Seed: 19, Accounts: 4}, func(y *testHosts) {
 				y.cfg.Hosts.RepoMaxBytes = 1 << 20
 				y.must(y.Switch(simnet.Rule{Fault: fault, Host: "pds1", On: "getRepo"}))
 				met := map[Verdict]int{}
@@ -560,7 +560,7 @@ func TestHostileAnswersAreRefused(t *testing.T) {
 	}
 	for _, fault := range []simnet.FaultName{simnet.ForeignKey, simnet.WrongID, simnet.NoService} {
 		t.Run(string(fault), func(t *testing.T) {
-			inYard(t, simnet.Config{Seed: 20}, func(y *yard) {
+			withTestHosts(t, simnet.Config{Seed: 20}, func(y *testHosts) {
 				did := y.made(0, "com.example.a")
 				y.must(y.Create(did, "com.example.b/1"))
 				y.must(y.Switch(simnet.Rule{Fault: fault}))
@@ -572,13 +572,13 @@ func TestHostileAnswersAreRefused(t *testing.T) {
 	}
 	t.Run("a rev of the future", func(t *testing.T) {
 		// The clock of a bubble begins with the year 2000.
-		inYard(t, simnet.Config{Seed: 23, Start: time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC)}, func(y *yard) {
+		withTestHosts(t, simnet.Config{Seed: 23, Start: time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC)}, func(y *testHosts) {
 			if f := y.one(y.made(0, "com.example.a")); f.Verdict != Refused || !strings.Contains(f.Detail, "future-rev") {
 				t.Errorf("%+v", f)
 			}
 		})
 	})
-	inYard(t, simnet.Config{Seed: 21}, func(y *yard) {
+	withTestHosts(t, simnet.Config{Seed: 21}, func(y *testHosts) {
 		did := y.made(0, "com.example.a")
 		y.must(y.Switch(simnet.Rule{Fault: simnet.CorruptArchive, Times: 1}))
 		if f := y.one(did); f.Verdict != Equal {

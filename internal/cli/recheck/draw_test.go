@@ -15,7 +15,7 @@ import (
 // apart here and close there.
 func gaps(t *testing.T, n int, spread func(id int) int) (*store.Reader, []int64) {
 	t.Helper()
-	y := &yard{T: t, path: filepath.Join(t.TempDir(), "index.db")}
+	y := &testHosts{T: t, path: filepath.Join(t.TempDir(), "index.db")}
 	st, err := store.Open(t.Context(), store.Config{Path: y.path, Version: "test"})
 	if err != nil {
 		t.Fatal(err)

@@ -53,7 +53,7 @@ func (c *comparer) fetch(ctx context.Context, r *row, id identity.Identity) (*es
 		return nil, err
 	}
 	defer p.leave()
-	found, _, err := c.establisher.Repo(pds.OnRateLimit(ctx, p.heed), establish.Request{
+	found, _, err := c.establisher.Repo(pds.OnRateLimit(ctx, p.apply), establish.Request{
 		DID: r.DID, Host: id.URL(), Key: id.Key, Pace: p.wait, EarlierKeys: c.earlierKeys(r),
 	})
 	if errors.Is(err, establish.ErrNoMemory) || errors.Is(err, establish.ErrOversized) {

@@ -61,16 +61,16 @@ func (ps *paces) of(host string, known store.HostLimits) *pace {
 	return p
 }
 
-// forgive allows every host that is left alone one try.
-func (ps *paces) forgive() {
+// reset allows every host that is left alone one try.
+func (ps *paces) reset() {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for _, p := range ps.by {
-		p.forgive()
+		p.reset()
 	}
 }
 
-func (p *pace) forgive() {
+func (p *pace) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.failures = min(p.failures, p.patience-1)
@@ -117,18 +117,18 @@ func (p *pace) answered(e *pds.Error) {
 	case e == nil:
 		p.failures = 0
 	case e.Outcome == pds.RateLimited:
-		p.cool(e.RetryAfter)
+		p.pause(e.RetryAfter)
 	case e.Outcome == pds.Transient || e.Outcome == pds.Unsupported:
 		p.failures++
 		if e.RetryAfter > 0 {
-			p.cool(e.RetryAfter)
+			p.pause(e.RetryAfter)
 		}
 	default:
 		p.failures = 0
 	}
 }
 
-func (p *pace) cool(pause time.Duration) {
+func (p *pace) pause(pause time.Duration) {
 	if pause <= 0 {
 		pause = shortPause
 	}
@@ -144,12 +144,12 @@ func (p *pace) coolUntil(until time.Time) {
 	}
 }
 
-// heed obeys what an answer says of limits.
-func (p *pace) heed(said pds.RateLimit) {
+// apply obeys what an answer says of limits.
+func (p *pace) apply(said pds.RateLimit) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if said.Remaining == 0 && said.Reset > 0 {
-		p.cool(said.Reset)
+		p.pause(said.Reset)
 	}
 	p.slow(said.Rate)
 }

@@ -12,23 +12,23 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// yard is a database on a disk.
-type yard struct {
+// database is a database on a disk.
+type database struct {
 	t    *testing.T
 	disk *Disk
 	path string
 	db   *sql.DB
 }
 
-func newYard(t *testing.T) *yard {
-	y := &yard{t: t, disk: New(t), path: filepath.Join(t.TempDir(), "x.db")}
+func newDatabase(t *testing.T) *database {
+	y := &database{t: t, disk: New(t), path: filepath.Join(t.TempDir(), "x.db")}
 	y.open()
 	y.must("CREATE TABLE a (b)")
 	y.must("PRAGMA wal_checkpoint(TRUNCATE)")
 	return y
 }
 
-func (y *yard) open() {
+func (y *database) open() {
 	y.t.Helper()
 	var err error
 	y.db, err = sql.Open("sqlite", "file:"+y.path+"?vfs="+y.disk.Name()+
@@ -40,19 +40,19 @@ func (y *yard) open() {
 	y.t.Cleanup(func() { _ = y.db.Close() })
 }
 
-func (y *yard) do(script string) error {
+func (y *database) do(script string) error {
 	_, err := y.db.Exec(script)
 	return err
 }
 
-func (y *yard) must(script string) {
+func (y *database) must(script string) {
 	y.t.Helper()
 	if err := y.do(script); err != nil {
 		y.t.Fatalf("%s: %v", script, err)
 	}
 }
 
-func (y *yard) rows() (n int) {
+func (y *database) rows() (n int) {
 	y.t.Helper()
 	if err := y.db.QueryRow("SELECT count(*) FROM a").Scan(&n); err != nil {
 		y.t.Fatal(err)
@@ -61,7 +61,7 @@ func (y *yard) rows() (n int) {
 }
 
 func TestADiskThatIsNotToldToFailWorks(t *testing.T) {
-	y := newYard(t)
+	y := newDatabase(t)
 	y.must("INSERT INTO a VALUES (randomblob(10000))")
 	y.must("BEGIN; DELETE FROM a; ROLLBACK")
 	if n := y.rows(); n != 1 {
@@ -84,7 +84,7 @@ func TestADiskThatIsNotToldToFailWorks(t *testing.T) {
 }
 
 func TestOnlyTheNamedCallsFail(t *testing.T) {
-	y := newYard(t)
+	y := newDatabase(t)
 	f := y.disk.Fail(Fault{Call: Write, File: WAL, Nth: 3, Times: 1, Code: sqlite3.SQLITE_FULL})
 	other := y.disk.Fail(Fault{Call: Sync | Truncate, File: Main, Nth: 1, Times: 1, Code: sqlite3.SQLITE_IOERR_FSYNC})
 	var failed []int
@@ -107,7 +107,7 @@ func TestOnlyTheNamedCallsFail(t *testing.T) {
 }
 
 func TestAFullDiskIsFullUntilItIsMended(t *testing.T) {
-	y := newYard(t)
+	y := newDatabase(t)
 	f := y.disk.Fail(Fault{Call: Write, File: Any, Nth: 1, Code: sqlite3.SQLITE_FULL})
 	for range 3 {
 		if err := y.do("INSERT INTO a VALUES (1)"); err == nil {
@@ -122,7 +122,7 @@ func TestAFullDiskIsFullUntilItIsMended(t *testing.T) {
 }
 
 func TestHalfAWriteLands(t *testing.T) {
-	y := newYard(t)
+	y := newDatabase(t)
 	y.must("INSERT INTO a VALUES (1)")
 	before, _ := os.Stat(y.path + "-wal")
 	y.disk.Fail(Fault{Call: Write, File: WAL, Nth: 2, Times: 1, Code: sqlite3.SQLITE_IOERR_WRITE, Short: true})
@@ -147,7 +147,7 @@ func TestAPowerCutTakesWhatWasNotSynced(t *testing.T) {
 		"torn": {Torn(7), func(n int) bool { return n >= 2 && n < 4 }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			y := newYard(t)
+			y := newDatabase(t)
 			y.must("INSERT INTO a VALUES (1), (2)")
 			y.must("PRAGMA wal_checkpoint")
 			y.must("INSERT INTO a VALUES (3)")
@@ -176,7 +176,7 @@ func TestAPowerCutTakesWhatWasNotSynced(t *testing.T) {
 }
 
 func TestThePowerIsCutAtACall(t *testing.T) {
-	y := newYard(t)
+	y := newDatabase(t)
 	f := y.disk.Fail(Fault{Call: Change, File: Any, Nth: 4, Cut: true})
 	_ = y.do("INSERT INTO a VALUES (1)")
 	_ = y.do("INSERT INTO a VALUES (2)")

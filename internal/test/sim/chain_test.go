@@ -16,12 +16,12 @@ func TestTheProcessMayDieWhileItRecovers(t *testing.T) {
 	for seed := range seeds(t) {
 		st := of[seed%uint64(len(of))]
 		t.Run(fmt.Sprintf("%s, seed %d", st.name, seed), func(t *testing.T) {
-			onStage(t, seed, st, (*stage).dieAgainAndAgain)
+			withScenario(t, seed, st, (*scenario).dieAgainAndAgain)
 		})
 	}
 }
 
-func (g *stage) dieAgainAndAgain() {
+func (g *scenario) dieAgainAndAgain() {
 	g.t.Helper()
 	all := 0
 	for _, n := range g.passes() {
@@ -41,7 +41,7 @@ func (g *stage) dieAgainAndAgain() {
 
 // soon is how many points a process passes that dies again: few enough to be within
 // the start, or some more.
-func (g *stage) soon() int {
+func (g *scenario) soon() int {
 	if g.dice.IntN(2) == 0 {
 		return 1 + g.dice.IntN(8)
 	}
@@ -50,7 +50,7 @@ func (g *stage) soon() int {
 
 // dieIn starts the process, goes on with the story, and kills it at its nth point
 // of whatever kind, or at the end. It returns the point.
-func (g *stage) dieIn(n int) (at store.Point) {
+func (g *scenario) dieIn(n int) (at store.Point) {
 	g.t.Helper()
 	passed := 0
 	r := g.run(func(p store.Point) bool {

@@ -100,7 +100,7 @@ func inService(d *sql.DB) (map[string]heldRepo, error) {
 // are those of its head, whichever that is; what came up to the cursor is in the
 // file or somebody will look; and in an
 // exact story nothing is that came later.
-func (g *stage) holdAgainst(file string) {
+func (g *scenario) holdAgainst(file string) {
 	g.t.Helper()
 	d := g.open(file)
 	defer func() { _ = d.Close() }()

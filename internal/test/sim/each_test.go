@@ -215,8 +215,8 @@ func counted() map[string][]string {
 		reasons = append(reasons, string(e.Reason))
 	}
 	return map[string][]string{
-		"refusals_total reason":  reasons,
-		"verdicts_total verdict": strings.Fields("buffered stale waits desynchronized hidden checked unseen refused"),
+		"refusals_total reason":        reasons,
+		"event_outcomes_total outcome": strings.Fields("buffered stale waits desynchronized hidden checked unseen refused"),
 		"resyncs_total outcome": strings.Fields("reactivated gone not-found too-young rate-limited transient invalid " +
 			"stale identity-failed superseded cancelled internal"),
 	}
@@ -254,7 +254,7 @@ func (w *watched) check(healed time.Duration) {
 	w.t.Helper()
 	after := w.counts()
 	for counter, want := range map[string]string{
-		"refusals_total reason": w.refused, "verdicts_total verdict": w.judged, "resyncs_total outcome": w.looks,
+		"refusals_total reason": w.refused, "event_outcomes_total outcome": w.judged, "resyncs_total outcome": w.looks,
 	} {
 		var moved []string
 		for _, v := range counted()[counter] {

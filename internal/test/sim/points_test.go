@@ -28,7 +28,7 @@ func TestTheProcessMayDieAtEachPoint(t *testing.T) {
 		told[p.story] = true
 		for seed := range max(1, seeds(t)/4) {
 			t.Run(fmt.Sprintf("%s, seed %d", p.story.name, seed), func(t *testing.T) {
-				onStage(t, seed, p.story, func(g *stage) { g.dieEverywhere(seeds(t) > 4) })
+				withScenario(t, seed, p.story, func(g *scenario) { g.dieEverywhere(seeds(t) > 4) })
 			})
 		}
 	}
@@ -36,7 +36,7 @@ func TestTheProcessMayDieAtEachPoint(t *testing.T) {
 
 // dieEverywhere dies at the points of the story that have a promise: at the first
 // pass, the last and one between, or at one of them.
-func (g *stage) dieEverywhere(all bool) {
+func (g *scenario) dieEverywhere(all bool) {
 	g.t.Helper()
 	passes := g.passes()
 	for i, p := range promises {
@@ -64,7 +64,7 @@ func (g *stage) dieEverywhere(all bool) {
 	}
 }
 
-func (g *stage) dieAt(p promise, at store.Point, nth int) {
+func (g *scenario) dieAt(p promise, at store.Point, nth int) {
 	g.t.Helper()
 	reached := g.dies(at, nth)
 	if reached == 0 {
@@ -80,7 +80,7 @@ func (g *stage) dieAt(p promise, at store.Point, nth int) {
 }
 
 // moved checks that a step has changed all that it changes together.
-func (g *stage) moved(p promise) {
+func (g *scenario) moved(p promise) {
 	g.t.Helper()
 	g.keep(indexFile, probeFile)
 	for query := range strings.SplitSeq(p.moves, "; ") {

@@ -24,7 +24,7 @@ var (
 	firstStart = &story{
 		name: "a first start", records: 60,
 		configure: func(c *daemon.Config) { c.ResyncMethod = establish.Describe },
-		tell: func(g *stage) {
+		tell: func(g *scenario) {
 			g.wait(300 * time.Millisecond)
 			for range 3 {
 				g.write()
@@ -33,8 +33,8 @@ var (
 		},
 	}
 	onlyCommits = &story{
-		name: "commits", prepare: (*stage).settled, exact: true,
-		tell: func(g *stage) {
+		name: "commits", prepare: (*scenario).settled, exact: true,
+		tell: func(g *scenario) {
 			g.wait(5300 * time.Millisecond)
 			for range 12 {
 				g.write()
@@ -44,14 +44,14 @@ var (
 		},
 	}
 	atWork = &story{
-		name: "a working day", prepare: (*stage).settled, lossy: true,
+		name: "a working day", prepare: (*scenario).settled, lossy: true,
 		configure: func(c *daemon.Config) { c.ResyncMethod = establish.WholeRepo },
 		tell:      workingDay,
 	}
 	sweeping = &story{
-		name: "sweeps", prepare: (*stage).settled,
+		name: "sweeps", prepare: (*scenario).settled,
 		configure: func(c *daemon.Config) { c.SweepEvery = sweepEvery },
-		tell: func(g *stage) {
+		tell: func(g *scenario) {
 			g.wait(10 * time.Second)
 			g.fault(simnet.Rule{Fault: simnet.HTMLPage, Host: "relay", On: "listRepos", Times: 1})
 			g.wait(sweepEvery * 5 / 4)
@@ -67,14 +67,14 @@ var (
 	fromTheLog = &story{
 		name:      "the log of the directory",
 		configure: func(c *daemon.Config) { c.PLCExport = c.PLCURL },
-		prepare: func(g *stage) { // repos are queued before the log is heard of
+		prepare: func(g *scenario) { // repos are queued before the log is heard of
 			configured := g.sim.configure
 			g.sim.configure = wired
 			g.dieFirst(store.Point{Step: "a page of a crawl", Done: true})
 			g.sim.configure = configured
 			g.exec(indexFile, fmt.Sprintf("UPDATE resync_queue SET not_before = %d", time.Now().Add(30*24*time.Hour).UnixMicro()))
 		},
-		tell: func(g *stage) {
+		tell: func(g *scenario) {
 			g.net.SetHook("plc", simnet.Hook{HTTP: g.addsNonsense})
 			g.wait(300 * time.Millisecond)
 			g.write()
@@ -85,7 +85,7 @@ var (
 	}
 	logGivenUp = &story{
 		name: "a log that is given up",
-		prepare: func(g *stage) {
+		prepare: func(g *scenario) {
 			configured := g.sim.configure
 			g.sim.configure = func(c *daemon.Config) { wired(c); c.PLCExport = c.PLCURL }
 			g.net.SetHook("plc", simnet.Hook{HTTP: hasNoLog})
@@ -95,26 +95,26 @@ var (
 			g.net.SetHook("plc", simnet.Hook{})
 			g.sim.configure = configured
 		},
-		tell: func(g *stage) { g.wait(300 * time.Millisecond); g.write(); g.wait(10 * time.Second) },
+		tell: func(g *scenario) { g.wait(300 * time.Millisecond); g.write(); g.wait(10 * time.Second) },
 	}
 	leasesLeft = &story{
 		name:    "leases of a dead process",
-		prepare: func(g *stage) { g.dieFirst(store.Point{Step: "lease resyncs", Done: true}) },
-		tell:    func(g *stage) { g.wait(2 * time.Second) },
+		prepare: func(g *scenario) { g.dieFirst(store.Point{Step: "lease resyncs", Done: true}) },
+		tell:    func(g *scenario) { g.wait(2 * time.Second) },
 	}
 	longAgo = &story{
 		name: "after a long time",
-		prepare: func(g *stage) {
+		prepare: func(g *scenario) {
 			g.settled()
 			g.exec(indexFile, `UPDATE identity SET fetched_at = fetched_at - 8 * 86400 * 1000000;
 			                   INSERT INTO membership_change (changed_at, repo_id, collection_id, visible, cause)
 			                   SELECT 1, repo_id, collection_id, 1, 1 FROM membership WHERE seq > 0 LIMIT 1`)
 		},
-		tell: func(g *stage) { g.wait(130 * time.Second) },
+		tell: func(g *scenario) { g.wait(130 * time.Second) },
 	}
 	largeLog = &story{
-		name: "a large write-ahead log", prepare: (*stage).settled,
-		tell: func(g *stage) {
+		name: "a large write-ahead log", prepare: (*scenario).settled,
+		tell: func(g *scenario) {
 			g.wait(300 * time.Millisecond)
 			g.write()
 			g.wait(time.Second)
@@ -126,17 +126,17 @@ var (
 	}
 	movedAway = &story{
 		name: "keys that nobody has signed with yet",
-		prepare: func(g *stage) {
+		prepare: func(g *scenario) {
 			for _, did := range g.net.DIDs()[:3] {
 				g.must(g.net.Rotate(did, simnet.Rotation{Unsigned: true}))
 			}
 		},
-		tell: func(g *stage) { g.wait(10 * time.Second) },
+		tell: func(g *scenario) { g.wait(10 * time.Second) },
 	}
 )
 
 // workingDay: whatever sends repos through the queue.
-func workingDay(g *stage) {
+func workingDay(g *scenario) {
 	g.wait(5300 * time.Millisecond)
 	for i := range 3 {
 		g.write()
@@ -159,14 +159,14 @@ func workingDay(g *stage) {
 }
 
 // active is the nth active account, of which there are always some.
-func (g *stage) active(n int) string {
+func (g *scenario) active(n int) string {
 	truth := g.net.Truth()
 	dids := slices.DeleteFunc(g.net.DIDs(), func(did string) bool { return truth[did] == nil })
 	return dids[n%len(dids)]
 }
 
 // deepCrawl: hosts fail in all ways that a deep crawl tells apart.
-func deepCrawl(g *stage) {
+func deepCrawl(g *scenario) {
 	g.net.SetHook("pds2", simnet.Hook{HTTP: listsInvented})
 	g.fault(
 		simnet.Rule{Fault: simnet.HTMLPage, Host: "relay", On: "listHosts", Skip: 1, Times: 1},
@@ -184,7 +184,7 @@ func deepCrawl(g *stage) {
 }
 
 // requestCrawl asks the service to walk a host, which may be dead.
-func (g *stage) requestCrawl(host string) {
+func (g *scenario) requestCrawl(host string) {
 	if !g.alive() {
 		return
 	}
@@ -197,7 +197,7 @@ func (g *stage) requestCrawl(host string) {
 
 // dieFirst leaves the file of a process that died at the first pass of a point of a
 // first start.
-func (g *stage) dieFirst(at store.Point) {
+func (g *scenario) dieFirst(at store.Point) {
 	g.t.Helper()
 	r := g.run(func(p store.Point) bool { return p == at })
 	g.wait(time.Minute)
@@ -243,7 +243,7 @@ func hasNoLog(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // addsNonsense puts a line into the log that has no time.
-func (g *stage) addsNonsense(w http.ResponseWriter, r *http.Request) bool {
+func (g *scenario) addsNonsense(w http.ResponseWriter, r *http.Request) bool {
 	if r.URL.Path == "/export" {
 		_, _ = io.WriteString(w, "{\"did\":\"nonsense\"}\n")
 	}

@@ -97,20 +97,20 @@ func TestBlocksOfACommitComeInTheOrderOfTheReferencePDS(t *testing.T) {
 		}
 		commits++
 		car := readCAR(t, body["blocks"].([]byte))
-		stage := 0
+		scenario := 0
 		for _, d := range car.order {
 			next := map[string]int{"node": 0, "record": 1, "commit": 2}[car.kind(t, d)]
-			if stage == 2 && next == 0 {
+			if scenario == 2 && next == 0 {
 				next = 3
 				late++
 			}
-			if stage == 3 && next == 0 {
+			if scenario == 3 && next == 0 {
 				next = 3
 			}
-			if next < stage {
-				t.Fatalf("a %s after stage %d", car.kind(t, d), stage)
+			if next < scenario {
+				t.Fatalf("a %s after scenario %d", car.kind(t, d), scenario)
 			}
-			stage = next
+			scenario = next
 		}
 	}
 	if late == 0 || late > commits/2 {

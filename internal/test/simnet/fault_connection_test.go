@@ -12,7 +12,7 @@ import (
 func TestASilentStreamAnswersNoPing(t *testing.T) {
 	for _, silent := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			s := newStage(t)
+			s := newScenario(t)
 			if silent {
 				do(t, s.Switch(Rule{Fault: Silence, Host: "pds1", Times: 1}))
 			}

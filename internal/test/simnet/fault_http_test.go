@@ -74,9 +74,9 @@ func uvarint(b []byte) (size, n int) {
 	return 0, 0
 }
 
-// asked is a query of a stage, and its answer with a fault and without.
+// asked is a query of a scenario, and its answer with a fault and without.
 type asked struct {
-	*stage
+	*scenario
 	lie, truth heard
 }
 
@@ -234,7 +234,7 @@ func TestEveryFaultOfHTTPDoesWhatItsLineSays(t *testing.T) {
 		}
 		t.Run(string(f.Name), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStage(t)
+				s := newScenario(t)
 				s.mustCreate(t, 0)
 				subject := s.did
 				if strings.Contains(story.query, "limit=") {
@@ -247,7 +247,7 @@ func TestEveryFaultOfHTTPDoesWhatItsLineSays(t *testing.T) {
 				address := base + "/xrpc/com.atproto." + story.query + subject
 				digest := s.Digest()
 				do(t, s.Switch(Rule{Fault: f.Name, Host: host, Times: 1}))
-				a := &asked{stage: s, lie: s.try(t, address)}
+				a := &asked{scenario: s, lie: s.try(t, address)}
 				if f.Name != HostVanishes {
 					a.truth = s.try(t, address)
 				}
@@ -265,7 +265,7 @@ func TestEveryFaultOfHTTPDoesWhatItsLineSays(t *testing.T) {
 // What is answered late is the truth of the moment of the request.
 func TestALateAnswerIsOldWhenItComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t)
+		s := newScenario(t)
 		s.mustCreate(t, 0)
 		address := s.PDS(0) + "/xrpc/com.atproto.sync.getLatestCommit?did=" + s.did
 		before := s.try(t, address)
@@ -332,18 +332,18 @@ func TestDrawsOfARequestAreItsOwn(t *testing.T) {
 }
 
 func TestACursorIsMisjudged(t *testing.T) {
-	for fault, check := range map[FaultName]func(s *stage, got []seen, end error) bool{
-		FalseFuture: func(_ *stage, got []seen, end error) bool {
+	for fault, check := range map[FaultName]func(s *scenario, got []seen, end error) bool{
+		FalseFuture: func(_ *scenario, got []seen, end error) bool {
 			return end != nil && len(got) == 1 && got[0].op == -1 && got[0].body["error"] == "FutureCursor"
 		},
-		FalseGap: func(s *stage, got []seen, end error) bool {
+		FalseGap: func(s *scenario, got []seen, end error) bool {
 			return end == nil && len(got) == 3 && got[0].body["name"] == "OutdatedCursor" && got[1].seq == s.from-1
 		},
 	} {
 		for _, host := range []string{"pds1", "relay"} {
 			t.Run(fmt.Sprint(fault, " at ", host), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := newStage(t)
+					s := newScenario(t)
 					base := s.PDS(0)
 					if host == "relay" {
 						base, s.from = s.Relay(), s.LastSeq("relay")

@@ -80,9 +80,9 @@ func (p *plugged) watchConn(t testing.TB, conn *websocket.Conn) func() ([]seen, 
 	}
 }
 
-// stage is a network of two PDSes and a relay, with an account on the first that is
+// scenario is a network of two PDSes and a relay, with an account on the first that is
 // lied about.
-type stage struct {
+type scenario struct {
 	*plugged
 	t      *testing.T
 	did    string
@@ -91,9 +91,9 @@ type stage struct {
 	from   int64 // the number of the first event behind the beginning, less one
 }
 
-func newStage(t *testing.T) *stage {
+func newScenario(t *testing.T) *scenario {
 	p := plug(t, Config{Seed: 4, PDS: 2, Relay: true})
-	s := &stage{plugged: p, t: t, did: p.mustCreate(t, 0), other: p.mustCreate(t, 1)}
+	s := &scenario{plugged: p, t: t, did: p.mustCreate(t, 0), other: p.mustCreate(t, 1)}
 	for i := range 30 {
 		do(t, p.Create(s.did, fmt.Sprintf("net.rails.yard%d/%d", i%3, i)), p.Create(s.other, fmt.Sprintf("net.rails.yard/%d", i)))
 	}
@@ -102,20 +102,20 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-func (s *stage) write() {
+func (s *scenario) write() {
 	s.t.Helper()
 	do(s.t, s.Apply(s.did, Write{Action: Update, Path: "net.rails.yard0/0"}, Write{Action: Delete, Path: "net.rails.yard1/1"},
 		Write{Action: Create, Path: "net.rails.yard2/new"}))
 }
 
-// truth is the last event as the relay sends it, where no fault of the stage acts.
-func (s *stage) truth() seen {
+// truth is the last event as the relay sends it, where no fault of the scenario acts.
+func (s *scenario) truth() seen {
 	events := s.relay.stream.events
 	last := events[len(events)-1]
 	return readSeen(websocket.BinaryMessage, last.frame(last.seq))
 }
 
-func (s *stage) signed(body map[string]any) bool {
+func (s *scenario) signed(body map[string]any) bool {
 	s.t.Helper()
 	car := readCAR(s.t, body["blocks"].([]byte))
 	c := car.commit(s.t)
@@ -131,7 +131,7 @@ func (s *stage) signed(body map[string]any) bool {
 }
 
 // forged checks that a commit can be undone to the true tree, and returns its path.
-func (s *stage) forged(body map[string]any) string {
+func (s *scenario) forged(body map[string]any) string {
 	s.t.Helper()
 	now, _ := s.Repo(s.did)
 	path := body["ops"].([]any)[0].(map[string]any)["path"].(string)
@@ -149,40 +149,40 @@ func (s *stage) forged(body map[string]any) string {
 func ops(s seen) []any { return s.body["ops"].([]any) }
 
 // lies are what a client of the first PDS sees of one commit under each fault.
-func streamStories() map[FaultName]func(s *stage, got []seen, end error) bool {
-	one := func(check func(s *stage, lie, truth seen) bool) func(*stage, []seen, error) bool {
-		return func(s *stage, got []seen, end error) bool {
+func streamStories() map[FaultName]func(s *scenario, got []seen, end error) bool {
+	one := func(check func(s *scenario, lie, truth seen) bool) func(*scenario, []seen, error) bool {
+		return func(s *scenario, got []seen, end error) bool {
 			return end == nil && len(got) == 1 && got[0].kind == "#commit" && check(s, got[0], s.truth())
 		}
 	}
-	beside := func(check func(s *stage, lie seen) bool) func(*stage, []seen, error) bool {
-		return func(s *stage, got []seen, end error) bool {
+	beside := func(check func(s *scenario, lie seen) bool) func(*scenario, []seen, error) bool {
+		return func(s *scenario, got []seen, end error) bool {
 			return end == nil && len(got) == 2 && got[0].kind == "#commit" && s.signed(got[0].body) && check(s, got[1])
 		}
 	}
-	return map[FaultName]func(*stage, []seen, error) bool{
-		Drop: func(s *stage, got []seen, _ error) bool { return len(got) == 0 && s.LastSeq("pds1") == s.from },
-		Repeat: func(_ *stage, got []seen, _ error) bool {
+	return map[FaultName]func(*scenario, []seen, error) bool{
+		Drop: func(s *scenario, got []seen, _ error) bool { return len(got) == 0 && s.LastSeq("pds1") == s.from },
+		Repeat: func(_ *scenario, got []seen, _ error) bool {
 			return len(got) == 2 && got[1].seq == got[0].seq+1 && got[0].body["commit"] == got[1].body["commit"]
 		},
-		LostWindow: func(s *stage, got []seen, _ error) bool {
+		LostWindow: func(s *scenario, got []seen, _ error) bool {
 			late, _ := s.watch(s.t, s.PDS(0), 0)()
 			return len(got) == 1 && len(late) == 2 && late[0].kind == "#info" && late[1].seq == got[0].seq
 		},
-		SequenceReset: func(s *stage, got []seen, end error) bool {
+		SequenceReset: func(s *scenario, got []seen, end error) bool {
 			again, _ := s.watch(s.t, s.PDS(0), 0)()
 			return end != nil && len(got) == 0 && len(again) == 1 && again[0].seq == 1
 		},
-		WrongSignature: one(func(s *stage, lie, truth seen) bool {
+		WrongSignature: one(func(s *scenario, lie, truth seen) bool {
 			return !s.signed(lie.body) && s.signed(truth.body) && lie.body["rev"] == truth.body["rev"]
 		}),
-		WrongPrevData: one(func(s *stage, lie, truth seen) bool {
+		WrongPrevData: one(func(s *scenario, lie, truth seen) bool {
 			return lie.body["prevData"] != s.before.Data && truth.body["prevData"] == s.before.Data && lie.body["commit"] == truth.body["commit"]
 		}),
-		NoPrevData: one(func(_ *stage, lie, truth seen) bool {
+		NoPrevData: one(func(_ *scenario, lie, truth seen) bool {
 			return lie.body["prevData"] == nil && lie.body["commit"] == truth.body["commit"]
 		}),
-		NoOpPrev: one(func(_ *stage, lie, _ seen) bool {
+		NoOpPrev: one(func(_ *scenario, lie, _ seen) bool {
 			with := 0
 			for _, o := range ops(lie) {
 				if o.(map[string]any)["prev"] != nil {
@@ -191,11 +191,11 @@ func streamStories() map[FaultName]func(s *stage, got []seen, end error) bool {
 			}
 			return with == 1 && lie.body["prevData"] != nil
 		}),
-		MissingBlock: one(func(s *stage, lie, truth seen) bool {
+		MissingBlock: one(func(s *scenario, lie, truth seen) bool {
 			fewer, all := readCAR(s.t, lie.body["blocks"].([]byte)), readCAR(s.t, truth.body["blocks"].([]byte))
 			return len(fewer.order) == len(all.order)-1 && s.signed(lie.body)
 		}),
-		ForgedBlock: one(func(_ *stage, lie, truth seen) bool {
+		ForgedBlock: one(func(_ *scenario, lie, truth seen) bool {
 			a, b := lie.body["blocks"].([]byte), truth.body["blocks"].([]byte)
 			differ := 0
 			for i := range min(len(a), len(b)) {
@@ -205,45 +205,45 @@ func streamStories() map[FaultName]func(s *stage, got []seen, end error) bool {
 			}
 			return len(a) == len(b) && differ == 1
 		}),
-		OmittedOp:  one(func(_ *stage, lie, truth seen) bool { return len(ops(lie)) == 2 && len(ops(truth)) == 3 }),
-		InventedOp: one(func(_ *stage, lie, _ seen) bool { return len(ops(lie)) == 4 }),
-		OldRev: one(func(s *stage, lie, _ seen) bool {
+		OmittedOp:  one(func(_ *scenario, lie, truth seen) bool { return len(ops(lie)) == 2 && len(ops(truth)) == 3 }),
+		InventedOp: one(func(_ *scenario, lie, _ seen) bool { return len(ops(lie)) == 4 }),
+		OldRev: one(func(s *scenario, lie, _ seen) bool {
 			return s.signed(lie.body) && lie.body["rev"].(string) < s.before.Rev.String()
 		}),
-		FutureRev: one(func(s *stage, lie, truth seen) bool {
+		FutureRev: one(func(s *scenario, lie, truth seen) bool {
 			rev, err := atproto.ParseTID(lie.body["rev"].(string))
 			return err == nil && s.signed(lie.body) && rev.Time().After(s.clock.Add(23*time.Hour)) && truth.body["rev"] != lie.body["rev"]
 		}),
-		WrongRepo: one(func(s *stage, lie, _ seen) bool { return lie.body["repo"] == s.other }),
-		ForgedCommit: beside(func(s *stage, lie seen) bool {
+		WrongRepo: one(func(s *scenario, lie, _ seen) bool { return lie.body["repo"] == s.other }),
+		ForgedCommit: beside(func(s *scenario, lie seen) bool {
 			collection, _, _ := strings.Cut(s.forged(lie.body), "/")
 			return slices.Contains(s.before.Collections, collection)
 		}),
-		ForgedBirth: beside(func(s *stage, lie seen) bool {
+		ForgedBirth: beside(func(s *scenario, lie seen) bool {
 			collection, _, _ := strings.Cut(s.forged(lie.body), "/")
 			return !slices.Contains(s.before.Collections, collection)
 		}),
-		ForgedSync: beside(func(s *stage, lie seen) bool { return lie.kind == "#sync" && !s.signed(lie.body) }),
-		FalseStatus: beside(func(s *stage, lie seen) bool {
+		ForgedSync: beside(func(s *scenario, lie seen) bool { return lie.kind == "#sync" && !s.signed(lie.body) }),
+		FalseStatus: beside(func(s *scenario, lie seen) bool {
 			return lie.kind == "#account" && lie.body["active"] == false && lie.body["status"] != "" && s.byDID[s.did].active()
 		}),
-		Impostor: func(s *stage, got []seen, _ error) bool {
+		Impostor: func(s *scenario, got []seen, _ error) bool {
 			events := s.pdses[1].stream.events
 			last := readSeen(websocket.BinaryMessage, events[len(events)-1].frame(1))
 			return len(got) == 1 && last.kind == "#account" && last.body["did"] == s.did && last.body["status"] == "deleted"
 		},
-		UnknownType: beside(func(_ *stage, lie seen) bool { return lie.kind == "#novelty" || lie.op == 7 }),
-		BadSchema:   beside(func(_ *stage, lie seen) bool { return lie.kind == "#sync" && lie.body["rev"] == "nonsense" }),
-		MalformedFrame: beside(func(s *stage, lie seen) bool {
+		UnknownType: beside(func(_ *scenario, lie seen) bool { return lie.kind == "#novelty" || lie.op == 7 }),
+		BadSchema:   beside(func(_ *scenario, lie seen) bool { return lie.kind == "#sync" && lie.body["rev"] == "nonsense" }),
+		MalformedFrame: beside(func(s *scenario, lie seen) bool {
 			again, _ := s.watch(s.t, s.PDS(0), s.from)()
 			return lie.wrong && len(again) == 2 && again[1].wrong
 		}),
-		GiantFrame: beside(func(_ *stage, lie seen) bool { return len(lie.raw) > 6_000_000 }),
-		CutFrame: func(s *stage, got []seen, end error) bool {
+		GiantFrame: beside(func(_ *scenario, lie seen) bool { return len(lie.raw) > 6_000_000 }),
+		CutFrame: func(s *scenario, got []seen, end error) bool {
 			again, alive := s.watch(s.t, s.PDS(0), s.from)()
 			return end != nil && len(got) == 0 && alive == nil && len(again) == 1
 		},
-		Stall: func(s *stage, got []seen, _ error) bool {
+		Stall: func(s *scenario, got []seen, _ error) bool {
 			now := time.Now()
 			silent := len(got) == 0
 			second := s.watch(s.t, s.PDS(0), s.from) // for whom it does not stall
@@ -251,18 +251,18 @@ func streamStories() map[FaultName]func(s *stage, got []seen, end error) bool {
 			time.Sleep(stallTime + time.Second)
 			return silent && len(at) == 1 && at[0].at.Equal(now)
 		},
-		Silence: func(s *stage, got []seen, end error) bool {
+		Silence: func(s *scenario, got []seen, end error) bool {
 			time.Sleep(time.Hour)
 			again, _ := s.watch(s.t, s.PDS(0), s.from)()
 			return end == nil && len(got) == 0 && len(again) == 1
 		},
-		Stutter: func(_ *stage, got []seen, _ error) bool {
+		Stutter: func(_ *scenario, got []seen, _ error) bool {
 			return len(got) == 2 && bytes.Equal(got[0].raw, got[1].raw)
 		},
-		TextMessage: func(_ *stage, got []seen, _ error) bool {
+		TextMessage: func(_ *scenario, got []seen, _ error) bool {
 			return len(got) == 2 && got[0].text && got[1].kind == "#commit"
 		},
-		TooSlow: func(s *stage, got []seen, end error) bool {
+		TooSlow: func(s *scenario, got []seen, end error) bool {
 			closed, ok := errors.AsType[*websocket.CloseError](end)
 			again, _ := s.watch(s.t, s.PDS(0), s.from)()
 			return ok && closed.Code == websocket.ClosePolicyViolation && len(got) == 1 && got[0].op == -1 && len(again) == 1
@@ -286,7 +286,7 @@ func TestEveryFaultOfAStreamDoesWhatItsLineSays(t *testing.T) {
 		}
 		t.Run(string(f.Name), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStage(t)
+				s := newScenario(t)
 				do(t, s.Switch(Rule{Fault: f.Name, Host: "pds1", Times: 1}))
 				look := s.watch(t, s.PDS(0), s.from)
 				synctest.Wait()
@@ -304,9 +304,9 @@ func TestEveryFaultOfAStreamDoesWhatItsLineSays(t *testing.T) {
 				if s.Fired(f.Name) != 1 || len(s.FiredAll()) != 1 {
 					t.Errorf("fired %v", s.FiredAll())
 				}
-				truth := newStage(t)
+				truth := newScenario(t)
 				if truth.Digest() != digest {
-					t.Fatal("the stages differ")
+					t.Fatal("the scenarios differ")
 				}
 				truth.write()
 				if truth.Digest() != s.Digest() || !slices.Equal(truth.Paths(truth.did), s.Paths(s.did)) {
@@ -319,7 +319,7 @@ func TestEveryFaultOfAStreamDoesWhatItsLineSays(t *testing.T) {
 
 func TestReorderSwapsEventsOfTwoHostsAndKeepsTheOrderOfEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t)
+		s := newScenario(t)
 		from := s.LastSeq("relay")
 		do(t, s.Switch(Rule{Fault: Reorder, DID: s.did}))
 		look := s.watch(t, s.Relay(), from)
@@ -355,7 +355,7 @@ func TestReorderSwapsEventsOfTwoHostsAndKeepsTheOrderOfEach(t *testing.T) {
 
 func TestALieCanBeFollowedByTheTruth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t)
+		s := newScenario(t)
 		do(t, s.Switch(Rule{Fault: WrongPrevData, Host: "pds1", Also: true}, Rule{Fault: NoPrevData, Host: "relay", Skip: 1, Times: 1}))
 		for range 3 {
 			do(t, s.Update(s.did, "net.rails.yard0/0"))

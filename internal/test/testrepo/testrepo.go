@@ -287,7 +287,7 @@ type Unlimited struct{}
 func (Unlimited) Sight() bool { return true }
 
 // Stranger is repostate.Budget.
-func (Unlimited) Stranger() bool { return true }
+func (Unlimited) Unknown() bool { return true }
 
 // Check is repostate.Budget.
 func (Unlimited) Check() bool { return true }

@@ -23,9 +23,9 @@ type story struct {
 	// configure changes the flags of its runs, if set.
 	configure func(*daemon.Config)
 	// prepare leaves the file "index.db" that each telling begins with; nil: none.
-	prepare func(*stage)
+	prepare func(*scenario)
 	// tell lets things happen while the service runs, until their end or its.
-	tell func(*stage)
+	tell func(*scenario)
 	// exact: nothing but commits happens, so a file that is left is the truth of its
 	// cursor.
 	exact bool
@@ -33,9 +33,9 @@ type story struct {
 	lossy bool
 }
 
-// stage is a network on which a story is told again and again, each time with a
+// scenario is a network on which a story is told again and again, each time with a
 // death at another point.
-type stage struct {
+type scenario struct {
 	*sim
 	*story
 	chronicle
@@ -50,11 +50,11 @@ const (
 	probeFile  = "probe.db"  // a copy of what was left
 )
 
-// onStage tells a story in a bubble, prepared.
-func onStage(t *testing.T, seed uint64, st *story, act func(*stage)) {
+// withScenario tells a story in a bubble, prepared.
+func withScenario(t *testing.T, seed uint64, st *story, act func(*scenario)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, simnet.Config{Seed: seed, PDS: 2, Accounts: 10, Records: max(st.records, 10), Relay: true, Start: time.Now()})
-		g := &stage{sim: s, story: st, dice: rand.New(rand.NewPCG(seed, 5))}
+		g := &scenario{sim: s, story: st, dice: rand.New(rand.NewPCG(seed, 5))}
 		s.configure = func(c *daemon.Config) {
 			wired(c)
 			if st.configure != nil {
@@ -70,10 +70,10 @@ func onStage(t *testing.T, seed uint64, st *story, act func(*stage)) {
 	})
 }
 
-func (g *stage) path(name string) string { return filepath.Join(g.dir, name) }
+func (g *scenario) path(name string) string { return filepath.Join(g.dir, name) }
 
 // keep copies a file that nobody has open.
-func (g *stage) keep(from, to string) {
+func (g *scenario) keep(from, to string) {
 	g.t.Helper()
 	if err := removeIfThere(g.path(to)); err != nil {
 		g.t.Fatal(err)
@@ -87,7 +87,7 @@ func (g *stage) keep(from, to string) {
 }
 
 // open opens a file that no process has open.
-func (g *stage) open(name string) *sql.DB {
+func (g *scenario) open(name string) *sql.DB {
 	g.t.Helper()
 	d, err := sql.Open("sqlite", g.path(name))
 	if err != nil {
@@ -97,7 +97,7 @@ func (g *stage) open(name string) *sql.DB {
 }
 
 // exec changes a file that no process has open.
-func (g *stage) exec(name, script string) {
+func (g *scenario) exec(name, script string) {
 	g.t.Helper()
 	d := g.open(name)
 	defer func() { _ = d.Close() }()
@@ -106,7 +106,7 @@ func (g *stage) exec(name, script string) {
 	}
 }
 
-func (g *stage) count(d *sql.DB, query string, args ...any) (n int) {
+func (g *scenario) count(d *sql.DB, query string, args ...any) (n int) {
 	g.t.Helper()
 	if err := d.QueryRow(query, args...).Scan(&n); err != nil {
 		g.t.Fatal(err)
@@ -115,7 +115,7 @@ func (g *stage) count(d *sql.DB, query string, args ...any) (n int) {
 }
 
 // answer returns the only row of a query on a file as text.
-func (g *stage) answer(name, query string) string {
+func (g *scenario) answer(name, query string) string {
 	g.t.Helper()
 	d := g.open(name)
 	defer func() { _ = d.Close() }()
@@ -127,16 +127,16 @@ func (g *stage) answer(name, query string) string {
 }
 
 // run starts the service on the file as it is.
-func (g *stage) run(dies func(store.Point) bool) *running {
+func (g *scenario) run(dies func(store.Point) bool) *running {
 	g.r = g.startDoomed(indexFile, dies, g.net.Relay())
 	return g.r
 }
 
 // alive reports whether the run of the moment goes on.
-func (g *stage) alive() bool { return !g.r.death.isDead() }
+func (g *scenario) alive() bool { return !g.r.death.isDead() }
 
 // wait lets time pass until the process is dead.
-func (g *stage) wait(d time.Duration) {
+func (g *scenario) wait(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -147,7 +147,7 @@ func (g *stage) wait(d time.Duration) {
 
 // write makes one commit: mostly a first record of a new collection of some active
 // account, or the last one's end.
-func (g *stage) write() {
+func (g *scenario) write() {
 	g.t.Helper()
 	truth := g.net.Truth()
 	dids := g.net.DIDs()
@@ -166,7 +166,7 @@ func (g *stage) write() {
 }
 
 // must is for what happens in the network; it is written down.
-func (g *stage) must(err error) {
+func (g *scenario) must(err error) {
 	g.t.Helper()
 	if err == nil {
 		err = g.note(g.net)
@@ -177,24 +177,24 @@ func (g *stage) must(err error) {
 }
 
 // live lets so many things happen in the network.
-func (g *stage) live(steps int) {
+func (g *scenario) live(steps int) {
 	for range steps {
 		g.must(g.net.Step())
 	}
 }
 
 // calm ends all faults and hooks.
-func (g *stage) calm() {
+func (g *scenario) calm() {
 	g.net.SwitchOff()
 	for _, name := range []string{"plc", "relay", "pds1", "pds2"} {
 		g.net.SetHook(name, simnet.Hook{})
 	}
 }
 
-func (g *stage) fault(rules ...simnet.Rule) { g.must(g.net.Switch(rules...)) }
+func (g *scenario) fault(rules ...simnet.Rule) { g.must(g.net.Switch(rules...)) }
 
 // settled leaves a file in which everything is.
-func (g *stage) settled() {
+func (g *scenario) settled() {
 	g.t.Helper()
 	r := g.run(nil)
 	time.Sleep(time.Minute)
@@ -205,7 +205,7 @@ func (g *stage) settled() {
 }
 
 // passes tells the story once without a death and counts the points.
-func (g *stage) passes() map[store.Point]int {
+func (g *scenario) passes() map[store.Point]int {
 	g.t.Helper()
 	g.keep(baseFile, indexFile)
 	r := g.run(nil)
@@ -218,7 +218,7 @@ func (g *stage) passes() map[store.Point]int {
 // dies tells the story with a death at the nth pass of a point. Where the history
 // differs a little from that of the count, and there are fewer passes, the last one
 // is taken; it returns the pass, 0 if the point was not reached.
-func (g *stage) dies(p store.Point, nth int) int {
+func (g *scenario) dies(p store.Point, nth int) int {
 	g.t.Helper()
 	for nth > 0 {
 		g.keep(baseFile, indexFile)
@@ -251,7 +251,7 @@ func (g *stage) dies(p store.Point, nth int) int {
 }
 
 // left checks a file that was left at a point.
-func (g *stage) left() {
+func (g *scenario) left() {
 	g.t.Helper()
 	g.keep(indexFile, probeFile)
 	begun := g.answer(probeFile, "SELECT count(*) FROM meta") == "1" && g.answer(probeFile, "PRAGMA user_version") != "1"
@@ -275,13 +275,13 @@ func (g *stage) left() {
 }
 
 // check verifies the invariants of a file.
-func (g *stage) check(name string) {
+func (g *scenario) check(name string) {
 	g.t.Helper()
 	(&running{sim: g.sim, file: g.path(name)}).sound()
 }
 
 // recover starts the service on what was left, and compares it with the truth.
-func (g *stage) recover() {
+func (g *scenario) recover() {
 	g.t.Helper()
 	r := g.run(nil)
 	time.Sleep(5 * time.Second)
@@ -303,7 +303,7 @@ func (g *stage) recover() {
 	r.end()
 }
 
-func (g *stage) sweeps() bool {
+func (g *scenario) sweeps() bool {
 	var c daemon.Config
 	if g.story.configure != nil {
 		g.story.configure(&c)
@@ -312,7 +312,7 @@ func (g *stage) sweeps() bool {
 }
 
 // label says in the log which telling this was, if it went wrong.
-func (g *stage) label(words ...any) {
+func (g *scenario) label(words ...any) {
 	g.t.Helper()
 	if g.t.Failed() {
 		g.t.Fatal(strings.TrimSpace(fmt.Sprintln(append([]any{g.story.name + ":"}, words...)...)))

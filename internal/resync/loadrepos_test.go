@@ -20,38 +20,38 @@ import (
 	"railyard/internal/test/msttest"
 )
 
-// The farm's repos. A repo is a number: its DID, its tree, its key and its rev
+// The loadHosts's repos. A repo is a number: its DID, its tree, its key and its rev
 // follow from that, so that whoever knows the number knows the truth, and nothing
 // is stored for each of them.
 
 const (
-	farmTrees   = 300 // distinct ones; repos share them
-	farmKeys    = 4   // signing keys; repos share them
+	loadTrees   = 300 // distinct ones; repos share them
+	loadKeys    = 4   // signing keys; repos share them
 	leastRecord = 5
 	mostRecords = 200
 )
 
-// estate is the trees and keys that all repos of the farm are made of. The same
+// loadRepos is the trees and keys that all repos of the loadHosts are made of. The same
 // one comes out in every process.
-type estate struct {
+type loadRepos struct {
 	trees []*plot
 	keys  []*seal
 }
 
-func newEstate() *estate {
+func newLoadRepos() *loadRepos {
 	rng := rand.New(rand.NewPCG(1, 2))
-	e := &estate{}
-	for range farmTrees {
+	e := &loadRepos{}
+	for range loadTrees {
 		e.trees = append(e.trees, newPlot(rng))
 	}
-	for i := range farmKeys {
+	for i := range loadKeys {
 		e.keys = append(e.keys, newSeal(i))
 	}
 	return e
 }
 
 // slim forgets the archives, for who only compares.
-func (e *estate) slim() *estate {
+func (e *loadRepos) slim() *loadRepos {
 	for _, p := range e.trees {
 		p.archive = nil
 		p.root = &branch{digest: p.root.digest}
@@ -59,18 +59,18 @@ func (e *estate) slim() *estate {
 	return e
 }
 
-func (e *estate) tree(repo int) *plot { return e.trees[uint32(repo)*2654435761%farmTrees] }
-func (e *estate) key(repo int) *seal  { return e.keys[repo%farmKeys] }
+func (e *loadRepos) tree(repo int) *plot { return e.trees[uint32(repo)*2654435761%loadTrees] }
+func (e *loadRepos) key(repo int) *seal  { return e.keys[repo%loadKeys] }
 
-// farmRev is the rev of a repo's only commit.
-func farmRev(repo int) atproto.TID {
+// loadRev is the rev of a repo's only commit.
+func loadRev(repo int) atproto.TID {
 	return atproto.TIDAt(time.Date(2025, 1, 1, 0, 0, repo, 0, time.UTC))
 }
 
 // The digits of a repo's number as letters and digits that a did:plc may have.
 const didDigits = "ab234567ij"
 
-func farmDID(repo int) string {
+func loadDID(repo int) string {
 	text := []byte(fmt.Sprintf("did:plc:%024d", repo))
 	for i := len("did:plc:"); i < len(text); i++ {
 		text[i] = didDigits[text[i]-'0']
@@ -78,7 +78,7 @@ func farmDID(repo int) string {
 	return string(text)
 }
 
-func farmRepo(did string) (repo int, ok bool) {
+func loadRepo(did string) (repo int, ok bool) {
 	digits, ok := strings.CutPrefix(did, "did:plc:")
 	if !ok {
 		return 0, false
@@ -94,21 +94,21 @@ func farmRepo(did string) (repo int, ok bool) {
 }
 
 // commit gives the signed commit of a repo.
-func (e *estate) commit(repo int) (block []byte, cid atproto.Digest) {
+func (e *loadRepos) commit(repo int) (block []byte, cid atproto.Digest) {
 	var unsigned, signed [256]byte
 	message := e.commitFields(unsigned[:0], repo, nil)
 	block = e.commitFields(signed[:0], repo, e.key(repo).sign(atproto.DigestOf(message)))
 	return slices.Clone(block), atproto.DigestOf(block)
 }
 
-func (e *estate) commitFields(b []byte, repo int, sig []byte) []byte {
+func (e *loadRepos) commitFields(b []byte, repo int, sig []byte) []byte {
 	fields := 5
 	if sig != nil {
 		fields = 6
 	}
 	b = dagcbor.AppendMap(b, fields)
-	b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), farmDID(repo))
-	b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), farmRev(repo).String())
+	b = dagcbor.AppendText(dagcbor.AppendText(b, "did"), loadDID(repo))
+	b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), loadRev(repo).String())
 	if sig != nil {
 		b = dagcbor.AppendBytes(dagcbor.AppendText(b, "sig"), sig)
 	}
@@ -304,5 +304,5 @@ func appendArchive(b []byte, commit []byte, cid atproto.Digest) []byte {
 	return appendSection(b, cid, commit)
 }
 
-// farmHost names the host of a repo, one of so many.
-func farmHost(repo, hosts int) string { return "h" + strconv.Itoa(repo%hosts) + ".farm.test" }
+// loadHost names the host of a repo, one of so many.
+func loadHost(repo, hosts int) string { return "h" + strconv.Itoa(repo%hosts) + ".loadHosts.test" }

@@ -23,9 +23,9 @@ import (
 	"railyard/internal/test/testrepo"
 )
 
-// yard is a simulated network and a file, inside a bubble whose clock costs
+// testHosts is a simulated network and a file, inside a bubble whose clock costs
 // nothing. Nobody keeps the file but the test.
-type yard struct {
+type testHosts struct {
 	*testing.T
 	*simnet.Network
 	path string
@@ -38,8 +38,8 @@ type yard struct {
 	most    int // requests for repos at once
 }
 
-// inYard makes a network whose repos are all in the file.
-func inYard(t *testing.T, cfg simnet.Config, act func(y *yard)) {
+// withTestHosts makes a network whose repos are all in the file.
+func withTestHosts(t *testing.T, cfg simnet.Config, act func(y *testHosts)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		pipes := simnet.NewPipes()
@@ -52,7 +52,7 @@ func inYard(t *testing.T, cfg simnet.Config, act func(y *yard)) {
 			t.Fatal(err)
 		}
 		out := outbound.New(outbound.Config{AllowPrivate: true, Dial: pipes.Dial, Lookup: pipes.Lookup})
-		y := &yard{T: t, Network: n, path: filepath.Join(t.TempDir(), "index.db")}
+		y := &testHosts{T: t, Network: n, path: filepath.Join(t.TempDir(), "index.db")}
 		if y.st, err = store.Open(t.Context(), store.Config{Path: y.path, Version: "test"}); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func inYard(t *testing.T, cfg simnet.Config, act func(y *yard)) {
 }
 
 // made makes an account on a host with a record of each collection, and indexes it.
-func (y *yard) made(host int, collections ...string) string {
+func (y *testHosts) made(host int, collections ...string) string {
 	y.Helper()
 	did, err := y.CreateAccount(host)
 	if err != nil {
@@ -86,14 +86,14 @@ func (y *yard) made(host int, collections ...string) string {
 	return did
 }
 
-func (y *yard) must(err error) {
+func (y *testHosts) must(err error) {
 	y.Helper()
 	if err != nil {
 		y.Fatal(err)
 	}
 }
 
-func (y *yard) update(did string, fn func(tx *store.Tx, r *repostate.Repo) error) {
+func (y *testHosts) update(did string, fn func(tx *store.Tx, r *repostate.Repo) error) {
 	y.Helper()
 	y.must(y.st.Update(y.Context(), "test", func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(did)
@@ -108,9 +108,9 @@ func (y *yard) update(did string, fn func(tx *store.Tx, r *repostate.Repo) error
 }
 
 // index makes the file equal to the network in one repo, as the service would.
-func (y *yard) index(did string) { y.indexAs(did, repostate.ProofTree) }
+func (y *testHosts) index(did string) { y.indexAs(did, repostate.ProofTree) }
 
-func (y *yard) indexAs(did string, proof repostate.Proof) {
+func (y *testHosts) indexAs(did string, proof repostate.Proof) {
 	y.Helper()
 	id, err := y.cfg.Resolver.Resolve(y.Context(), did)
 	y.must(err)
@@ -132,7 +132,7 @@ func (y *yard) indexAs(did string, proof repostate.Proof) {
 }
 
 // plant writes to the file behind everybody's back.
-func (y *yard) plant(script string) {
+func (y *testHosts) plant(script string) {
 	y.Helper()
 	d, err := sql.Open("sqlite", "file:"+y.path)
 	y.must(err)
@@ -142,7 +142,7 @@ func (y *yard) plant(script string) {
 
 // watch counts the requests for repos to a host; then gets in between, if it is set,
 // and reports whether it answered.
-func (y *yard) watch(host string, then func(w http.ResponseWriter, r *http.Request) bool) {
+func (y *testHosts) watch(host string, then func(w http.ResponseWriter, r *http.Request) bool) {
 	y.SetHook(host, simnet.Hook{HTTP: func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, ".getRepo") {
 			return false
@@ -161,7 +161,7 @@ func (y *yard) watch(host string, then func(w http.ResponseWriter, r *http.Reque
 }
 
 // car is what an account's host serves of it now.
-func (y *yard) car(did string) []byte {
+func (y *testHosts) car(did string) []byte {
 	y.Helper()
 	id, err := y.cfg.Resolver.Resolve(y.Context(), did)
 	y.must(err)
@@ -173,14 +173,14 @@ func (y *yard) car(did string) []byte {
 }
 
 // all compares every repo that rests.
-func (y *yard) all() map[string]Finding {
+func (y *testHosts) all() map[string]Finding {
 	y.Helper()
 	ids, err := Draw(y.Context(), y.cfg.Reader, 1_000_000, 1)
 	y.must(err)
 	return y.compare(ids)
 }
 
-func (y *yard) compare(ids []int64) map[string]Finding {
+func (y *testHosts) compare(ids []int64) map[string]Finding {
 	y.Helper()
 	findings, err := Compare(y.Context(), y.cfg, ids)
 	y.must(err)
@@ -195,7 +195,7 @@ func (y *yard) compare(ids []int64) map[string]Finding {
 }
 
 // one compares one repo.
-func (y *yard) one(did string) Finding {
+func (y *testHosts) one(did string) Finding {
 	y.Helper()
 	var id int64
 	y.must(y.st.View(y.Context(), func(rx *store.Rx) error {
@@ -207,7 +207,7 @@ func (y *yard) one(did string) Finding {
 }
 
 // after runs in some time, while something else goes on.
-func (y *yard) after(d time.Duration, fn func()) {
+func (y *testHosts) after(d time.Duration, fn func()) {
 	done := make(chan struct{})
 	y.Cleanup(func() { <-done })
 	go func() {

@@ -8,9 +8,9 @@ import (
 	"railyard/internal/mst"
 )
 
-// conclude fills in what the ops and the new tree prove about collections. The ops
+// memberships fills in what the ops and the new tree prove about collections. The ops
 // have been undone, so the tree shows the place of each.
-func (pr *prover) conclude(p *Proof, ops []event.Op, view *mst.View) {
+func (pr *prover) memberships(p *Proof, ops []event.Op, view *mst.View) {
 	for _, nsid := range pr.touched(ops) {
 		run := view.Collection(nsid)
 		kinds := actionsIn(ops, nsid)

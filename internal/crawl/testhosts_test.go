@@ -26,8 +26,8 @@ import (
 
 const base = "https://relay.example.com"
 
-// yard is a file with one upstream, inside a bubble of fake time.
-type yard struct {
+// testHosts is a file with one upstream, inside a bubble of fake time.
+type testHosts struct {
 	*testing.T
 	path    string
 	raw     *sql.DB // the file once more
@@ -37,8 +37,8 @@ type yard struct {
 	shift   *atomic.Int64 // of the machine's clock against the bubble's, nanoseconds
 }
 
-// inYard runs a test in a bubble, because crawls wait.
-func inYard(t *testing.T, test func(y *yard)) {
+// withTestHosts runs a test in a bubble, because crawls wait.
+func withTestHosts(t *testing.T, test func(y *testHosts)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "index.db")
 	synctest.Test(t, func(t *testing.T) {
@@ -53,7 +53,7 @@ func inYard(t *testing.T, test func(y *yard)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		y := &yard{T: t, path: path, raw: raw, store: st, metrics: metrics.New(), shift: shift}
+		y := &testHosts{T: t, path: path, raw: raw, store: st, metrics: metrics.New(), shift: shift}
 		defer func() {
 			_ = raw.Close()
 			if err := y.store.Close(); err != nil {
@@ -69,7 +69,7 @@ func inYard(t *testing.T, test func(y *yard)) {
 	})
 }
 
-func (y *yard) update(fn func(tx *store.Tx) error) {
+func (y *testHosts) update(fn func(tx *store.Tx) error) {
 	y.Helper()
 	if err := y.store.Update(context.WithoutCancel(y.Context()), "test", fn); err != nil {
 		y.Fatal(err)
@@ -77,7 +77,7 @@ func (y *yard) update(fn func(tx *store.Tx) error) {
 }
 
 // want asks for a crawl, at a moment of its own.
-func (y *yard) want() {
+func (y *testHosts) want() {
 	y.Helper()
 	time.Sleep(time.Second)
 	y.update(func(tx *store.Tx) error { return tx.WantCrawl(y.id()) })
@@ -85,10 +85,10 @@ func (y *yard) want() {
 }
 
 // id names the crawl of the upstream.
-func (y *yard) id() store.CrawlID { return store.CrawlID{Kind: store.OfUpstream, Server: y.up} }
+func (y *testHosts) id() store.CrawlID { return store.CrawlID{Kind: store.OfUpstream, Server: y.up} }
 
 // row returns the crawl of the upstream.
-func (y *yard) row() (row store.Crawl) {
+func (y *testHosts) row() (row store.Crawl) {
 	y.Helper()
 	err := y.store.View(y.Context(), func(rx *store.Rx) (err error) {
 		row, err = rx.Crawl(y.id())
@@ -100,7 +100,7 @@ func (y *yard) row() (row store.Crawl) {
 	return row
 }
 
-func (y *yard) repo(did string) (r *repostate.Repo) {
+func (y *testHosts) repo(did string) (r *repostate.Repo) {
 	y.Helper()
 	err := y.store.View(y.Context(), func(rx *store.Rx) (err error) {
 		r, err = rx.RepoByDID(did)
@@ -113,7 +113,7 @@ func (y *yard) repo(did string) (r *repostate.Repo) {
 }
 
 // known returns which of the first n accounts are in the file.
-func (y *yard) known(n int) (known []int) {
+func (y *testHosts) known(n int) (known []int) {
 	y.Helper()
 	for i := range n {
 		if y.repo(didOf(i)) != nil {
@@ -150,7 +150,7 @@ func leaseDue(tx *store.Tx) (all []*repostate.Attempt, err error) {
 }
 
 // queued reads the queue by leasing all of it, in a transaction that is undone.
-func (y *yard) queued() map[string]work {
+func (y *testHosts) queued() map[string]work {
 	y.Helper()
 	rows := make(map[string]work)
 	undo := errors.New("undo")
@@ -173,7 +173,7 @@ func (y *yard) queued() map[string]work {
 	return rows
 }
 
-func (y *yard) count(query string, args ...any) (n int64) {
+func (y *testHosts) count(query string, args ...any) (n int64) {
 	y.Helper()
 	if err := y.raw.QueryRowContext(y.Context(), query, args...).Scan(&n); err != nil {
 		y.Fatal(query, err)
@@ -181,7 +181,7 @@ func (y *yard) count(query string, args ...any) (n int64) {
 	return n
 }
 
-func (y *yard) sound() {
+func (y *testHosts) sound() {
 	y.Helper()
 	_, broken, err := y.store.Check(y.Context())
 	if err != nil || len(broken) > 0 {
@@ -189,7 +189,7 @@ func (y *yard) sound() {
 	}
 }
 
-func (y *yard) metric(name string) string {
+func (y *testHosts) metric(name string) string {
 	y.Helper()
 	w := httptest.NewRecorder()
 	y.metrics.Handler().ServeHTTP(w, httptest.NewRequestWithContext(y.Context(), "GET", "/metrics", nil))
@@ -202,12 +202,12 @@ func (y *yard) metric(name string) string {
 }
 
 // crawler makes a crawler over a listing.
-func (y *yard) crawler(l Lister) *Crawler {
+func (y *testHosts) crawler(l Lister) *Crawler {
 	return New(Config{Store: y.store, Lister: l, Log: slog.New(slog.DiscardHandler), Metrics: y.metrics}, []int64{y.up})
 }
 
 // start runs a crawler; stop ends it and returns what Run returned.
-func (y *yard) start(c *Crawler) (stop func() error) {
+func (y *testHosts) start(c *Crawler) (stop func() error) {
 	ctx, cancel := context.WithCancel(y.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -218,7 +218,7 @@ func (y *yard) start(c *Crawler) (stop func() error) {
 }
 
 // crawl runs one wanted crawl of a listing until everything rests.
-func (y *yard) crawl(l Lister) {
+func (y *testHosts) crawl(l Lister) {
 	y.Helper()
 	c := y.crawler(l)
 	stop := y.start(c)

@@ -23,10 +23,10 @@ import (
 	"railyard/internal/test/simnet"
 )
 
-// town has many hosts on in-memory connections, inside a bubble whose clock costs
+// testHosts has many hosts on in-memory connections, inside a bubble whose clock costs
 // nothing, and the workers running on its queue. Its repos are in service, and
 // their hosts are to be asked for the accounts' status: one request each.
-type town struct {
+type testHosts struct {
 	*testing.T
 	path  string
 	st    *store.Store
@@ -51,11 +51,11 @@ type town struct {
 	count   func(host string) bool
 }
 
-// inTown makes a town; fill is a script for its file, which has no hosts yet.
-func inTown(t *testing.T, cfg Config, act func(w *town)) {
+// withTestHosts makes a testHosts; fill is a script for its file, which has no hosts yet.
+func withTestHosts(t *testing.T, cfg Config, act func(w *testHosts)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &town{
+		w := &testHosts{
 			T: t, cfg: cfg, pipes: simnet.NewPipes(), path: filepath.Join(t.TempDir(), "index.db"), start: time.Now(),
 			asked: map[string][]time.Duration{}, open: map[string]int{}, count: func(string) bool { return false },
 		}
@@ -81,7 +81,7 @@ func inTown(t *testing.T, cfg Config, act func(w *town)) {
 }
 
 // host adds a server. serve answers the status of an account; nil says active.
-func (w *town) host(id int, answered bool, serve http.HandlerFunc) string {
+func (w *testHosts) host(id int, answered bool, serve http.HandlerFunc) string {
 	w.Helper()
 	name := fmt.Sprintf("h%d", id)
 	l, err := w.pipes.Listen(name)
@@ -107,7 +107,7 @@ func (w *town) host(id int, answered bool, serve http.HandlerFunc) string {
 }
 
 // enter notes a request; what it gives notes its end.
-func (w *town) enter(name string) func() {
+func (w *testHosts) enter(name string) func() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked[name] = append(w.asked[name], time.Since(w.start))
@@ -136,7 +136,7 @@ func active(rw http.ResponseWriter, r *http.Request) {
 func silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 // accounts adds repos of a host that wait with a priority.
-func (w *town) accounts(host, n, priority int) {
+func (w *testHosts) accounts(host, n, priority int) {
 	w.Helper()
 	fmt.Fprintf(&w.rows, `
 		DROP TABLE IF EXISTS temp.n;
@@ -152,14 +152,14 @@ func (w *town) accounts(host, n, priority int) {
 }
 
 // write puts what was added into the file.
-func (w *town) write() {
+func (w *testHosts) write() {
 	w.Helper()
 	script(w, w.path, "PRAGMA synchronous = OFF; BEGIN;"+w.rows.String()+"COMMIT")
 	w.rows.Reset()
 }
 
 // run starts the workers.
-func (w *town) run() {
+func (w *testHosts) run() {
 	w.Helper()
 	w.write()
 	var err error
@@ -184,7 +184,7 @@ func (w *town) run() {
 }
 
 // close stops the workers and looks at what they leave behind.
-func (w *town) close() {
+func (w *testHosts) close() {
 	w.Helper()
 	w.stop()
 	w.stop = nil
@@ -213,7 +213,7 @@ func (w *town) close() {
 }
 
 // number reads one number from the file.
-func (w *town) number(query string) (n int) {
+func (w *testHosts) number(query string) (n int) {
 	w.Helper()
 	d, err := sql.Open("sqlite", w.path)
 	if err != nil {
@@ -227,27 +227,27 @@ func (w *town) number(query string) (n int) {
 }
 
 // waiting is how many rows of a host are in the queue.
-func (w *town) waiting(host int) int {
+func (w *testHosts) waiting(host int) int {
 	w.Helper()
 	return w.number(fmt.Sprintf(`SELECT (SELECT count(*) FROM resync_queue WHERE lease IS NULL AND host_id = %[1]d) +
 		(SELECT count(*) FROM resync_queue WHERE lease IS NOT NULL AND host_id = %[1]d)`, host))
 }
 
-func (w *town) times(name string) []time.Duration {
+func (w *testHosts) times(name string) []time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.asked[name])
 }
 
 // turns returns the hosts in the order in which they were asked.
-func (w *town) turns() []string {
+func (w *testHosts) turns() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.order)
 }
 
 // most is how many requests waited at once for hosts that count counts.
-func (w *town) most() int {
+func (w *testHosts) most() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.mostFew

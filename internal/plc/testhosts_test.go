@@ -110,8 +110,8 @@ func (x *export) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(strings.Join(lines, "\n")))
 }
 
-// yard is a file and a log, inside a bubble of fake time.
-type yard struct {
+// testHosts is a file and a log, inside a bubble of fake time.
+type testHosts struct {
 	*testing.T
 	path     string
 	export   *export
@@ -124,11 +124,11 @@ type yard struct {
 	mu       sync.Mutex
 }
 
-func inYard(t *testing.T, test func(y *yard)) {
+func withTestHosts(t *testing.T, test func(y *testHosts)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "index.db")
 	synctest.Test(t, func(t *testing.T) {
-		y := &yard{T: t, path: path, export: &export{}, metrics: metrics.New(), ready: true, forgot: make(map[string]int)}
+		y := &testHosts{T: t, path: path, export: &export{}, metrics: metrics.New(), ready: true, forgot: make(map[string]int)}
 		pipes := simnet.NewPipes()
 		l, err := pipes.Listen("plc")
 		if err != nil {
@@ -150,7 +150,7 @@ func inYard(t *testing.T, test func(y *yard)) {
 	})
 }
 
-func (y *yard) open() {
+func (y *testHosts) open() {
 	y.Helper()
 	var err error
 	if y.store, err = store.Open(y.Context(), store.Config{Path: y.path, Version: "test"}); err != nil {
@@ -159,7 +159,7 @@ func (y *yard) open() {
 	y.follower = y.newFollower("http://plc.sim.test")
 }
 
-func (y *yard) newFollower(url string) *Follower {
+func (y *testHosts) newFollower(url string) *Follower {
 	return New(Config{
 		Store: y.store, Client: y.client, URL: url, Pace: func(context.Context) error { return nil },
 		Hosts: atproto.Hosts{}, Log: slog.New(slog.NewTextHandler(y.Output(), nil)), Metrics: y.metrics,
@@ -173,7 +173,7 @@ func (y *yard) newFollower(url string) *Follower {
 }
 
 // follow runs the follower for a while; stop ends it and returns its error.
-func (y *yard) follow() (stop func()) {
+func (y *testHosts) follow() (stop func()) {
 	y.Helper()
 	ctx, cancel := context.WithCancel(y.Context())
 	ended := make(chan error, 1)
@@ -187,14 +187,14 @@ func (y *yard) follow() (stop func()) {
 }
 
 // run follows the log for a time.
-func (y *yard) run(d time.Duration) {
+func (y *testHosts) run(d time.Duration) {
 	y.Helper()
 	stop := y.follow()
 	time.Sleep(d)
 	stop()
 }
 
-func (y *yard) update(fn func(tx *store.Tx) error) {
+func (y *testHosts) update(fn func(tx *store.Tx) error) {
 	y.Helper()
 	if err := y.store.Update(context.WithoutCancel(y.Context()), "test", fn); err != nil {
 		y.Fatal(err)
@@ -202,7 +202,7 @@ func (y *yard) update(fn func(tx *store.Tx) error) {
 }
 
 // find makes a repo that a crawl found.
-func (y *yard) find(dids ...string) {
+func (y *testHosts) find(dids ...string) {
 	y.Helper()
 	listed := make(map[string]repostate.Entry)
 	for _, did := range dids {
@@ -212,7 +212,7 @@ func (y *yard) find(dids ...string) {
 }
 
 // serve makes a repo that is in service, with an identity of now.
-func (y *yard) serve(did, host string) {
+func (y *testHosts) serve(did, host string) {
 	y.Helper()
 	y.find(did)
 	y.update(func(tx *store.Tx) error {
@@ -230,7 +230,7 @@ func (y *yard) serve(did, host string) {
 	})
 }
 
-func keyOf(y *yard, multibase string) string {
+func keyOf(y *testHosts, multibase string) string {
 	y.Helper()
 	id, err := mustParse(y, fmt.Sprintf(`{"did":%q,"operation":%s,"cid":"c","createdAt":%q}`,
 		did(0), operationOf(multibase, "pds.example.com"), day.Format(timeForm))).Identity(atproto.Hosts{})
@@ -240,7 +240,7 @@ func keyOf(y *yard, multibase string) string {
 	return string(id.Key)
 }
 
-func (y *yard) repo(did string) (r *repostate.Repo) {
+func (y *testHosts) repo(did string) (r *repostate.Repo) {
 	y.Helper()
 	if err := y.store.View(context.WithoutCancel(y.Context()), func(rx *store.Rx) (err error) {
 		r, err = rx.RepoByDID(did)
@@ -252,7 +252,7 @@ func (y *yard) repo(did string) (r *repostate.Repo) {
 }
 
 // names checks what is known of an account.
-func (y *yard) names(did, key, host string) {
+func (y *testHosts) names(did, key, host string) {
 	y.Helper()
 	r := y.repo(did)
 	if r == nil || r.Identity == nil || r.Identity.Key != keyOf(y, key) || r.Identity.Host != host {
@@ -264,7 +264,7 @@ func (y *yard) names(did, key, host string) {
 }
 
 // due returns the number of rows that a worker could lease.
-func (y *yard) due() (n int) {
+func (y *testHosts) due() (n int) {
 	y.Helper()
 	_ = y.store.Update(context.WithoutCancel(y.Context()), "test", func(tx *store.Tx) error {
 		for {
@@ -288,7 +288,7 @@ func (y *yard) due() (n int) {
 	return n
 }
 
-func (y *yard) counted(result string) int {
+func (y *testHosts) counted(result string) int {
 	return int(y.metrics.Sum("plc_operations_total", "result", result))
 }
 

@@ -14,9 +14,9 @@ import (
 const (
 	// window is how far back the PDSes replay here.
 	window = 8 * time.Second
-	// momentsWithin is how long an index may take to find what was lost: a listed rev
+	// timelineWithin is how long an index may take to find what was lost: a listed rev
 	// counts as a lost commit only after half a minute.
-	momentsWithin = 90 * time.Second
+	timelineWithin = 90 * time.Second
 	// outageWithin is the same after an outage: a host that did not answer twice is
 	// left alone for up to two minutes.
 	outageWithin = 150 * time.Second
@@ -38,8 +38,8 @@ var methods = []struct {
 	{"often swept", []string{"--sweep-every", "1m"}},
 }
 
-func TestHostileMoments(t *testing.T) {
-	m := startMoments(t)
+func TestHostileTimeline(t *testing.T) {
+	m := startTimeline(t)
 	defer m.dismiss()
 
 	seeded := m.outage(t)
@@ -60,10 +60,10 @@ func TestHostileMoments(t *testing.T) {
 	m.end(t)
 }
 
-// moments is the network, and the services of each method, of which the late ones
+// timeline is the network, and the services of each method, of which the late ones
 // are started near the end.
-type moments struct {
-	company
+type timeline struct {
+	scenario
 	net    *network
 	binary string
 	flags  map[string][]string
@@ -73,8 +73,8 @@ type moments struct {
 	lab      lab // the model
 }
 
-func startMoments(t *testing.T) *moments {
-	m := &moments{
+func startTimeline(t *testing.T) *timeline {
+	m := &timeline{
 		binary: build(t), net: startNetwork(t, "--backfill-ms", "8000"),
 		flags: map[string][]string{}, services: map[string][]*service{},
 		lab: lab{model: map[string][]string{}, gone: map[string]bool{}, began: time.Now()},
@@ -90,7 +90,7 @@ func startMoments(t *testing.T) *moments {
 	return m
 }
 
-func (m *moments) startServices(t *testing.T, when string) {
+func (m *timeline) startServices(t *testing.T, when string) {
 	m.all(t, func(t *testing.T, who *member) {
 		s := newService(t, when+" "+who.name, m.binary, m.net, m.flags[who.name]...)
 		m.mu.Lock()
@@ -99,10 +99,10 @@ func (m *moments) startServices(t *testing.T, when string) {
 	})
 }
 
-func (m *moments) startLate(t *testing.T) { m.startServices(t, "late") }
+func (m *timeline) startLate(t *testing.T) { m.startServices(t, "late") }
 
 // each does something with every service of the members that have not failed.
-func (m *moments) each(t *testing.T, do func(t *testing.T, s *service)) {
+func (m *timeline) each(t *testing.T, do func(t *testing.T, s *service)) {
 	m.all(t, func(t *testing.T, who *member) {
 		for _, s := range m.services[who.name] {
 			do(t, s)
@@ -112,12 +112,12 @@ func (m *moments) each(t *testing.T, do func(t *testing.T, s *service)) {
 
 // settle holds every index to the truth of the network, which is what the test
 // meant to make.
-func (m *moments) settle(t *testing.T, step string) {
+func (m *timeline) settle(t *testing.T, step string) {
 	t.Helper()
-	m.settleWithin(t, momentsWithin, step)
+	m.settleWithin(t, timelineWithin, step)
 }
 
-func (m *moments) settleWithin(t *testing.T, within time.Duration, step string) {
+func (m *timeline) settleWithin(t *testing.T, within time.Duration, step string) {
 	t.Helper()
 	want := m.net.truth(t)
 	m.lab.requireModel(t, want)
@@ -140,7 +140,7 @@ func (m *moments) settleWithin(t *testing.T, within time.Duration, step string) 
 
 // outage seeds the network. One PDS is stopped after a quarter of it and started
 // again before the last.
-func (m *moments) outage(t *testing.T) []account {
+func (m *timeline) outage(t *testing.T) []account {
 	const commits = 4 * momentAccounts // at least
 	m.net.startSeed(t, momentAccounts, 5)
 	m.net.waitCommits(t, commits/4)
@@ -151,7 +151,7 @@ func (m *moments) outage(t *testing.T) []account {
 	return m.net.waitSeed(t)
 }
 
-// figures are the accounts whose moments are told. Those of the first PDS have an
+// figures are the accounts whose timeline are told. Those of the first PDS have an
 // even place among the seeded.
 type figures struct {
 	quiet, busy, emptied   string // write nothing, something, nothing but deletions
@@ -164,7 +164,7 @@ type figures struct {
 	collections            map[string][]string // seeded
 }
 
-func (m *moments) choose(seeded []account) figures {
+func (m *timeline) choose(seeded []account) figures {
 	c := figures{collections: map[string][]string{}}
 	for _, a := range seeded {
 		c.collections[a.DID] = a.Collections
@@ -179,14 +179,14 @@ func (m *moments) choose(seeded []account) figures {
 }
 
 // has notes what a seeded account holds beside what it was seeded with.
-func (m *moments) has(c figures, did string, more ...string) {
+func (m *timeline) has(c figures, did string, more ...string) {
 	all := append(slices.Clone(c.collections[did]), more...)
 	slices.Sort(all)
 	m.lab.expect(did, slices.Compact(all)...)
 }
 
 // prepare gives some accounts a collection more, and hides others.
-func (m *moments) prepare(t *testing.T, c figures) {
+func (m *timeline) prepare(t *testing.T, c figures) {
 	for _, did := range []string{c.quiet, c.emptied, c.moves, c.movesAndWrites} {
 		m.net.commit(t, did, create(thing, "1", "2"))
 		m.has(c, did, thing)
@@ -199,7 +199,7 @@ func (m *moments) prepare(t *testing.T, c figures) {
 
 // lose kills every service, lets things happen, and starts the services again when
 // no PDS replays those any more.
-func (m *moments) lose(t *testing.T, c figures) {
+func (m *timeline) lose(t *testing.T, c figures) {
 	m.each(t, func(t *testing.T, s *service) {
 		s.proc.kill()
 		s.requireSound(t)
@@ -233,7 +233,7 @@ func (m *moments) lose(t *testing.T, c figures) {
 }
 
 // requireLoss makes sure that the services were told of lost events.
-func (m *moments) requireLoss(t *testing.T) {
+func (m *timeline) requireLoss(t *testing.T) {
 	m.each(t, func(t *testing.T, s *service) {
 		db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: s.db, RawQuery: "mode=ro"}).String())
 		if err != nil {
@@ -250,14 +250,14 @@ func (m *moments) requireLoss(t *testing.T) {
 // moveDuringFetch moves accounts to the other PDS while every service fetches them
 // from the first: one before the PDS has read the repo, which then refuses it, and
 // one when the answer is on its way. The first writes at once, the second never.
-func (m *moments) moveDuringFetch(t *testing.T, c *figures) {
+func (m *timeline) moveDuringFetch(t *testing.T, c *figures) {
 	c.asked = m.moveHeld(t, question, "moves-asked", create(thingX, "9"))
 	m.lab.expect(c.asked, thing, thingX)
 	c.answered = m.moveHeld(t, answer, "moves-answered")
 	m.lab.expect(c.answered, thing)
 }
 
-func (m *moments) moveHeld(t *testing.T, side, handle string, after ...[]write) string {
+func (m *timeline) moveHeld(t *testing.T, side, handle string, after ...[]write) string {
 	m.net.hold(t, 0, side)
 	did := m.net.account(t, handle, 0)
 	m.net.commit(t, did, create(thing, "1", "2"))
@@ -271,7 +271,7 @@ func (m *moments) moveHeld(t *testing.T, side, handle string, after ...[]write) 
 }
 
 // bury tombstones a DID, whose PDS goes on serving it, and deletes an account.
-func (m *moments) bury(t *testing.T, c figures) {
+func (m *timeline) bury(t *testing.T, c figures) {
 	m.net.set(t, "tombstone", c.buried)
 	m.net.record(t, c.buried, thingX, "1")
 	m.net.set(t, "deleteAccount", c.deleted)
@@ -279,7 +279,7 @@ func (m *moments) bury(t *testing.T, c figures) {
 }
 
 // comeBack returns hidden accounts, and lets those that moved write.
-func (m *moments) comeBack(t *testing.T, c figures) {
+func (m *timeline) comeBack(t *testing.T, c figures) {
 	n := m.net
 	for _, did := range []string{c.leaves, c.twice, c.empty} {
 		n.set(t, "activate", did)
@@ -296,7 +296,7 @@ func (m *moments) comeBack(t *testing.T, c figures) {
 }
 
 // end holds the files to the truth and to their own rules.
-func (m *moments) end(t *testing.T) {
+func (m *timeline) end(t *testing.T) {
 	want := m.net.truth(t)
 	m.each(t, func(t *testing.T, s *service) {
 		requireFileEquals(t, s.db, want)

@@ -20,27 +20,27 @@ import (
 	"railyard/internal/atproto"
 )
 
-// farmVariable tells the test binary to be the farm instead: a process of its own,
+// loadVariable tells the test binary to be the loadHosts instead: a process of its own,
 // so that memory and processor time of either side are known.
-const farmVariable = "RAILYARD_TEST_FARM"
+const loadVariable = "RAILYARD_TEST_FARM"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(farmVariable) == "" {
+	if os.Getenv(loadVariable) == "" {
 		os.Exit(m.Run())
 	}
-	if err := farmProcess(); err != nil {
-		fmt.Fprintln(os.Stderr, "farm:", err)
+	if err := loadProcess(); err != nil {
+		fmt.Fprintln(os.Stderr, "loadHosts:", err)
 		os.Exit(1)
 	}
 }
 
-// farmProcess serves until its standard input ends.
-func farmProcess() error {
+// loadProcess serves until its standard input ends.
+func loadProcess() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	f := newFarm()
+	f := newLoadHosts()
 	fmt.Println(l.Addr())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -50,10 +50,10 @@ func farmProcess() error {
 	return nil
 }
 
-// farm is many hosts on one listener, told apart by the name in the request. It
+// loadHosts is many hosts on one listener, told apart by the name in the request. It
 // knows just enough of HTTP for the client that it is made for.
-type farm struct {
-	estate *estate
+type loadHosts struct {
+	loadRepos *loadRepos
 
 	mu   sync.Mutex
 	asks map[string]int             // requests by method, those of attackers by what they do
@@ -62,15 +62,15 @@ type farm struct {
 	vice map[string]func(*exchange) // hosts that are no honest ones, by the letters of their names
 }
 
-func newFarm() *farm {
-	return &farm{
-		estate: newEstate(), asks: make(map[string]int), open: make(map[net.Conn]struct{}),
+func newLoadHosts() *loadHosts {
+	return &loadHosts{
+		loadRepos: newLoadRepos(), asks: make(map[string]int), open: make(map[net.Conn]struct{}),
 		vice: map[string]func(*exchange){"endless": endless, "drip": drip, "hop": hop},
 	}
 }
 
 // serve answers until the listener is closed, and then ends all connections.
-func (f *farm) serve(l net.Listener) {
+func (f *loadHosts) serve(l net.Listener) {
 	var serving sync.WaitGroup
 	for {
 		conn, err := l.Accept()
@@ -98,17 +98,17 @@ func (f *farm) serve(l net.Listener) {
 
 // exchange is one request and its answer.
 type exchange struct {
-	farm   *farm
-	conn   net.Conn
-	host   string
-	method string
-	query  url.Values
-	out    []byte // reused
+	loadHosts *loadHosts
+	conn      net.Conn
+	host      string
+	method    string
+	query     url.Values
+	out       []byte // reused
 }
 
-func (f *farm) converse(conn net.Conn) {
+func (f *loadHosts) converse(conn net.Conn) {
 	in := bufio.NewReaderSize(conn, 4<<10)
-	x := &exchange{farm: f, conn: conn}
+	x := &exchange{loadHosts: f, conn: conn}
 	for x.read(in) == nil {
 		if x.method == "report" {
 			x.send("application/json", f.report(x.query.Has("log")))
@@ -159,7 +159,7 @@ func (x *exchange) read(in *bufio.Reader) error {
 	}
 }
 
-func (f *farm) count(what, host string) {
+func (f *loadHosts) count(what, host string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asks[what]++
@@ -171,12 +171,12 @@ func (f *farm) count(what, host string) {
 // answer is that of an honest host.
 func (x *exchange) answer() {
 	did := x.query.Get("did") + x.query.Get("repo")
-	repo, ok := farmRepo(did)
+	repo, ok := loadRepo(did)
 	if !ok {
 		x.refuse()
 		return
 	}
-	e := x.farm.estate
+	e := x.loadHosts.loadRepos
 	switch x.method {
 	case "getRecord":
 		x.sendArchive(repo, e.tree(repo).proof(x.query.Get("collection")+"/"+x.query.Get("rkey")))
@@ -184,9 +184,9 @@ func (x *exchange) answer() {
 		x.sendArchive(repo, e.tree(repo).archive)
 	case "describeRepo":
 		x.send("application/json", fmt.Appendf(nil,
-			`{"handle":"h.farm.test","did":%q,"didDoc":{},"collections":%s,"handleIsCorrect":true}`, did, e.tree(repo).describe))
+			`{"handle":"h.loadHosts.test","did":%q,"didDoc":{},"collections":%s,"handleIsCorrect":true}`, did, e.tree(repo).describe))
 	case "getRepoStatus":
-		x.send("application/json", fmt.Appendf(nil, `{"did":%q,"active":true,"rev":%q}`, did, farmRev(repo)))
+		x.send("application/json", fmt.Appendf(nil, `{"did":%q,"active":true,"rev":%q}`, did, loadRev(repo)))
 	default:
 		x.refuse()
 	}
@@ -212,7 +212,7 @@ func (x *exchange) send(kind string, body []byte) {
 
 func (x *exchange) sendArchive(repo int, sections []byte) {
 	var start [512]byte
-	commit, cid := x.farm.estate.commit(repo)
+	commit, cid := x.loadHosts.loadRepos.commit(repo)
 	begin := appendArchive(start[:0], commit, cid)
 	x.head("application/vnd.ipld.car", len(begin)+len(sections))
 	x.out = append(append(x.out, begin...), sections...)
@@ -223,8 +223,8 @@ func (x *exchange) sendArchive(repo int, sections []byte) {
 
 // endless sends a repo that does not end, at a mebibyte a second.
 func endless(x *exchange) {
-	repo, _ := farmRepo(x.query.Get("did") + x.query.Get("repo"))
-	commit, cid := x.farm.estate.commit(repo)
+	repo, _ := loadRepo(x.query.Get("did") + x.query.Get("repo"))
+	commit, cid := x.loadHosts.loadRepos.commit(repo)
 	_, _ = io.WriteString(x.conn, "HTTP/1.1 200 OK\r\n\r\n")
 	_, err := x.conn.Write(appendArchive(nil, commit, cid))
 	block := make([]byte, 32<<10)
@@ -246,10 +246,10 @@ func drip(x *exchange) {
 
 // hop sends its callers to a name that is on their own machine.
 func hop(x *exchange) {
-	_, _ = io.WriteString(x.conn, "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: https://inside0.farm.test/\r\n\r\n")
+	_, _ = io.WriteString(x.conn, "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: https://inside0.loadHosts.test/\r\n\r\n")
 }
 
-// account is what the farm has seen since the last report.
+// account is what the loadHosts has seen since the last report.
 type account struct {
 	Asks    map[string]int // requests by method, those of attackers by what they do
 	Busiest int            // the most requests that one host had in any second
@@ -257,7 +257,7 @@ type account struct {
 }
 
 // report gives the account and begins a new one, with or without a log of times.
-func (f *farm) report(log bool) []byte {
+func (f *loadHosts) report(log bool) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := account{Asks: f.asks, CPU: processorTime()}

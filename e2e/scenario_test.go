@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// company is subtests that live through one story together: the test tells the
+// scenario is subtests that live through one story together: the test tells the
 // story to the network, and each subtest holds its own services to it.
-type company struct {
+type scenario struct {
 	members []*member
 	left    sync.WaitGroup
 }
@@ -25,7 +25,7 @@ type member struct {
 }
 
 // enlist starts a subtest. One that -run does not name is no member.
-func (c *company) enlist(t *testing.T, name string) *member {
+func (c *scenario) enlist(t *testing.T, name string) *member {
 	m := &member{name: name, tasks: make(chan func(*testing.T)), done: make(chan struct{}), gone: make(chan struct{})}
 	runs := make(chan bool, 2) // that it does comes first
 	c.left.Go(func() {
@@ -47,7 +47,7 @@ func (c *company) enlist(t *testing.T, name string) *member {
 }
 
 // all hands each member that has not failed a task, and returns when they have ended.
-func (c *company) all(t *testing.T, task func(t *testing.T, m *member)) {
+func (c *scenario) all(t *testing.T, task func(t *testing.T, m *member)) {
 	t.Helper()
 	var working sync.WaitGroup
 	for _, m := range c.members {
@@ -70,7 +70,7 @@ func (c *company) all(t *testing.T, task func(t *testing.T, m *member)) {
 }
 
 // standing counts the members that have not failed.
-func (c *company) standing() int {
+func (c *scenario) standing() int {
 	n := 0
 	for _, m := range c.members {
 		select {
@@ -83,15 +83,15 @@ func (c *company) standing() int {
 }
 
 // dismiss ends the subtests.
-func (c *company) dismiss() {
+func (c *scenario) dismiss() {
 	for _, m := range c.members {
 		close(m.tasks)
 	}
 	c.left.Wait()
 }
 
-func TestCompanyGoesOnWithoutWhoHasFailed(t *testing.T) {
-	var c company
+func TestScenarioGoesOnWithoutWhoHasFailed(t *testing.T) {
+	var c scenario
 	heard := map[string]*int{}
 	for _, name := range []string{"stays", "leaves", "stays too"} {
 		if m := c.enlist(t, name); m != nil {
