@@ -205,7 +205,7 @@ CREATE TABLE plc_log (
   seen     TEXT    NOT NULL, -- JSON object: later ones that are in this file too, by CID, and when they were made
   done     INTEGER NOT NULL CHECK (done IN (0, 1))
            -- 1 = its end was reached once. Until then backfill of a did:plc whose document was never looked
-           -- at is held back (resync_queue.held); what its identity says meanwhile is stale
+           -- at is parked (resync_queue.parked); what its identity says meanwhile is stale
 ) STRICT;
 
 -- The queue.
@@ -262,11 +262,11 @@ CREATE TABLE resync_queue (
                                 -- columns of its own: identity.stale, ask_status, want_rev, said
   priority    INTEGER NOT NULL, -- resync_priority.id
   not_before  INTEGER NOT NULL, -- unix microseconds; back-off and later checks
-  held        INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)), -- 1 = backfill that waits for the PLC directory's log
+  parked        INTEGER NOT NULL DEFAULT 0 CHECK (parked IN (0, 1)), -- 1 = backfill that waits for the PLC directory's log
   attempts    INTEGER NOT NULL DEFAULT 0, -- failures in a row
   generation  INTEGER NOT NULL, -- raised by whatever makes a fetch under way worthless
   lease       INTEGER,          -- the generation that a worker took; NULL = nobody works on it
-  want_rev    INTEGER,          -- the newest rev heard of but not held; harmless once our head is there
+  want_rev    INTEGER,          -- the newest rev heard of and not reached; harmless once our head is there
   ask_status  INTEGER NOT NULL DEFAULT 0 CHECK (ask_status IN (0, 1)), -- 1 = ask the PDS for the account's status
   identity_checks      INTEGER NOT NULL DEFAULT 0, -- how often the DID document is still to be looked up because of an
                                 -- #identity: twice, since replicas of the directory lag; 0 once it has changed
@@ -276,8 +276,8 @@ CREATE TABLE resync_queue (
   said_times  INTEGER NOT NULL DEFAULT 0, -- how often it was said
   said_since  INTEGER,          -- and since when
   host_id     INTEGER NOT NULL, -- who is asked next: host_queue.host_id (view repo_host_queue)
-  due_at      INTEGER AS (CASE WHEN lease IS NULL AND held = 0 THEN not_before END) VIRTUAL
-              -- when a worker may take it; NULL = one has it, or it is held back
+  due_at      INTEGER AS (CASE WHEN lease IS NULL AND parked = 0 THEN not_before END) VIRTUAL
+              -- when a worker may take it; NULL = one has it, or it is parked
 ) STRICT;
 CREATE INDEX resync_queue_due ON resync_queue (host_id, priority, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX resync_queue_leased ON resync_queue (lease) WHERE lease IS NOT NULL;
@@ -331,7 +331,7 @@ CREATE TRIGGER host_queue_row AFTER INSERT ON resync_queue WHEN new.due_at IS NO
          OR (new.priority < priority AND (better_at IS NULL OR new.due_at < better_at)));
 END;
 
-CREATE TRIGGER host_queue_moved AFTER UPDATE OF host_id, priority, not_before, held, lease ON resync_queue
+CREATE TRIGGER host_queue_moved AFTER UPDATE OF host_id, priority, not_before, parked, lease ON resync_queue
 WHEN new.due_at IS NOT NULL BEGIN
   -- The same for a row that waits again, or for somebody else.
   UPDATE host_queue SET
@@ -476,7 +476,7 @@ CREATE VIEW resync_backlog AS
   SELECT r.did, q.priority, q.attempts,
          y.name AS reason,
          datetime(q.not_before / 1000000, 'unixepoch') AS due,
-         q.lease IS NOT NULL AS leased, q.held,
+         q.lease IS NOT NULL AS leased, q.parked,
          o.hostname AS host, r.error
   FROM resync_queue q
   JOIN repo r ON r.id = q.repo_id
@@ -536,7 +536,7 @@ INSERT INTO invariant (name, explanation) VALUES
   ('queue rows', 'reason and priority are known, what is said is counted, no lease is ahead of its generation'),
   ('queue hosts', 'a row of the queue names whoever is asked next'),
   ('host queues', 'whoever may be asked has a queue, whose head is not later than its rows'),
-  ('held back', 'what is held back is backfill that waits for the PLC directory''s log, and its identity is not trusted'),
+  ('parked', 'what is parked is backfill that waits for the PLC directory''s log, and its identity is not trusted'),
   ('plc log', 'what was seen of the PLC directory''s log lies behind the time up to which it was read'),
   ('buffer', 'buffered commits belong to resyncing repos, are whole and not too many'),
   ('orphans', 'every row belongs to a repo, a collection or a host that is there'),
@@ -777,17 +777,17 @@ CREATE VIEW violation AS
     AND NOT coalesce(h.row_priority > h.priority OR (h.row_priority = h.priority AND h.due_at <= h.row_due)
                      OR h.better_at <= h.row_due, 0)
 
-  -- held back: what is held back is backfill that waits for the PLC directory's log, and its identity is not
+  -- parked: what is parked is backfill that waits for the PLC directory's log, and its identity is not
   -- trusted.
   UNION ALL
-  SELECT 'held back',
-         coalesce(r.did, 'repo ' || q.repo_id) || ': held back, but '
+  SELECT 'parked',
+         coalesce(r.did, 'repo ' || q.repo_id) || ': parked, but '
          || CASE WHEN NOT EXISTS (SELECT 1 FROM plc_log WHERE done = 0) THEN 'no log is being read'
                  WHEN q.priority <> 4 THEN 'priority ' || q.priority
                  WHEN q.lease IS NOT NULL THEN 'leased'
                  ELSE 'its identity is not stale' END
   FROM resync_queue q LEFT JOIN repo r ON r.id = q.repo_id
-  WHERE q.held = 1
+  WHERE q.parked = 1
     AND (q.priority <> 4 OR q.lease IS NOT NULL OR NOT EXISTS (SELECT 1 FROM plc_log WHERE done = 0)
          OR EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = q.repo_id AND i.stale = 0))
 
@@ -920,9 +920,9 @@ CREATE VIEW violation AS
   FROM identity i
   WHERE i.stale NOT IN (0, 1)
   UNION ALL
-  SELECT 'flags', 'resync_queue, repo ' || q.repo_id || ': held ' || q.held || ', ask_status ' || q.ask_status
+  SELECT 'flags', 'resync_queue, repo ' || q.repo_id || ': parked ' || q.parked || ', ask_status ' || q.ask_status
   FROM resync_queue q
-  WHERE q.held NOT IN (0, 1) OR q.ask_status NOT IN (0, 1)
+  WHERE q.parked NOT IN (0, 1) OR q.ask_status NOT IN (0, 1)
   UNION ALL
   SELECT 'flags', 'membership, repo ' || m.repo_id || ', collection ' || m.collection_id || ': seq 0'
   FROM membership m

@@ -244,100 +244,6 @@ func (q *Queries) GiveUpCrawl(ctx context.Context, arg GiveUpCrawlParams) error 
 	return err
 }
 
-const heldRepos = `-- name: HeldRepos :many
-SELECT r.id, r.state, r.active, CAST(max(coalesce(i.status_asked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
-FROM repo r CROSS JOIN identity i
-WHERE r.id > ?1 AND r.id <= ?2 AND i.repo_id = r.id ORDER BY r.id
-`
-
-type HeldReposParams struct {
-	After int64
-	Until int64
-}
-
-type HeldReposRow struct {
-	ID     int64
-	State  int64
-	Active int64
-	SureAt int64
-}
-
-func (q *Queries) HeldRepos(ctx context.Context, arg HeldReposParams) ([]HeldReposRow, error) {
-	rows, err := q.query(ctx, q.heldReposStmt, heldRepos, arg.After, arg.Until)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []HeldReposRow
-	for rows.Next() {
-		var i HeldReposRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.State,
-			&i.Active,
-			&i.SureAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const heldReposOfHost = `-- name: HeldReposOfHost :many
-SELECT r.id, r.state, r.active, CAST(max(coalesce(i.status_asked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
-FROM identity i CROSS JOIN repo r
-WHERE i.host_id = ?1 AND i.repo_id > ?2 AND r.id = i.repo_id
-ORDER BY i.repo_id LIMIT ?3
-`
-
-type HeldReposOfHostParams struct {
-	HostID  int64
-	After   int64
-	MaxRows int64
-}
-
-type HeldReposOfHostRow struct {
-	ID     int64
-	State  int64
-	Active int64
-	SureAt int64
-}
-
-func (q *Queries) HeldReposOfHost(ctx context.Context, arg HeldReposOfHostParams) ([]HeldReposOfHostRow, error) {
-	rows, err := q.query(ctx, q.heldReposOfHostStmt, heldReposOfHost, arg.HostID, arg.After, arg.MaxRows)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []HeldReposOfHostRow
-	for rows.Next() {
-		var i HeldReposOfHostRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.State,
-			&i.Active,
-			&i.SureAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const hostCrawl = `-- name: HostCrawl :one
 SELECT h.id, c.finished_at FROM host h LEFT JOIN crawl c ON c.kind = 'host' AND c.server_id = h.id
 WHERE h.hostname = ?1
@@ -417,6 +323,100 @@ type PlanCrawlsParams struct {
 func (q *Queries) PlanCrawls(ctx context.Context, arg PlanCrawlsParams) error {
 	_, err := q.exec(ctx, q.planCrawlsStmt, planCrawls, arg.Now, arg.Every, arg.Spread)
 	return err
+}
+
+const reposInService = `-- name: ReposInService :many
+SELECT r.id, r.state, r.active, CAST(max(coalesce(i.status_asked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
+FROM repo r CROSS JOIN identity i
+WHERE r.id > ?1 AND r.id <= ?2 AND i.repo_id = r.id ORDER BY r.id
+`
+
+type ReposInServiceParams struct {
+	After int64
+	Until int64
+}
+
+type ReposInServiceRow struct {
+	ID     int64
+	State  int64
+	Active int64
+	SureAt int64
+}
+
+func (q *Queries) ReposInService(ctx context.Context, arg ReposInServiceParams) ([]ReposInServiceRow, error) {
+	rows, err := q.query(ctx, q.reposInServiceStmt, reposInService, arg.After, arg.Until)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReposInServiceRow
+	for rows.Next() {
+		var i ReposInServiceRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.State,
+			&i.Active,
+			&i.SureAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const reposInServiceOfHost = `-- name: ReposInServiceOfHost :many
+SELECT r.id, r.state, r.active, CAST(max(coalesce(i.status_asked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
+FROM identity i CROSS JOIN repo r
+WHERE i.host_id = ?1 AND i.repo_id > ?2 AND r.id = i.repo_id
+ORDER BY i.repo_id LIMIT ?3
+`
+
+type ReposInServiceOfHostParams struct {
+	HostID  int64
+	After   int64
+	MaxRows int64
+}
+
+type ReposInServiceOfHostRow struct {
+	ID     int64
+	State  int64
+	Active int64
+	SureAt int64
+}
+
+func (q *Queries) ReposInServiceOfHost(ctx context.Context, arg ReposInServiceOfHostParams) ([]ReposInServiceOfHostRow, error) {
+	rows, err := q.query(ctx, q.reposInServiceOfHostStmt, reposInServiceOfHost, arg.HostID, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReposInServiceOfHostRow
+	for rows.Next() {
+		var i ReposInServiceOfHostRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.State,
+			&i.Active,
+			&i.SureAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const restCrawls = `-- name: RestCrawls :exec

@@ -192,12 +192,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.giveUpCrawlStmt, err = db.PrepareContext(ctx, giveUpCrawl); err != nil {
 		return nil, fmt.Errorf("error preparing query GiveUpCrawl: %w", err)
 	}
-	if q.heldReposStmt, err = db.PrepareContext(ctx, heldRepos); err != nil {
-		return nil, fmt.Errorf("error preparing query HeldRepos: %w", err)
-	}
-	if q.heldReposOfHostStmt, err = db.PrepareContext(ctx, heldReposOfHost); err != nil {
-		return nil, fmt.Errorf("error preparing query HeldReposOfHost: %w", err)
-	}
 	if q.hiddenStmt, err = db.PrepareContext(ctx, hidden); err != nil {
 		return nil, fmt.Errorf("error preparing query Hidden: %w", err)
 	}
@@ -326,6 +320,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.repoTallyStmt, err = db.PrepareContext(ctx, repoTally); err != nil {
 		return nil, fmt.Errorf("error preparing query RepoTally: %w", err)
+	}
+	if q.reposInServiceStmt, err = db.PrepareContext(ctx, reposInService); err != nil {
+		return nil, fmt.Errorf("error preparing query ReposInService: %w", err)
+	}
+	if q.reposInServiceOfHostStmt, err = db.PrepareContext(ctx, reposInServiceOfHost); err != nil {
+		return nil, fmt.Errorf("error preparing query ReposInServiceOfHost: %w", err)
 	}
 	if q.restCrawlsStmt, err = db.PrepareContext(ctx, restCrawls); err != nil {
 		return nil, fmt.Errorf("error preparing query RestCrawls: %w", err)
@@ -693,16 +693,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing giveUpCrawlStmt: %w", cerr)
 		}
 	}
-	if q.heldReposStmt != nil {
-		if cerr := q.heldReposStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing heldReposStmt: %w", cerr)
-		}
-	}
-	if q.heldReposOfHostStmt != nil {
-		if cerr := q.heldReposOfHostStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing heldReposOfHostStmt: %w", cerr)
-		}
-	}
 	if q.hiddenStmt != nil {
 		if cerr := q.hiddenStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing hiddenStmt: %w", cerr)
@@ -918,6 +908,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing repoTallyStmt: %w", cerr)
 		}
 	}
+	if q.reposInServiceStmt != nil {
+		if cerr := q.reposInServiceStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing reposInServiceStmt: %w", cerr)
+		}
+	}
+	if q.reposInServiceOfHostStmt != nil {
+		if cerr := q.reposInServiceOfHostStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing reposInServiceOfHostStmt: %w", cerr)
+		}
+	}
 	if q.restCrawlsStmt != nil {
 		if cerr := q.restCrawlsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing restCrawlsStmt: %w", cerr)
@@ -1090,269 +1090,269 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 }
 
 type Queries struct {
-	db                      DBTX
-	tx                      *sql.Tx
-	addChangeStmt           *sql.Stmt
-	addCollectionStmt       *sql.Stmt
-	addCrawlStmt            *sql.Stmt
-	addHostStmt             *sql.Stmt
-	addMembersStmt          *sql.Stmt
-	addRefusalsStmt         *sql.Stmt
-	addRepoStmt             *sql.Stmt
-	addUpstreamStmt         *sql.Stmt
-	advanceCrawlStmt        *sql.Stmt
-	advanceHeadStmt         *sql.Stmt
-	agedIdentitiesStmt      *sql.Stmt
-	answeredHostStmt        *sql.Stmt
-	beginAttemptStmt        *sql.Stmt
-	birthStmt               *sql.Stmt
-	birthsOfStmt            *sql.Stmt
-	bufferCommitStmt        *sql.Stmt
-	bufferSizeStmt          *sql.Stmt
-	bufferedCommitStmt      *sql.Stmt
-	bufferedCommitsStmt     *sql.Stmt
-	candidateBudgetStmt     *sql.Stmt
-	checkDIDsStmt           *sql.Stmt
-	checkHostsStmt          *sql.Stmt
-	checkNSIDsStmt          *sql.Stmt
-	clampCrawlsStmt         *sql.Stmt
-	clampHostsStmt          *sql.Stmt
-	clearBufferStmt         *sql.Stmt
-	clearHostErrorStmt      *sql.Stmt
-	collectionBehindStmt    *sql.Stmt
-	collectionIDStmt        *sql.Stmt
-	collectionIDsStmt       *sql.Stmt
-	collectionNameStmt      *sql.Stmt
-	collectionsAfterStmt    *sql.Stmt
-	collectionsNamedStmt    *sql.Stmt
-	collectionsOfRepoStmt   *sql.Stmt
-	coolHostStmt            *sql.Stmt
-	countCrawlsStmt         *sql.Stmt
-	crawlStmt               *sql.Stmt
-	createMetaStmt          *sql.Stmt
-	deathStmt               *sql.Stmt
-	deathsOfStmt            *sql.Stmt
-	deferCrawlStmt          *sql.Stmt
-	deleteBareRepoStmt      *sql.Stmt
-	deleteCrawlStmt         *sql.Stmt
-	deleteHeadStmt          *sql.Stmt
-	deletePLCLogStmt        *sql.Stmt
-	deleteQueueRowStmt      *sql.Stmt
-	distrustDescribeStmt    *sql.Stmt
-	dueCrawlsStmt           *sql.Stmt
-	endAttemptStmt          *sql.Stmt
-	failedHostStmt          *sql.Stmt
-	failingHostsStmt        *sql.Stmt
-	finishCrawlStmt         *sql.Stmt
-	firstDueStmt            *sql.Stmt
-	firstRowsStmt           *sql.Stmt
-	forgetAttemptsStmt      *sql.Stmt
-	giveUpCrawlStmt         *sql.Stmt
-	heldReposStmt           *sql.Stmt
-	heldReposOfHostStmt     *sql.Stmt
-	hiddenStmt              *sql.Stmt
-	hideStmt                *sql.Stmt
-	holdRowsStmt            *sql.Stmt
-	hostCrawlStmt           *sql.Stmt
-	hostHeadsStmt           *sql.Stmt
-	hostLimitsStmt          *sql.Stmt
-	hostToCrawlStmt         *sql.Stmt
-	identityPieceStmt       *sql.Stmt
-	invariantsStmt          *sql.Stmt
-	knownDIDStmt            *sql.Stmt
-	largestCollectionsStmt  *sql.Stmt
-	lastRepoStmt            *sql.Stmt
-	lastRepoIDStmt          *sql.Stmt
-	lastSeqClockStmt        *sql.Stmt
-	leasedRowsStmt          *sql.Stmt
-	membershipIDsStmt       *sql.Stmt
-	membershipTallyStmt     *sql.Stmt
-	metaStmt                *sql.Stmt
-	nextCrawlStmt           *sql.Stmt
-	nextReadyStmt           *sql.Stmt
-	openedByStmt            *sql.Stmt
-	pLCLogStmt              *sql.Stmt
-	pageOfCollectionStmt    *sql.Stmt
-	pageOfCollectionsStmt   *sql.Stmt
-	pageOfReposStmt         *sql.Stmt
-	planCrawlsStmt          *sql.Stmt
-	pruneChangesStmt        *sql.Stmt
-	putHeadStmt             *sql.Stmt
-	putIdentityStmt         *sql.Stmt
-	putPLCLogStmt           *sql.Stmt
-	putQueueRowStmt         *sql.Stmt
-	putRepoStmt             *sql.Stmt
-	queuePieceStmt          *sql.Stmt
-	queueRowStmt            *sql.Stmt
-	queueTallyStmt          *sql.Stmt
-	readyHostsStmt          *sql.Stmt
-	refusalCountsStmt       *sql.Stmt
-	refusalSampleStmt       *sql.Stmt
-	releaseRowsStmt         *sql.Stmt
-	repoByDIDStmt           *sql.Stmt
-	repoByIDStmt            *sql.Stmt
-	repoPieceStmt           *sql.Stmt
-	repoTallyStmt           *sql.Stmt
-	restCrawlsStmt          *sql.Stmt
-	restingAmongStmt        *sql.Stmt
-	restingBetweenStmt      *sql.Stmt
-	rewindCrawlStmt         *sql.Stmt
-	servedHostStmt          *sql.Stmt
-	setAbsentProofsStmt     *sql.Stmt
-	setHeadStmt             *sql.Stmt
-	setHostErrorStmt        *sql.Stmt
-	setHostRateStmt         *sql.Stmt
-	setListedStatusStmt     *sql.Stmt
-	setNextAtStmt           *sql.Stmt
-	setNextSeqStmt          *sql.Stmt
-	setRepoSeqStmt          *sql.Stmt
-	setShareStmt            *sql.Stmt
-	setUpstreamCursorStmt   *sql.Stmt
-	setUpstreamKindStmt     *sql.Stmt
-	showStmt                *sql.Stmt
-	signingKeyStmt          *sql.Stmt
-	startCrawlStmt          *sql.Stmt
-	tickSeqClockStmt        *sql.Stmt
-	trustHeldIdentitiesStmt *sql.Stmt
-	upstreamByIDStmt        *sql.Stmt
-	upstreamsStmt           *sql.Stmt
-	violationsStmt          *sql.Stmt
-	visibleRowsStmt         *sql.Stmt
-	wakeHostsStmt           *sql.Stmt
-	wantCrawlStmt           *sql.Stmt
+	db                       DBTX
+	tx                       *sql.Tx
+	addChangeStmt            *sql.Stmt
+	addCollectionStmt        *sql.Stmt
+	addCrawlStmt             *sql.Stmt
+	addHostStmt              *sql.Stmt
+	addMembersStmt           *sql.Stmt
+	addRefusalsStmt          *sql.Stmt
+	addRepoStmt              *sql.Stmt
+	addUpstreamStmt          *sql.Stmt
+	advanceCrawlStmt         *sql.Stmt
+	advanceHeadStmt          *sql.Stmt
+	agedIdentitiesStmt       *sql.Stmt
+	answeredHostStmt         *sql.Stmt
+	beginAttemptStmt         *sql.Stmt
+	birthStmt                *sql.Stmt
+	birthsOfStmt             *sql.Stmt
+	bufferCommitStmt         *sql.Stmt
+	bufferSizeStmt           *sql.Stmt
+	bufferedCommitStmt       *sql.Stmt
+	bufferedCommitsStmt      *sql.Stmt
+	candidateBudgetStmt      *sql.Stmt
+	checkDIDsStmt            *sql.Stmt
+	checkHostsStmt           *sql.Stmt
+	checkNSIDsStmt           *sql.Stmt
+	clampCrawlsStmt          *sql.Stmt
+	clampHostsStmt           *sql.Stmt
+	clearBufferStmt          *sql.Stmt
+	clearHostErrorStmt       *sql.Stmt
+	collectionBehindStmt     *sql.Stmt
+	collectionIDStmt         *sql.Stmt
+	collectionIDsStmt        *sql.Stmt
+	collectionNameStmt       *sql.Stmt
+	collectionsAfterStmt     *sql.Stmt
+	collectionsNamedStmt     *sql.Stmt
+	collectionsOfRepoStmt    *sql.Stmt
+	coolHostStmt             *sql.Stmt
+	countCrawlsStmt          *sql.Stmt
+	crawlStmt                *sql.Stmt
+	createMetaStmt           *sql.Stmt
+	deathStmt                *sql.Stmt
+	deathsOfStmt             *sql.Stmt
+	deferCrawlStmt           *sql.Stmt
+	deleteBareRepoStmt       *sql.Stmt
+	deleteCrawlStmt          *sql.Stmt
+	deleteHeadStmt           *sql.Stmt
+	deletePLCLogStmt         *sql.Stmt
+	deleteQueueRowStmt       *sql.Stmt
+	distrustDescribeStmt     *sql.Stmt
+	dueCrawlsStmt            *sql.Stmt
+	endAttemptStmt           *sql.Stmt
+	failedHostStmt           *sql.Stmt
+	failingHostsStmt         *sql.Stmt
+	finishCrawlStmt          *sql.Stmt
+	firstDueStmt             *sql.Stmt
+	firstRowsStmt            *sql.Stmt
+	forgetAttemptsStmt       *sql.Stmt
+	giveUpCrawlStmt          *sql.Stmt
+	hiddenStmt               *sql.Stmt
+	hideStmt                 *sql.Stmt
+	holdRowsStmt             *sql.Stmt
+	hostCrawlStmt            *sql.Stmt
+	hostHeadsStmt            *sql.Stmt
+	hostLimitsStmt           *sql.Stmt
+	hostToCrawlStmt          *sql.Stmt
+	identityPieceStmt        *sql.Stmt
+	invariantsStmt           *sql.Stmt
+	knownDIDStmt             *sql.Stmt
+	largestCollectionsStmt   *sql.Stmt
+	lastRepoStmt             *sql.Stmt
+	lastRepoIDStmt           *sql.Stmt
+	lastSeqClockStmt         *sql.Stmt
+	leasedRowsStmt           *sql.Stmt
+	membershipIDsStmt        *sql.Stmt
+	membershipTallyStmt      *sql.Stmt
+	metaStmt                 *sql.Stmt
+	nextCrawlStmt            *sql.Stmt
+	nextReadyStmt            *sql.Stmt
+	openedByStmt             *sql.Stmt
+	pLCLogStmt               *sql.Stmt
+	pageOfCollectionStmt     *sql.Stmt
+	pageOfCollectionsStmt    *sql.Stmt
+	pageOfReposStmt          *sql.Stmt
+	planCrawlsStmt           *sql.Stmt
+	pruneChangesStmt         *sql.Stmt
+	putHeadStmt              *sql.Stmt
+	putIdentityStmt          *sql.Stmt
+	putPLCLogStmt            *sql.Stmt
+	putQueueRowStmt          *sql.Stmt
+	putRepoStmt              *sql.Stmt
+	queuePieceStmt           *sql.Stmt
+	queueRowStmt             *sql.Stmt
+	queueTallyStmt           *sql.Stmt
+	readyHostsStmt           *sql.Stmt
+	refusalCountsStmt        *sql.Stmt
+	refusalSampleStmt        *sql.Stmt
+	releaseRowsStmt          *sql.Stmt
+	repoByDIDStmt            *sql.Stmt
+	repoByIDStmt             *sql.Stmt
+	repoPieceStmt            *sql.Stmt
+	repoTallyStmt            *sql.Stmt
+	reposInServiceStmt       *sql.Stmt
+	reposInServiceOfHostStmt *sql.Stmt
+	restCrawlsStmt           *sql.Stmt
+	restingAmongStmt         *sql.Stmt
+	restingBetweenStmt       *sql.Stmt
+	rewindCrawlStmt          *sql.Stmt
+	servedHostStmt           *sql.Stmt
+	setAbsentProofsStmt      *sql.Stmt
+	setHeadStmt              *sql.Stmt
+	setHostErrorStmt         *sql.Stmt
+	setHostRateStmt          *sql.Stmt
+	setListedStatusStmt      *sql.Stmt
+	setNextAtStmt            *sql.Stmt
+	setNextSeqStmt           *sql.Stmt
+	setRepoSeqStmt           *sql.Stmt
+	setShareStmt             *sql.Stmt
+	setUpstreamCursorStmt    *sql.Stmt
+	setUpstreamKindStmt      *sql.Stmt
+	showStmt                 *sql.Stmt
+	signingKeyStmt           *sql.Stmt
+	startCrawlStmt           *sql.Stmt
+	tickSeqClockStmt         *sql.Stmt
+	trustHeldIdentitiesStmt  *sql.Stmt
+	upstreamByIDStmt         *sql.Stmt
+	upstreamsStmt            *sql.Stmt
+	violationsStmt           *sql.Stmt
+	visibleRowsStmt          *sql.Stmt
+	wakeHostsStmt            *sql.Stmt
+	wantCrawlStmt            *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
-		db:                      tx,
-		tx:                      tx,
-		addChangeStmt:           q.addChangeStmt,
-		addCollectionStmt:       q.addCollectionStmt,
-		addCrawlStmt:            q.addCrawlStmt,
-		addHostStmt:             q.addHostStmt,
-		addMembersStmt:          q.addMembersStmt,
-		addRefusalsStmt:         q.addRefusalsStmt,
-		addRepoStmt:             q.addRepoStmt,
-		addUpstreamStmt:         q.addUpstreamStmt,
-		advanceCrawlStmt:        q.advanceCrawlStmt,
-		advanceHeadStmt:         q.advanceHeadStmt,
-		agedIdentitiesStmt:      q.agedIdentitiesStmt,
-		answeredHostStmt:        q.answeredHostStmt,
-		beginAttemptStmt:        q.beginAttemptStmt,
-		birthStmt:               q.birthStmt,
-		birthsOfStmt:            q.birthsOfStmt,
-		bufferCommitStmt:        q.bufferCommitStmt,
-		bufferSizeStmt:          q.bufferSizeStmt,
-		bufferedCommitStmt:      q.bufferedCommitStmt,
-		bufferedCommitsStmt:     q.bufferedCommitsStmt,
-		candidateBudgetStmt:     q.candidateBudgetStmt,
-		checkDIDsStmt:           q.checkDIDsStmt,
-		checkHostsStmt:          q.checkHostsStmt,
-		checkNSIDsStmt:          q.checkNSIDsStmt,
-		clampCrawlsStmt:         q.clampCrawlsStmt,
-		clampHostsStmt:          q.clampHostsStmt,
-		clearBufferStmt:         q.clearBufferStmt,
-		clearHostErrorStmt:      q.clearHostErrorStmt,
-		collectionBehindStmt:    q.collectionBehindStmt,
-		collectionIDStmt:        q.collectionIDStmt,
-		collectionIDsStmt:       q.collectionIDsStmt,
-		collectionNameStmt:      q.collectionNameStmt,
-		collectionsAfterStmt:    q.collectionsAfterStmt,
-		collectionsNamedStmt:    q.collectionsNamedStmt,
-		collectionsOfRepoStmt:   q.collectionsOfRepoStmt,
-		coolHostStmt:            q.coolHostStmt,
-		countCrawlsStmt:         q.countCrawlsStmt,
-		crawlStmt:               q.crawlStmt,
-		createMetaStmt:          q.createMetaStmt,
-		deathStmt:               q.deathStmt,
-		deathsOfStmt:            q.deathsOfStmt,
-		deferCrawlStmt:          q.deferCrawlStmt,
-		deleteBareRepoStmt:      q.deleteBareRepoStmt,
-		deleteCrawlStmt:         q.deleteCrawlStmt,
-		deleteHeadStmt:          q.deleteHeadStmt,
-		deletePLCLogStmt:        q.deletePLCLogStmt,
-		deleteQueueRowStmt:      q.deleteQueueRowStmt,
-		distrustDescribeStmt:    q.distrustDescribeStmt,
-		dueCrawlsStmt:           q.dueCrawlsStmt,
-		endAttemptStmt:          q.endAttemptStmt,
-		failedHostStmt:          q.failedHostStmt,
-		failingHostsStmt:        q.failingHostsStmt,
-		finishCrawlStmt:         q.finishCrawlStmt,
-		firstDueStmt:            q.firstDueStmt,
-		firstRowsStmt:           q.firstRowsStmt,
-		forgetAttemptsStmt:      q.forgetAttemptsStmt,
-		giveUpCrawlStmt:         q.giveUpCrawlStmt,
-		heldReposStmt:           q.heldReposStmt,
-		heldReposOfHostStmt:     q.heldReposOfHostStmt,
-		hiddenStmt:              q.hiddenStmt,
-		hideStmt:                q.hideStmt,
-		holdRowsStmt:            q.holdRowsStmt,
-		hostCrawlStmt:           q.hostCrawlStmt,
-		hostHeadsStmt:           q.hostHeadsStmt,
-		hostLimitsStmt:          q.hostLimitsStmt,
-		hostToCrawlStmt:         q.hostToCrawlStmt,
-		identityPieceStmt:       q.identityPieceStmt,
-		invariantsStmt:          q.invariantsStmt,
-		knownDIDStmt:            q.knownDIDStmt,
-		largestCollectionsStmt:  q.largestCollectionsStmt,
-		lastRepoStmt:            q.lastRepoStmt,
-		lastRepoIDStmt:          q.lastRepoIDStmt,
-		lastSeqClockStmt:        q.lastSeqClockStmt,
-		leasedRowsStmt:          q.leasedRowsStmt,
-		membershipIDsStmt:       q.membershipIDsStmt,
-		membershipTallyStmt:     q.membershipTallyStmt,
-		metaStmt:                q.metaStmt,
-		nextCrawlStmt:           q.nextCrawlStmt,
-		nextReadyStmt:           q.nextReadyStmt,
-		openedByStmt:            q.openedByStmt,
-		pLCLogStmt:              q.pLCLogStmt,
-		pageOfCollectionStmt:    q.pageOfCollectionStmt,
-		pageOfCollectionsStmt:   q.pageOfCollectionsStmt,
-		pageOfReposStmt:         q.pageOfReposStmt,
-		planCrawlsStmt:          q.planCrawlsStmt,
-		pruneChangesStmt:        q.pruneChangesStmt,
-		putHeadStmt:             q.putHeadStmt,
-		putIdentityStmt:         q.putIdentityStmt,
-		putPLCLogStmt:           q.putPLCLogStmt,
-		putQueueRowStmt:         q.putQueueRowStmt,
-		putRepoStmt:             q.putRepoStmt,
-		queuePieceStmt:          q.queuePieceStmt,
-		queueRowStmt:            q.queueRowStmt,
-		queueTallyStmt:          q.queueTallyStmt,
-		readyHostsStmt:          q.readyHostsStmt,
-		refusalCountsStmt:       q.refusalCountsStmt,
-		refusalSampleStmt:       q.refusalSampleStmt,
-		releaseRowsStmt:         q.releaseRowsStmt,
-		repoByDIDStmt:           q.repoByDIDStmt,
-		repoByIDStmt:            q.repoByIDStmt,
-		repoPieceStmt:           q.repoPieceStmt,
-		repoTallyStmt:           q.repoTallyStmt,
-		restCrawlsStmt:          q.restCrawlsStmt,
-		restingAmongStmt:        q.restingAmongStmt,
-		restingBetweenStmt:      q.restingBetweenStmt,
-		rewindCrawlStmt:         q.rewindCrawlStmt,
-		servedHostStmt:          q.servedHostStmt,
-		setAbsentProofsStmt:     q.setAbsentProofsStmt,
-		setHeadStmt:             q.setHeadStmt,
-		setHostErrorStmt:        q.setHostErrorStmt,
-		setHostRateStmt:         q.setHostRateStmt,
-		setListedStatusStmt:     q.setListedStatusStmt,
-		setNextAtStmt:           q.setNextAtStmt,
-		setNextSeqStmt:          q.setNextSeqStmt,
-		setRepoSeqStmt:          q.setRepoSeqStmt,
-		setShareStmt:            q.setShareStmt,
-		setUpstreamCursorStmt:   q.setUpstreamCursorStmt,
-		setUpstreamKindStmt:     q.setUpstreamKindStmt,
-		showStmt:                q.showStmt,
-		signingKeyStmt:          q.signingKeyStmt,
-		startCrawlStmt:          q.startCrawlStmt,
-		tickSeqClockStmt:        q.tickSeqClockStmt,
-		trustHeldIdentitiesStmt: q.trustHeldIdentitiesStmt,
-		upstreamByIDStmt:        q.upstreamByIDStmt,
-		upstreamsStmt:           q.upstreamsStmt,
-		violationsStmt:          q.violationsStmt,
-		visibleRowsStmt:         q.visibleRowsStmt,
-		wakeHostsStmt:           q.wakeHostsStmt,
-		wantCrawlStmt:           q.wantCrawlStmt,
+		db:                       tx,
+		tx:                       tx,
+		addChangeStmt:            q.addChangeStmt,
+		addCollectionStmt:        q.addCollectionStmt,
+		addCrawlStmt:             q.addCrawlStmt,
+		addHostStmt:              q.addHostStmt,
+		addMembersStmt:           q.addMembersStmt,
+		addRefusalsStmt:          q.addRefusalsStmt,
+		addRepoStmt:              q.addRepoStmt,
+		addUpstreamStmt:          q.addUpstreamStmt,
+		advanceCrawlStmt:         q.advanceCrawlStmt,
+		advanceHeadStmt:          q.advanceHeadStmt,
+		agedIdentitiesStmt:       q.agedIdentitiesStmt,
+		answeredHostStmt:         q.answeredHostStmt,
+		beginAttemptStmt:         q.beginAttemptStmt,
+		birthStmt:                q.birthStmt,
+		birthsOfStmt:             q.birthsOfStmt,
+		bufferCommitStmt:         q.bufferCommitStmt,
+		bufferSizeStmt:           q.bufferSizeStmt,
+		bufferedCommitStmt:       q.bufferedCommitStmt,
+		bufferedCommitsStmt:      q.bufferedCommitsStmt,
+		candidateBudgetStmt:      q.candidateBudgetStmt,
+		checkDIDsStmt:            q.checkDIDsStmt,
+		checkHostsStmt:           q.checkHostsStmt,
+		checkNSIDsStmt:           q.checkNSIDsStmt,
+		clampCrawlsStmt:          q.clampCrawlsStmt,
+		clampHostsStmt:           q.clampHostsStmt,
+		clearBufferStmt:          q.clearBufferStmt,
+		clearHostErrorStmt:       q.clearHostErrorStmt,
+		collectionBehindStmt:     q.collectionBehindStmt,
+		collectionIDStmt:         q.collectionIDStmt,
+		collectionIDsStmt:        q.collectionIDsStmt,
+		collectionNameStmt:       q.collectionNameStmt,
+		collectionsAfterStmt:     q.collectionsAfterStmt,
+		collectionsNamedStmt:     q.collectionsNamedStmt,
+		collectionsOfRepoStmt:    q.collectionsOfRepoStmt,
+		coolHostStmt:             q.coolHostStmt,
+		countCrawlsStmt:          q.countCrawlsStmt,
+		crawlStmt:                q.crawlStmt,
+		createMetaStmt:           q.createMetaStmt,
+		deathStmt:                q.deathStmt,
+		deathsOfStmt:             q.deathsOfStmt,
+		deferCrawlStmt:           q.deferCrawlStmt,
+		deleteBareRepoStmt:       q.deleteBareRepoStmt,
+		deleteCrawlStmt:          q.deleteCrawlStmt,
+		deleteHeadStmt:           q.deleteHeadStmt,
+		deletePLCLogStmt:         q.deletePLCLogStmt,
+		deleteQueueRowStmt:       q.deleteQueueRowStmt,
+		distrustDescribeStmt:     q.distrustDescribeStmt,
+		dueCrawlsStmt:            q.dueCrawlsStmt,
+		endAttemptStmt:           q.endAttemptStmt,
+		failedHostStmt:           q.failedHostStmt,
+		failingHostsStmt:         q.failingHostsStmt,
+		finishCrawlStmt:          q.finishCrawlStmt,
+		firstDueStmt:             q.firstDueStmt,
+		firstRowsStmt:            q.firstRowsStmt,
+		forgetAttemptsStmt:       q.forgetAttemptsStmt,
+		giveUpCrawlStmt:          q.giveUpCrawlStmt,
+		hiddenStmt:               q.hiddenStmt,
+		hideStmt:                 q.hideStmt,
+		holdRowsStmt:             q.holdRowsStmt,
+		hostCrawlStmt:            q.hostCrawlStmt,
+		hostHeadsStmt:            q.hostHeadsStmt,
+		hostLimitsStmt:           q.hostLimitsStmt,
+		hostToCrawlStmt:          q.hostToCrawlStmt,
+		identityPieceStmt:        q.identityPieceStmt,
+		invariantsStmt:           q.invariantsStmt,
+		knownDIDStmt:             q.knownDIDStmt,
+		largestCollectionsStmt:   q.largestCollectionsStmt,
+		lastRepoStmt:             q.lastRepoStmt,
+		lastRepoIDStmt:           q.lastRepoIDStmt,
+		lastSeqClockStmt:         q.lastSeqClockStmt,
+		leasedRowsStmt:           q.leasedRowsStmt,
+		membershipIDsStmt:        q.membershipIDsStmt,
+		membershipTallyStmt:      q.membershipTallyStmt,
+		metaStmt:                 q.metaStmt,
+		nextCrawlStmt:            q.nextCrawlStmt,
+		nextReadyStmt:            q.nextReadyStmt,
+		openedByStmt:             q.openedByStmt,
+		pLCLogStmt:               q.pLCLogStmt,
+		pageOfCollectionStmt:     q.pageOfCollectionStmt,
+		pageOfCollectionsStmt:    q.pageOfCollectionsStmt,
+		pageOfReposStmt:          q.pageOfReposStmt,
+		planCrawlsStmt:           q.planCrawlsStmt,
+		pruneChangesStmt:         q.pruneChangesStmt,
+		putHeadStmt:              q.putHeadStmt,
+		putIdentityStmt:          q.putIdentityStmt,
+		putPLCLogStmt:            q.putPLCLogStmt,
+		putQueueRowStmt:          q.putQueueRowStmt,
+		putRepoStmt:              q.putRepoStmt,
+		queuePieceStmt:           q.queuePieceStmt,
+		queueRowStmt:             q.queueRowStmt,
+		queueTallyStmt:           q.queueTallyStmt,
+		readyHostsStmt:           q.readyHostsStmt,
+		refusalCountsStmt:        q.refusalCountsStmt,
+		refusalSampleStmt:        q.refusalSampleStmt,
+		releaseRowsStmt:          q.releaseRowsStmt,
+		repoByDIDStmt:            q.repoByDIDStmt,
+		repoByIDStmt:             q.repoByIDStmt,
+		repoPieceStmt:            q.repoPieceStmt,
+		repoTallyStmt:            q.repoTallyStmt,
+		reposInServiceStmt:       q.reposInServiceStmt,
+		reposInServiceOfHostStmt: q.reposInServiceOfHostStmt,
+		restCrawlsStmt:           q.restCrawlsStmt,
+		restingAmongStmt:         q.restingAmongStmt,
+		restingBetweenStmt:       q.restingBetweenStmt,
+		rewindCrawlStmt:          q.rewindCrawlStmt,
+		servedHostStmt:           q.servedHostStmt,
+		setAbsentProofsStmt:      q.setAbsentProofsStmt,
+		setHeadStmt:              q.setHeadStmt,
+		setHostErrorStmt:         q.setHostErrorStmt,
+		setHostRateStmt:          q.setHostRateStmt,
+		setListedStatusStmt:      q.setListedStatusStmt,
+		setNextAtStmt:            q.setNextAtStmt,
+		setNextSeqStmt:           q.setNextSeqStmt,
+		setRepoSeqStmt:           q.setRepoSeqStmt,
+		setShareStmt:             q.setShareStmt,
+		setUpstreamCursorStmt:    q.setUpstreamCursorStmt,
+		setUpstreamKindStmt:      q.setUpstreamKindStmt,
+		showStmt:                 q.showStmt,
+		signingKeyStmt:           q.signingKeyStmt,
+		startCrawlStmt:           q.startCrawlStmt,
+		tickSeqClockStmt:         q.tickSeqClockStmt,
+		trustHeldIdentitiesStmt:  q.trustHeldIdentitiesStmt,
+		upstreamByIDStmt:         q.upstreamByIDStmt,
+		upstreamsStmt:            q.upstreamsStmt,
+		violationsStmt:           q.violationsStmt,
+		visibleRowsStmt:          q.visibleRowsStmt,
+		wakeHostsStmt:            q.wakeHostsStmt,
+		wantCrawlStmt:            q.wantCrawlStmt,
 	}
 }

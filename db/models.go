@@ -242,7 +242,7 @@ type ResyncBacklog struct {
 	Reason   *string
 	Due      interface{}
 	Leased   bool
-	Held     int64
+	Parked   int64
 	Host     *string
 	Error    *string
 }
@@ -267,7 +267,7 @@ type ResyncQueue struct {
 	Reason         int64
 	Priority       int64
 	NotBefore      int64
-	Held           int64
+	Parked         int64
 	Attempts       int64
 	Generation     int64
 	Lease          *int64

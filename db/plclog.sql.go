@@ -19,7 +19,7 @@ func (q *Queries) DeletePLCLog(ctx context.Context) error {
 }
 
 const holdRows = `-- name: HoldRows :exec
-UPDATE resync_queue SET held = 1
+UPDATE resync_queue SET parked = 1
 WHERE resync_queue.repo_id > ?1 AND resync_queue.repo_id <= ?2 AND priority = ?3 AND lease IS NULL
   AND NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = resync_queue.repo_id)
   AND EXISTS (SELECT 1 FROM repo r WHERE r.id = resync_queue.repo_id AND substr(r.did, 1, 8) = 'did:plc:')
@@ -113,9 +113,9 @@ func (q *Queries) QueuePiece(ctx context.Context, arg QueuePieceParams) (int64, 
 }
 
 const releaseRows = `-- name: ReleaseRows :exec
-UPDATE resync_queue SET held = 0, not_before = ?1,
+UPDATE resync_queue SET parked = 0, not_before = ?1,
   host_id = (SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = resync_queue.repo_id)
-WHERE resync_queue.repo_id > ?2 AND resync_queue.repo_id <= ?3 AND held = 1
+WHERE resync_queue.repo_id > ?2 AND resync_queue.repo_id <= ?3 AND parked = 1
 `
 
 type ReleaseRowsParams struct {
@@ -133,7 +133,7 @@ func (q *Queries) ReleaseRows(ctx context.Context, arg ReleaseRowsParams) error 
 const trustHeldIdentities = `-- name: TrustHeldIdentities :exec
 UPDATE identity SET stale = 0
 WHERE identity.repo_id > ?1 AND identity.repo_id <= ?2 AND stale = 1
-  AND EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = identity.repo_id AND q.held = 1)
+  AND EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = identity.repo_id AND q.parked = 1)
 `
 
 type TrustHeldIdentitiesParams struct {

@@ -170,13 +170,13 @@ func (q *Queries) LeasedRows(ctx context.Context, maxRows int64) ([]int64, error
 }
 
 const putQueueRow = `-- name: PutQueueRow :exec
-INSERT INTO resync_queue (repo_id, reason, priority, not_before, held, attempts, generation, lease, want_rev, ask_status,
+INSERT INTO resync_queue (repo_id, reason, priority, not_before, parked, attempts, generation, lease, want_rev, ask_status,
   identity_checks, queued_at, said, said_rev, said_times, said_since, host_id)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6,
   ?7, ?8, ?9, ?10, ?11, ?12,
   ?13, ?14, ?15, ?16, ?17)
 ON CONFLICT (repo_id) DO UPDATE SET reason = excluded.reason, priority = excluded.priority, not_before = excluded.not_before,
-  held = excluded.held, attempts = excluded.attempts, generation = excluded.generation, lease = excluded.lease,
+  parked = excluded.parked, attempts = excluded.attempts, generation = excluded.generation, lease = excluded.lease,
   want_rev = excluded.want_rev, ask_status = excluded.ask_status, identity_checks = excluded.identity_checks, queued_at = excluded.queued_at,
   said = excluded.said, said_rev = excluded.said_rev, said_times = excluded.said_times, said_since = excluded.said_since,
   host_id = excluded.host_id
@@ -187,7 +187,7 @@ type PutQueueRowParams struct {
 	Reason         int64
 	Priority       int64
 	NotBefore      int64
-	Held           int64
+	Parked         int64
 	Attempts       int64
 	Generation     int64
 	Lease          *int64
@@ -208,7 +208,7 @@ func (q *Queries) PutQueueRow(ctx context.Context, arg PutQueueRowParams) error 
 		arg.Reason,
 		arg.Priority,
 		arg.NotBefore,
-		arg.Held,
+		arg.Parked,
 		arg.Attempts,
 		arg.Generation,
 		arg.Lease,
@@ -226,7 +226,7 @@ func (q *Queries) PutQueueRow(ctx context.Context, arg PutQueueRowParams) error 
 }
 
 const queueRow = `-- name: QueueRow :one
-SELECT reason, priority, not_before, held, attempts, generation, lease, want_rev, ask_status, identity_checks, queued_at,
+SELECT reason, priority, not_before, parked, attempts, generation, lease, want_rev, ask_status, identity_checks, queued_at,
        said, said_rev, said_times, said_since
 FROM resync_queue WHERE repo_id = ?1
 `
@@ -235,7 +235,7 @@ type QueueRowRow struct {
 	Reason         int64
 	Priority       int64
 	NotBefore      int64
-	Held           int64
+	Parked         int64
 	Attempts       int64
 	Generation     int64
 	Lease          *int64
@@ -256,7 +256,7 @@ func (q *Queries) QueueRow(ctx context.Context, repoID int64) (QueueRowRow, erro
 		&i.Reason,
 		&i.Priority,
 		&i.NotBefore,
-		&i.Held,
+		&i.Parked,
 		&i.Attempts,
 		&i.Generation,
 		&i.Lease,

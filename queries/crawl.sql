@@ -88,12 +88,12 @@ DELETE FROM repo WHERE id = sqlc.arg(repo_id) AND proven_at IS NULL
 -- name: LastRepo :one
 SELECT CAST(coalesce(max(id), 0) AS INTEGER) AS id FROM repo;
 
--- name: HeldRepos :many
+-- name: ReposInService :many
 SELECT r.id, r.state, r.active, CAST(max(coalesce(i.status_asked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
 FROM repo r CROSS JOIN identity i
 WHERE r.id > sqlc.arg(after) AND r.id <= sqlc.arg(until) AND i.repo_id = r.id ORDER BY r.id;
 
--- name: HeldReposOfHost :many
+-- name: ReposInServiceOfHost :many
 SELECT r.id, r.state, r.active, CAST(max(coalesce(i.status_asked_at, 0), coalesce(r.proven_at, 0)) AS INTEGER) AS sure_at
 FROM identity i CROSS JOIN repo r
 WHERE i.host_id = sqlc.arg(host_id) AND i.repo_id > sqlc.arg(after) AND r.id = i.repo_id

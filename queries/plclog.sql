@@ -19,7 +19,7 @@ SELECT CAST(coalesce(max(p.repo_id), 0) AS INTEGER) AS upto
 FROM (SELECT q.repo_id FROM resync_queue q WHERE q.repo_id > sqlc.arg(after) ORDER BY q.repo_id LIMIT sqlc.arg(max_rows)) p;
 
 -- name: HoldRows :exec
-UPDATE resync_queue SET held = 1
+UPDATE resync_queue SET parked = 1
 WHERE resync_queue.repo_id > sqlc.arg(after) AND resync_queue.repo_id <= sqlc.arg(upto) AND priority = sqlc.arg(priority) AND lease IS NULL
   AND NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = resync_queue.repo_id)
   AND EXISTS (SELECT 1 FROM repo r WHERE r.id = resync_queue.repo_id AND substr(r.did, 1, 8) = 'did:plc:');
@@ -27,10 +27,10 @@ WHERE resync_queue.repo_id > sqlc.arg(after) AND resync_queue.repo_id <= sqlc.ar
 -- name: TrustHeldIdentities :exec
 UPDATE identity SET stale = 0
 WHERE identity.repo_id > sqlc.arg(after) AND identity.repo_id <= sqlc.arg(upto) AND stale = 1
-  AND EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = identity.repo_id AND q.held = 1);
+  AND EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = identity.repo_id AND q.parked = 1);
 
 -- Who is asked next may be another one now that the identities are trusted.
 -- name: ReleaseRows :exec
-UPDATE resync_queue SET held = 0, not_before = sqlc.arg(now),
+UPDATE resync_queue SET parked = 0, not_before = sqlc.arg(now),
   host_id = (SELECT h.host_id FROM repo_host_queue h WHERE h.repo_id = resync_queue.repo_id)
-WHERE resync_queue.repo_id > sqlc.arg(after) AND resync_queue.repo_id <= sqlc.arg(upto) AND held = 1;
+WHERE resync_queue.repo_id > sqlc.arg(after) AND resync_queue.repo_id <= sqlc.arg(upto) AND parked = 1;

@@ -1,16 +1,16 @@
 -- name: QueueRow :one
-SELECT reason, priority, not_before, held, attempts, generation, lease, want_rev, ask_status, identity_checks, queued_at,
+SELECT reason, priority, not_before, parked, attempts, generation, lease, want_rev, ask_status, identity_checks, queued_at,
        said, said_rev, said_times, said_since
 FROM resync_queue WHERE repo_id = sqlc.arg(repo_id);
 
 -- name: PutQueueRow :exec
-INSERT INTO resync_queue (repo_id, reason, priority, not_before, held, attempts, generation, lease, want_rev, ask_status,
+INSERT INTO resync_queue (repo_id, reason, priority, not_before, parked, attempts, generation, lease, want_rev, ask_status,
   identity_checks, queued_at, said, said_rev, said_times, said_since, host_id)
-VALUES (sqlc.arg(repo_id), sqlc.arg(reason), sqlc.arg(priority), sqlc.arg(not_before), sqlc.arg(held), sqlc.arg(attempts),
+VALUES (sqlc.arg(repo_id), sqlc.arg(reason), sqlc.arg(priority), sqlc.arg(not_before), sqlc.arg(parked), sqlc.arg(attempts),
   sqlc.arg(generation), sqlc.arg(lease), sqlc.arg(want_rev), sqlc.arg(ask_status), sqlc.arg(identity_checks), sqlc.arg(queued_at),
   sqlc.arg(said), sqlc.arg(said_rev), sqlc.arg(said_times), sqlc.arg(said_since), sqlc.arg(host_id))
 ON CONFLICT (repo_id) DO UPDATE SET reason = excluded.reason, priority = excluded.priority, not_before = excluded.not_before,
-  held = excluded.held, attempts = excluded.attempts, generation = excluded.generation, lease = excluded.lease,
+  parked = excluded.parked, attempts = excluded.attempts, generation = excluded.generation, lease = excluded.lease,
   want_rev = excluded.want_rev, ask_status = excluded.ask_status, identity_checks = excluded.identity_checks, queued_at = excluded.queued_at,
   said = excluded.said, said_rev = excluded.said_rev, said_times = excluded.said_times, said_since = excluded.said_since,
   host_id = excluded.host_id;

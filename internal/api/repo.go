@@ -139,7 +139,7 @@ func answerOf(d repoDetail, limit int) repoAnswer {
 			Reason: w.Reason.String(), Later: w.Priority == repostate.PriorityBackground, Working: w.Leased, Attempts: w.Attempts,
 			QueuedAt: timeText(w.QueuedAt),
 		}
-		if !w.Held {
+		if !w.Parked {
 			out.Queue.DueAt = timeText(w.NotBefore)
 		}
 	}

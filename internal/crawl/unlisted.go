@@ -25,15 +25,15 @@ const (
 func (c *Crawler) askUnlisted(ctx context.Context, w *crawl) error {
 	var oldest oldestFirst
 	for after, more := int64(0), w.last > 0; more; more = after != 0 {
-		var held []store.Held
+		var served []store.InService
 		err := c.cfg.Store.OwnView(ctx, func(rx *store.Rx) (err error) {
-			held, after, err = rx.Held(w.from.host, after, w.last)
+			served, after, err = rx.InService(w.from.host, after, w.last)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		for _, h := range held {
+		for _, h := range served {
 			if !w.seen.has(h.ID) && h.Sure.Before(w.began) {
 				oldest.add(h, unlistedMost)
 			}
@@ -49,7 +49,7 @@ func (c *Crawler) askUnlisted(ctx context.Context, w *crawl) error {
 
 // ask queues the questions, one by one.
 func (c *Crawler) ask(ctx context.Context, about oldestFirst) error {
-	slices.SortFunc(about, func(a, b store.Held) int { return a.Sure.Compare(b.Sure) })
+	slices.SortFunc(about, func(a, b store.InService) int { return a.Sure.Compare(b.Sure) })
 	asked := time.Duration(0)
 	for some := range slices.Chunk(about, unlistedAtOne) {
 		err := c.cfg.Store.Update(ctx, "ask about unlisted repos", func(tx *store.Tx) error {
@@ -75,14 +75,14 @@ func (c *Crawler) ask(ctx context.Context, about oldestFirst) error {
 
 // oldestFirst is a heap with the latest on top, so that it can be dropped for an
 // older one.
-type oldestFirst []store.Held
+type oldestFirst []store.InService
 
 func (o oldestFirst) Len() int           { return len(o) }
 func (o oldestFirst) Less(i, j int) bool { return o[i].Sure.After(o[j].Sure) }
 func (o oldestFirst) Swap(i, j int)      { o[i], o[j] = o[j], o[i] }
 
 // Push and Pop are for package heap.
-func (o *oldestFirst) Push(x any) { *o = append(*o, x.(store.Held)) }
+func (o *oldestFirst) Push(x any) { *o = append(*o, x.(store.InService)) }
 
 // Pop removes the last one.
 func (o *oldestFirst) Pop() any {
@@ -93,7 +93,7 @@ func (o *oldestFirst) Pop() any {
 }
 
 // add keeps the oldest few.
-func (o *oldestFirst) add(h store.Held, most int) {
+func (o *oldestFirst) add(h store.InService, most int) {
 	switch {
 	case len(*o) < most:
 		heap.Push(o, h)

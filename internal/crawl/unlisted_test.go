@@ -248,9 +248,9 @@ func TestAPDSUpstreamSpeaksForItsOwnAccounts(t *testing.T) {
 func TestASweepAsksAboutTheLongestUnaskedFirst(t *testing.T) {
 	var o oldestFirst
 	for n := range 1000 {
-		o.add(store.Held{ID: int64(n), Sure: time.Unix(int64(n*7919%1000), 0)}, 10)
+		o.add(store.InService{ID: int64(n), Sure: time.Unix(int64(n*7919%1000), 0)}, 10)
 	}
-	slices.SortFunc(o, func(a, b store.Held) int { return a.Sure.Compare(b.Sure) })
+	slices.SortFunc(o, func(a, b store.InService) int { return a.Sure.Compare(b.Sure) })
 	if len(o) != 10 || o[0].Sure.Unix() != 0 || o[9].Sure.Unix() != 9 {
 		t.Errorf("kept %v", o)
 	}

@@ -70,9 +70,9 @@ type Request struct {
 	NoAbsenceProofs  bool // as Learned has it, of the host
 	WrongDescription bool
 
-	// Held is a commit whose signature the caller knows to be good, whichever key
+	// KnownHead is a commit whose signature the caller knows to be good, whichever key
 	// made it. Zero means none.
-	Held atproto.Digest
+	KnownHead atproto.Digest
 	// EarlierKeys returns the account's earlier keys, if they count for a head that
 	// the present one has not signed. Nil means that they do not.
 	EarlierKeys func(ctx context.Context, head Head) ([]identity.EarlierKey, error)
@@ -100,7 +100,7 @@ type Found struct {
 	Head        Head
 	Collections []string // each once, sorted by their bytes
 	Proof       Proof
-	OldKey      bool // an earlier key has signed the head, or it is Request.Held
+	OldKey      bool // an earlier key has signed the head, or it is Request.KnownHead
 }
 
 // Learned is what was found out about the host beside the repo, or beside an error.
@@ -124,7 +124,7 @@ func (e *Establisher) Repo(ctx context.Context, q Request) (*Found, Learned, err
 	if err != nil {
 		return nil, Learned{}, fmt.Errorf("signing key: %w", err)
 	}
-	a := &attempt{e, q, signer{key: key, held: q.Held, earlierKeys: q.EarlierKeys}}
+	a := &attempt{e, q, signer{key: key, known: q.KnownHead, earlierKeys: q.EarlierKeys}}
 	method := e.cfg.Method.choose(&q)
 	if method == WholeRepo {
 		found, err := a.fetch(ctx)

@@ -18,7 +18,7 @@ import (
 // that counts.
 type signer struct {
 	key         atcrypto.PublicKey
-	held        atproto.Digest
+	known       atproto.Digest
 	earlierKeys func(context.Context, Head) ([]identity.EarlierKey, error)
 	old         map[atproto.Digest]bool // good commits that key has not signed
 }
@@ -30,7 +30,7 @@ func (s *signer) verify(ctx context.Context, c *repo.Commit) error {
 	if reason, _ := refusal.ReasonOf(err); reason != refusal.BadSignature {
 		return err
 	}
-	if c.CID != s.held {
+	if c.CID != s.known {
 		signed, earlierErr := s.signedEarlier(ctx, c)
 		switch {
 		case earlierErr != nil:

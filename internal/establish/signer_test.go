@@ -43,7 +43,7 @@ func TestWhichSignaturesCount(t *testing.T) {
 			s.sign()
 			q, asked := s.request(), 0
 			if tc.held {
-				q.Held = atproto.DigestOf(s.commit)
+				q.KnownHead = atproto.DigestOf(s.commit)
 			}
 			if tc.keys != nil {
 				q.EarlierKeys = func(_ context.Context, head Head) ([]identity.EarlierKey, error) {
@@ -73,7 +73,7 @@ func TestWhichSignaturesCount(t *testing.T) {
 func TestThePresentKeyNeedsNoOther(t *testing.T) {
 	s := holding(t, large)
 	q := s.request()
-	q.Held = atproto.DigestOf(s.commit)
+	q.KnownHead = atproto.DigestOf(s.commit)
 	q.EarlierKeys = func(context.Context, Head) ([]identity.EarlierKey, error) {
 		t.Error("asked for earlier keys")
 		return nil, nil

@@ -140,7 +140,7 @@ func (f *Follower) begin(ctx context.Context) error {
 	if f.done {
 		return nil
 	}
-	if err := f.cfg.Store.HoldBackfill(ctx); err != nil {
+	if err := f.cfg.Store.ParkBackfill(ctx); err != nil {
 		return err
 	}
 	for since := f.cfg.Now(); f.cfg.Now().Sub(since) < readyMost; {

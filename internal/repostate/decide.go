@@ -309,10 +309,10 @@ func (a Aged) decide(m *machine) Outcome {
 // decide takes an operation for what it is: the answer to a look-up at its time. A
 // change takes the repo out of service like that of a document that was looked up.
 //
-// A row that is held back stays so: there may be later operations, and until the log
+// A row that is parked back stays so: there may be later operations, and until the log
 // was read to its end the identity is stale, for whoever needs it sooner.
 func (o Operation) decide(m *machine) Outcome {
-	known, held := m.r.Identity, m.r.held()
+	known, parked := m.r.Identity, m.r.parked()
 	switch {
 	case o.Counts(m.r):
 	case known == nil:
@@ -329,15 +329,15 @@ func (o Operation) decide(m *machine) Outcome {
 		at = m.Now
 	}
 	changed := m.adopt(*o.Identity, at)
-	if held || m.leased() && (changed || known == nil) {
+	if parked || m.leased() && (changed || known == nil) {
 		m.stale() // a look-up under way may end with an older document
 	}
 	switch {
-	case known == nil && !held:
+	case known == nil && !parked:
 		m.d.KeyChanged = true
 		m.enqueue(Backfill, m.Now)
 		return LoggedIdentity
-	case known == nil, held && changed:
+	case known == nil, parked && changed:
 		m.d.KeyChanged = true
 		return LoggedIdentity
 	case changed:
@@ -359,7 +359,7 @@ func (o Operation) Counts(r *Repo) bool {
 	case o.Identity == nil:
 		return false
 	case r.Identity == nil:
-		return r.held() || !o.AsOf.IsZero()
+		return r.parked() || !o.AsOf.IsZero()
 	}
 	return o.At.After(r.Identity.FetchedAt)
 }

@@ -176,8 +176,8 @@ func changes(was *Repo, d Decision) string {
 			old = &Waiting{}
 		}
 		say("%s/%d in %s", w.Reason, w.Priority, w.NotBefore.Sub(now))
-		if w.Held {
-			say("held")
+		if w.Parked {
+			say("parked")
 		}
 		if w.Generation > old.Generation {
 			say("void")
@@ -244,7 +244,7 @@ func TestEvents(t *testing.T) {
 		{"a gap", known(), commit(12, 3, 4), "desynchronized, state desynchronized, seen 12, discontinuity/1 in 0s, void"},
 		{"a commit while it waits", known(in(Desynchronized), queued(Discontinuity)), commit(12, 3, 4), "waits, seen 12"},
 		{"a commit while it backs off", known(in(Desynchronized), queued(Discontinuity, later)), commit(12, 3, 4), "waits, seen 12"},
-		{"a commit while it is held back", known(candidate, queued(Backfill, func(w *Waiting) { w.Held = true })), commit(12, 3, 4), "waits, first-sight/3 in 0s, void"},
+		{"a commit while it is parked back", known(candidate, queued(Backfill, func(w *Waiting) { w.Parked = true })), commit(12, 3, 4), "waits, first-sight/3 in 0s, void"},
 		{"a commit while it is fetched", known(in(Resyncing), queued(Discontinuity, leasedRow)), commit(12, 3, 4), "buffered, seen 12, buffer 12"},
 		{"the same once more", known(in(Resyncing), queued(Discontinuity, leasedRow)), buffered(commit(12, 3, 4), Buffered{1, true, true}), "buffered, seen 12"},
 		{"another of its rev", known(in(Resyncing), queued(Discontinuity, leasedRow)), buffered(commit(12, 3, 4), Buffered{1, true, false}), "desynchronized, state desynchronized, seen 12, discontinuity/1 in -1m0s, void"},
@@ -336,8 +336,8 @@ func TestListings(t *testing.T) {
 		{"an old document", known(), Aged{now}, "stale true, refresh/6 in 0s"},
 		{"an old document of a repo that waits", known(queued(Prove)), Aged{now}, ""},
 	}, e)
-	e.HoldBackfill = true
-	check(t, []row{{"an unknown DID, held back", known(stranger), Entry{Rev: 12, Active: true}, "backfill/4 in 0s, held, void"}}, e)
+	e.ParkBackfill = true
+	check(t, []row{{"an unknown DID, parked back", known(stranger), Entry{Rev: 12, Active: true}, "backfill/4 in 0s, parked, void"}}, e)
 	if r := Decide(known(stranger), Entry{Host: 7, Candidate: true}, e).Repo; r.FoundHostID != 7 {
 		t.Errorf("found at %d", r.FoundHostID)
 	}
@@ -354,7 +354,7 @@ func TestOperationsOfTheLog(t *testing.T) {
 		}
 		return o
 	}
-	held := func(w *Waiting) { w.Held = true }
+	parked := func(w *Waiting) { w.Parked = true }
 	check(t, []row{
 		{"nothing new", known(), said(key, 7, -time.Minute, true), "same"},
 		{"another key", known(), said(other, 7, -time.Minute, true), "moved, state desynchronized, earlier keys to 10, key changed, rotated/1 in 0s, void"},
@@ -374,7 +374,7 @@ func TestOperationsOfTheLog(t *testing.T) {
 		{"no usable identity of a repo whose look-up comes", known(candidate, queued(Backfill)), Operation{At: now.Add(-time.Minute), AsOf: now}, "ignored"},
 		{"of a repo whose look-up comes", known(candidate, queued(Backfill)), said(key, 7, -time.Minute, false), "ignored"},
 		{"the last one of a repo without document", known(candidate, queued(Backfill)), said(key, 7, -time.Minute, true), "identity, key changed, backfill/4 in -1m0s, void"},
-		{"of one that is held back", known(candidate, queued(Backfill, held)), said(key, 7, -time.Minute, false), "identity, key changed"},
+		{"of one that is parked back", known(candidate, queued(Backfill, parked)), said(key, 7, -time.Minute, false), "identity, key changed"},
 	}, env())
 	for _, tc := range []struct {
 		name      string
@@ -387,7 +387,7 @@ func TestOperationsOfTheLog(t *testing.T) {
 		{"the last one", known(), said(key, 7, -time.Minute, true), 0, false},
 		{"of the future", known(), said(other, 7, time.Hour, false), 0, false},
 		{"one that doubts", known(), said(other, 7, -time.Hour, true), -time.Hour, true},
-		{"of one that is held back", known(candidate, queued(Backfill, held)), said(key, 7, -time.Minute, false), -time.Minute, true},
+		{"of one that is parked back", known(candidate, queued(Backfill, parked)), said(key, 7, -time.Minute, false), -time.Minute, true},
 		{"while the first document is looked up", known(candidate, queued(Backfill, leasedRow)), said(key, 7, -time.Minute, true), 0, true},
 	} {
 		i := Decide(tc.repo, tc.op, env()).Repo.Identity

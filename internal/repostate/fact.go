@@ -226,9 +226,9 @@ type Changes struct {
 type Env struct {
 	Now    time.Time
 	Budget Budget
-	// HoldBackfill: the PLC directory's log is being read for the first time, and
+	// ParkBackfill: the PLC directory's log is being read for the first time, and
 	// backfill of what was never looked up waits for it.
-	HoldBackfill bool
+	ParkBackfill bool
 	// NoProofs: claims wait for a proof for good. Only tests set it.
 	NoProofs bool
 	// Backoff spreads retries; see package backoff.

@@ -111,8 +111,8 @@ func (r *Repo) Listed() bool { return r.Active && r.Proof != 0 }
 // InService reports whether commits are applied or buffered, and none may be missed.
 func (r *Repo) InService() bool { return r.State == Synchronized || r.State == Resyncing }
 
-// held reports whether the repo waits for the directory's log.
-func (r *Repo) held() bool { return r.Waiting != nil && r.Waiting.Held }
+// parked reports whether the repo waits for the directory's log.
+func (r *Repo) parked() bool { return r.Waiting != nil && r.Waiting.Parked }
 
 // Rests reports whether the repo is in service, listed, and not in the queue: of
 // such a repo the index says without reserve that its rows are right.
@@ -234,7 +234,7 @@ type Waiting struct {
 	Reason         Reason
 	Priority       int64
 	NotBefore      time.Time
-	Held           bool // held back until the PLC directory's log was read, whatever NotBefore says
+	Parked         bool // parked back until the PLC directory's log was read, whatever NotBefore says
 	Attempts       int  // that failed in a row
 	Generation     int64
 	Leased         bool        // a worker is at it,
@@ -252,4 +252,4 @@ type Waiting struct {
 
 // Later reports whether nothing is known to be wrong with the repo: it waits for a
 // second look, a proof, a listed rev, or for the directory's log.
-func (w *Waiting) Later() bool { return w.Priority == PriorityBackground || w.Held }
+func (w *Waiting) Later() bool { return w.Priority == PriorityBackground || w.Parked }

@@ -26,19 +26,19 @@ func (m *machine) enqueueMissed(at time.Time, rev atproto.TID) {
 }
 
 func (m *machine) enqueueAs(why Reason, priority int64, at time.Time, want atproto.TID) {
-	held := why == Backfill && m.HoldBackfill && m.r.Identity == nil && strings.HasPrefix(m.r.DID, "did:plc:")
+	parked := why == Backfill && m.ParkBackfill && m.r.Identity == nil && strings.HasPrefix(m.r.DID, "did:plc:")
 	w := m.r.Waiting
 	if w == nil {
-		w = &Waiting{Reason: why, Priority: priority, NotBefore: at, Held: held, QueuedAt: m.Now}
+		w = &Waiting{Reason: why, Priority: priority, NotBefore: at, Parked: parked, QueuedAt: m.Now}
 		m.r.Waiting = w
 	}
 	if priority < w.Priority {
 		w.Reason, w.Priority = why, priority
 	}
-	if at.Before(w.NotBefore) || w.Held && !held {
+	if at.Before(w.NotBefore) || w.Parked && !parked {
 		w.NotBefore = at
 	}
-	w.Held = w.Held && held
+	w.Parked = w.Parked && parked
 	w.WantRev = max(w.WantRev, want)
 	w.AskStatus = w.AskStatus || why == StatusCheck
 	if why == IdentityCheck {

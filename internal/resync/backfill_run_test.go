@@ -69,7 +69,7 @@ func (r *result) report(b *testing.B) {
 	b.ReportMetric(r.perSecond(), "resyncs/s")
 	b.ReportMetric(float64(requests)/r.spent.Seconds(), "requests/s")
 	b.ReportMetric(each(r.cpu), "cpu-µs/resync")
-	b.ReportMetric(each(r.loadHosts.CPU), "loadHosts-µs/resync")
+	b.ReportMetric(each(r.loadHosts.CPU), "hosts-µs/resync")
 	b.ReportMetric(float64(r.memory)/(1<<20), "peak-MiB")
 	b.ReportMetric(float64(r.heap)/(1<<20), "go-MiB")
 	b.ReportMetric(float64(r.proofs[repostate.ProofTree]), "trees")
@@ -87,10 +87,10 @@ func load() string {
 	return strings.Join(strings.Fields(string(text))[:3], " ")
 }
 
-// truth is what the loadHosts is made of, without what only the loadHosts needs.
+// truth is what the load hosts is made of, without what only the load hosts needs.
 var truth = sync.OnceValue(func() *loadRepos { return newLoadRepos().slim() })
 
-// run does one backfill and compares its file with what the loadHosts holds.
+// run does one backfill and compares its file with what the load hosts holds.
 func run(tb testing.TB, s scene) *result {
 	tb.Helper()
 	loadHosts := startLoadHosts(tb)
@@ -170,7 +170,7 @@ func startLoadHosts(tb testing.TB) *loadClient {
 	return &loadClient{strings.TrimSpace(address)}
 }
 
-// ask gives what the loadHosts has seen since it was asked last.
+// ask gives what the load hosts has seen since it was asked last.
 func (c *loadClient) ask(tb testing.TB, log bool) (a account) {
 	tb.Helper()
 	url := "http://" + c.address + "/report"
@@ -184,8 +184,8 @@ func (c *loadClient) ask(tb testing.TB, log bool) (a account) {
 	return a
 }
 
-// way leads the client to the loadHosts, under as much of the guard as the benchmark
-// allows: the loadHosts's hosts are exempt, and what they lead to is not.
+// way leads the client to the load hosts, under as much of the guard as the benchmark
+// allows: the load hosts's hosts are exempt, and what they lead to is not.
 type way struct {
 	loadHosts string
 	exempt    []string
@@ -265,11 +265,11 @@ func (s scene) everyHost() (hosts []host) {
 	}
 	for i := range s.attackers {
 		if i == 0 {
-			hosts = append(hosts, host{"dead0.loadHosts.test", true, min(deadRepos, s.repos)})
+			hosts = append(hosts, host{"dead0.load.test", true, min(deadRepos, s.repos)})
 			continue
 		}
 		name := []string{"endless", "drip", "hop", "inside"}[i%4]
-		hosts = append(hosts, host{name + strconv.Itoa(i) + ".loadHosts.test", name != "inside", attackerRepos})
+		hosts = append(hosts, host{name + strconv.Itoa(i) + ".load.test", name != "inside", attackerRepos})
 	}
 	return hosts
 }
@@ -356,7 +356,7 @@ func (s scene) await(ctx context.Context, tb testing.TB, st *store.Store) {
 // samples is how many repos are compared row by row.
 const samples = 500
 
-// compare ends the benchmark if the file is not what the loadHosts holds: for a sample
+// compare ends the benchmark if the file is not what the load hosts holds: for a sample
 // of repos the head and each row, for all of them the number of rows.
 func (s scene) compare(tb testing.TB, st *store.Store, path string, e *loadRepos, r *result) {
 	tb.Helper()

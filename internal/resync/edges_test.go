@@ -92,8 +92,8 @@ func TestWhichSignaturesCount(t *testing.T) {
 			a := &repostate.Attempt{Repo: r, At: r.Identity.FetchedAt}
 			tc.change(a)
 			q := w.rs.request(a)
-			if held := q.Held != (atproto.Digest{}); held != tc.held || held && q.Held != r.Head.CID {
-				t.Errorf("our head is %x", q.Held)
+			if held := q.KnownHead != (atproto.Digest{}); held != tc.held || held && q.KnownHead != r.Head.CID {
+				t.Errorf("our head is %x", q.KnownHead)
 			}
 			if (q.EarlierKeys != nil) != tc.keys {
 				t.Fatalf("earlier keys count: %t", !tc.keys)

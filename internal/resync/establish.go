@@ -46,7 +46,7 @@ func (rs *Resyncer) request(a *repostate.Attempt) establish.Request {
 		return q
 	}
 	if r.Head != nil {
-		q.Held = r.Head.CID
+		q.KnownHead = r.Head.CID
 	}
 	if a.MayAskForEarlierKeys() {
 		q.EarlierKeys = rs.earlierKeys(r.DID)

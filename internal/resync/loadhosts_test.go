@@ -20,7 +20,7 @@ import (
 	"railyard/internal/atproto"
 )
 
-// loadVariable tells the test binary to be the loadHosts instead: a process of its own,
+// loadVariable tells the test binary to be the load hosts instead: a process of its own,
 // so that memory and processor time of either side are known.
 const loadVariable = "RAILYARD_TEST_FARM"
 
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	if err := loadProcess(); err != nil {
-		fmt.Fprintln(os.Stderr, "loadHosts:", err)
+		fmt.Fprintln(os.Stderr, "load hosts:", err)
 		os.Exit(1)
 	}
 }
@@ -184,7 +184,7 @@ func (x *exchange) answer() {
 		x.sendArchive(repo, e.tree(repo).archive)
 	case "describeRepo":
 		x.send("application/json", fmt.Appendf(nil,
-			`{"handle":"h.loadHosts.test","did":%q,"didDoc":{},"collections":%s,"handleIsCorrect":true}`, did, e.tree(repo).describe))
+			`{"handle":"h.load.test","did":%q,"didDoc":{},"collections":%s,"handleIsCorrect":true}`, did, e.tree(repo).describe))
 	case "getRepoStatus":
 		x.send("application/json", fmt.Appendf(nil, `{"did":%q,"active":true,"rev":%q}`, did, loadRev(repo)))
 	default:
@@ -246,10 +246,10 @@ func drip(x *exchange) {
 
 // hop sends its callers to a name that is on their own machine.
 func hop(x *exchange) {
-	_, _ = io.WriteString(x.conn, "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: https://inside0.loadHosts.test/\r\n\r\n")
+	_, _ = io.WriteString(x.conn, "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: https://inside0.load.test/\r\n\r\n")
 }
 
-// account is what the loadHosts has seen since the last report.
+// account is what the load hosts has seen since the last report.
 type account struct {
 	Asks    map[string]int // requests by method, those of attackers by what they do
 	Busiest int            // the most requests that one host had in any second

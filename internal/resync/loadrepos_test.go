@@ -31,7 +31,7 @@ const (
 	mostRecords = 200
 )
 
-// loadRepos is the trees and keys that all repos of the loadHosts are made of. The same
+// loadRepos is the trees and keys that all repos of the load hosts are made of. The same
 // one comes out in every process.
 type loadRepos struct {
 	trees []*plot
@@ -305,4 +305,4 @@ func appendArchive(b []byte, commit []byte, cid atproto.Digest) []byte {
 }
 
 // loadHost names the host of a repo, one of so many.
-func loadHost(repo, hosts int) string { return "h" + strconv.Itoa(repo%hosts) + ".loadHosts.test" }
+func loadHost(repo, hosts int) string { return "h" + strconv.Itoa(repo%hosts) + ".load.test" }

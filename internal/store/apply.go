@@ -149,7 +149,7 @@ func repoColumns(r *repostate.Repo) repostate.Repo {
 func (tx *Tx) putWaiting(r *repostate.Repo) error {
 	w := r.Waiting
 	p := db.PutQueueRowParams{
-		RepoID: r.ID, Reason: int64(w.Reason), Priority: w.Priority, NotBefore: w.NotBefore.UnixMicro(), Held: flag(w.Held),
+		RepoID: r.ID, Reason: int64(w.Reason), Priority: w.Priority, NotBefore: w.NotBefore.UnixMicro(), Parked: flag(w.Parked),
 		Attempts: int64(w.Attempts), Generation: w.Generation, WantRev: orNull(int64(w.WantRev)), AskStatus: flag(w.AskStatus),
 		IdentityChecks: int64(w.IdentityChecks), QueuedAt: w.QueuedAt.UnixMicro(), Said: orNull(int64(w.Said)), SaidRev: orNull(int64(w.SaidRev)),
 		SaidTimes: int64(w.SaidTimes), SaidSince: micros(w.SaidSince), HostID: askedNext(r),
@@ -188,7 +188,7 @@ func (tx *Tx) forget(r *repostate.Repo) (gone bool, err error) {
 
 // Env returns what decisions of this transaction depend on, but for a budget and the
 // way in which retries are spread.
-func (tx *Tx) Env() repostate.Env { return repostate.Env{Now: tx.now, HoldBackfill: tx.s.holds} }
+func (tx *Tx) Env() repostate.Env { return repostate.Env{Now: tx.now, ParkBackfill: tx.s.parks} }
 
 // IdentityAtHost returns what a document says with the row of its host, which is made if
 // there is none.

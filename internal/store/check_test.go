@@ -158,7 +158,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 	row := func(n int, nsid string) string {
 		return fmt.Sprintf("repo_id = %s AND collection_id = (SELECT id FROM collection WHERE nsid = '%s')", repo(n), nsid)
 	}
-	const held = "UPDATE resync_queue SET held = 1"
+	const parked = "UPDATE resync_queue SET parked = 1"
 	named := make(map[string]bool)
 	all := invariants(t)
 	for _, c := range []struct {
@@ -217,11 +217,11 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE host_queue SET priority = NULL, due_at = NULL, better_at = NULL", []string{"host queues"}, "its head has priority none, is due at no time and is read again at no time"},
 		{"UPDATE host_queue SET running = -1 WHERE host_id = 0", []string{"host queues"}, "host 0: -1 attempts"},
 		{"DELETE FROM host_queue WHERE host_id = -1", []string{"host queues"}, "host -1: it has no queue"},
-		{held + " WHERE repo_id = " + repo(7), []string{"held back"}, did(7) + ": held back, but its identity is not stale"},
-		{held + " WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; UPDATE plc_log SET done = 1", []string{"held back"}, "no log is being read"},
-		{held + " WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; DELETE FROM plc_log", []string{"held back"}, "no log is being read"},
-		{held + ", priority = 3 WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"held back"}, "priority 3"},
-		{held + ", lease = generation WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"held back"}, "leased"},
+		{parked + " WHERE repo_id = " + repo(7), []string{"parked"}, did(7) + ": parked, but its identity is not stale"},
+		{parked + " WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; UPDATE plc_log SET done = 1", []string{"parked"}, "no log is being read"},
+		{parked + " WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7) + "; DELETE FROM plc_log", []string{"parked"}, "no log is being read"},
+		{parked + ", priority = 3 WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"parked"}, "priority 3"},
+		{parked + ", lease = generation WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"parked"}, "leased"},
 		{"UPDATE plc_log SET seen = '[]'", []string{"plc log"}, "seen is no object"},
 		{"UPDATE plc_log SET after_at = 3", []string{"plc log"}, "it has seen bafyb of 3"},
 		{"UPDATE plc_log SET seen = json_object('bafyc', 'x')", []string{"plc log"}, "bafyc of x"},
@@ -246,7 +246,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE identity SET signing_key = x'E70102' WHERE repo_id = " + repo(0), []string{"keys"}, "signing key E70102"},
 		{"UPDATE identity SET signing_key = CAST(x'1234' || substr(signing_key, 3) AS BLOB) WHERE repo_id = " + repo(0), []string{"keys"}, "signing key 1234"},
 		{"UPDATE identity SET stale = 2 WHERE repo_id = " + repo(0), []string{"flags"}, "stale 2"},
-		{"UPDATE resync_queue SET ask_status = 3, held = 2 WHERE repo_id = " + repo(3), []string{"flags"}, "held 2, ask_status 3"},
+		{"UPDATE resync_queue SET ask_status = 3, parked = 2 WHERE repo_id = " + repo(3), []string{"flags"}, "parked 2, ask_status 3"},
 		{"UPDATE membership SET seq = 0 WHERE " + row(4, "com.example.b"), []string{"flags"}, "seq 0"},
 		{"UPDATE upstream SET kind = 'relays'", []string{"flags"}, "kind relays"},
 		{"UPDATE crawl SET started_at = NULL", []string{"crawls"}, "crawl of upstream 1: due 0, again 0, cursor c, started never"},

@@ -80,7 +80,7 @@ func TestARepoIsReadAsItWasApplied(t *testing.T) {
 		func(r *Repo) {
 			r.Waiting.Said, r.Waiting.SaidRev, r.Waiting.SaidTimes, r.Waiting.SaidSince = 0, 0, 0, time.Time{}
 		},
-		func(r *Repo) { r.Waiting.Leased, r.Waiting.Lease, r.Waiting.Held = false, 0, true },
+		func(r *Repo) { r.Waiting.Leased, r.Waiting.Lease, r.Waiting.Parked = false, 0, true },
 		func(r *Repo) { *r.Waiting = Waiting{Reason: Backfill, Priority: 4, NotBefore: at(8), QueuedAt: at(9)} },
 		func(r *Repo) {
 			r.Identity.Stale, r.Identity.StatusAskedAt, r.Identity.EarlierRev = false, time.Time{}, 0

@@ -152,7 +152,7 @@ func TestBackfillIsHeldBackWhileTheLogIsReadForTheFirstTime(t *testing.T) {
 	f.find("did:web:other.example.com")
 	f.with(sight, func(tx *Tx, r *Repo) error { return testrepo.Enqueue(tx, r, FirstSight, tx.now) })
 	f.with(known, func(tx *Tx, r *Repo) error { return testrepo.Desynchronize(tx, r, Discontinuity) })
-	if err := f.HoldBackfill(t.Context()); err != nil {
+	if err := f.ParkBackfill(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	const resolve, nothing, fetch = " 1", " 0", " 3"
@@ -174,7 +174,7 @@ func TestBackfillIsHeldBackWhileTheLogIsReadForTheFirstTime(t *testing.T) {
 	// An event of one makes it due, and its document is looked up.
 	f.learn(did(4), testKey, "a.example.com", f.now.Add(-time.Hour))
 	f.with(did(4), func(tx *Tx, r *Repo) error {
-		if !r.Waiting.Held || !r.Waiting.Later() {
+		if !r.Waiting.Parked || !r.Waiting.Later() {
 			t.Errorf("its row %+v", r.Waiting)
 		}
 		return testrepo.Enqueue(tx, r, FirstSight, tx.now)

@@ -90,7 +90,7 @@ type Store struct {
 	durable int64            // the next birth number, as it surely is on the disk
 	minute  int64            // of the last row of seq_clock
 	reload  bool             // a transaction failed: read seq again
-	holds   bool             // backfill waits for the PLC directory's log (log.go)
+	parks   bool             // backfill waits for the PLC directory's log (log.go)
 	nsids   map[string]int64 // ids of collections, committed ones only
 	names   map[int64]string // the same, the other way round
 
@@ -312,7 +312,7 @@ func (s *Store) begin(ctx context.Context, version string, anew bool) error {
 	if s.minute, err = s.wq.LastSeqClock(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	if s.holds, err = logUnread(ctx, s.wq); err != nil {
+	if s.parks, err = logUnread(ctx, s.wq); err != nil {
 		return err
 	}
 	return s.releaseLeases(ctx)

@@ -13,8 +13,8 @@ import (
 	"railyard/internal/repostate"
 )
 
-// heldPiece is how many rows of the queue are held back or released at once.
-const heldPiece = 2000
+// parkedPiece is how many rows of the queue are held back or released at once.
+const parkedPiece = 2000
 
 // PLCLog is how far the log of the PLC directory was read.
 type PLCLog struct {
@@ -63,7 +63,7 @@ func (tx *Tx) PutPLCLog(l PLCLog) error {
 	if !l.After.IsZero() {
 		after = l.After.UnixMicro()
 	}
-	tx.AfterCommit(func() { tx.s.holds = !l.Done })
+	tx.AfterCommit(func() { tx.s.parks = !l.Done })
 	return tx.q.PutPLCLog(tx.ctx, db.PutPLCLogParams{URL: l.URL, AfterAt: after, Seen: string(text), Done: flag(l.Done)})
 }
 
@@ -78,9 +78,9 @@ func logUnread(ctx context.Context, q *db.Queries) (bool, error) {
 // isPLC reports whether a DID is of the PLC directory.
 func isPLC(did string) bool { return strings.HasPrefix(did, "did:plc:") }
 
-// HoldBackfill holds back what was queued before the log was to be read. It does
+// ParkBackfill holds back what was queued before the log was to be read. It does
 // so piece by piece, to let other writers in.
-func (s *Store) HoldBackfill(ctx context.Context) error {
+func (s *Store) ParkBackfill(ctx context.Context) error {
 	return s.queuePieces(ctx, "hold back backfill", func(tx *Tx, after, last int64) error {
 		return tx.q.HoldRows(tx.ctx, db.HoldRowsParams{
 			After: after, Upto: last, Priority: repostate.Backfill.Priority(),
@@ -88,7 +88,7 @@ func (s *Store) HoldBackfill(ctx context.Context) error {
 	})
 }
 
-// FinishPLCLog ends the first reading of the log: the identities of held rows are
+// FinishPLCLog ends the first reading of the log: the identities of parked rows are
 // what the directory says now, and the rows become due. It may be called again
 // after a failure in the middle.
 func (s *Store) FinishPLCLog(ctx context.Context) error {
@@ -120,7 +120,7 @@ func (s *Store) DropPLCLog(ctx context.Context) error {
 // on. finish belongs into the last one.
 func (s *Store) endHold(ctx context.Context, trust bool, finish func(*Tx) error) error {
 	if err := s.Update(ctx, "hold no more", func(tx *Tx) error {
-		tx.AfterCommit(func() { s.holds = false })
+		tx.AfterCommit(func() { s.parks = false })
 		return nil
 	}); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (s *Store) queuePieces(ctx context.Context, why string, fn func(tx *Tx, aft
 	for after := int64(0); ; {
 		var last int64
 		if err := s.Update(ctx, why, func(tx *Tx) (err error) {
-			last, err = tx.q.QueuePiece(tx.ctx, db.QueuePieceParams{After: after, MaxRows: heldPiece})
+			last, err = tx.q.QueuePiece(tx.ctx, db.QueuePieceParams{After: after, MaxRows: parkedPiece})
 			if err != nil || last == 0 {
 				return err
 			}

@@ -63,7 +63,7 @@ func (rx *Rx) repoOf(row db.RepoByIDRow) (*repostate.Repo, error) {
 	}
 	w, err := rx.q.QueueRow(rx.ctx, row.ID)
 	r.Waiting = &repostate.Waiting{
-		Reason: repostate.Reason(w.Reason), Priority: w.Priority, NotBefore: time.UnixMicro(w.NotBefore), Held: w.Held == 1,
+		Reason: repostate.Reason(w.Reason), Priority: w.Priority, NotBefore: time.UnixMicro(w.NotBefore), Parked: w.Parked == 1,
 		Attempts: int(w.Attempts), Generation: w.Generation, Leased: w.Lease != nil, Lease: deref(w.Lease),
 		WantRev: atproto.TID(deref(w.WantRev)), AskStatus: w.AskStatus == 1, IdentityChecks: int(w.IdentityChecks),
 		QueuedAt: time.UnixMicro(w.QueuedAt), Said: repostate.Statement(deref(w.Said)), SaidRev: atproto.TID(deref(w.SaidRev)),

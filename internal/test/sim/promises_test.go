@@ -19,7 +19,7 @@ const (
 	queued   = "SELECT count(*) FROM resync_queue"
 	leased   = "SELECT count(lease) FROM resync_queue"
 	refusals = "SELECT sum(count) FROM refusal"
-	heldBack = "SELECT sum(held) FROM resync_queue"
+	heldBack = "SELECT sum(parked) FROM resync_queue"
 )
 
 // promises is the list of every point where the process can die, in the order of

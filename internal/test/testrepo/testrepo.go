@@ -81,7 +81,7 @@ func wait(r *repostate.Repo, why repostate.Reason, at time.Time, want atproto.TI
 	if at.Before(w.NotBefore) {
 		w.NotBefore = at
 	}
-	w.Held = false
+	w.Parked = false
 	w.WantRev = max(w.WantRev, want)
 	w.AskStatus = w.AskStatus || why == repostate.StatusCheck
 	switch why {
