@@ -124,7 +124,7 @@ CREATE TABLE membership_source (
   id   INTEGER PRIMARY KEY,
   name TEXT    NOT NULL
 ) STRICT;
-INSERT INTO membership_source (id, name) VALUES (1, 'commit'), (2, 'resync'), (3, 'import');
+INSERT INTO membership_source (id, name) VALUES (1, 'commit'), (2, 'resync'), (3, 'import'); -- import: reserved
 
 CREATE TABLE membership (
   -- One row for each repo and collection in which its tree has a key.
@@ -155,7 +155,7 @@ INSERT INTO change_cause (id, name, visible) VALUES
   (2, 'death', 0),
   (3, 'account inactive', 0),
   (4, 'account active again or repo found again', 1),
-  (5, 'import proven', 1),
+  (5, 'import proven', 1), -- reserved
   (6, 'repo not found', 0);
 
 CREATE TABLE membership_change (
@@ -238,7 +238,7 @@ INSERT INTO resync_reason (id, name, priority, meaning) VALUES
   (10, 'not-found', 6, 'ask again for what does not exist'),
   (11, 'missed-rev', 6, 'there is a newer rev than ours'),
   (12, 'prove', 6, 'a claim waits for proof'),
-  (13, 'operator', 6, 'asked for'),
+  (13, 'operator', 6, 'asked for by the operator (reserved)'),
   (14, 'audit', 1, 'a commit shows that a row is wrong'),
   (15, 'refresh', 6, 'the DID document was looked up long ago');
 

@@ -16,7 +16,7 @@ const (
 	Desynchronized              // the rows may be wrong; it waits in the queue
 	Resyncing                   // it is being fetched; its commits are buffered
 	Synchronized                // its commits are applied
-	NotFound                    // its host says again and again that it has no such repo
+	NotFound                    // its host has said twice that it has no such repo
 )
 
 func (s State) String() string {
