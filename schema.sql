@@ -540,7 +540,7 @@ INSERT INTO invariant (name, explanation) VALUES
   ('plc log', 'what was seen of the PLC directory''s log lies behind the time up to which it was read'),
   ('buffer', 'buffered commits belong to resyncing repos, are whole and not too many'),
   ('orphans', 'every row belongs to a repo, a collection or a host that is there'),
-  ('changes', 'changes have a cause that fits, and the last one of a row tells whether it is visible'),
+  ('changes', 'changes have a cause that fits, and the last one of a row says whether it is visible'),
   ('sources', 'a membership was brought by a commit, a resync or an import'),
   ('digests', 'data and cid of a head are SHA-256 digests'),
   ('keys', 'a signing key is a compressed point with the prefix of its curve'),
@@ -864,7 +864,7 @@ CREATE VIEW violation AS
   FROM membership_change f
   WHERE NOT EXISTS (SELECT 1 FROM collection c WHERE c.id = f.collection_id)
 
-  -- changes: changes have a cause that fits, and the last one of a row tells whether it is visible.
+  -- changes: changes have a cause that fits, and the last one of a row says whether it is visible.
   -- The minutes of a clock that was set back go back, too, and then changes are not deleted in the order of
   -- their ids: only what follows the last hole is compared with the rows.
   UNION ALL

@@ -202,6 +202,8 @@ type PutQueueRowParams struct {
 	HostID         int64
 }
 
+// The whole row, as it was decided; due_at is derived, and triggers keep the head of its host's queue. host_id comes
+// from Go, which knows the identity already.
 func (q *Queries) PutQueueRow(ctx context.Context, arg PutQueueRowParams) error {
 	_, err := q.exec(ctx, q.putQueueRowStmt, putQueueRow,
 		arg.RepoID,

@@ -13,6 +13,7 @@ const addUpstream = `-- name: AddUpstream :one
 INSERT INTO upstream (url) VALUES (?1) ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id, url, kind, cursor, last_event_at
 `
 
+// The update changes nothing: without it RETURNING is silent about a row that is there.
 func (q *Queries) AddUpstream(ctx context.Context, url string) (Upstream, error) {
 	row := q.queryRow(ctx, q.addUpstreamStmt, addUpstream, url)
 	var i Upstream

@@ -4,6 +4,8 @@ SELECT reason, priority, not_before, parked, attempts, generation, lease, want_r
 FROM resync_queue WHERE repo_id = sqlc.arg(repo_id);
 
 -- name: PutQueueRow :exec
+-- The whole row, as it was decided; due_at is derived, and triggers keep the head of its host's queue. host_id comes
+-- from Go, which knows the identity already.
 INSERT INTO resync_queue (repo_id, reason, priority, not_before, parked, attempts, generation, lease, want_rev, ask_status,
   identity_checks, queued_at, said, said_rev, said_times, said_since, host_id)
 VALUES (sqlc.arg(repo_id), sqlc.arg(reason), sqlc.arg(priority), sqlc.arg(not_before), sqlc.arg(parked), sqlc.arg(attempts),

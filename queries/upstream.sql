@@ -1,4 +1,5 @@
 -- name: AddUpstream :one
+-- The update changes nothing: without it RETURNING is silent about a row that is there.
 INSERT INTO upstream (url) VALUES (sqlc.arg(url)) ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING *;
 
 -- name: Upstreams :many

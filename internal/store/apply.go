@@ -19,7 +19,7 @@ func (tx *Tx) Apply(was *repostate.Repo, d repostate.Decision) (c repostate.Chan
 	}
 	switch {
 	case r.ID == 0 && r.Waiting == nil:
-		return c, nil // nobody is to look at it: it stays unknown
+		return c, nil // it is not queued: it stays unknown
 	case r.ID == 0:
 		if r.ID, err = tx.q.AddRepo(tx.ctx, db.AddRepoParams{DID: r.DID, FoundHostID: orNull(r.FoundHostID)}); err != nil {
 			return c, err

@@ -17,8 +17,8 @@ type InService struct {
 // higher ones.
 func (rx *Rx) LastRepo() (int64, error) { return rx.q.LastRepo(rx.ctx) }
 
-// heldSpan is how many repos are read in one piece.
-const heldSpan = 10_000
+// listSpan is how many repos are read in one piece.
+const listSpan = 10_000
 
 // InService returns the repos in service of a host, or of all hosts if it is 0, in one
 // piece: those after an id and not above most. next is where the following piece
@@ -27,7 +27,7 @@ func (rx *Rx) InService(host, after, most int64) (served []InService, next int64
 	if host == 0 {
 		return rx.inServiceOfAll(after, most)
 	}
-	rows, err := rx.q.ReposInServiceOfHost(rx.ctx, db.ReposInServiceOfHostParams{HostID: host, After: after, MaxRows: heldSpan})
+	rows, err := rx.q.ReposInServiceOfHost(rx.ctx, db.ReposInServiceOfHostParams{HostID: host, After: after, MaxRows: listSpan})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -37,14 +37,14 @@ func (rx *Rx) InService(host, after, most int64) (served []InService, next int64
 		}
 		served, next = appendRepo(served, db.ReposInServiceRow(row)), row.ID
 	}
-	if len(rows) < heldSpan {
+	if len(rows) < listSpan {
 		next = 0
 	}
 	return served, next, nil
 }
 
 func (rx *Rx) inServiceOfAll(after, most int64) (served []InService, next int64, err error) {
-	until := min(after+heldSpan, most)
+	until := min(after+listSpan, most)
 	rows, err := rx.q.ReposInService(rx.ctx, db.ReposInServiceParams{After: after, Until: until})
 	if err != nil {
 		return nil, 0, err
@@ -58,7 +58,7 @@ func (rx *Rx) inServiceOfAll(after, most int64) (served []InService, next int64,
 	return served, next, nil
 }
 
-// appendRepo leaves out who waits for a fetch or is inactive: it is looked at
+// appendRepo leaves out who waits for a fetch or is inactive: it is asked about
 // anyhow, or is not expected in a listing.
 func appendRepo(served []InService, row db.ReposInServiceRow) []InService {
 	if repostate.State(row.State) != repostate.Synchronized || row.Active != 1 {
