@@ -77,8 +77,9 @@ func story() []deed {
 			return a.Update(ctx, name, func(tx *Tx) error {
 				r, err := tx.RepoByDID(did(n))
 				if err == nil && r == nil {
-					r, err = testrepo.Add(tx, did(n))
-					err = errors.Join(err, testrepo.Enqueue(tx, r, FirstSight, tx.now))
+					if r, err = testrepo.Add(tx, did(n)); err == nil {
+						err = testrepo.Enqueue(tx, r, FirstSight, tx.now)
+					}
 				}
 				if err != nil {
 					return err
