@@ -112,9 +112,9 @@ func oneLook(m establish.Method) (least, most map[string]int64) {
 }
 
 // looksFor bounds how many looks one thing that happened is worth: a lie takes one to
-// see that it was none, and what it stood for another; a document, and a host that
-// seems to be another one's, are asked twice.
-const looksFor = 3
+// see that it was none, and what it stood for another, which may void the first; a
+// document, and a host that seems to be another one's, are asked twice.
+const looksFor = 4
 
 // atMost: an account was not looked at more often than what happened is worth. A look
 // that the end of a run interrupts is made again.
