@@ -1,11 +1,17 @@
--- Whatever is known of a repo but its collections; its row of the queue, which most repos do not have, is read by
--- QueueRow if it waits. RepoByID has the same columns.
+-- Whatever is known of a repo but its collections. RepoByID has the same columns. The row of the queue, which most
+-- repos do not have, is read by QueueRow if it waits. What may be NULL and need not is 0 or empty here: a NULL takes
+-- the reader two allocations, and every event reads these columns.
 -- name: RepoByDID :one
-SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev, r.found_host_id, r.harmless_rev,
-       r.error, r.error_at,
+SELECT r.id, r.did, r.state, r.active, r.seq,
+       CAST(coalesce(r.status, '') AS TEXT) AS status, CAST(coalesce(r.proof, 0) AS INTEGER) AS proof,
+       CAST(coalesce(r.proven_at, 0) AS INTEGER) AS proven_at, CAST(coalesce(r.seen_rev, 0) AS INTEGER) AS seen_rev,
+       CAST(coalesce(r.found_host_id, 0) AS INTEGER) AS found_host_id, CAST(coalesce(r.harmless_rev, 0) AS INTEGER) AS harmless_rev,
+       CAST(coalesce(r.error, '') AS TEXT) AS error, CAST(coalesce(r.error_at, 0) AS INTEGER) AS error_at,
        h.rev, h.data, h.cid,
-       i.signing_key, i.host_id, i.fetched_at, i.stale, i.status_asked_at, i.earlier_rev,
-       o.hostname, o.insecure, o.describe_trust, o.absent_proofs,
+       i.host_id, i.signing_key, CAST(coalesce(i.fetched_at, 0) AS INTEGER) AS fetched_at, CAST(coalesce(i.stale, 0) AS INTEGER) AS stale,
+       CAST(coalesce(i.status_asked_at, 0) AS INTEGER) AS status_asked_at, CAST(coalesce(i.earlier_rev, 0) AS INTEGER) AS earlier_rev,
+       CAST(coalesce(o.hostname, '') AS TEXT) AS hostname, CAST(coalesce(o.insecure, 0) AS INTEGER) AS insecure,
+       o.describe_trust, o.absent_proofs,
        CAST(EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id) AS INTEGER) AS waits
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id
@@ -14,11 +20,16 @@ LEFT JOIN host o ON o.id = i.host_id
 WHERE r.did = sqlc.arg(did);
 
 -- name: RepoByID :one
-SELECT r.id, r.did, r.state, r.active, r.status, r.seq, r.proof, r.proven_at, r.seen_rev, r.found_host_id, r.harmless_rev,
-       r.error, r.error_at,
+SELECT r.id, r.did, r.state, r.active, r.seq,
+       CAST(coalesce(r.status, '') AS TEXT) AS status, CAST(coalesce(r.proof, 0) AS INTEGER) AS proof,
+       CAST(coalesce(r.proven_at, 0) AS INTEGER) AS proven_at, CAST(coalesce(r.seen_rev, 0) AS INTEGER) AS seen_rev,
+       CAST(coalesce(r.found_host_id, 0) AS INTEGER) AS found_host_id, CAST(coalesce(r.harmless_rev, 0) AS INTEGER) AS harmless_rev,
+       CAST(coalesce(r.error, '') AS TEXT) AS error, CAST(coalesce(r.error_at, 0) AS INTEGER) AS error_at,
        h.rev, h.data, h.cid,
-       i.signing_key, i.host_id, i.fetched_at, i.stale, i.status_asked_at, i.earlier_rev,
-       o.hostname, o.insecure, o.describe_trust, o.absent_proofs,
+       i.host_id, i.signing_key, CAST(coalesce(i.fetched_at, 0) AS INTEGER) AS fetched_at, CAST(coalesce(i.stale, 0) AS INTEGER) AS stale,
+       CAST(coalesce(i.status_asked_at, 0) AS INTEGER) AS status_asked_at, CAST(coalesce(i.earlier_rev, 0) AS INTEGER) AS earlier_rev,
+       CAST(coalesce(o.hostname, '') AS TEXT) AS hostname, CAST(coalesce(o.insecure, 0) AS INTEGER) AS insecure,
+       o.describe_trust, o.absent_proofs,
        CAST(EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id) AS INTEGER) AS waits
 FROM repo r
 LEFT JOIN repo_head h ON h.repo_id = r.id

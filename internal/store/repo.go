@@ -42,20 +42,20 @@ func (rx *Rx) RepoByID(id int64) (*repostate.Repo, error) {
 
 func (rx *Rx) repoOf(row db.RepoByIDRow) (*repostate.Repo, error) {
 	r := &repostate.Repo{
-		ID: row.ID, DID: row.DID, State: repostate.State(row.State), Active: row.Active == 1, Status: deref(row.Status),
-		Proof: repostate.Proof(deref(row.Proof)), ProvenAt: instant(row.ProvenAt), SeenRev: atproto.TID(deref(row.SeenRev)),
-		FoundHostID: deref(row.FoundHostID), HarmlessRev: atproto.TID(deref(row.HarmlessRev)),
-		Error: deref(row.Error), ErrorAt: instant(row.ErrorAt), Seq: row.Seq,
+		ID: row.ID, DID: row.DID, State: repostate.State(row.State), Active: row.Active == 1, Status: row.Status,
+		Proof: repostate.Proof(row.Proof), ProvenAt: instantOr0(row.ProvenAt), SeenRev: atproto.TID(row.SeenRev),
+		FoundHostID: row.FoundHostID, HarmlessRev: atproto.TID(row.HarmlessRev),
+		Error: row.Error, ErrorAt: instantOr0(row.ErrorAt), Seq: row.Seq,
 	}
 	if row.Rev != nil {
 		r.Head = &repostate.Head{Rev: atproto.TID(*row.Rev), Data: digest(row.Data), CID: digest(row.CID)}
 	}
 	if row.HostID != nil {
 		r.Identity = &repostate.Identity{
-			Key: string(row.SigningKey), HostID: *row.HostID, Host: deref(row.Hostname), Insecure: deref(row.Insecure) == 1,
-			FetchedAt: instant(row.FetchedAt), Stale: deref(row.Stale) == 1, StatusAskedAt: instant(row.StatusAskedAt),
+			Key: string(row.SigningKey), HostID: *row.HostID, Host: row.Hostname, Insecure: row.Insecure == 1,
+			FetchedAt: instantOr0(row.FetchedAt), Stale: row.Stale == 1, StatusAskedAt: instantOr0(row.StatusAskedAt),
 			DescribeTrusted: trusted(row.DescribeTrust), AbsentProofs: ability(row.AbsentProofs),
-			EarlierRev: atproto.TID(deref(row.EarlierRev)),
+			EarlierRev: atproto.TID(row.EarlierRev),
 		}
 	}
 	if row.Waits == 0 {
@@ -83,6 +83,14 @@ func ability(flag *int64) repostate.Ability {
 		return repostate.Able
 	}
 	return repostate.Unable
+}
+
+// instantOr0 returns the zero time for 0, which stands for NULL.
+func instantOr0(micros int64) (t time.Time) {
+	if micros != 0 {
+		t = time.UnixMicro(micros)
+	}
+	return t
 }
 
 func deref[T any](p *T) (v T) {
