@@ -300,6 +300,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.readyHostsStmt, err = db.PrepareContext(ctx, readyHosts); err != nil {
 		return nil, fmt.Errorf("error preparing query ReadyHosts: %w", err)
 	}
+	if q.recoveredHostStmt, err = db.PrepareContext(ctx, recoveredHost); err != nil {
+		return nil, fmt.Errorf("error preparing query RecoveredHost: %w", err)
+	}
 	if q.refusalCountsStmt, err = db.PrepareContext(ctx, refusalCounts); err != nil {
 		return nil, fmt.Errorf("error preparing query RefusalCounts: %w", err)
 	}
@@ -873,6 +876,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing readyHostsStmt: %w", cerr)
 		}
 	}
+	if q.recoveredHostStmt != nil {
+		if cerr := q.recoveredHostStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing recoveredHostStmt: %w", cerr)
+		}
+	}
 	if q.refusalCountsStmt != nil {
 		if cerr := q.refusalCountsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing refusalCountsStmt: %w", cerr)
@@ -1184,6 +1192,7 @@ type Queries struct {
 	queueRowStmt             *sql.Stmt
 	queueTallyStmt           *sql.Stmt
 	readyHostsStmt           *sql.Stmt
+	recoveredHostStmt        *sql.Stmt
 	refusalCountsStmt        *sql.Stmt
 	refusalSampleStmt        *sql.Stmt
 	releaseRowsStmt          *sql.Stmt
@@ -1318,6 +1327,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		queueRowStmt:             q.queueRowStmt,
 		queueTallyStmt:           q.queueTallyStmt,
 		readyHostsStmt:           q.readyHostsStmt,
+		recoveredHostStmt:        q.recoveredHostStmt,
 		refusalCountsStmt:        q.refusalCountsStmt,
 		refusalSampleStmt:        q.refusalSampleStmt,
 		releaseRowsStmt:          q.releaseRowsStmt,

@@ -9,13 +9,18 @@ import (
 	"context"
 )
 
-const answeredHost = `-- name: AnsweredHost :exec
-UPDATE host_queue SET answers = answers + 1, failures = 0 WHERE host_id = ?1
+const answeredHost = `-- name: AnsweredHost :execrows
+UPDATE host_queue SET answers = answers + 1 WHERE host_id = ?1 AND failures = 0
 `
 
-func (q *Queries) AnsweredHost(ctx context.Context, host int64) error {
-	_, err := q.exec(ctx, q.answeredHostStmt, answeredHost, host)
-	return err
+// AnsweredHost counts an answer of a host that did not fail before it, as nearly all of them do; else it changes
+// nothing, and there is an error to be cleared beside RecoveredHost.
+func (q *Queries) AnsweredHost(ctx context.Context, host int64) (int64, error) {
+	result, err := q.exec(ctx, q.answeredHostStmt, answeredHost, host)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const beginAttempt = `-- name: BeginAttempt :exec
@@ -308,6 +313,15 @@ func (q *Queries) ReadyHosts(ctx context.Context, arg ReadyHostsParams) ([]Ready
 		return nil, err
 	}
 	return items, nil
+}
+
+const recoveredHost = `-- name: RecoveredHost :exec
+UPDATE host_queue SET answers = answers + 1, failures = 0 WHERE host_id = ?1
+`
+
+func (q *Queries) RecoveredHost(ctx context.Context, host int64) error {
+	_, err := q.exec(ctx, q.recoveredHostStmt, recoveredHost, host)
+	return err
 }
 
 const servedHost = `-- name: ServedHost :exec

@@ -81,7 +81,12 @@ UPDATE host_queue SET served_at = min(served_at, CAST(sqlc.arg(now) AS INTEGER))
                       better_at = CASE WHEN priority IS NULL THEN better_at ELSE sqlc.arg(now) END
 WHERE served_at > sqlc.arg(now) OR next_at > sqlc.arg(next) OR cooldown_until > sqlc.arg(cooldown);
 
--- name: AnsweredHost :exec
+-- name: AnsweredHost :execrows
+-- AnsweredHost counts an answer of a host that did not fail before it, as nearly all of them do; else it changes
+-- nothing, and there is an error to be cleared beside RecoveredHost.
+UPDATE host_queue SET answers = answers + 1 WHERE host_id = sqlc.arg(host) AND failures = 0;
+
+-- name: RecoveredHost :exec
 UPDATE host_queue SET answers = answers + 1, failures = 0 WHERE host_id = sqlc.arg(host);
 
 -- name: ClearHostError :exec

@@ -16,12 +16,13 @@ import (
 // for it.
 type attempt struct {
 	*repostate.Attempt
-	host     int64 // whom it asks: host_queue.host_id
-	rs       *Resyncer
-	hostPace *hostPace
-	unproven bool           // the host was, when the attempt began
-	charged  bool           // a request is charged to the host that was not sent yet
-	limit    *pds.RateLimit // what the host has said of its limits
+	host      int64 // whom it asks: host_queue.host_id
+	rs        *Resyncer
+	hostPace  *hostPace
+	unproven  bool           // the host was, when the attempt began
+	charged   bool           // a request is charged to the host that was not sent yet
+	cooldowns int64          // those that had begun when it was last seen that the host has none
+	limit     *pds.RateLimit // what the host has said of its limits
 }
 
 // result is what came of an attempt: one of its fields.
@@ -36,19 +37,23 @@ type result struct {
 }
 
 // pace waits until the host may be asked. The first request was charged with the
-// lease.
+// lease, which saw that the host does not cool down; the file is read again only if
+// any host does since.
 func (a *attempt) pace(ctx context.Context) error {
 	if a.charged {
 		a.charged = false
 		return nil
 	}
-	limits, err := a.rs.hostLimits(ctx, a.host)
-	if err != nil {
-		return err
-	}
 	now := a.rs.cfg.Now()
-	if limits.Cooldown.After(now) {
-		return errCooling
+	if n := a.rs.cfg.Store.Cooldowns(); n != a.cooldowns {
+		limits, err := a.rs.hostLimits(ctx, a.host)
+		if err != nil {
+			return err
+		}
+		if limits.Cooldown.After(now) {
+			return errCooling
+		}
+		a.cooldowns = n
 	}
 	return backoff.Sleep(ctx, a.hostPace.take(now))
 }

@@ -200,7 +200,7 @@ func (rs *Resyncer) leaseOf(tx *store.Tx, h store.ReadyHost) (*attempt, error) {
 		pace.close()
 		return nil, err
 	}
-	return &attempt{Attempt: t, host: h.ID, rs: rs, hostPace: pace, unproven: h.Unproven, charged: true}, nil
+	return &attempt{Attempt: t, host: h.ID, rs: rs, hostPace: pace, unproven: h.Unproven, charged: true, cooldowns: rs.cfg.Store.Cooldowns()}, nil
 }
 
 // forget ends an attempt that the file knows nothing of, or nothing of any more.

@@ -12,7 +12,10 @@ import (
 // HostAnswered notes that a host served a repo.
 func (tx *Tx) HostAnswered(id int64) error {
 	tx.wakes = true
-	if err := tx.q.AnsweredHost(tx.ctx, id); err != nil {
+	if n, err := tx.q.AnsweredHost(tx.ctx, id); err != nil || n == 1 {
+		return err
+	}
+	if err := tx.q.RecoveredHost(tx.ctx, id); err != nil {
 		return err
 	}
 	return tx.q.ClearHostError(tx.ctx, id)
@@ -36,8 +39,13 @@ func (tx *Tx) HostFailed(id int64, began time.Time, message string) (failures in
 
 // CoolHost lets no request go to the host before a time.
 func (tx *Tx) CoolHost(id int64, until time.Time) error {
+	tx.AfterCommit(func() { tx.s.cooldowns.Add(1) })
 	return tx.q.CoolHost(tx.ctx, db.CoolHostParams{Host: id, Until: until.UnixMicro()})
 }
+
+// Cooldowns returns how many cooldowns of hosts have begun since the file was opened.
+// While that is the same, what a lease knows of its host's cooldown still holds.
+func (s *Store) Cooldowns() int64 { return s.cooldowns.Load() }
 
 // SetRate notes how many requests per second a host allows.
 func (tx *Tx) SetRate(id int64, perSecond float64) error {

@@ -97,6 +97,7 @@ type Store struct {
 	stopped   atomic.Pointer[error] // why the writer has stopped
 	neglected atomic.Int64          // failures of the upkeep
 	commits   atomic.Int64          // so far
+	cooldowns atomic.Int64          // of hosts, that began since the file was opened
 	brought   int64                 // commits that the upkeep knows to be in the file itself; -1 = none
 }
 
