@@ -20,7 +20,7 @@ type CollectionBehindParams struct {
 
 // Where the piece of CollectionsAfter ends.
 func (q *Queries) CollectionBehind(ctx context.Context, arg CollectionBehindParams) (string, error) {
-	row := q.queryRow(ctx, q.collectionBehindStmt, collectionBehind, arg.After, arg.Skipped)
+	row := q.db.QueryRowContext(ctx, collectionBehind, arg.After, arg.Skipped)
 	var nsid string
 	err := row.Scan(&nsid)
 	return nsid, err
@@ -47,7 +47,7 @@ type CollectionsAfterRow struct {
 // A piece of the names in their order. The inner LIMIT bounds the names that are looked at, with members or without,
 // so that a page never scans past a million empty ones.
 func (q *Queries) CollectionsAfter(ctx context.Context, arg CollectionsAfterParams) ([]CollectionsAfterRow, error) {
-	rows, err := q.query(ctx, q.collectionsAfterStmt, collectionsAfter, arg.After, arg.Examined, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, collectionsAfter, arg.After, arg.Examined, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ type CollectionsNamedRow struct {
 
 // CROSS JOIN: look up each name; do not scan the collections for the few names.
 func (q *Queries) CollectionsNamed(ctx context.Context, nsids string) ([]CollectionsNamedRow, error) {
-	rows, err := q.query(ctx, q.collectionsNamedStmt, collectionsNamed, nsids)
+	rows, err := q.db.QueryContext(ctx, collectionsNamed, nsids)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ type CollectionsOfRepoRow struct {
 
 // The minute is that of the last row of the clock that is not above the number.
 func (q *Queries) CollectionsOfRepo(ctx context.Context, arg CollectionsOfRepoParams) ([]CollectionsOfRepoRow, error) {
-	rows, err := q.query(ctx, q.collectionsOfRepoStmt, collectionsOfRepo, arg.RepoID, arg.After, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, collectionsOfRepo, arg.RepoID, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ type LargestCollectionsRow struct {
 }
 
 func (q *Queries) LargestCollections(ctx context.Context, maxRows int64) ([]LargestCollectionsRow, error) {
-	rows, err := q.query(ctx, q.largestCollectionsStmt, largestCollections, maxRows)
+	rows, err := q.db.QueryContext(ctx, largestCollections, maxRows)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ type CheckDIDsRow struct {
 
 // The names are read in pieces, so that none of them holds the write-ahead log for long.
 func (q *Queries) CheckDIDs(ctx context.Context, arg CheckDIDsParams) ([]CheckDIDsRow, error) {
-	rows, err := q.query(ctx, q.checkDIDsStmt, checkDIDs, arg.After, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, checkDIDs, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ type CheckHostsRow struct {
 }
 
 func (q *Queries) CheckHosts(ctx context.Context, arg CheckHostsParams) ([]CheckHostsRow, error) {
-	rows, err := q.query(ctx, q.checkHostsStmt, checkHosts, arg.After, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, checkHosts, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ type CheckNSIDsRow struct {
 }
 
 func (q *Queries) CheckNSIDs(ctx context.Context, arg CheckNSIDsParams) ([]CheckNSIDsRow, error) {
-	rows, err := q.query(ctx, q.checkNSIDsStmt, checkNSIDs, arg.After, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, checkNSIDs, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ type InvariantsRow struct {
 }
 
 func (q *Queries) Invariants(ctx context.Context) ([]InvariantsRow, error) {
-	rows, err := q.query(ctx, q.invariantsStmt, invariants)
+	rows, err := q.db.QueryContext(ctx, invariants)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ type ViolationsRow struct {
 // The rows that break an invariant: the first few, and how many there are. The view has a SELECT for each of them;
 // SQLite compares their constant names first and so reads no table for the others.
 func (q *Queries) Violations(ctx context.Context, arg ViolationsParams) ([]ViolationsRow, error) {
-	rows, err := q.query(ctx, q.violationsStmt, violations, arg.Invariant, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, violations, arg.Invariant, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}

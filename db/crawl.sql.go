@@ -20,7 +20,7 @@ type AddCrawlParams struct {
 }
 
 func (q *Queries) AddCrawl(ctx context.Context, arg AddCrawlParams) error {
-	_, err := q.exec(ctx, q.addCrawlStmt, addCrawl, arg.Kind, arg.ServerID)
+	_, err := q.db.ExecContext(ctx, addCrawl, arg.Kind, arg.ServerID)
 	return err
 }
 
@@ -37,7 +37,7 @@ type AdvanceCrawlParams struct {
 }
 
 func (q *Queries) AdvanceCrawl(ctx context.Context, arg AdvanceCrawlParams) error {
-	_, err := q.exec(ctx, q.advanceCrawlStmt, advanceCrawl,
+	_, err := q.db.ExecContext(ctx, advanceCrawl,
 		arg.Cursor,
 		arg.Failures,
 		arg.Kind,
@@ -60,7 +60,7 @@ type CandidateBudgetParams struct {
 
 // How many candidates more may a host have? A few, and as many as documents name it, which are counted up to a bound.
 func (q *Queries) CandidateBudget(ctx context.Context, arg CandidateBudgetParams) (int64, error) {
-	row := q.queryRow(ctx, q.candidateBudgetStmt, candidateBudget, arg.Unproven, arg.HostID, arg.Most)
+	row := q.db.QueryRowContext(ctx, candidateBudget, arg.Unproven, arg.HostID, arg.Most)
 	var budget int64
 	err := row.Scan(&budget)
 	return budget, err
@@ -71,7 +71,7 @@ UPDATE crawl SET due_at = 0 WHERE kind IN ('upstream', 'host') AND due_at > ?1
 `
 
 func (q *Queries) ClampCrawls(ctx context.Context, horizon *int64) error {
-	_, err := q.exec(ctx, q.clampCrawlsStmt, clampCrawls, horizon)
+	_, err := q.db.ExecContext(ctx, clampCrawls, horizon)
 	return err
 }
 
@@ -80,7 +80,7 @@ SELECT count(*) FROM crawl WHERE kind = ?1
 `
 
 func (q *Queries) CountCrawls(ctx context.Context, kind string) (int64, error) {
-	row := q.queryRow(ctx, q.countCrawlsStmt, countCrawls, kind)
+	row := q.db.QueryRowContext(ctx, countCrawls, kind)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
@@ -96,7 +96,7 @@ type CrawlParams struct {
 }
 
 func (q *Queries) Crawl(ctx context.Context, arg CrawlParams) (Crawl, error) {
-	row := q.queryRow(ctx, q.crawlStmt, crawl, arg.Kind, arg.ServerID)
+	row := q.db.QueryRowContext(ctx, crawl, arg.Kind, arg.ServerID)
 	var i Crawl
 	err := row.Scan(
 		&i.Kind,
@@ -124,7 +124,7 @@ type DeferCrawlParams struct {
 }
 
 func (q *Queries) DeferCrawl(ctx context.Context, arg DeferCrawlParams) error {
-	_, err := q.exec(ctx, q.deferCrawlStmt, deferCrawl,
+	_, err := q.db.ExecContext(ctx, deferCrawl,
 		arg.Until,
 		arg.Failed,
 		arg.Kind,
@@ -141,7 +141,7 @@ DELETE FROM repo WHERE id = ?1 AND proven_at IS NULL
 `
 
 func (q *Queries) DeleteBareRepo(ctx context.Context, repoID int64) (int64, error) {
-	result, err := q.exec(ctx, q.deleteBareRepoStmt, deleteBareRepo, repoID)
+	result, err := q.db.ExecContext(ctx, deleteBareRepo, repoID)
 	if err != nil {
 		return 0, err
 	}
@@ -158,7 +158,7 @@ type DeleteCrawlParams struct {
 }
 
 func (q *Queries) DeleteCrawl(ctx context.Context, arg DeleteCrawlParams) error {
-	_, err := q.exec(ctx, q.deleteCrawlStmt, deleteCrawl, arg.Kind, arg.ServerID)
+	_, err := q.db.ExecContext(ctx, deleteCrawl, arg.Kind, arg.ServerID)
 	return err
 }
 
@@ -173,7 +173,7 @@ type DueCrawlsParams struct {
 }
 
 func (q *Queries) DueCrawls(ctx context.Context, arg DueCrawlsParams) ([]Crawl, error) {
-	rows, err := q.query(ctx, q.dueCrawlsStmt, dueCrawls, arg.Kind, arg.Now, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, dueCrawls, arg.Kind, arg.Now, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +218,7 @@ type FinishCrawlParams struct {
 }
 
 func (q *Queries) FinishCrawl(ctx context.Context, arg FinishCrawlParams) error {
-	_, err := q.exec(ctx, q.finishCrawlStmt, finishCrawl,
+	_, err := q.db.ExecContext(ctx, finishCrawl,
 		arg.Now,
 		arg.Next,
 		arg.Kind,
@@ -240,7 +240,7 @@ type GiveUpCrawlParams struct {
 }
 
 func (q *Queries) GiveUpCrawl(ctx context.Context, arg GiveUpCrawlParams) error {
-	_, err := q.exec(ctx, q.giveUpCrawlStmt, giveUpCrawl, arg.HostID, arg.Failures)
+	_, err := q.db.ExecContext(ctx, giveUpCrawl, arg.HostID, arg.Failures)
 	return err
 }
 
@@ -255,7 +255,7 @@ type HostCrawlRow struct {
 }
 
 func (q *Queries) HostCrawl(ctx context.Context, hostname string) (HostCrawlRow, error) {
-	row := q.queryRow(ctx, q.hostCrawlStmt, hostCrawl, hostname)
+	row := q.db.QueryRowContext(ctx, hostCrawl, hostname)
 	var i HostCrawlRow
 	err := row.Scan(&i.ID, &i.FinishedAt)
 	return i, err
@@ -273,7 +273,7 @@ type HostToCrawlRow struct {
 }
 
 func (q *Queries) HostToCrawl(ctx context.Context, hostID int64) (HostToCrawlRow, error) {
-	row := q.queryRow(ctx, q.hostToCrawlStmt, hostToCrawl, hostID)
+	row := q.db.QueryRowContext(ctx, hostToCrawl, hostID)
 	var i HostToCrawlRow
 	err := row.Scan(&i.Hostname, &i.Insecure, &i.CooldownUntil)
 	return i, err
@@ -284,7 +284,7 @@ SELECT CAST(coalesce(max(id), 0) AS INTEGER) AS id FROM repo
 `
 
 func (q *Queries) LastRepo(ctx context.Context) (int64, error) {
-	row := q.queryRow(ctx, q.lastRepoStmt, lastRepo)
+	row := q.db.QueryRowContext(ctx, lastRepo)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
@@ -301,7 +301,7 @@ type NextCrawlParams struct {
 }
 
 func (q *Queries) NextCrawl(ctx context.Context, arg NextCrawlParams) (int64, error) {
-	row := q.queryRow(ctx, q.nextCrawlStmt, nextCrawl, arg.Kind, arg.Now)
+	row := q.db.QueryRowContext(ctx, nextCrawl, arg.Kind, arg.Now)
 	var due_at int64
 	err := row.Scan(&due_at)
 	return due_at, err
@@ -321,7 +321,7 @@ type PlanCrawlsParams struct {
 
 // At the start of the crawler. Those at rest come a while after the last one ended, also if the clock was ahead then.
 func (q *Queries) PlanCrawls(ctx context.Context, arg PlanCrawlsParams) error {
-	_, err := q.exec(ctx, q.planCrawlsStmt, planCrawls, arg.Now, arg.Every, arg.Spread)
+	_, err := q.db.ExecContext(ctx, planCrawls, arg.Now, arg.Every, arg.Spread)
 	return err
 }
 
@@ -344,7 +344,7 @@ type ReposInServiceRow struct {
 }
 
 func (q *Queries) ReposInService(ctx context.Context, arg ReposInServiceParams) ([]ReposInServiceRow, error) {
-	rows, err := q.query(ctx, q.reposInServiceStmt, reposInService, arg.After, arg.Until)
+	rows, err := q.db.QueryContext(ctx, reposInService, arg.After, arg.Until)
 	if err != nil {
 		return nil, err
 	}
@@ -392,7 +392,7 @@ type ReposInServiceOfHostRow struct {
 }
 
 func (q *Queries) ReposInServiceOfHost(ctx context.Context, arg ReposInServiceOfHostParams) ([]ReposInServiceOfHostRow, error) {
-	rows, err := q.query(ctx, q.reposInServiceOfHostStmt, reposInServiceOfHost, arg.HostID, arg.After, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, reposInServiceOfHost, arg.HostID, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -424,7 +424,7 @@ UPDATE crawl SET due_at = NULL WHERE started_at IS NULL AND again = 0 AND finish
 `
 
 func (q *Queries) RestCrawls(ctx context.Context) error {
-	_, err := q.exec(ctx, q.restCrawlsStmt, restCrawls)
+	_, err := q.db.ExecContext(ctx, restCrawls)
 	return err
 }
 
@@ -438,7 +438,7 @@ type RewindCrawlParams struct {
 }
 
 func (q *Queries) RewindCrawl(ctx context.Context, arg RewindCrawlParams) error {
-	_, err := q.exec(ctx, q.rewindCrawlStmt, rewindCrawl, arg.Kind, arg.ServerID)
+	_, err := q.db.ExecContext(ctx, rewindCrawl, arg.Kind, arg.ServerID)
 	return err
 }
 
@@ -455,7 +455,7 @@ type SetListedStatusParams struct {
 }
 
 func (q *Queries) SetListedStatus(ctx context.Context, arg SetListedStatusParams) (int64, error) {
-	row := q.queryRow(ctx, q.setListedStatusStmt, setListedStatus, arg.Hostname, arg.Insecure, arg.ListedStatus)
+	row := q.db.QueryRowContext(ctx, setListedStatus, arg.Hostname, arg.Insecure, arg.ListedStatus)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
@@ -473,7 +473,7 @@ type StartCrawlParams struct {
 }
 
 func (q *Queries) StartCrawl(ctx context.Context, arg StartCrawlParams) error {
-	_, err := q.exec(ctx, q.startCrawlStmt, startCrawl, arg.Now, arg.Kind, arg.ServerID)
+	_, err := q.db.ExecContext(ctx, startCrawl, arg.Now, arg.Kind, arg.ServerID)
 	return err
 }
 
@@ -488,6 +488,6 @@ type WantCrawlParams struct {
 }
 
 func (q *Queries) WantCrawl(ctx context.Context, arg WantCrawlParams) error {
-	_, err := q.exec(ctx, q.wantCrawlStmt, wantCrawl, arg.Kind, arg.ServerID)
+	_, err := q.db.ExecContext(ctx, wantCrawl, arg.Kind, arg.ServerID)
 	return err
 }

@@ -16,7 +16,7 @@ UPDATE host_queue SET answers = answers + 1 WHERE host_id = ?1 AND failures = 0
 // AnsweredHost counts an answer of a host that did not fail before it, as nearly all of them do; else it changes
 // nothing, and there is an error to be cleared beside RecoveredHost.
 func (q *Queries) AnsweredHost(ctx context.Context, host int64) (int64, error) {
-	result, err := q.exec(ctx, q.answeredHostStmt, answeredHost, host)
+	result, err := q.db.ExecContext(ctx, answeredHost, host)
 	if err != nil {
 		return 0, err
 	}
@@ -38,7 +38,7 @@ type BeginAttemptParams struct {
 }
 
 func (q *Queries) BeginAttempt(ctx context.Context, arg BeginAttemptParams) error {
-	_, err := q.exec(ctx, q.beginAttemptStmt, beginAttempt,
+	_, err := q.db.ExecContext(ctx, beginAttempt,
 		arg.Now,
 		arg.NextAt,
 		arg.Priority,
@@ -64,7 +64,7 @@ type ClampHostsParams struct {
 
 // ClampHosts brings forward what a clock that was ahead has put off.
 func (q *Queries) ClampHosts(ctx context.Context, arg ClampHostsParams) error {
-	_, err := q.exec(ctx, q.clampHostsStmt, clampHosts, arg.Now, arg.Next, arg.Cooldown)
+	_, err := q.db.ExecContext(ctx, clampHosts, arg.Now, arg.Next, arg.Cooldown)
 	return err
 }
 
@@ -74,7 +74,7 @@ WHERE id = ?1 AND (status IS NOT NULL OR error_at IS NOT NULL)
 `
 
 func (q *Queries) ClearHostError(ctx context.Context, host int64) error {
-	_, err := q.exec(ctx, q.clearHostErrorStmt, clearHostError, host)
+	_, err := q.db.ExecContext(ctx, clearHostError, host)
 	return err
 }
 
@@ -88,7 +88,7 @@ type CoolHostParams struct {
 }
 
 func (q *Queries) CoolHost(ctx context.Context, arg CoolHostParams) error {
-	_, err := q.exec(ctx, q.coolHostStmt, coolHost, arg.Until, arg.Host)
+	_, err := q.db.ExecContext(ctx, coolHost, arg.Until, arg.Host)
 	return err
 }
 
@@ -102,7 +102,7 @@ type EndAttemptParams struct {
 }
 
 func (q *Queries) EndAttempt(ctx context.Context, arg EndAttemptParams) error {
-	_, err := q.exec(ctx, q.endAttemptStmt, endAttempt, arg.NextAt, arg.Host)
+	_, err := q.db.ExecContext(ctx, endAttempt, arg.NextAt, arg.Host)
 	return err
 }
 
@@ -121,7 +121,7 @@ type FailedHostParams struct {
 // FailedHost counts a failure that is no part of the last one: its request began after that one, and after the
 // pause that followed.
 func (q *Queries) FailedHost(ctx context.Context, arg FailedHostParams) (int64, error) {
-	row := q.queryRow(ctx, q.failedHostStmt, failedHost, arg.Host, arg.Began)
+	row := q.db.QueryRowContext(ctx, failedHost, arg.Host, arg.Began)
 	var failures int64
 	err := row.Scan(&failures)
 	return failures, err
@@ -146,7 +146,7 @@ type FirstRowsRow struct {
 
 // FirstRows returns the row that a host is asked for next, and the one after it.
 func (q *Queries) FirstRows(ctx context.Context, arg FirstRowsParams) ([]FirstRowsRow, error) {
-	rows, err := q.query(ctx, q.firstRowsStmt, firstRows, arg.Host, arg.Priority)
+	rows, err := q.db.QueryContext(ctx, firstRows, arg.Host, arg.Priority)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ UPDATE host_queue SET running = 0 WHERE running <> 0
 `
 
 func (q *Queries) ForgetAttempts(ctx context.Context) error {
-	_, err := q.exec(ctx, q.forgetAttemptsStmt, forgetAttempts)
+	_, err := q.db.ExecContext(ctx, forgetAttempts)
 	return err
 }
 
@@ -192,7 +192,7 @@ type HostHeadsRow struct {
 
 // HostHeads returns when the first row of each priority of a host is due, without reading the others.
 func (q *Queries) HostHeads(ctx context.Context, host int64) ([]HostHeadsRow, error) {
-	rows, err := q.query(ctx, q.hostHeadsStmt, hostHeads, host)
+	rows, err := q.db.QueryContext(ctx, hostHeads, host)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +225,7 @@ type HostLimitsRow struct {
 }
 
 func (q *Queries) HostLimits(ctx context.Context, host int64) (HostLimitsRow, error) {
-	row := q.queryRow(ctx, q.hostLimitsStmt, hostLimits, host)
+	row := q.db.QueryRowContext(ctx, hostLimits, host)
 	var i HostLimitsRow
 	err := row.Scan(&i.Rate, &i.NextAt, &i.CooldownUntil)
 	return i, err
@@ -246,7 +246,7 @@ SELECT CAST(coalesce(min(t.at), 9223372036854775807) AS INTEGER) AS at FROM (
 
 // NextReady returns when a host may be asked, or a head is to be read anew, for the first time.
 func (q *Queries) NextReady(ctx context.Context, unproven int64) (int64, error) {
-	row := q.queryRow(ctx, q.nextReadyStmt, nextReady, unproven)
+	row := q.db.QueryRowContext(ctx, nextReady, unproven)
 	var at int64
 	err := row.Scan(&at)
 	return at, err
@@ -286,7 +286,7 @@ type ReadyHostsRow struct {
 // ReadyHosts returns the hosts that may be asked now: those with the most urgent rows first, and of them the one
 // that has been ready for longest. It seeks once for each priority, so that it never reads those that wait.
 func (q *Queries) ReadyHosts(ctx context.Context, arg ReadyHostsParams) ([]ReadyHostsRow, error) {
-	rows, err := q.query(ctx, q.readyHostsStmt, readyHosts, arg.Now, arg.MaxRows, arg.MaxUnproven)
+	rows, err := q.db.QueryContext(ctx, readyHosts, arg.Now, arg.MaxRows, arg.MaxUnproven)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +320,7 @@ UPDATE host_queue SET answers = answers + 1, failures = 0 WHERE host_id = ?1
 `
 
 func (q *Queries) RecoveredHost(ctx context.Context, host int64) error {
-	_, err := q.exec(ctx, q.recoveredHostStmt, recoveredHost, host)
+	_, err := q.db.ExecContext(ctx, recoveredHost, host)
 	return err
 }
 
@@ -334,7 +334,7 @@ type ServedHostParams struct {
 }
 
 func (q *Queries) ServedHost(ctx context.Context, arg ServedHostParams) error {
-	_, err := q.exec(ctx, q.servedHostStmt, servedHost, arg.Now, arg.Host)
+	_, err := q.db.ExecContext(ctx, servedHost, arg.Now, arg.Host)
 	return err
 }
 
@@ -351,7 +351,7 @@ type SetHeadParams struct {
 }
 
 func (q *Queries) SetHead(ctx context.Context, arg SetHeadParams) error {
-	_, err := q.exec(ctx, q.setHeadStmt, setHead,
+	_, err := q.db.ExecContext(ctx, setHead,
 		arg.Priority,
 		arg.DueAt,
 		arg.BetterAt,
@@ -374,7 +374,7 @@ type SetHostErrorParams struct {
 }
 
 func (q *Queries) SetHostError(ctx context.Context, arg SetHostErrorParams) error {
-	_, err := q.exec(ctx, q.setHostErrorStmt, setHostError,
+	_, err := q.db.ExecContext(ctx, setHostError,
 		arg.Error,
 		arg.Now,
 		arg.Failures,
@@ -393,7 +393,7 @@ type SetHostRateParams struct {
 }
 
 func (q *Queries) SetHostRate(ctx context.Context, arg SetHostRateParams) error {
-	_, err := q.exec(ctx, q.setHostRateStmt, setHostRate, arg.Rate, arg.Host)
+	_, err := q.db.ExecContext(ctx, setHostRate, arg.Rate, arg.Host)
 	return err
 }
 
@@ -407,7 +407,7 @@ type SetNextAtParams struct {
 }
 
 func (q *Queries) SetNextAt(ctx context.Context, arg SetNextAtParams) error {
-	_, err := q.exec(ctx, q.setNextAtStmt, setNextAt, arg.NextAt, arg.Host)
+	_, err := q.db.ExecContext(ctx, setNextAt, arg.NextAt, arg.Host)
 	return err
 }
 
@@ -421,7 +421,7 @@ type SetShareParams struct {
 }
 
 func (q *Queries) SetShare(ctx context.Context, arg SetShareParams) error {
-	_, err := q.exec(ctx, q.setShareStmt, setShare, arg.Share, arg.Host)
+	_, err := q.db.ExecContext(ctx, setShare, arg.Share, arg.Host)
 	return err
 }
 
@@ -431,7 +431,7 @@ SELECT host_id FROM host_queue INDEXED BY host_queue_better WHERE better_at <= ?
 
 // WakeHosts returns the hosts for which another row may have become more urgent than the head.
 func (q *Queries) WakeHosts(ctx context.Context, now *int64) ([]int64, error) {
-	rows, err := q.query(ctx, q.wakeHostsStmt, wakeHosts, now)
+	rows, err := q.db.QueryContext(ctx, wakeHosts, now)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ type AddHostRow struct {
 }
 
 func (q *Queries) AddHost(ctx context.Context, arg AddHostParams) (AddHostRow, error) {
-	row := q.queryRow(ctx, q.addHostStmt, addHost, arg.Hostname, arg.Insecure)
+	row := q.db.QueryRowContext(ctx, addHost, arg.Hostname, arg.Insecure)
 	var i AddHostRow
 	err := row.Scan(&i.ID, &i.DescribeTrust, &i.AbsentProofs)
 	return i, err
@@ -51,7 +51,7 @@ type AgedIdentitiesParams struct {
 
 // Documents of a piece that were last looked at long ago, of repos that wait for nothing else.
 func (q *Queries) AgedIdentities(ctx context.Context, arg AgedIdentitiesParams) ([]int64, error) {
-	rows, err := q.query(ctx, q.agedIdentitiesStmt, agedIdentities,
+	rows, err := q.db.QueryContext(ctx, agedIdentities,
 		arg.After,
 		arg.Upto,
 		arg.Before,
@@ -84,7 +84,7 @@ UPDATE host SET describe_trust = 0 WHERE id = ?1
 `
 
 func (q *Queries) DistrustDescribe(ctx context.Context, id int64) error {
-	_, err := q.exec(ctx, q.distrustDescribeStmt, distrustDescribe, id)
+	_, err := q.db.ExecContext(ctx, distrustDescribe, id)
 	return err
 }
 
@@ -100,7 +100,7 @@ type IdentityPieceParams struct {
 
 // Where a piece of the identities ends that has so many of them.
 func (q *Queries) IdentityPiece(ctx context.Context, arg IdentityPieceParams) (int64, error) {
-	row := q.queryRow(ctx, q.identityPieceStmt, identityPiece, arg.After, arg.MaxRows)
+	row := q.db.QueryRowContext(ctx, identityPiece, arg.After, arg.MaxRows)
 	var upto int64
 	err := row.Scan(&upto)
 	return upto, err
@@ -125,7 +125,7 @@ type PutIdentityParams struct {
 }
 
 func (q *Queries) PutIdentity(ctx context.Context, arg PutIdentityParams) error {
-	_, err := q.exec(ctx, q.putIdentityStmt, putIdentity,
+	_, err := q.db.ExecContext(ctx, putIdentity,
 		arg.RepoID,
 		arg.SigningKey,
 		arg.HostID,
@@ -147,7 +147,7 @@ type SetAbsentProofsParams struct {
 }
 
 func (q *Queries) SetAbsentProofs(ctx context.Context, arg SetAbsentProofsParams) error {
-	_, err := q.exec(ctx, q.setAbsentProofsStmt, setAbsentProofs, arg.Proves, arg.ID)
+	_, err := q.db.ExecContext(ctx, setAbsentProofs, arg.Proves, arg.ID)
 	return err
 }
 
@@ -158,7 +158,7 @@ WHERE r.did = ?1 AND i.repo_id = r.id
 
 // CROSS JOIN: the repo by its DID first.
 func (q *Queries) SigningKey(ctx context.Context, did string) ([]byte, error) {
-	row := q.queryRow(ctx, q.signingKeyStmt, signingKey, did)
+	row := q.db.QueryRowContext(ctx, signingKey, did)
 	var signing_key []byte
 	err := row.Scan(&signing_key)
 	return signing_key, err

@@ -14,7 +14,7 @@ SELECT c.id FROM json_each(CAST(?1 AS TEXT)) j CROSS JOIN collection c WHERE c.n
 `
 
 func (q *Queries) CollectionIDs(ctx context.Context, nsids string) ([]int64, error) {
-	rows, err := q.query(ctx, q.collectionIDsStmt, collectionIDs, nsids)
+	rows, err := q.db.QueryContext(ctx, collectionIDs, nsids)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ type PageOfCollectionRow struct {
 // the order of the pages, the DID of each. Without statistics SQLite might begin with the repos; with them (ANALYZE) it
 // would choose anew in every file, so there are none.
 func (q *Queries) PageOfCollection(ctx context.Context, arg PageOfCollectionParams) ([]PageOfCollectionRow, error) {
-	rows, err := q.query(ctx, q.pageOfCollectionStmt, pageOfCollection, arg.NSID, arg.After, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, pageOfCollection, arg.NSID, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ type PageOfCollectionsRow struct {
 // the next rows of each collection, no more than a page of each, and sorts these few; a repo that has a lower number
 // in another of the collections came with that one, on this page or an earlier one.
 func (q *Queries) PageOfCollections(ctx context.Context, arg PageOfCollectionsParams) ([]PageOfCollectionsRow, error) {
-	rows, err := q.query(ctx, q.pageOfCollectionsStmt, pageOfCollections, arg.Ids, arg.After, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, pageOfCollections, arg.Ids, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ type PageOfReposRow struct {
 
 // seq > 0 says again what the index repo_by_seq is limited to: SQLite takes it only where the query says so.
 func (q *Queries) PageOfRepos(ctx context.Context, arg PageOfReposParams) ([]PageOfReposRow, error) {
-	rows, err := q.query(ctx, q.pageOfReposStmt, pageOfRepos, arg.After, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, pageOfRepos, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ type VisibleRowsRow struct {
 
 // All visible rows from one on, in the order of the primary key.
 func (q *Queries) VisibleRows(ctx context.Context, arg VisibleRowsParams) ([]VisibleRowsRow, error) {
-	rows, err := q.query(ctx, q.visibleRowsStmt, visibleRows, arg.CollectionID, arg.After, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, visibleRows, arg.CollectionID, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ type AddChangeParams struct {
 }
 
 func (q *Queries) AddChange(ctx context.Context, arg AddChangeParams) error {
-	_, err := q.exec(ctx, q.addChangeStmt, addChange,
+	_, err := q.db.ExecContext(ctx, addChange,
 		arg.Now,
 		arg.RepoID,
 		arg.CollectionID,
@@ -38,7 +38,7 @@ INSERT INTO collection (nsid) VALUES (?1) RETURNING id
 `
 
 func (q *Queries) AddCollection(ctx context.Context, nsid string) (int64, error) {
-	row := q.queryRow(ctx, q.addCollectionStmt, addCollection, nsid)
+	row := q.db.QueryRowContext(ctx, addCollection, nsid)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
@@ -54,7 +54,7 @@ type AddMembersParams struct {
 }
 
 func (q *Queries) AddMembers(ctx context.Context, arg AddMembersParams) error {
-	_, err := q.exec(ctx, q.addMembersStmt, addMembers, arg.Delta, arg.ID)
+	_, err := q.db.ExecContext(ctx, addMembers, arg.Delta, arg.ID)
 	return err
 }
 
@@ -73,7 +73,7 @@ type BirthParams struct {
 
 // A row that is there stays as it is.
 func (q *Queries) Birth(ctx context.Context, arg BirthParams) (int64, error) {
-	result, err := q.exec(ctx, q.birthStmt, birth,
+	result, err := q.db.ExecContext(ctx, birth,
 		arg.CollectionID,
 		arg.Seq,
 		arg.RepoID,
@@ -102,7 +102,7 @@ type BirthsOfParams struct {
 
 // The missing rows of a set, numbered from first_seq on in its order; the numbers of those that are there are left out.
 func (q *Queries) BirthsOf(ctx context.Context, arg BirthsOfParams) ([]int64, error) {
-	rows, err := q.query(ctx, q.birthsOfStmt, birthsOf,
+	rows, err := q.db.QueryContext(ctx, birthsOf,
 		arg.FirstSeq,
 		arg.RepoID,
 		arg.Source,
@@ -134,7 +134,7 @@ SELECT id FROM collection WHERE nsid = ?1
 `
 
 func (q *Queries) CollectionID(ctx context.Context, nsid string) (int64, error) {
-	row := q.queryRow(ctx, q.collectionIDStmt, collectionID, nsid)
+	row := q.db.QueryRowContext(ctx, collectionID, nsid)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
@@ -145,7 +145,7 @@ SELECT nsid FROM collection WHERE id = ?1
 `
 
 func (q *Queries) CollectionName(ctx context.Context, id int64) (string, error) {
-	row := q.queryRow(ctx, q.collectionNameStmt, collectionName, id)
+	row := q.db.QueryRowContext(ctx, collectionName, id)
 	var nsid string
 	err := row.Scan(&nsid)
 	return nsid, err
@@ -162,7 +162,7 @@ type DeathParams struct {
 }
 
 func (q *Queries) Death(ctx context.Context, arg DeathParams) ([]int64, error) {
-	rows, err := q.query(ctx, q.deathStmt, death, arg.RepoID, arg.CollectionID)
+	rows, err := q.db.QueryContext(ctx, death, arg.RepoID, arg.CollectionID)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +203,7 @@ type DeathsOfRow struct {
 
 // What is not in the set any more.
 func (q *Queries) DeathsOf(ctx context.Context, arg DeathsOfParams) ([]DeathsOfRow, error) {
-	rows, err := q.query(ctx, q.deathsOfStmt, deathsOf, arg.RepoID, arg.CollectionIds)
+	rows, err := q.db.QueryContext(ctx, deathsOf, arg.RepoID, arg.CollectionIds)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +235,7 @@ type HiddenRow struct {
 }
 
 func (q *Queries) Hidden(ctx context.Context, repoID int64) ([]HiddenRow, error) {
-	rows, err := q.query(ctx, q.hiddenStmt, hidden, repoID)
+	rows, err := q.db.QueryContext(ctx, hidden, repoID)
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +263,7 @@ UPDATE membership SET seq = -seq WHERE repo_id = ?1 AND seq > 0 RETURNING collec
 
 // The sign of the number is the visibility.
 func (q *Queries) Hide(ctx context.Context, repoID int64) ([]int64, error) {
-	rows, err := q.query(ctx, q.hideStmt, hide, repoID)
+	rows, err := q.db.QueryContext(ctx, hide, repoID)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +290,7 @@ SELECT collection_id FROM membership WHERE repo_id = ?1
 `
 
 func (q *Queries) MembershipIDs(ctx context.Context, repoID int64) ([]int64, error) {
-	rows, err := q.query(ctx, q.membershipIDsStmt, membershipIDs, repoID)
+	rows, err := q.db.QueryContext(ctx, membershipIDs, repoID)
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +324,7 @@ type PruneChangesParams struct {
 
 // The subquery bounds the rows, for DELETE has no LIMIT here.
 func (q *Queries) PruneChanges(ctx context.Context, arg PruneChangesParams) (int64, error) {
-	result, err := q.exec(ctx, q.pruneChangesStmt, pruneChanges, arg.Before, arg.MaxRows)
+	result, err := q.db.ExecContext(ctx, pruneChanges, arg.Before, arg.MaxRows)
 	if err != nil {
 		return 0, err
 	}
@@ -343,6 +343,6 @@ type ShowParams struct {
 }
 
 func (q *Queries) Show(ctx context.Context, arg ShowParams) error {
-	_, err := q.exec(ctx, q.showStmt, show, arg.Seq, arg.CollectionID, arg.HiddenSeq)
+	_, err := q.db.ExecContext(ctx, show, arg.Seq, arg.CollectionID, arg.HiddenSeq)
 	return err
 }

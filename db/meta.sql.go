@@ -21,7 +21,7 @@ type CreateMetaParams struct {
 }
 
 func (q *Queries) CreateMeta(ctx context.Context, arg CreateMetaParams) error {
-	_, err := q.exec(ctx, q.createMetaStmt, createMeta, arg.IndexID, arg.Now, arg.Version)
+	_, err := q.db.ExecContext(ctx, createMeta, arg.IndexID, arg.Now, arg.Version)
 	return err
 }
 
@@ -31,7 +31,7 @@ WHERE seq = (SELECT max(k.seq) FROM seq_clock k)
 `
 
 func (q *Queries) LastSeqClock(ctx context.Context) (int64, error) {
-	row := q.queryRow(ctx, q.lastSeqClockStmt, lastSeqClock)
+	row := q.db.QueryRowContext(ctx, lastSeqClock)
 	var minute int64
 	err := row.Scan(&minute)
 	return minute, err
@@ -47,7 +47,7 @@ type MetaRow struct {
 }
 
 func (q *Queries) Meta(ctx context.Context) (MetaRow, error) {
-	row := q.queryRow(ctx, q.metaStmt, meta)
+	row := q.db.QueryRowContext(ctx, meta)
 	var i MetaRow
 	err := row.Scan(&i.IndexID, &i.NextSeq)
 	return i, err
@@ -64,7 +64,7 @@ type OpenedByParams struct {
 }
 
 func (q *Queries) OpenedBy(ctx context.Context, arg OpenedByParams) error {
-	_, err := q.exec(ctx, q.openedByStmt, openedBy, arg.Version, arg.NextSeq, arg.IndexID)
+	_, err := q.db.ExecContext(ctx, openedBy, arg.Version, arg.NextSeq, arg.IndexID)
 	return err
 }
 
@@ -73,7 +73,7 @@ UPDATE meta SET next_seq = ?1 WHERE one = 1
 `
 
 func (q *Queries) SetNextSeq(ctx context.Context, nextSeq int64) error {
-	_, err := q.exec(ctx, q.setNextSeqStmt, setNextSeq, nextSeq)
+	_, err := q.db.ExecContext(ctx, setNextSeq, nextSeq)
 	return err
 }
 
@@ -88,6 +88,6 @@ type TickSeqClockParams struct {
 
 // Only the first row of a number counts.
 func (q *Queries) TickSeqClock(ctx context.Context, arg TickSeqClockParams) error {
-	_, err := q.exec(ctx, q.tickSeqClockStmt, tickSeqClock, arg.Seq, arg.Minute)
+	_, err := q.db.ExecContext(ctx, tickSeqClock, arg.Seq, arg.Minute)
 	return err
 }

@@ -14,7 +14,7 @@ DELETE FROM plc_log WHERE one = 1
 `
 
 func (q *Queries) DeletePLCLog(ctx context.Context) error {
-	_, err := q.exec(ctx, q.deletePLCLogStmt, deletePLCLog)
+	_, err := q.db.ExecContext(ctx, deletePLCLog)
 	return err
 }
 
@@ -32,7 +32,7 @@ type HoldRowsParams struct {
 }
 
 func (q *Queries) HoldRows(ctx context.Context, arg HoldRowsParams) error {
-	_, err := q.exec(ctx, q.holdRowsStmt, holdRows, arg.After, arg.Upto, arg.Priority)
+	_, err := q.db.ExecContext(ctx, holdRows, arg.After, arg.Upto, arg.Priority)
 	return err
 }
 
@@ -41,7 +41,7 @@ SELECT id FROM repo WHERE did = ?1
 `
 
 func (q *Queries) KnownDID(ctx context.Context, did string) (int64, error) {
-	row := q.queryRow(ctx, q.knownDIDStmt, knownDID, did)
+	row := q.db.QueryRowContext(ctx, knownDID, did)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
@@ -59,7 +59,7 @@ type PLCLogRow struct {
 }
 
 func (q *Queries) PLCLog(ctx context.Context) (PLCLogRow, error) {
-	row := q.queryRow(ctx, q.pLCLogStmt, pLCLog)
+	row := q.db.QueryRowContext(ctx, pLCLog)
 	var i PLCLogRow
 	err := row.Scan(
 		&i.URL,
@@ -84,7 +84,7 @@ type PutPLCLogParams struct {
 }
 
 func (q *Queries) PutPLCLog(ctx context.Context, arg PutPLCLogParams) error {
-	_, err := q.exec(ctx, q.putPLCLogStmt, putPLCLog,
+	_, err := q.db.ExecContext(ctx, putPLCLog,
 		arg.URL,
 		arg.AfterAt,
 		arg.Seen,
@@ -106,7 +106,7 @@ type QueuePieceParams struct {
 // Where a piece of the queue ends that has so many rows. The updates below go piece by piece, so that none of them keeps
 // the writer for long.
 func (q *Queries) QueuePiece(ctx context.Context, arg QueuePieceParams) (int64, error) {
-	row := q.queryRow(ctx, q.queuePieceStmt, queuePiece, arg.After, arg.MaxRows)
+	row := q.db.QueryRowContext(ctx, queuePiece, arg.After, arg.MaxRows)
 	var upto int64
 	err := row.Scan(&upto)
 	return upto, err
@@ -126,7 +126,7 @@ type ReleaseRowsParams struct {
 
 // Who is asked next may be another one now that the identities are trusted.
 func (q *Queries) ReleaseRows(ctx context.Context, arg ReleaseRowsParams) error {
-	_, err := q.exec(ctx, q.releaseRowsStmt, releaseRows, arg.Now, arg.After, arg.Upto)
+	_, err := q.db.ExecContext(ctx, releaseRows, arg.Now, arg.After, arg.Upto)
 	return err
 }
 
@@ -142,6 +142,6 @@ type TrustHeldIdentitiesParams struct {
 }
 
 func (q *Queries) TrustHeldIdentities(ctx context.Context, arg TrustHeldIdentitiesParams) error {
-	_, err := q.exec(ctx, q.trustHeldIdentitiesStmt, trustHeldIdentities, arg.After, arg.Upto)
+	_, err := q.db.ExecContext(ctx, trustHeldIdentities, arg.After, arg.Upto)
 	return err
 }

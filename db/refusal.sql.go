@@ -24,7 +24,7 @@ type AddRefusalsParams struct {
 }
 
 func (q *Queries) AddRefusals(ctx context.Context, arg AddRefusalsParams) error {
-	_, err := q.exec(ctx, q.addRefusalsStmt, addRefusals,
+	_, err := q.db.ExecContext(ctx, addRefusals,
 		arg.Reason,
 		arg.N,
 		arg.Now,
@@ -38,7 +38,7 @@ SELECT sample FROM refusal WHERE reason = ?1
 `
 
 func (q *Queries) RefusalSample(ctx context.Context, reason string) (string, error) {
-	row := q.queryRow(ctx, q.refusalSampleStmt, refusalSample, reason)
+	row := q.db.QueryRowContext(ctx, refusalSample, reason)
 	var sample string
 	err := row.Scan(&sample)
 	return sample, err

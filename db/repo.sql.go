@@ -19,7 +19,7 @@ type AddRepoParams struct {
 }
 
 func (q *Queries) AddRepo(ctx context.Context, arg AddRepoParams) (int64, error) {
-	row := q.queryRow(ctx, q.addRepoStmt, addRepo, arg.DID, arg.FoundHostID)
+	row := q.db.QueryRowContext(ctx, addRepo, arg.DID, arg.FoundHostID)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
@@ -42,7 +42,7 @@ type AdvanceHeadParams struct {
 // The compare-and-swap that is the chain check: only from the tree that a commit starts from, only to a newer rev, and
 // only while the repo is in service. No row is changed otherwise.
 func (q *Queries) AdvanceHead(ctx context.Context, arg AdvanceHeadParams) (int64, error) {
-	result, err := q.exec(ctx, q.advanceHeadStmt, advanceHead,
+	result, err := q.db.ExecContext(ctx, advanceHead,
 		arg.Rev,
 		arg.Data,
 		arg.CID,
@@ -60,7 +60,7 @@ DELETE FROM repo_head WHERE repo_id = ?1
 `
 
 func (q *Queries) DeleteHead(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.deleteHeadStmt, deleteHead, repoID)
+	_, err := q.db.ExecContext(ctx, deleteHead, repoID)
 	return err
 }
 
@@ -69,7 +69,7 @@ SELECT CAST(coalesce(max(id), 0) AS INTEGER) AS id FROM repo
 `
 
 func (q *Queries) LastRepoID(ctx context.Context) (int64, error) {
-	row := q.queryRow(ctx, q.lastRepoIDStmt, lastRepoID)
+	row := q.db.QueryRowContext(ctx, lastRepoID)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
@@ -89,7 +89,7 @@ type PutHeadParams struct {
 }
 
 func (q *Queries) PutHead(ctx context.Context, arg PutHeadParams) error {
-	_, err := q.exec(ctx, q.putHeadStmt, putHead,
+	_, err := q.db.ExecContext(ctx, putHead,
 		arg.RepoID,
 		arg.Rev,
 		arg.Data,
@@ -120,7 +120,7 @@ type PutRepoParams struct {
 }
 
 func (q *Queries) PutRepo(ctx context.Context, arg PutRepoParams) error {
-	_, err := q.exec(ctx, q.putRepoStmt, putRepo,
+	_, err := q.db.ExecContext(ctx, putRepo,
 		arg.State,
 		arg.Active,
 		arg.Status,
@@ -189,7 +189,7 @@ type RepoByDIDRow struct {
 // repos do not have, is read by QueueRow if it waits. What may be NULL and need not is 0 or empty here: a NULL takes
 // the reader two allocations, and every event reads these columns.
 func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, error) {
-	row := q.queryRow(ctx, q.repoByDIDStmt, repoByDID, did)
+	row := q.db.QueryRowContext(ctx, repoByDID, did)
 	var i RepoByDIDRow
 	err := row.Scan(
 		&i.ID,
@@ -273,7 +273,7 @@ type RepoByIDRow struct {
 }
 
 func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
-	row := q.queryRow(ctx, q.repoByIDStmt, repoByID, id)
+	row := q.db.QueryRowContext(ctx, repoByID, id)
 	var i RepoByIDRow
 	err := row.Scan(
 		&i.ID,
@@ -319,7 +319,7 @@ type RepoPieceParams struct {
 
 // Where a piece of the repos ends that has so many of them.
 func (q *Queries) RepoPiece(ctx context.Context, arg RepoPieceParams) (int64, error) {
-	row := q.queryRow(ctx, q.repoPieceStmt, repoPiece, arg.After, arg.MaxRows)
+	row := q.db.QueryRowContext(ctx, repoPiece, arg.After, arg.MaxRows)
 	var upto int64
 	err := row.Scan(&upto)
 	return upto, err
@@ -333,7 +333,7 @@ WHERE r.id = j.value AND r.state = 3 AND r.active = 1 AND r.seq > 0
 
 // Of some ids those that are in service and not waiting for anything.
 func (q *Queries) RestingAmong(ctx context.Context, ids string) ([]int64, error) {
-	rows, err := q.query(ctx, q.restingAmongStmt, restingAmong, ids)
+	rows, err := q.db.QueryContext(ctx, restingAmong, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -368,7 +368,7 @@ type RestingBetweenParams struct {
 }
 
 func (q *Queries) RestingBetween(ctx context.Context, arg RestingBetweenParams) ([]int64, error) {
-	rows, err := q.query(ctx, q.restingBetweenStmt, restingBetween, arg.After, arg.Upto)
+	rows, err := q.db.QueryContext(ctx, restingBetween, arg.After, arg.Upto)
 	if err != nil {
 		return nil, err
 	}
@@ -400,6 +400,6 @@ type SetRepoSeqParams struct {
 }
 
 func (q *Queries) SetRepoSeq(ctx context.Context, arg SetRepoSeqParams) error {
-	_, err := q.exec(ctx, q.setRepoSeqStmt, setRepoSeq, arg.Seq, arg.ID)
+	_, err := q.db.ExecContext(ctx, setRepoSeq, arg.Seq, arg.ID)
 	return err
 }

@@ -25,7 +25,7 @@ type BufferCommitParams struct {
 }
 
 func (q *Queries) BufferCommit(ctx context.Context, arg BufferCommitParams) error {
-	_, err := q.exec(ctx, q.bufferCommitStmt, bufferCommit,
+	_, err := q.db.ExecContext(ctx, bufferCommit,
 		arg.RepoID,
 		arg.Rev,
 		arg.Prev,
@@ -42,7 +42,7 @@ SELECT count(*) FROM resync_buffer WHERE repo_id = ?1
 `
 
 func (q *Queries) BufferSize(ctx context.Context, repoID int64) (int64, error) {
-	row := q.queryRow(ctx, q.bufferSizeStmt, bufferSize, repoID)
+	row := q.db.QueryRowContext(ctx, bufferSize, repoID)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
@@ -58,7 +58,7 @@ type BufferedCommitParams struct {
 }
 
 func (q *Queries) BufferedCommit(ctx context.Context, arg BufferedCommitParams) ([]byte, error) {
-	row := q.queryRow(ctx, q.bufferedCommitStmt, bufferedCommit, arg.RepoID, arg.Rev)
+	row := q.db.QueryRowContext(ctx, bufferedCommit, arg.RepoID, arg.Rev)
 	var cid []byte
 	err := row.Scan(&cid)
 	return cid, err
@@ -78,7 +78,7 @@ type BufferedCommitsRow struct {
 }
 
 func (q *Queries) BufferedCommits(ctx context.Context, repoID int64) ([]BufferedCommitsRow, error) {
-	rows, err := q.query(ctx, q.bufferedCommitsStmt, bufferedCommits, repoID)
+	rows, err := q.db.QueryContext(ctx, bufferedCommits, repoID)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ DELETE FROM resync_buffer WHERE repo_id = ?1
 `
 
 func (q *Queries) ClearBuffer(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.clearBufferStmt, clearBuffer, repoID)
+	_, err := q.db.ExecContext(ctx, clearBuffer, repoID)
 	return err
 }
 
@@ -121,7 +121,7 @@ DELETE FROM resync_queue WHERE repo_id = ?1
 `
 
 func (q *Queries) DeleteQueueRow(ctx context.Context, repoID int64) error {
-	_, err := q.exec(ctx, q.deleteQueueRowStmt, deleteQueueRow, repoID)
+	_, err := q.db.ExecContext(ctx, deleteQueueRow, repoID)
 	return err
 }
 
@@ -136,7 +136,7 @@ type FirstDueParams struct {
 }
 
 func (q *Queries) FirstDue(ctx context.Context, arg FirstDueParams) (int64, error) {
-	row := q.queryRow(ctx, q.firstDueStmt, firstDue, arg.Host, arg.Priority)
+	row := q.db.QueryRowContext(ctx, firstDue, arg.Host, arg.Priority)
 	var due_at int64
 	err := row.Scan(&due_at)
 	return due_at, err
@@ -147,7 +147,7 @@ SELECT repo_id FROM resync_queue WHERE lease IS NOT NULL LIMIT ?1
 `
 
 func (q *Queries) LeasedRows(ctx context.Context, maxRows int64) ([]int64, error) {
-	rows, err := q.query(ctx, q.leasedRowsStmt, leasedRows, maxRows)
+	rows, err := q.db.QueryContext(ctx, leasedRows, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ type PutQueueRowParams struct {
 // The whole row, as it was decided; due_at is derived, and triggers keep the head of its host's queue. host_id comes
 // from Go, which knows the identity already.
 func (q *Queries) PutQueueRow(ctx context.Context, arg PutQueueRowParams) error {
-	_, err := q.exec(ctx, q.putQueueRowStmt, putQueueRow,
+	_, err := q.db.ExecContext(ctx, putQueueRow,
 		arg.RepoID,
 		arg.Reason,
 		arg.Priority,
@@ -252,7 +252,7 @@ type QueueRowRow struct {
 }
 
 func (q *Queries) QueueRow(ctx context.Context, repoID int64) (QueueRowRow, error) {
-	row := q.queryRow(ctx, q.queueRowStmt, queueRow, repoID)
+	row := q.db.QueryRowContext(ctx, queueRow, repoID)
 	var i QueueRowRow
 	err := row.Scan(
 		&i.Reason,

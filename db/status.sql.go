@@ -32,7 +32,7 @@ type FailingHostsRow struct {
 }
 
 func (q *Queries) FailingHosts(ctx context.Context, arg FailingHostsParams) ([]FailingHostsRow, error) {
-	rows, err := q.query(ctx, q.failingHostsStmt, failingHosts, arg.Now, arg.MaxRows)
+	rows, err := q.db.QueryContext(ctx, failingHosts, arg.Now, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ type MembershipTallyRow struct {
 }
 
 func (q *Queries) MembershipTally(ctx context.Context) (MembershipTallyRow, error) {
-	row := q.queryRow(ctx, q.membershipTallyStmt, membershipTally)
+	row := q.db.QueryRowContext(ctx, membershipTally)
 	var i MembershipTallyRow
 	err := row.Scan(&i.Memberships, &i.Collections)
 	return i, err
@@ -83,7 +83,7 @@ SELECT priority, waiting FROM queue_tally
 `
 
 func (q *Queries) QueueTally(ctx context.Context) ([]QueueTally, error) {
-	rows, err := q.query(ctx, q.queueTallyStmt, queueTally)
+	rows, err := q.db.QueryContext(ctx, queueTally)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ type RefusalCountsRow struct {
 }
 
 func (q *Queries) RefusalCounts(ctx context.Context) ([]RefusalCountsRow, error) {
-	rows, err := q.query(ctx, q.refusalCountsStmt, refusalCounts)
+	rows, err := q.db.QueryContext(ctx, refusalCounts)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ SELECT state, repos, active FROM repo_tally
 
 // The triggers of schema.sql keep these counts.
 func (q *Queries) RepoTally(ctx context.Context) ([]RepoTally, error) {
-	rows, err := q.query(ctx, q.repoTallyStmt, repoTally)
+	rows, err := q.db.QueryContext(ctx, repoTally)
 	if err != nil {
 		return nil, err
 	}

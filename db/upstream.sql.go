@@ -15,7 +15,7 @@ INSERT INTO upstream (url) VALUES (?1) ON CONFLICT (url) DO UPDATE SET url = exc
 
 // The update changes nothing: without it RETURNING is silent about a row that is there.
 func (q *Queries) AddUpstream(ctx context.Context, url string) (Upstream, error) {
-	row := q.queryRow(ctx, q.addUpstreamStmt, addUpstream, url)
+	row := q.db.QueryRowContext(ctx, addUpstream, url)
 	var i Upstream
 	err := row.Scan(
 		&i.ID,
@@ -38,7 +38,7 @@ type SetUpstreamCursorParams struct {
 }
 
 func (q *Queries) SetUpstreamCursor(ctx context.Context, arg SetUpstreamCursorParams) error {
-	_, err := q.exec(ctx, q.setUpstreamCursorStmt, setUpstreamCursor, arg.Cursor, arg.Now, arg.ID)
+	_, err := q.db.ExecContext(ctx, setUpstreamCursor, arg.Cursor, arg.Now, arg.ID)
 	return err
 }
 
@@ -52,7 +52,7 @@ type SetUpstreamKindParams struct {
 }
 
 func (q *Queries) SetUpstreamKind(ctx context.Context, arg SetUpstreamKindParams) error {
-	_, err := q.exec(ctx, q.setUpstreamKindStmt, setUpstreamKind, arg.Kind, arg.ID)
+	_, err := q.db.ExecContext(ctx, setUpstreamKind, arg.Kind, arg.ID)
 	return err
 }
 
@@ -61,7 +61,7 @@ SELECT id, url, kind, cursor, last_event_at FROM upstream WHERE id = ?1
 `
 
 func (q *Queries) UpstreamByID(ctx context.Context, id int64) (Upstream, error) {
-	row := q.queryRow(ctx, q.upstreamByIDStmt, upstreamByID, id)
+	row := q.db.QueryRowContext(ctx, upstreamByID, id)
 	var i Upstream
 	err := row.Scan(
 		&i.ID,
@@ -78,7 +78,7 @@ SELECT id, url, kind, cursor, last_event_at FROM upstream ORDER BY id
 `
 
 func (q *Queries) Upstreams(ctx context.Context) ([]Upstream, error) {
-	rows, err := q.query(ctx, q.upstreamsStmt, upstreams)
+	rows, err := q.db.QueryContext(ctx, upstreams)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,11 @@ type Violation struct {
 // whole of it. It returns the number of rules and those that are broken. The
 // error is that of the reading.
 func (rd *Reader) Check(ctx context.Context) (checked int, broken []Violation, err error) {
-	rules, err := rd.queries.Invariants(ctx)
+	var rules []db.InvariantsRow
+	err = rd.View(ctx, func(rx *Rx) (err error) {
+		rules, err = rx.q.Invariants(ctx)
+		return err
+	})
 	if err != nil {
 		return 0, nil, fmt.Errorf("read the invariants: %w", err)
 	}
@@ -77,21 +81,24 @@ func (rx *Rx) violations(invariant string) (found offenders, err error) {
 // quickCheck asks SQLite itself. On a read-only connection it does not look at
 // the constraints of the schema: the invariant of the flags does.
 func (rd *Reader) quickCheck(ctx context.Context) (found offenders, err error) {
-	rows, err := rd.pool.QueryContext(ctx, fmt.Sprintf("PRAGMA quick_check(%d)", maxOffenders))
-	if err != nil {
-		return found, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var line string
-		if err := rows.Scan(&line); err != nil {
-			return found, err
+	err = rd.with(ctx, func(sn *session) error {
+		rows, err := sn.conn.QueryContext(ctx, fmt.Sprintf("PRAGMA quick_check(%d)", maxOffenders))
+		if err != nil {
+			return err
 		}
-		if line != "ok" {
-			found.add("%s", line)
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			var line string
+			if err := rows.Scan(&line); err != nil {
+				return err
+			}
+			if line != "ok" {
+				found.add("%s", line)
+			}
 		}
-	}
-	return found, rows.Err()
+		return rows.Err()
+	})
+	return found, err
 }
 
 // offenders are rows that break an invariant.

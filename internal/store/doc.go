@@ -4,7 +4,8 @@
 // included: ids of collections, the next birth number and whatever a caller
 // hands to AfterCommit change only once the transaction is in the file, and a
 // failed transaction leaves no trace. One connection writes; a pool of
-// read-only connections answers queries.
+// read-only connections answers queries. Each connection is a session, which prepares
+// a statement when it is first asked for, and keeps it.
 //
 // It has no policy. What becomes of a repo is decided by package repostate; Tx.Apply
 // writes what a decision changes, and is the only way to do so. Visibility follows: a

@@ -159,15 +159,16 @@ func (s *Store) truncate(ctx context.Context) error {
 	s.turns.take()
 	defer s.turns.give()
 	ctx = context.WithoutCancel(ctx) // the timeout must be set back
-	if _, err := s.writer.ExecContext(ctx, "PRAGMA busy_timeout=50"); err != nil {
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	if err := s.writer.run(ctx, "PRAGMA busy_timeout=50"); err != nil {
 		return err
 	}
 	err := s.around("truncate", func() error {
-		_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-		return s.failed("truncate the write-ahead log", err)
+		return s.failed("truncate the write-ahead log", s.writer.run(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"))
 	})
-	_, again := s.writer.ExecContext(ctx, "PRAGMA busy_timeout=5000")
-	return errors.Join(err, again)
+	return errors.Join(err, s.writer.run(ctx, "PRAGMA busy_timeout=5000"))
 }
 
 func (s *Store) prune(ctx context.Context) error {

@@ -81,8 +81,8 @@ type Store struct {
 	lock    *os.File // held by flock as long as we write
 
 	own    *Reader // of the service's own path: queries from outside cannot use it up
-	writer *sql.DB
-	wq     *db.Queries
+	file   *sql.DB // opens the writer's connections
+	writer *session
 	wakeup chan struct{}
 
 	turns   turns            // of the writer: held for one Update, and guards what follows
@@ -128,20 +128,19 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := s.takeLock(); err != nil {
 		return nil, err
 	}
-	if s.writer, err = sql.Open("sqlite", dsn(cfg.Path, through(cfg.VFS, "_txlock=immediate",
+	if s.file, err = sql.Open("sqlite", dsn(cfg.Path, through(cfg.VFS,
 		"_pragma=busy_timeout(5000)", "_pragma=synchronous(NORMAL)", "_pragma=temp_store(MEMORY)",
 		"_pragma=cache_size(-131072)", "_pragma=wal_autocheckpoint(0)", "_pragma=journal_size_limit(67108864)")...)); err != nil {
 		return nil, err
 	}
-	s.writer.SetMaxOpenConns(1)
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.upgrade(ctx, railyard.Migrations, railyard.Schema, schemaVersion, s.nameIndex(cfg.Version)); err != nil {
 		return nil, err
 	}
 	if err := s.synchronous(ctx, "FULL"); err != nil {
 		return nil, err
-	}
-	if s.wq, err = db.Prepare(ctx, s.writer); err != nil {
-		return nil, fmt.Errorf("prepare queries: %w", err)
 	}
 	if err := s.begin(ctx, cfg.Version, cfg.NewIndexID); err != nil {
 		return nil, err
@@ -190,15 +189,15 @@ func (s *Store) takeLock() error {
 
 // upgrade makes the schema in an empty file, with what born adds to it, and takes an
 // older one through the missing steps, each in its own transaction.
-func (s *Store) upgrade(ctx context.Context, steps fs.FS, schema string, want int, born func(context.Context, *sql.Tx) error) error {
-	file, err := versionOf(ctx, s.writer, want)
+func (s *Store) upgrade(ctx context.Context, steps fs.FS, schema string, want int, born func(context.Context) error) error {
+	file, err := versionOf(ctx, s.writer.conn, want)
 	if err != nil {
 		return err
 	}
 	if !file.empty && file.schema < firstSchema {
 		return fmt.Errorf("%w (schema version %d)", ErrFormer, file.schema)
 	}
-	if _, err := s.writer.ExecContext(ctx, "PRAGMA journal_mode=WAL"); err != nil {
+	if err := s.writer.run(ctx, "PRAGMA journal_mode=WAL"); err != nil {
 		return err
 	}
 	if file.empty {
@@ -220,28 +219,31 @@ func (s *Store) upgrade(ctx context.Context, steps fs.FS, schema string, want in
 	return nil
 }
 
-func (s *Store) step(ctx context.Context, name, script string, version int, also func(context.Context, *sql.Tx) error) error {
-	tx, err := s.writer.BeginTx(ctx, nil)
-	if err != nil {
+func (s *Store) step(ctx context.Context, name, script string, version int, also func(context.Context) error) (err error) {
+	if err := s.writer.begin(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.ExecContext(ctx, script); err != nil {
+	defer func() {
+		if err != nil {
+			s.writer.rollback(ctx)
+		}
+	}()
+	if err := s.writer.run(ctx, script); err != nil {
 		return err
 	}
 	pragmas := fmt.Sprintf("PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, version)
-	if _, err := tx.ExecContext(ctx, pragmas); err != nil {
+	if err := s.writer.run(ctx, pragmas); err != nil {
 		return err
 	}
 	if also != nil {
-		if err := also(ctx, tx); err != nil {
+		if err := also(ctx); err != nil {
 			return err
 		}
 	}
 	if err := s.pass(Point{name, false}); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	if err := s.writer.commit(ctx); err != nil {
 		return err
 	}
 	return s.pass(Point{name, true})
@@ -250,8 +252,7 @@ func (s *Store) step(ctx context.Context, name, script string, version int, also
 // synchronous says which commits are on the disk when they return: FULL, all of them;
 // NORMAL, those before the last checkpoint.
 func (s *Store) synchronous(ctx context.Context, level string) error {
-	_, err := s.writer.ExecContext(ctx, "PRAGMA synchronous="+level)
-	return err
+	return s.writer.run(ctx, "PRAGMA synchronous="+level)
 }
 
 // secure brings the birth counter to the disk, and with it all that was committed
@@ -262,7 +263,7 @@ func (s *Store) secure(ctx context.Context) error {
 	if err := s.synchronous(ctx, "FULL"); err != nil {
 		return err
 	}
-	err := s.wq.SetNextSeq(ctx, s.seq+1) // what does not change is not written
+	err := s.writer.q.SetNextSeq(ctx, s.seq+1) // what does not change is not written
 	if err == nil {
 		s.seq++
 		s.durable = s.seq
@@ -282,9 +283,9 @@ func firstSeq(next int64, now time.Time) int64 {
 }
 
 // nameIndex gives a new file its identity.
-func (s *Store) nameIndex(version string) func(context.Context, *sql.Tx) error {
-	return func(ctx context.Context, tx *sql.Tx) error {
-		return db.New(tx).CreateMeta(ctx, db.CreateMetaParams{IndexID: newIndexID(), Now: s.now().UnixMicro(), Version: version})
+func (s *Store) nameIndex(version string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return s.writer.q.CreateMeta(ctx, db.CreateMetaParams{IndexID: newIndexID(), Now: s.now().UnixMicro(), Version: version})
 	}
 }
 
@@ -293,7 +294,7 @@ func (s *Store) nameIndex(version string) func(context.Context, *sql.Tx) error {
 // before a number of it is served. A checkpoint would not do for that: whoever reads
 // the file meanwhile can hold it up.
 func (s *Store) begin(ctx context.Context, version string, anew bool) error {
-	meta, err := s.wq.Meta(ctx)
+	meta, err := s.writer.q.Meta(ctx)
 	if err != nil {
 		return fmt.Errorf("its index id: %w", err)
 	}
@@ -302,7 +303,7 @@ func (s *Store) begin(ctx context.Context, version string, anew bool) error {
 	}
 	s.seq = firstSeq(meta.NextSeq, s.now())
 	if err := s.around("leap", func() error {
-		return s.wq.OpenedBy(ctx, db.OpenedByParams{Version: version, NextSeq: s.seq, IndexID: s.indexID})
+		return s.writer.q.OpenedBy(ctx, db.OpenedByParams{Version: version, NextSeq: s.seq, IndexID: s.indexID})
 	}); err != nil {
 		return err
 	}
@@ -310,10 +311,10 @@ func (s *Store) begin(ctx context.Context, version string, anew bool) error {
 	if err := s.synchronous(ctx, "NORMAL"); err != nil {
 		return err
 	}
-	if s.minute, err = s.wq.LastSeqClock(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if s.minute, err = s.writer.q.LastSeqClock(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	if s.parks, err = logUnread(ctx, s.wq); err != nil {
+	if s.parks, err = logUnread(ctx, s.writer.q); err != nil {
 		return err
 	}
 	return s.releaseLeases(ctx)
@@ -349,11 +350,11 @@ func (s *Store) Close() error {
 			errs = append(errs, rd.Close())
 		}
 	}
-	if s.wq != nil {
-		errs = append(errs, s.wq.Close())
-	}
 	if s.writer != nil {
-		errs = append(errs, s.writer.Close())
+		s.writer.close()
+	}
+	if s.file != nil {
+		errs = append(errs, s.file.Close())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())

@@ -7,9 +7,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
-
-	"railyard/db"
 )
 
 // ErrOlder is what OpenReader returns for a file whose schema only the service
@@ -18,8 +17,11 @@ var ErrOlder = errors.New("written by an older railyard: serve it once with this
 
 // Reader reads an index file on a pool of connections that cannot write.
 type Reader struct {
-	pool    *sql.DB
-	queries *db.Queries
+	pool  *sql.DB
+	slots chan struct{} // one for each session in use
+
+	mu   sync.Mutex
+	idle []*session // the last one that was used is the next
 }
 
 // OpenReader opens a file that exists, beside the service that writes to it or
@@ -47,7 +49,7 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 // every reader.
 func openPool(ctx context.Context, path string, params ...string) (_ *Reader, err error) {
 	params = append([]string{"mode=ro", "_pragma=query_only(1)", "_pragma=busy_timeout(5000)", "_pragma=cache_size(-16384)"}, params...)
-	rd := new(Reader)
+	rd := &Reader{slots: make(chan struct{}, readers)}
 	if rd.pool, err = sql.Open("sqlite", dsn(path, params...)); err != nil {
 		return nil, err
 	}
@@ -56,9 +58,11 @@ func openPool(ctx context.Context, path string, params ...string) (_ *Reader, er
 			_ = rd.Close()
 		}
 	}()
-	rd.pool.SetMaxOpenConns(readers)
-	rd.pool.SetMaxIdleConns(readers)
-	v, err := versionOf(ctx, rd.pool, schemaVersion)
+	var v fileVersion
+	err = rd.with(ctx, func(sn *session) (err error) {
+		v, err = versionOf(ctx, sn.conn, schemaVersion)
+		return err
+	})
 	switch {
 	case err != nil:
 		return nil, err
@@ -68,9 +72,6 @@ func openPool(ctx context.Context, path string, params ...string) (_ *Reader, er
 		return nil, fmt.Errorf("%w (schema version %d)", ErrFormer, v.schema)
 	case v.schema < schemaVersion:
 		return nil, fmt.Errorf("%w (schema version %d, this one reads %d)", ErrOlder, v.schema, schemaVersion)
-	}
-	if rd.queries, err = db.Prepare(ctx, rd.pool); err != nil {
-		return nil, fmt.Errorf("prepare queries: %w", err)
 	}
 	return rd, nil
 }
@@ -82,18 +83,14 @@ type fileVersion struct {
 }
 
 // versionOf refuses what is not our file, or of a schema above newest.
-func versionOf(ctx context.Context, d *sql.DB, newest int) (v fileVersion, err error) {
+func versionOf(ctx context.Context, d *sql.Conn, newest int) (v fileVersion, err error) {
 	var app, changes int
 	for _, pragma := range []struct {
 		name string
 		into *int
 	}{{"application_id", &app}, {"user_version", &v.schema}, {"schema_version", &changes}} {
-		err := d.QueryRowContext(ctx, "PRAGMA "+pragma.name).Scan(pragma.into)
-		if err != nil && strings.Contains(err.Error(), "not a database") {
-			return v, ErrForeign
-		}
-		if err != nil {
-			return v, err
+		if err := d.QueryRowContext(ctx, "PRAGMA "+pragma.name).Scan(pragma.into); err != nil {
+			return v, foreign(err)
 		}
 	}
 	switch {
@@ -107,22 +104,69 @@ func versionOf(ctx context.Context, d *sql.DB, newest int) (v fileVersion, err e
 	return v, nil
 }
 
+// foreign returns ErrForeign for the error of a file that is no database.
+func foreign(err error) error {
+	if strings.Contains(err.Error(), "not a database") {
+		return ErrForeign
+	}
+	return err
+}
+
 // View runs fn over one state of the file. Keep it short: a long reader keeps
 // the write-ahead log from shrinking.
 func (rd *Reader) View(ctx context.Context, fn func(*Rx) error) error {
-	tx, err := rd.pool.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin reading: %w", err)
+	return rd.with(ctx, func(sn *session) error {
+		if err := sn.begin(ctx, "BEGIN"); err != nil {
+			return fmt.Errorf("begin reading: %w", err)
+		}
+		defer sn.rollback(ctx)
+		return fn(&Rx{ctx: ctx, q: sn.q})
+	})
+}
+
+// with lends a session to fn.
+func (rd *Reader) with(ctx context.Context, fn func(*session) error) (err error) {
+	select {
+	case rd.slots <- struct{}{}:
+		defer func() { <-rd.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	defer func() { _ = tx.Rollback() }()
-	return fn(&Rx{ctx: ctx, q: rd.queries.WithTx(tx)})
+	sn, err := rd.session(ctx)
+	if err != nil {
+		return err
+	}
+	defer rd.giveBack(sn)
+	return fn(sn)
+}
+
+func (rd *Reader) giveBack(sn *session) {
+	if sn.broken {
+		sn.close()
+		return
+	}
+	rd.mu.Lock()
+	defer rd.mu.Unlock()
+	rd.idle = append(rd.idle, sn)
+}
+
+// session returns one that nobody uses.
+func (rd *Reader) session(ctx context.Context) (*session, error) {
+	rd.mu.Lock()
+	if n := len(rd.idle) - 1; n >= 0 {
+		defer rd.mu.Unlock()
+		sn := rd.idle[n]
+		rd.idle = rd.idle[:n]
+		return sn, nil
+	}
+	rd.mu.Unlock()
+	return newSession(ctx, rd.pool)
 }
 
 // Close closes the file. Everyone it was lent to must have returned.
 func (rd *Reader) Close() error {
-	var errs []error
-	if rd.queries != nil {
-		errs = append(errs, rd.queries.Close())
+	for _, sn := range rd.idle {
+		sn.close()
 	}
-	return errors.Join(append(errs, rd.pool.Close())...)
+	return rd.pool.Close()
 }

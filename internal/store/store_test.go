@@ -175,34 +175,38 @@ func TestMigrationsLeadStepByStepToTheNewestVersion(t *testing.T) {
 		"db/migrations/0006_bad.sql":  {Data: []byte("CREATE TABLE f (g); ALTER TABLE nothing ADD COLUMN x")},
 	}
 	path := filepath.Join(t.TempDir(), "x.db")
-	d, err := sql.Open("sqlite", dsn(path, "_txlock=immediate"))
+	d, err := sql.Open("sqlite", dsn(path))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = d.Close() }()
-	d.SetMaxOpenConns(1)
+	st := &Store{file: d}
+	if err := st.connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer st.writer.close()
 	version := func() (v int) {
 		if err := d.QueryRow("PRAGMA user_version").Scan(&v); err != nil {
 			t.Fatal(err)
 		}
 		return v
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "CREATE TABLE a (b)", 3, nil); err != nil || version() != 3 {
+	if err := st.upgrade(t.Context(), steps, "CREATE TABLE a (b)", 3, nil); err != nil || version() != 3 {
 		t.Fatal(err, version())
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "", 5, nil); err != nil || version() != 5 {
+	if err := st.upgrade(t.Context(), steps, "", 5, nil); err != nil || version() != 5 {
 		t.Fatal(err, version())
 	}
 	if _, err := d.Exec("INSERT INTO a (c) VALUES (1); INSERT INTO d (e) VALUES (1)"); err != nil {
 		t.Error(err)
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), steps, "", 6, nil); err == nil || version() != 5 {
+	if err := st.upgrade(t.Context(), steps, "", 6, nil); err == nil || version() != 5 {
 		t.Errorf("a bad step: %v, version %d", err, version())
 	}
 	if _, err := d.Exec("SELECT g FROM f"); err == nil {
 		t.Error("half of a bad step stayed")
 	}
-	if err := (&Store{writer: d}).upgrade(t.Context(), fstest.MapFS{}, "", 6, nil); err == nil || !strings.Contains(err.Error(), "0 migrations") {
+	if err := st.upgrade(t.Context(), fstest.MapFS{}, "", 6, nil); err == nil || !strings.Contains(err.Error(), "0 migrations") {
 		t.Errorf("a missing step: %v", err)
 	}
 }

@@ -53,8 +53,11 @@ func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) erro
 	if err := s.Err(); err != nil {
 		return err
 	}
+	if err := s.connect(ctx); err != nil {
+		return s.failed(why, err)
+	}
 	if s.reload {
-		meta, err := s.wq.Meta(ctx)
+		meta, err := s.writer.q.Meta(ctx)
 		if err != nil {
 			return s.failed(why, err)
 		}
@@ -66,12 +69,11 @@ func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) erro
 			return s.failed("sync the birth counter", err)
 		}
 	}
-	t, err := s.writer.BeginTx(ctx, nil)
-	if err != nil {
+	if err := s.writer.begin(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return s.failed(why+": begin", err)
 	}
-	tx := &Tx{Rx: Rx{ctx: ctx, q: s.wq.WithTx(t)}, s: s, now: s.now(), seq: s.seq}
-	err = tx.run(fn)
+	tx := &Tx{Rx: Rx{ctx: ctx, q: s.writer.q}, s: s, now: s.now(), seq: s.seq}
+	err := tx.run(fn)
 	if err == nil {
 		err = tx.flush()
 	}
@@ -79,18 +81,33 @@ func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) erro
 		err = s.pass(Point{why, false})
 	}
 	if err == nil {
-		err = t.Commit()
+		err = s.writer.commit(ctx)
 	}
 	if err == nil {
 		err = s.pass(Point{why, true})
 	}
 	if err != nil {
 		s.reload = true
-		_ = t.Rollback()
+		s.writer.rollback(ctx)
 		return s.failed(why, err)
 	}
 	s.committed(tx)
 	return nil
+}
+
+// connect makes sure that the writer has a connection that is of use.
+func (s *Store) connect(ctx context.Context) error {
+	if s.writer != nil && !s.writer.broken {
+		return nil
+	}
+	if s.writer != nil {
+		s.writer.close()
+	}
+	writer, err := newSession(ctx, s.file)
+	if err == nil {
+		s.writer = writer
+	}
+	return err
 }
 
 // Stop ends the writer: later Updates fail with the cause.

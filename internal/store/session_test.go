@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+)
+
+// A connection on which a transaction was left open would refuse every other one.
+func TestABrokenSessionIsNotUsedAgain(t *testing.T) {
+	st := open(t, filepath.Join(t.TempDir(), "x.db"))
+	if err := st.writer.begin(t.Context(), "BEGIN"); err != nil {
+		t.Fatal(err)
+	}
+	nothing := func(*Tx) error { return nil }
+	if err := st.Update(t.Context(), "a test", nothing); err == nil {
+		t.Error("a transaction within a transaction")
+	}
+	if err := st.Update(t.Context(), "a test", nothing); err != nil {
+		t.Errorf("the next transaction: %v", err)
+	}
+	if err := st.with(t.Context(), func(sn *session) error { return sn.begin(t.Context(), "BEGIN") }); err != nil {
+		t.Fatal(err)
+	}
+	see := func(rx *Rx) error {
+		_, err := rx.q.Meta(rx.ctx)
+		return err
+	}
+	if err := st.View(t.Context(), see); err == nil {
+		t.Error("a view within a transaction")
+	}
+	if err := st.View(t.Context(), see); err != nil {
+		t.Errorf("the next view: %v", err)
+	}
+}
+
+// Who asks when every connection is in use waits, but no longer than it wants to.
+func TestAViewWaitsForAConnection(t *testing.T) {
+	st := open(t, filepath.Join(t.TempDir(), "x.db"))
+	ctx, cancel := context.WithCancel(t.Context())
+	var nested func(n int) error
+	nested = func(n int) error {
+		return st.View(ctx, func(*Rx) error {
+			if n++; n == readers {
+				cancel()
+			}
+			return nested(n)
+		})
+	}
+	if err := nested(0); !errors.Is(err, context.Canceled) {
+		t.Errorf("with %d connections in use: %v", readers, err)
+	}
+	if n := len(st.idle); n != readers {
+		t.Errorf("%d of %d connections came back", n, readers)
+	}
+}
