@@ -319,7 +319,7 @@ type PlanCrawlsParams struct {
 	Spread int64
 }
 
-// At the start of the crawler. Those at rest come a while after the last one ended, also if the clock was ahead then.
+// At the start of the crawler. Idle crawls come a while after the last one ended, also if the clock was ahead then.
 func (q *Queries) PlanCrawls(ctx context.Context, arg PlanCrawlsParams) error {
 	_, err := q.db.ExecContext(ctx, planCrawls, arg.Now, arg.Every, arg.Spread)
 	return err
@@ -419,15 +419,6 @@ func (q *Queries) ReposInServiceOfHost(ctx context.Context, arg ReposInServiceOf
 	return items, nil
 }
 
-const restCrawls = `-- name: RestCrawls :exec
-UPDATE crawl SET due_at = NULL WHERE started_at IS NULL AND again = 0 AND finished_at IS NOT NULL
-`
-
-func (q *Queries) RestCrawls(ctx context.Context) error {
-	_, err := q.db.ExecContext(ctx, restCrawls)
-	return err
-}
-
 const rewindCrawl = `-- name: RewindCrawl :exec
 UPDATE crawl SET cursor = NULL WHERE kind = ?1 AND server_id = ?2
 `
@@ -474,6 +465,15 @@ type StartCrawlParams struct {
 
 func (q *Queries) StartCrawl(ctx context.Context, arg StartCrawlParams) error {
 	_, err := q.db.ExecContext(ctx, startCrawl, arg.Now, arg.Kind, arg.ServerID)
+	return err
+}
+
+const unplanCrawls = `-- name: UnplanCrawls :exec
+UPDATE crawl SET due_at = NULL WHERE started_at IS NULL AND again = 0 AND finished_at IS NOT NULL
+`
+
+func (q *Queries) UnplanCrawls(ctx context.Context) error {
+	_, err := q.db.ExecContext(ctx, unplanCrawls)
 	return err
 }
 

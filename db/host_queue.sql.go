@@ -92,20 +92,6 @@ func (q *Queries) CoolHost(ctx context.Context, arg CoolHostParams) error {
 	return err
 }
 
-const endAttempt = `-- name: EndAttempt :exec
-UPDATE host_queue SET running = running - 1, next_at = ?1 WHERE host_id = ?2
-`
-
-type EndAttemptParams struct {
-	NextAt int64
-	Host   int64
-}
-
-func (q *Queries) EndAttempt(ctx context.Context, arg EndAttemptParams) error {
-	_, err := q.db.ExecContext(ctx, endAttempt, arg.NextAt, arg.Host)
-	return err
-}
-
 const failedHost = `-- name: FailedHost :one
 UPDATE host_queue SET failures = failures + 1
 WHERE host_queue.host_id = ?1 AND cooldown_until <= CAST(?2 AS INTEGER)
@@ -125,6 +111,20 @@ func (q *Queries) FailedHost(ctx context.Context, arg FailedHostParams) (int64, 
 	var failures int64
 	err := row.Scan(&failures)
 	return failures, err
+}
+
+const finishAttempt = `-- name: FinishAttempt :exec
+UPDATE host_queue SET running = running - 1, next_at = ?1 WHERE host_id = ?2
+`
+
+type FinishAttemptParams struct {
+	NextAt int64
+	Host   int64
+}
+
+func (q *Queries) FinishAttempt(ctx context.Context, arg FinishAttemptParams) error {
+	_, err := q.db.ExecContext(ctx, finishAttempt, arg.NextAt, arg.Host)
+	return err
 }
 
 const firstRows = `-- name: FirstRows :many

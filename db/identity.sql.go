@@ -49,7 +49,7 @@ type AgedIdentitiesParams struct {
 	MaxRows int64
 }
 
-// Documents of a piece that were last looked at long ago, of repos that wait for nothing else.
+// Documents of a piece that were last looked up long ago, of repos that wait for nothing else.
 func (q *Queries) AgedIdentities(ctx context.Context, arg AgedIdentitiesParams) ([]int64, error) {
 	rows, err := q.db.QueryContext(ctx, agedIdentities,
 		arg.After,

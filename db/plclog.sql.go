@@ -18,24 +18,6 @@ func (q *Queries) DeletePLCLog(ctx context.Context) error {
 	return err
 }
 
-const holdRows = `-- name: HoldRows :exec
-UPDATE resync_queue SET parked = 1
-WHERE resync_queue.repo_id > ?1 AND resync_queue.repo_id <= ?2 AND priority = ?3 AND lease IS NULL
-  AND NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = resync_queue.repo_id)
-  AND EXISTS (SELECT 1 FROM repo r WHERE r.id = resync_queue.repo_id AND substr(r.did, 1, 8) = 'did:plc:')
-`
-
-type HoldRowsParams struct {
-	After    int64
-	Upto     int64
-	Priority int64
-}
-
-func (q *Queries) HoldRows(ctx context.Context, arg HoldRowsParams) error {
-	_, err := q.db.ExecContext(ctx, holdRows, arg.After, arg.Upto, arg.Priority)
-	return err
-}
-
 const knownDID = `-- name: KnownDID :one
 SELECT id FROM repo WHERE did = ?1
 `
@@ -68,6 +50,24 @@ func (q *Queries) PLCLog(ctx context.Context) (PLCLogRow, error) {
 		&i.Done,
 	)
 	return i, err
+}
+
+const parkRows = `-- name: ParkRows :exec
+UPDATE resync_queue SET parked = 1
+WHERE resync_queue.repo_id > ?1 AND resync_queue.repo_id <= ?2 AND priority = ?3 AND lease IS NULL
+  AND NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = resync_queue.repo_id)
+  AND EXISTS (SELECT 1 FROM repo r WHERE r.id = resync_queue.repo_id AND substr(r.did, 1, 8) = 'did:plc:')
+`
+
+type ParkRowsParams struct {
+	After    int64
+	Upto     int64
+	Priority int64
+}
+
+func (q *Queries) ParkRows(ctx context.Context, arg ParkRowsParams) error {
+	_, err := q.db.ExecContext(ctx, parkRows, arg.After, arg.Upto, arg.Priority)
+	return err
 }
 
 const putPLCLog = `-- name: PutPLCLog :exec
@@ -130,18 +130,18 @@ func (q *Queries) ReleaseRows(ctx context.Context, arg ReleaseRowsParams) error 
 	return err
 }
 
-const trustHeldIdentities = `-- name: TrustHeldIdentities :exec
+const trustParkedIdentities = `-- name: TrustParkedIdentities :exec
 UPDATE identity SET stale = 0
 WHERE identity.repo_id > ?1 AND identity.repo_id <= ?2 AND stale = 1
   AND EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = identity.repo_id AND q.parked = 1)
 `
 
-type TrustHeldIdentitiesParams struct {
+type TrustParkedIdentitiesParams struct {
 	After int64
 	Upto  int64
 }
 
-func (q *Queries) TrustHeldIdentities(ctx context.Context, arg TrustHeldIdentitiesParams) error {
-	_, err := q.db.ExecContext(ctx, trustHeldIdentities, arg.After, arg.Upto)
+func (q *Queries) TrustParkedIdentities(ctx context.Context, arg TrustParkedIdentitiesParams) error {
+	_, err := q.db.ExecContext(ctx, trustParkedIdentities, arg.After, arg.Upto)
 	return err
 }

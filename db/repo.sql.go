@@ -64,6 +64,71 @@ func (q *Queries) DeleteHead(ctx context.Context, repoID int64) error {
 	return err
 }
 
+const idleAmong = `-- name: IdleAmong :many
+SELECT r.id FROM json_each(CAST(?1 AS TEXT)) j CROSS JOIN repo r
+WHERE r.id = j.value AND r.state = 3 AND r.active = 1 AND r.seq > 0
+  AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id)
+`
+
+// Of some ids those that are in service and not waiting for anything.
+func (q *Queries) IdleAmong(ctx context.Context, ids string) ([]int64, error) {
+	rows, err := q.db.QueryContext(ctx, idleAmong, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const idleBetween = `-- name: IdleBetween :many
+SELECT r.id FROM repo r
+WHERE r.id > ?1 AND r.id <= ?2 AND r.state = 3 AND r.active = 1 AND r.seq > 0
+  AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id)
+ORDER BY r.id
+`
+
+type IdleBetweenParams struct {
+	After int64
+	Upto  int64
+}
+
+func (q *Queries) IdleBetween(ctx context.Context, arg IdleBetweenParams) ([]int64, error) {
+	rows, err := q.db.QueryContext(ctx, idleBetween, arg.After, arg.Upto)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lastRepoID = `-- name: LastRepoID :one
 SELECT CAST(coalesce(max(id), 0) AS INTEGER) AS id FROM repo
 `
@@ -323,71 +388,6 @@ func (q *Queries) RepoPiece(ctx context.Context, arg RepoPieceParams) (int64, er
 	var upto int64
 	err := row.Scan(&upto)
 	return upto, err
-}
-
-const restingAmong = `-- name: RestingAmong :many
-SELECT r.id FROM json_each(CAST(?1 AS TEXT)) j CROSS JOIN repo r
-WHERE r.id = j.value AND r.state = 3 AND r.active = 1 AND r.seq > 0
-  AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id)
-`
-
-// Of some ids those that are in service and not waiting for anything.
-func (q *Queries) RestingAmong(ctx context.Context, ids string) ([]int64, error) {
-	rows, err := q.db.QueryContext(ctx, restingAmong, ids)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const restingBetween = `-- name: RestingBetween :many
-SELECT r.id FROM repo r
-WHERE r.id > ?1 AND r.id <= ?2 AND r.state = 3 AND r.active = 1 AND r.seq > 0
-  AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id)
-ORDER BY r.id
-`
-
-type RestingBetweenParams struct {
-	After int64
-	Upto  int64
-}
-
-func (q *Queries) RestingBetween(ctx context.Context, arg RestingBetweenParams) ([]int64, error) {
-	rows, err := q.db.QueryContext(ctx, restingBetween, arg.After, arg.Upto)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const setRepoSeq = `-- name: SetRepoSeq :exec

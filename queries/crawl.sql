@@ -49,12 +49,12 @@ WHERE kind = 'host' AND server_id = sqlc.arg(host_id) AND finished_at IS NULL AN
   AND (SELECT h.listed_status FROM host h WHERE h.id = crawl.server_id) IS NULL;
 
 -- name: PlanCrawls :exec
--- At the start of the crawler. Those at rest come a while after the last one ended, also if the clock was ahead then.
+-- At the start of the crawler. Idle crawls come a while after the last one ended, also if the clock was ahead then.
 UPDATE crawl SET due_at = min(finished_at, CAST(sqlc.arg(now) AS INTEGER)) + CAST(sqlc.arg(every) AS INTEGER)
                           + abs(random()) % CAST(sqlc.arg(spread) AS INTEGER)
 WHERE started_at IS NULL AND again = 0 AND finished_at IS NOT NULL;
 
--- name: RestCrawls :exec
+-- name: UnplanCrawls :exec
 UPDATE crawl SET due_at = NULL WHERE started_at IS NULL AND again = 0 AND finished_at IS NOT NULL;
 
 -- name: ClampCrawls :exec

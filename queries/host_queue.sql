@@ -55,7 +55,7 @@ UPDATE host_queue SET running = running + 1, served_at = sqlc.arg(now), next_at 
                       priority = sqlc.arg(priority), due_at = sqlc.arg(due_at)
 WHERE host_id = sqlc.arg(host);
 
--- name: EndAttempt :exec
+-- name: FinishAttempt :exec
 UPDATE host_queue SET running = running - 1, next_at = sqlc.arg(next_at) WHERE host_id = sqlc.arg(host);
 
 -- name: ServedHost :exec

@@ -25,7 +25,7 @@ UPDATE host SET absent_proofs = sqlc.arg(proves) WHERE id = sqlc.arg(id);
 SELECT CAST(coalesce(max(p.repo_id), 0) AS INTEGER) AS upto
 FROM (SELECT i.repo_id FROM identity i WHERE i.repo_id > sqlc.arg(after) ORDER BY i.repo_id LIMIT sqlc.arg(max_rows)) p;
 
--- Documents of a piece that were last looked at long ago, of repos that wait for nothing else.
+-- Documents of a piece that were last looked up long ago, of repos that wait for nothing else.
 -- name: AgedIdentities :many
 SELECT i.repo_id FROM identity i CROSS JOIN repo r
 WHERE i.repo_id > sqlc.arg(after) AND i.repo_id <= sqlc.arg(upto) AND i.fetched_at < sqlc.arg(before) AND i.stale = 0

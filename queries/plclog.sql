@@ -18,13 +18,13 @@ SELECT id FROM repo WHERE did = sqlc.arg(did);
 SELECT CAST(coalesce(max(p.repo_id), 0) AS INTEGER) AS upto
 FROM (SELECT q.repo_id FROM resync_queue q WHERE q.repo_id > sqlc.arg(after) ORDER BY q.repo_id LIMIT sqlc.arg(max_rows)) p;
 
--- name: HoldRows :exec
+-- name: ParkRows :exec
 UPDATE resync_queue SET parked = 1
 WHERE resync_queue.repo_id > sqlc.arg(after) AND resync_queue.repo_id <= sqlc.arg(upto) AND priority = sqlc.arg(priority) AND lease IS NULL
   AND NOT EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = resync_queue.repo_id)
   AND EXISTS (SELECT 1 FROM repo r WHERE r.id = resync_queue.repo_id AND substr(r.did, 1, 8) = 'did:plc:');
 
--- name: TrustHeldIdentities :exec
+-- name: TrustParkedIdentities :exec
 UPDATE identity SET stale = 0
 WHERE identity.repo_id > sqlc.arg(after) AND identity.repo_id <= sqlc.arg(upto) AND stale = 1
   AND EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = identity.repo_id AND q.parked = 1);

@@ -68,7 +68,7 @@ DELETE FROM repo_head WHERE repo_id = sqlc.arg(repo_id);
 SELECT CAST(coalesce(max(id), 0) AS INTEGER) AS id FROM repo;
 
 -- Of some ids those that are in service and not waiting for anything.
--- name: RestingAmong :many
+-- name: IdleAmong :many
 SELECT r.id FROM json_each(CAST(sqlc.arg(ids) AS TEXT)) j CROSS JOIN repo r
 WHERE r.id = j.value AND r.state = 3 AND r.active = 1 AND r.seq > 0
   AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id);
@@ -78,7 +78,7 @@ WHERE r.id = j.value AND r.state = 3 AND r.active = 1 AND r.seq > 0
 SELECT CAST(coalesce(max(p.id), 0) AS INTEGER) AS upto
 FROM (SELECT r.id FROM repo r WHERE r.id > sqlc.arg(after) ORDER BY r.id LIMIT sqlc.arg(max_rows)) p;
 
--- name: RestingBetween :many
+-- name: IdleBetween :many
 SELECT r.id FROM repo r
 WHERE r.id > sqlc.arg(after) AND r.id <= sqlc.arg(upto) AND r.state = 3 AND r.active = 1 AND r.seq > 0
   AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id)

@@ -70,7 +70,7 @@ type sampleReport struct {
 	Counts        map[recheck.Verdict]int `json:"counts"`
 	StaleIdentity int                     `json:"stale_identity"`
 	Waiting       int64                   `json:"waiting"`       // repos in the queue, not drawn: wrong or unproven today
-	WaitingLater  int64                   `json:"waiting_later"` // in the queue, not drawn, to be looked at later
+	WaitingLater  int64                   `json:"waiting_later"` // in the queue, not drawn, to be asked about later
 	Seed          uint64                  `json:"seed"`
 	Findings      []findingJSON           `json:"findings"` // of all that are not equal, or whose identity is stale
 
@@ -122,7 +122,7 @@ func (c *sampling) run(ctx context.Context, rd *store.Reader, stderr io.Writer) 
 }
 
 // queue returns how many repos are not drawn, because the file itself says that somebody
-// is to look at them.
+// must ask about them.
 func (r *sampleReport) queue(ctx context.Context, rd *store.Reader) error {
 	return rd.View(ctx, func(rx *store.Rx) error {
 		st, err := rx.Stats()
@@ -131,7 +131,7 @@ func (r *sampleReport) queue(ctx context.Context, rd *store.Reader) error {
 	})
 }
 
-// take counts what was found. No evidence is no good news: where nothing could be
+// take counts what was found. No evidence is no success: where nothing could be
 // compared the check fails.
 func (r *sampleReport) take(findings []recheck.Finding) {
 	r.Asked, r.Counts = len(findings), make(map[recheck.Verdict]int)

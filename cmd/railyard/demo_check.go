@@ -152,7 +152,7 @@ func (d *theDemo) rows(ctx context.Context) (pairs, error) {
 	return p, err
 }
 
-// pages walks what is served, under every collection of the truth and the file.
+// pages reads what is served, under every collection of the truth and the file.
 func (d *theDemo) pages(ctx context.Context, known ...pairs) (pairs, error) {
 	p := make(pairs)
 	nsids := map[string]bool{"": true}
@@ -162,14 +162,14 @@ func (d *theDemo) pages(ctx context.Context, known ...pairs) (pairs, error) {
 		}
 	}
 	for nsid := range nsids {
-		if err := d.walk(ctx, nsid, p); err != nil {
+		if err := d.readPages(ctx, nsid, p); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
 }
 
-func (d *theDemo) walk(ctx context.Context, nsid string, p pairs) error {
+func (d *theDemo) readPages(ctx context.Context, nsid string, p pairs) error {
 	query := url.Values{"limit": {"50"}}
 	if nsid != "" {
 		query.Set("collection", nsid)

@@ -19,7 +19,7 @@ type commitJSON struct {
 	Source    string     `json:"source"`
 	DID       *string    `json:"did"`
 	Rev       *string    `json:"rev"`
-	RevTime   *time.Time `json:"rev_time"` // as the rev claims
+	RevTime   *time.Time `json:"rev_time"` // as the rev states
 	Version   *int64     `json:"version"`
 	Commit    *string    `json:"commit"`
 	Data      *string    `json:"data"`

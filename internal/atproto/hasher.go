@@ -33,7 +33,7 @@ func testStates() bool {
 		for i := range text {
 			text[i] = byte(i * n)
 		}
-		if d, ok := h.short(text); !ok || *d != DigestOf(text) {
+		if d, ok := h.fast(text); !ok || *d != DigestOf(text) {
 			return false
 		}
 	}
@@ -43,7 +43,7 @@ func testStates() bool {
 // Sum is DigestOf. The result is valid until the next call.
 func (h *Hasher) Sum(b []byte) *Digest {
 	if readable {
-		if d, ok := h.short(b); ok {
+		if d, ok := h.fast(b); ok {
 			return d
 		}
 	}
@@ -51,8 +51,8 @@ func (h *Hasher) Sum(b []byte) *Digest {
 	return &d
 }
 
-// short takes the short way; ok is false if there is none.
-func (h *Hasher) short(b []byte) (d *Digest, ok bool) {
+// fast takes the fast path; ok is false if there is none.
+func (h *Hasher) fast(b []byte) (d *Digest, ok bool) {
 	if h.hash == nil {
 		h.hash = sha256.New()
 		h.stater, _ = h.hash.(encoding.BinaryAppender)

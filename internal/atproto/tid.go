@@ -46,5 +46,5 @@ func (t TID) String() string {
 	return string(text[:])
 }
 
-// Time is what the TID claims, to the microsecond.
+// Time is the time that the TID states, to the microsecond.
 func (t TID) Time() time.Time { return time.UnixMicro(int64(t) >> 10) }

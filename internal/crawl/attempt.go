@@ -27,10 +27,10 @@ const (
 	hostRetryMost  = 24 * time.Hour
 	limitedMost    = time.Hour // after a refusal by rate that does not say for how long
 	// giveUpAfter failures a host is crawled no more that has never answered and that
-	// nobody but a stranger has named.
+	// only unauthenticated clients have named.
 	giveUpAfter = 10
 	// A crawl waits for the documents of its host's candidates. That counts as a failure,
-	// which is forgotten when as many documents name the host: one that tells the truth
+	// which is forgotten when as many documents name the host: one that says the truth
 	// soon lists all it has, and one that invents DIDs a few of them a day.
 	fullFirst = 10 * time.Minute
 )
@@ -58,7 +58,7 @@ func (c *Crawler) attempt(ctx context.Context, id store.CrawlID) error {
 }
 
 // begin begins a crawl that is due, or goes on with it. nil means that it has to wait.
-// One that was asked for again while it was under way ends first, as that of a large
+// One that was asked for again while it was under way finishes first, as that of a large
 // host never would if it began anew each time. An upstream's begins anew: events are
 // lost.
 func (c *Crawler) begin(ctx context.Context, id store.CrawlID) (w *crawl, err error) {

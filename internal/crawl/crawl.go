@@ -56,7 +56,7 @@ type Crawler struct {
 	upstreams []int64
 	wake      chan struct{}           // a crawl may be due
 	wakeList  map[int64]chan struct{} // by upstream: its hosts may be asked for
-	requests  *rate.Limiter           // unknown hosts that strangers name
+	requests  *rate.Limiter           // unknown hosts that clients name
 
 	mu      sync.Mutex     // guards what follows
 	open    map[int64]bool // upstreams whose socket was open in this process

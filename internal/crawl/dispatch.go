@@ -56,7 +56,7 @@ func (c *Crawler) dispatch(ctx context.Context, work *errgroup.Group) error {
 }
 
 // clamp brings forward what a clock that was ahead has put off. At the start it also
-// plans the crawls at rest, as SweepEvery may be another one than in the last process.
+// plans the idle crawls, as SweepEvery may be another one than in the last process.
 func (c *Crawler) clamp(ctx context.Context, start bool) error {
 	return c.cfg.Store.Update(ctx, "clamp crawls", func(tx *store.Tx) error {
 		if start {

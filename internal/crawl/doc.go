@@ -6,7 +6,7 @@
 // other. A deep crawl also asks the relays for their hosts, and reads each host's
 // listRepos. The same, repeated now and then, finds what was missed: a listed rev that
 // is newer than ours, an account that is listed and inactive here, and a repo in
-// service that a whole crawl has left out are each a reason to look.
+// service that a whole crawl has left out are each a reason to ask.
 //
 // A crawl is a row, of an upstream or of a host; the crawler attempts those that are
 // due. A page's repos, their queue rows and the cursor are one transaction: a crash

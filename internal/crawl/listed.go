@@ -32,7 +32,7 @@ type taken struct {
 	proven  bool    // the host has no more candidates than documents name it; a relay needs none
 }
 
-// maxMoved is how many look-ups of documents one page is worth.
+// maxMoved is how many look-ups of documents one page may cause.
 const maxMoved = 20
 
 // pageBudget grants the look-ups of a page. Nothing else about a listing is limited by

@@ -165,7 +165,7 @@ func (c *Crawler) storePage(ctx context.Context, w *crawl, page pds.ReposPage, l
 	return t, err
 }
 
-// finish ends a crawl, and plans the next one.
+// finish finishes a crawl, and plans the next one.
 func (c *Crawler) finish(tx *store.Tx, w *crawl) error {
 	var next time.Time
 	if c.cfg.SweepEvery > 0 {

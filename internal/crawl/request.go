@@ -8,16 +8,17 @@ import (
 )
 
 const (
-	// requestsPerDay bounds the unknown hosts that strangers may name; relays take 50.
+	// requestsPerDay bounds the unknown hosts that clients may name; relays take 50.
 	requestsPerDay = 200
 	requestsAtOnce = 50
-	// requestAge is the least time between two crawls of a host that strangers ask for:
+	// requestAge is the least time between two crawls of a host that clients ask for:
 	// PDSes ask at each start, and every 20 minutes while they are busy.
 	requestAge = time.Hour
 )
 
-// Request asks for a crawl of a host that a stranger has named (requestCrawl). name
-// is canonical. accepted is false when too many unknown hosts were named today.
+// Request asks for a crawl of a host that an unauthenticated client has named
+// (requestCrawl). name is canonical. accepted is false when too many unknown hosts were
+// named today.
 func (c *Crawler) Request(ctx context.Context, name string) (accepted bool, err error) {
 	var known bool
 	var finished time.Time

@@ -140,7 +140,7 @@ func leaseDue(tx *store.Tx) (all []*repostate.Attempt, err error) {
 		for _, h := range hosts {
 			a, err := tx.Lease(h, h.NextAt, tx.Env())
 			if a != nil && err == nil {
-				all, err = append(all, a), tx.EndAttempt(h.ID, h.NextAt)
+				all, err = append(all, a), tx.FinishAttempt(h.ID, h.NextAt)
 			}
 			if err != nil {
 				return nil, err

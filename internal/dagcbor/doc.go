@@ -4,7 +4,7 @@
 // UTF-8, one value per block.
 //
 // Reader is a pull reader for bytes from outside: it allocates nothing that a
-// length merely claims, hands out slices of its input and keeps the first
+// length merely states, hands out slices of its input and keeps the first
 // error, so that a caller reads a whole structure and looks at Err once.
 // Valid checks a whole value. Append functions write.
 //

@@ -170,7 +170,7 @@ func (r *Reader) chunk(n uint64) []byte {
 		return nil
 	}
 	if n > uint64(len(r.b)-r.off) {
-		r.fail("%d bytes claimed, %d left", n, len(r.b)-r.off)
+		r.fail("%d bytes stated, %d left", n, len(r.b)-r.off)
 		return nil
 	}
 	p := r.b[r.off : r.off+int(n) : r.off+int(n)]

@@ -19,7 +19,7 @@ type describer interface {
 // no rev: it counts for the signed commit that an answer to getRecord shows
 // before and after it. Another commit with the same tree does not do, because the
 // word may be about one between them. What both answers show must not contradict
-// it. If they alone say it all, the result is no claim but proven.
+// it. If they alone say it all, the result is not described but proven.
 func (p *prober) describe(ctx context.Context, d describer) (*result, error) {
 	w := &walk{p: p, open: everything()}
 	for {
@@ -45,7 +45,7 @@ func (p *prober) describe(ctx context.Context, d describer) (*result, error) {
 			return nil, err
 		case !same:
 		case a.commit.CID == before.CID:
-			return w.claim(listed)
+			return w.described(listed)
 		default:
 			if err := p.again(before, a.commit); err != nil {
 				return nil, err
@@ -54,31 +54,31 @@ func (p *prober) describe(ctx context.Context, d describer) (*result, error) {
 	}
 }
 
-// claim makes a result of a host's list, unless it is wrong as far as the tree is
+// described makes a result of a host's list, unless it is wrong as far as the tree is
 // known.
-func (w *walk) claim(listed []string) (*result, error) {
+func (w *walk) described(listed []string) (*result, error) {
 	if _, more := w.next(); !more {
 		return w.result(), nil
 	}
 	if len(listed) == 0 {
-		return nil, refusal.New(refusal.AnswerInvalid, "%w: an empty list of a repo with records", errClaim)
+		return nil, refusal.New(refusal.AnswerInvalid, "%w: an empty list of a repo with records", errDescription)
 	}
-	claimed := make(map[string]bool, len(listed))
+	names := make(map[string]bool, len(listed))
 	for _, nsid := range listed {
-		claimed[nsid] = true
+		names[nsid] = true
 		if !w.names[nsid] && !w.mayHide(nsid) {
-			return nil, refusal.New(refusal.AnswerInvalid, "%w: no record of %s", errClaim, nsid)
+			return nil, refusal.New(refusal.AnswerInvalid, "%w: no record of %s", errDescription, nsid)
 		}
 	}
 	for nsid := range w.names {
-		if !claimed[nsid] {
-			return nil, refusal.New(refusal.AnswerInvalid, "%w: %s is not in the list", errClaim, nsid)
+		if !names[nsid] {
+			return nil, refusal.New(refusal.AnswerInvalid, "%w: %s is not in the list", errDescription, nsid)
 		}
 	}
-	if most := w.p.cfg.maxCollections; len(claimed) > most {
-		return nil, refusal.New(refusal.AnswerTooBig, "a description of %d collections", len(claimed))
+	if most := w.p.cfg.maxCollections; len(names) > most {
+		return nil, refusal.New(refusal.AnswerTooBig, "a description of %d collections", len(names))
 	}
-	return &result{w.head, slices.Sorted(maps.Keys(claimed)), ByClaim}, nil
+	return &result{w.head, slices.Sorted(maps.Keys(names)), ByDescription}, nil
 }
 
 // mayHide reports whether a collection of which no key is known can have one.

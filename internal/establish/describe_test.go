@@ -28,7 +28,7 @@ func TestADescriptionBetweenTwoEqualHeadsIsAClaim(t *testing.T) {
 		slices.Reverse(list)
 		return append(list, list[0]), nil
 	}))
-	if err != nil || !slices.Equal(r.collections, truth(h.keys)) || r.proof != ByClaim || r.proof == ByTree {
+	if err != nil || !slices.Equal(r.collections, truth(h.keys)) || r.proof != ByDescription || r.proof == ByTree {
 		t.Fatalf("got %+v, %v", r, err)
 	}
 	if len(h.asked) != 2 || described != 1 || r.commit.Data != h.root.digest {
@@ -43,7 +43,7 @@ func TestATreeThatIsSeenNeedsNoDescription(t *testing.T) {
 		h.hold(keys...)
 		h.asked = nil
 		r, err := h.prober().describe(t.Context(), none)
-		if err != nil || r.proof != ByTree || r.proof == ByClaim || len(h.asked) != 1 || !slices.Equal(r.collections, truth(keys)) {
+		if err != nil || r.proof != ByTree || r.proof == ByDescription || len(h.asked) != 1 || !slices.Equal(r.collections, truth(keys)) {
 			t.Errorf("%v: got %+v, %v", keys, r, err)
 		}
 	}
@@ -57,7 +57,7 @@ func TestTwoAnswersThatShowAllAreAProof(t *testing.T) {
 	h := newHost(t, keys...)
 	h.listed = []string{"com.example.lie"}
 	r, err := h.prober().describe(t.Context(), h)
-	if err != nil || r.proof == ByClaim || r.proof == ByTree || !slices.Equal(r.collections, truth(keys)) {
+	if err != nil || r.proof == ByDescription || r.proof == ByTree || !slices.Equal(r.collections, truth(keys)) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -78,12 +78,12 @@ func TestADescriptionThatTheTreeContradictsIsRefused(t *testing.T) {
 		h.listed = listed
 		r, err := h.prober().describe(t.Context(), h)
 		wantReason(t, err, refusal.AnswerInvalid)
-		if r != nil || !errors.Is(err, errClaim) {
+		if r != nil || !errors.Is(err, errDescription) {
 			t.Errorf("%s: got %+v, %v", name, r, err)
 		}
 	}
 	h.listed = append(slices.Clone(all), "com.example.n06a") // nobody has looked there
-	if r, err := h.prober().describe(t.Context(), h); err != nil || r.proof != ByClaim || len(r.collections) != len(all)+1 {
+	if r, err := h.prober().describe(t.Context(), h); err != nil || r.proof != ByDescription || len(r.collections) != len(all)+1 {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -95,7 +95,7 @@ func TestAnEmptyDescriptionIsNotBelievedEvenWhereNoCollectionIsSeen(t *testing.T
 	}
 	h := newHost(t, keys...)
 	h.listed = []string{}
-	if r, err := h.prober().describe(t.Context(), h); !errors.Is(err, errClaim) {
+	if r, err := h.prober().describe(t.Context(), h); !errors.Is(err, errDescription) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }

@@ -1,9 +1,9 @@
 // Package establish asks a host for a repo's set of collections, and proves it.
 //
-// A set is established in the cheapest way that is good enough (Method): one answer
+// A set is established by the cheapest method that is good enough (Method): one answer
 // of getRecord that shows the whole tree, proofs of absence beside each collection,
 // the host's word (com.atproto.repo.describeRepo) between two answers that show one
-// signed commit, or the repo itself. What is odd leads to the repo; a refusal by
+// signed commit, or the repo itself. An invalid answer leads to the repo; a refusal by
 // rate, a word about the account and silence never lead to a heavier request.
 //
 // Every commit has the DID that was asked for, is signed by the account (Request)

@@ -11,6 +11,6 @@ var (
 	errExpensive = errors.New("the repo costs less than its proofs")
 	// errMoved: the tree changed while it was looked at, more often than allowed.
 	errMoved = errors.New("the repo moved while it was probed")
-	// errClaim: the signed tree shows that the host's description is wrong.
-	errClaim = errors.New("the description contradicts the signed tree")
+	// errDescription: the signed tree shows that the host's description is wrong.
+	errDescription = errors.New("the description contradicts the signed tree")
 )

@@ -60,14 +60,14 @@ type Request struct {
 	Key  identity.Key // the account's present signing key
 
 	// Pace is called before each request to the host. It waits until the host may
-	// be asked; an error ends the attempt.
+	// be asked; an error stops the attempt.
 	Pace func(ctx context.Context) error
 
 	Attempts  int  // of this repo that have failed
 	MustProve bool // the host's word is of no use
 	New       bool // the caller has no proven set of the repo
 
-	NoAbsenceProofs  bool // as Learned has it, of the host
+	NoAbsenceProofs  bool // as Observed has it, of the host
 	WrongDescription bool
 
 	// KnownHead is a commit whose signature the caller knows to be good, whichever key
@@ -90,9 +90,9 @@ type Proof byte
 
 // The proofs.
 const (
-	ByTree   Proof = iota // the whole tree was seen
-	ByProbes              // answers of getRecord show that there is no other collection
-	ByClaim               // the host's word, which the tree does not contradict as far as it was seen
+	ByTree        Proof = iota // the whole tree was seen
+	ByProbes                   // answers of getRecord show that there is no other collection
+	ByDescription              // the host's word, which the tree does not contradict as far as it was seen
 )
 
 // Found is what a repo is.
@@ -103,12 +103,12 @@ type Found struct {
 	OldKey      bool // an earlier key has signed the head, or it is Request.KnownHead
 }
 
-// Learned is what was found out about the host beside the repo, or beside an error.
-type Learned struct {
+// Observed is what was seen of the host beside the repo, or beside an error.
+type Observed struct {
 	AbsenceProofs    bool           // its getRecord proves the absence of keys
 	NoAbsenceProofs  bool           // it does not, of a repo that is there
 	WrongDescription bool           // its describeRepo contradicts the signed tree
-	Odd              *refusal.Error // an answer that was refused; the repo was fetched instead
+	Invalid          *refusal.Error // an answer that was refused; the repo was fetched instead
 }
 
 // attempt is one Request.
@@ -119,28 +119,28 @@ type attempt struct {
 }
 
 // Repo establishes one repo.
-func (e *Establisher) Repo(ctx context.Context, q Request) (*Found, Learned, error) {
+func (e *Establisher) Repo(ctx context.Context, q Request) (*Found, Observed, error) {
 	key, err := q.Key.Public()
 	if err != nil {
-		return nil, Learned{}, fmt.Errorf("signing key: %w", err)
+		return nil, Observed{}, fmt.Errorf("signing key: %w", err)
 	}
 	a := &attempt{e, q, signer{key: key, known: q.KnownHead, earlierKeys: q.EarlierKeys}}
 	method := e.cfg.Method.choose(&q)
 	if method == WholeRepo {
 		found, err := a.fetch(ctx)
-		return found, Learned{}, err
+		return found, Observed{}, err
 	}
 	found, err := a.probe(ctx, method)
 	if err == nil {
-		return found, Learned{AbsenceProofs: true}, nil
+		return found, Observed{AbsenceProofs: true}, nil
 	}
 	if !wantsRepo(err) {
-		return nil, Learned{}, err
+		return nil, Observed{}, err
 	}
-	l := Learned{WrongDescription: errors.Is(err, errClaim)}
-	l.Odd, _ = errors.AsType[*refusal.Error](err)
+	l := Observed{WrongDescription: errors.Is(err, errDescription)}
+	l.Invalid, _ = errors.AsType[*refusal.Error](err)
 	found, fetchErr := a.fetch(ctx)
-	l.NoAbsenceProofs = fetchErr == nil && l.Odd == nil && errors.Is(err, errNoAbsenceProof)
+	l.NoAbsenceProofs = fetchErr == nil && l.Invalid == nil && errors.Is(err, errNoAbsenceProof)
 	return found, l, fetchErr
 }
 

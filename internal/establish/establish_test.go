@@ -44,7 +44,7 @@ func TestWhatIsAskedOfAHost(t *testing.T) {
 		{"auto, empty", Auto, honest, 0, new, "getRecord", ByTree},
 		{"auto, small, new", Auto, honest, small, new, "getRecord getRepo", ByTree},
 		{"auto, small, live", Auto, honest, small, live, "getRecord getRepo", ByTree},
-		{"auto, large, new", Auto, honest, large, new, "getRecord describeRepo getRecord", ByClaim},
+		{"auto, large, new", Auto, honest, large, new, "getRecord describeRepo getRecord", ByDescription},
 		{"auto, large, live", Auto, honest, large, live, "getRecord+", ByProbes},
 		{"auto, large, proof", Auto, honest, large, prove, "getRecord+", ByProbes},
 		{"auto, large, new, bridge", Auto, bridge, large, new, "getRecord getRepo", ByTree},
@@ -57,8 +57,8 @@ func TestWhatIsAskedOfAHost(t *testing.T) {
 		{"probe, large", Probe, honest, large, new, "getRecord+", ByProbes},
 		{"probe, large, bridge", Probe, bridge, large, new, "getRecord getRepo", ByTree},
 		{"describe, tiny", Describe, honest, tiny, new, "getRecord", ByTree},
-		{"describe, small", Describe, honest, small, new, "getRecord describeRepo getRecord", ByClaim},
-		{"describe, large, live", Describe, honest, large, live, "getRecord describeRepo getRecord", ByClaim},
+		{"describe, small", Describe, honest, small, new, "getRecord describeRepo getRecord", ByDescription},
+		{"describe, large, live", Describe, honest, large, live, "getRecord describeRepo getRecord", ByDescription},
 		{"describe, large, proof", Describe, honest, large, prove, "getRecord+", ByProbes},
 		{"describe, large, bridge", Describe, bridge, large, new, "getRecord getRepo", ByTree},
 		{"repo, tiny", WholeRepo, honest, tiny, new, "getRepo", ByTree},
@@ -71,7 +71,7 @@ func TestWhatIsAskedOfAHost(t *testing.T) {
 			q, paced := s.request(), 0
 			q.New, q.MustProve = tc.request.New, tc.request.MustProve
 			q.Pace = func(context.Context) error { paced++; return nil }
-			found, learned, err := s.establisher(tc.method).Repo(t.Context(), q)
+			found, observed, err := s.establisher(tc.method).Repo(t.Context(), q)
 			must(t, err)
 			if s.asked() != tc.asked || paced != len(s.methods) {
 				t.Errorf("asked %s after %d waits, want %s", s.asked(), paced, tc.asked)
@@ -82,8 +82,8 @@ func TestWhatIsAskedOfAHost(t *testing.T) {
 			isBridge := s.answer != nil && tc.method != WholeRepo
 			isLiar := s.listed != nil && tc.records != tiny
 			able := !slices.Contains(s.methods, "getRepo")
-			if learned.NoAbsenceProofs != isBridge || learned.WrongDescription != isLiar || learned.AbsenceProofs != able || (learned.Odd != nil) != isLiar {
-				t.Errorf("learned %+v", learned)
+			if observed.NoAbsenceProofs != isBridge || observed.WrongDescription != isLiar || observed.AbsenceProofs != able || (observed.Invalid != nil) != isLiar {
+				t.Errorf("observed %+v", observed)
 			}
 		})
 	}
@@ -94,9 +94,9 @@ func TestABridgeIsTakenForOneOnlyIfTheRepoIsThere(t *testing.T) {
 	s := holding(t, large)
 	s.fails["getRecord"] = &pds.Error{Outcome: pds.NoRecord}
 	s.fails["getRepo"] = &pds.Error{Outcome: pds.NotFound}
-	_, learned, err := s.establisher(Auto).Repo(t.Context(), s.request())
-	if e, ok := errors.AsType[*pds.Error](err); !ok || e.Outcome != pds.NotFound || learned != (Learned{}) {
-		t.Errorf("learned %+v, %v", learned, err)
+	_, observed, err := s.establisher(Auto).Repo(t.Context(), s.request())
+	if e, ok := errors.AsType[*pds.Error](err); !ok || e.Outcome != pds.NotFound || observed != (Observed{}) {
+		t.Errorf("observed %+v, %v", observed, err)
 	}
 }
 
@@ -121,9 +121,9 @@ func TestARefusalIsNotAnsweredWithAHeavierRequest(t *testing.T) {
 		s := holding(t, large)
 		q := s.request()
 		q.New, s.fails[tc.method] = true, &pds.Error{Outcome: tc.outcome}
-		_, learned, err := s.establisher(Auto).Repo(t.Context(), q)
-		if (err == nil) != (tc.outcome == pds.Unsupported) || s.asked() != tc.asked || learned != (Learned{}) {
-			t.Errorf("%s, %s: asked %s, learned %+v, %v", tc.method, tc.outcome, s.asked(), learned, err)
+		_, observed, err := s.establisher(Auto).Repo(t.Context(), q)
+		if (err == nil) != (tc.outcome == pds.Unsupported) || s.asked() != tc.asked || observed != (Observed{}) {
+			t.Errorf("%s, %s: asked %s, observed %+v, %v", tc.method, tc.outcome, s.asked(), observed, err)
 		}
 	}
 }
@@ -132,9 +132,9 @@ func TestAnOddProofLeadsToTheRepo(t *testing.T) {
 	for _, m := range []Method{Auto, Probe, Describe} {
 		s := holding(t, large)
 		s.answer = func(_ question, car []byte) ([]byte, error) { return car[:len(car)-1], nil }
-		found, learned, err := s.establisher(m).Repo(t.Context(), s.request())
-		if err != nil || found.Proof != ByTree || learned.NoAbsenceProofs || learned.Odd == nil || learned.Odd.Reason != refusal.BadCAR {
-			t.Errorf("%s: %+v, %+v, %v", m, found, learned, err)
+		found, observed, err := s.establisher(m).Repo(t.Context(), s.request())
+		if err != nil || found.Proof != ByTree || observed.NoAbsenceProofs || observed.Invalid == nil || observed.Invalid.Reason != refusal.BadCAR {
+			t.Errorf("%s: %+v, %+v, %v", m, found, observed, err)
 		}
 	}
 }

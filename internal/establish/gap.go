@@ -28,7 +28,7 @@ func (g gap) within(v *mst.View, out []gap) []gap {
 // ifHidden appends a gap between two keys that nothing visible separates, if
 // something hidden does.
 func (g gap) ifHidden(v *mst.View, out []gap) []gap {
-	if g.settled() {
+	if g.known() {
 		return out
 	}
 	if _, right := v.Neighbours(g.after); right.Kind != mst.BesideGap {
@@ -37,10 +37,10 @@ func (g gap) ifHidden(v *mst.View, out []gap) []gap {
 	return append(out, g)
 }
 
-// settled reports whether both keys have the same words before the slash. Then
+// known reports whether both keys have the same words before the slash. Then
 // all keys between them have too, and the collection is known (spec: repository,
 // the keys of a collection stand together).
-func (g gap) settled() bool {
+func (g gap) known() bool {
 	slash := strings.IndexByte(g.after, '/')
 	return slash >= 0 && strings.HasPrefix(g.before, g.after[:slash+1])
 }

@@ -18,8 +18,8 @@ const (
 	// Auto chooses one of the others for each Request: what costs least and is good
 	// enough.
 	Auto Method = "auto"
-	// Describe takes the host's word between two answers of getRecord, where a claim
-	// is of use.
+	// Describe takes the host's word between two answers of getRecord, where that
+	// is enough.
 	Describe Method = "describe"
 	// Probe has each set proven by getRecord, and fetches a repo only where that
 	// is not possible.
@@ -51,7 +51,7 @@ func (m Method) choose(q *Request) Method {
 	return Probe
 }
 
-// believes reports whether a claim is good enough.
+// believes reports whether a description is good enough.
 func (m Method) believes(q *Request) bool {
 	switch {
 	case q.MustProve, m == Probe:
@@ -117,12 +117,12 @@ func wantsRepo(err error) bool {
 		return e.Outcome == pds.Unsupported
 	}
 	reason, _ := refusal.ReasonOf(err)
-	return isOdd(reason)
+	return isInvalid(reason)
 }
 
-// isOdd reports whether the host has answered, and not what it should have. A
+// isInvalid reports whether the host has answered, and not what it should have. A
 // signature under another key is a question for the directory.
-func isOdd(reason refusal.Reason) bool {
+func isInvalid(reason refusal.Reason) bool {
 	switch reason {
 	case refusal.BadCAR, refusal.BadBlock, refusal.BadCommit, refusal.BadTree, refusal.AnswerWrongDID,
 		refusal.AnswerPartial, refusal.AnswerTooBig, refusal.AnswerInvalid:

@@ -65,7 +65,7 @@ func TestWhichFailuresWantTheWholeRepo(t *testing.T) {
 		{refusal.New(refusal.AnswerPartial, "%w", errNoAbsenceProof), true},
 		{fmt.Errorf("%w: 5", errExpensive), true},
 		{fmt.Errorf("%w: x", errMoved), true},
-		{refusal.New(refusal.AnswerInvalid, "%w", errClaim), true},
+		{refusal.New(refusal.AnswerInvalid, "%w", errDescription), true},
 		{refusal.New(refusal.BadCAR, "x"), true},
 		{refusal.New(refusal.BadBlock, "x"), true},
 		{refusal.New(refusal.BadCommit, "x"), true},

@@ -234,7 +234,7 @@ func TestAGapIsSettledByWhatStandsBeforeTheSlash(t *testing.T) {
 		{gap{"", ""}, false},
 		{gap{"odd", "odder"}, false},
 	} {
-		if c.g.settled() != c.want {
+		if c.g.known() != c.want {
 			t.Errorf("%q", c.g)
 		}
 	}
@@ -249,7 +249,7 @@ func TestAGapWithoutQuestionHidesNoCollection(t *testing.T) {
 			return text + "/" + randomRkey(rng)
 		}
 	}
-	settled, hidden := 0, 0
+	known, hidden := 0, 0
 	for range 2000 {
 		a, b := key(), key()
 		if rng.IntN(2) == 0 { // neighbours are often alike
@@ -270,7 +270,7 @@ func TestAGapWithoutQuestionHidesNoCollection(t *testing.T) {
 			}
 			continue
 		}
-		settled++
+		known++
 		left, _ := collectionOf(g.after)
 		right, _ := collectionOf(g.before)
 		for range 50 {
@@ -285,7 +285,7 @@ func TestAGapWithoutQuestionHidesNoCollection(t *testing.T) {
 			hidden++
 		}
 	}
-	if settled < 100 || hidden < 500 {
-		t.Errorf("%d settled gaps", settled)
+	if known < 100 || hidden < 500 {
+		t.Errorf("%d known gaps", known)
 	}
 }

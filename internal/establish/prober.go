@@ -28,8 +28,8 @@ type probeConfig struct {
 	// another commit than the one before.
 	verify func(*repo.Commit) error
 
-	// budget returns how many requests a tree of about so many records is worth
-	// that one answer does not show whole; nil means maxRequests.
+	// budget returns how many requests a tree of about so many records may
+	// cost that one answer does not show whole; nil means maxRequests.
 	budget func(records int64) int
 
 	maxRequests    int
@@ -37,7 +37,7 @@ type probeConfig struct {
 	maxRestarts    int // how often the repo may move meanwhile
 }
 
-// prober finds out which collections a repo holds without fetching the repo, by
+// prober establishes which collections a repo has without fetching the repo, by
 // com.atproto.sync.getRecord: its answer for a key that is not there is the signed
 // commit and the path of tree nodes to the key's place, which shows both neighbours
 // of that place.
@@ -50,7 +50,7 @@ type probeConfig struct {
 //   - errNoAbsenceProof, errExpensive, errMoved;
 //   - refusals: BadCAR, BadBlock, BadCommit, BadTree, AnswerWrongDID, AnswerPartial
 //     (together with errNoAbsenceProof), AnswerTooBig, AnswerInvalid (together with
-//     errClaim), Internal, and those of verify;
+//     errDescription), Internal, and those of verify;
 //   - the errors of the source and of the context, as they are.
 type prober struct {
 	cfg    probeConfig

@@ -17,7 +17,7 @@ type result struct {
 	proof       Proof
 }
 
-// collections finds all collections of the repo and proves that there are no
+// collections establishes all collections of the repo and proves that there are no
 // others. It needs about one request more than there are collections, fewer
 // where neighbouring collections come into view together.
 func (p *prober) collections(ctx context.Context) (*result, error) {
@@ -49,7 +49,7 @@ type walk struct {
 
 func everything() []gap { return []gap{{}} }
 
-// next finds the first gap that is worth a request.
+// next finds the first gap for which a request is to be made.
 func (w *walk) next() (question, bool) {
 	for len(w.open) > 0 {
 		if q, ok := w.open[0].question(); ok {

@@ -53,7 +53,7 @@ func TestTheRecordedProofsGiveAllCollections(t *testing.T) {
 	r, err := p.collections(t.Context())
 	must(t, err)
 	want := slices.Sorted(slices.Values(set.Collections))
-	if !slices.Equal(r.collections, want) || r.commit.Data.String() != set.Data || r.proof == ByTree || r.proof == ByClaim {
+	if !slices.Equal(r.collections, want) || r.commit.Data.String() != set.Data || r.proof == ByTree || r.proof == ByDescription {
 		t.Errorf("got %+v", r)
 	}
 	if p.requests > 9 {
@@ -151,7 +151,7 @@ func TestAWalkFindsExactlyTheCollectionsOfTheTree(t *testing.T) {
 		if want := truth(h.keys); !slices.Equal(r.collections, want) {
 			t.Fatalf("seed %d: got %q, want %q", seed, r.collections, want)
 		}
-		if r.commit.Data != h.root.digest || r.proof == ByClaim {
+		if r.commit.Data != h.root.digest || r.proof == ByDescription {
 			t.Fatalf("seed %d: %+v", seed, r)
 		}
 		if most := 2*len(r.collections) + len(odd) + 2; len(h.asked) > most {

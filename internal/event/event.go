@@ -52,10 +52,10 @@ type Frame struct {
 // Event is one of the messages of com.atproto.sync.subscribeRepos.
 type Event interface{ event() }
 
-// Commit is a #commit message, as claimed by its sender.
+// Commit is a #commit message, as stated by its sender.
 type Commit struct {
 	DID string
-	// Rev is the rev that the message claims; the signed commit must agree.
+	// Rev is the rev that the message states; the signed commit must agree.
 	Rev atproto.TID
 	// Since is the rev of the preceding commit, nil for the first.
 	Since *atproto.TID

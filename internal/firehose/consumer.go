@@ -71,9 +71,9 @@ func (c *Consumer) Run(ctx context.Context, deliver func(ctx context.Context, it
 		if answer, ok := errors.AsType[*answerError](err); ok {
 			asked = answer.retryAfter
 		}
-		rest := pause.ended(open, asked)
-		c.log.Warn("connection ended", "error", err, "open", open, "cursor", c.seq.cursor, "wait", rest)
-		_ = backoff.Sleep(ctx, rest) // the loop asks ctx
+		wait := pause.ended(open, asked)
+		c.log.Warn("connection ended", "error", err, "open", open, "cursor", c.seq.cursor, "wait", wait)
+		_ = backoff.Sleep(ctx, wait) // the loop asks ctx
 	}
 	return nil
 }

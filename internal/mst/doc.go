@@ -14,9 +14,9 @@
 // It trusts that the digest of each block was checked by the Source. Work and
 // memory are bounded by the blocks of the Source: no node is taken twice.
 //
-// Nodes of the usual shape are read on a short way (parseUsual), which leaves
+// Nodes of the usual shape are read on a fast path (parseUsual), which leaves
 // every other node, sound or not, to the strict reader: there is one judge, and
-// a fuzzer holds the short way to it.
+// a fuzzer holds the fast path to it.
 //
 // Package verify calls it for commits, package repo for whole repos. It holds
 // no state of its own and no file: a crash leaves nothing behind.

@@ -9,7 +9,7 @@
 //     AnswerWrongDID, ForbiddenAddress from the guard;
 //   - the error of the context, when the caller ended it.
 //
-// What a server answers is a claim: nothing here is verified, and revs of
+// What a server answers is its word: nothing here is verified, and revs of
 // listings and statuses are passed on as text. It never retries and never waits:
 // callers keep the limits of each host in the file. Package crawl and the workers
 // of resync call it. A crash leaves nothing behind.

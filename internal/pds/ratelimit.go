@@ -27,19 +27,19 @@ type RateLimit struct {
 type rateLimitKey struct{}
 
 // OnRateLimit returns a context under which the requests of a Client report what
-// their answers say of limits. tell runs before the method returns, on the same
+// their answers say of limits. report runs before the method returns, on the same
 // goroutine.
-func OnRateLimit(ctx context.Context, tell func(RateLimit)) context.Context {
-	return context.WithValue(ctx, rateLimitKey{}, tell)
+func OnRateLimit(ctx context.Context, report func(RateLimit)) context.Context {
+	return context.WithValue(ctx, rateLimitKey{}, report)
 }
 
 func reportRateLimit(ctx context.Context, resp *outbound.Response, now time.Time) {
-	tell, ok := ctx.Value(rateLimitKey{}).(func(RateLimit))
+	report, ok := ctx.Value(rateLimitKey{}).(func(RateLimit))
 	if !ok {
 		return
 	}
 	if l, ok := rateLimitOf(resp.Header, now); ok {
-		tell(l)
+		report(l)
 	}
 }
 

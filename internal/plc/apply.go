@@ -13,8 +13,8 @@ import (
 // pieceLines is how many operations of known DIDs one transaction applies.
 const pieceLines = 200
 
-// news returns the lines that were not applied yet.
-func news(pos position, lines []line) (fresh []line) {
+// unapplied returns the lines that were not applied yet.
+func unapplied(pos position, lines []line) (fresh []line) {
 	for _, l := range lines {
 		if !pos.has(l) {
 			fresh = append(fresh, l)
@@ -85,11 +85,11 @@ func (f *Follower) piece(ctx context.Context, lines []line, said []*repostate.Op
 			case l.err != nil:
 				result, broken = malformed, append(broken, l.err)
 			case said[i] != nil:
-				learned, err := f.applyOperation(tx, l.did, *said[i])
+				applied, err := f.applyOperation(tx, l.did, *said[i])
 				if err != nil {
 					return err
 				}
-				result = learned
+				result = applied
 			}
 			counts[result]++
 		}

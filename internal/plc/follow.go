@@ -17,7 +17,7 @@ import (
 
 const (
 	// readyMost is how long the first reading waits for the listings of the
-	// upstreams. One that never ends must not hold backfill back for ever: what is
+	// upstreams. One that never ends must not keep backfill parked for ever: what is
 	// found later is looked up by itself.
 	readyMost  = 6 * time.Hour
 	readyPoll  = 5 * time.Second
@@ -96,7 +96,7 @@ func (f *Follower) run(ctx context.Context) error {
 	}
 	pause, failures := pollLeast, 0
 	for {
-		fresh, end, err := f.turn(ctx)
+		fresh, end, err := f.step(ctx)
 		var failed *failure
 		switch {
 		case errors.As(err, &failed):
@@ -166,15 +166,15 @@ func (e *failure) Error() string { return e.err.Error() }
 
 var errNowhere = errors.New("a full page of lines that lead nowhere")
 
-// turn reads and applies one page. fresh reports whether it had something new, end
+// step reads and applies one page. fresh reports whether it had something new, end
 // whether it reached to the end of the log.
-func (f *Follower) turn(ctx context.Context) (fresh, end bool, err error) {
+func (f *Follower) step(ctx context.Context) (fresh, end bool, err error) {
 	if err := f.cfg.Pace(ctx); err != nil {
 		return false, false, &failure{err: err}
 	}
 	asked := f.cfg.Now()
 	p, broken := f.get(ctx, f.pos.after)
-	lines := news(f.pos, p.lines)
+	lines := unapplied(f.pos, p.lines)
 	var asOf time.Time
 	if broken == nil && !p.full() && (len(lines) == 0 || asked.Sub(lines[len(lines)-1].at) < recent) {
 		end, asOf = true, asked

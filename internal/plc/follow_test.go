@@ -73,7 +73,7 @@ func TestARestartGoesOnBehindTheLastTransaction(t *testing.T) {
 			if err := y.follower.begin(y.Context()); err != nil {
 				y.Fatal(err)
 			}
-			_, end, err := y.follower.turn(y.Context())
+			_, end, err := y.follower.step(y.Context())
 			if err != nil {
 				y.Fatal(err)
 			}
@@ -430,7 +430,7 @@ func TestAServerOfShortPages(t *testing.T) {
 		if err := y.follower.begin(y.Context()); err != nil {
 			y.Fatal(err)
 		}
-		if _, end, err := y.follower.turn(y.Context()); end || err != nil {
+		if _, end, err := y.follower.step(y.Context()); end || err != nil {
 			y.Errorf("the end after one page: %t, %v", end, err)
 		}
 		y.run(time.Minute)

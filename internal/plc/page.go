@@ -26,8 +26,8 @@ const (
 	pageTimeout = 5 * time.Minute
 	headTimeout = time.Minute
 	pageRate    = 16 << 10 // bytes per second
-	// ahead is how far the directory's clock may be ahead of ours. What claims to
-	// be of a later time must not move the position.
+	// ahead is how far the directory's clock may be ahead of ours. What states
+	// a later time must not move the position.
 	ahead = 5 * time.Minute
 	// timeForm is that of the directory's times.
 	timeForm = "2006-01-02T15:04:05.000Z"

@@ -12,8 +12,8 @@ const (
 	// overlap is how long an operation may take from getting its time to being
 	// visible. Pages at the end of the log overlap by so much.
 	overlap = 10 * time.Second
-	// settledAfter is when nothing new can become visible between older operations.
-	settledAfter = time.Minute
+	// completeAfter is when nothing new can become visible between older operations.
+	completeAfter = time.Minute
 	// maxSeen bounds what is remembered of the overlap. It is less than a page, so
 	// that a full page always leads on.
 	maxSeen = 600
@@ -55,7 +55,7 @@ func (p position) next(lines []line, now time.Time) position {
 	}
 	last := times[len(times)-1]
 	after := last.Add(-instant)
-	if now.Sub(last) < settledAfter {
+	if now.Sub(last) < completeAfter {
 		after = last.Add(-overlap)
 	}
 	if n := len(times) - maxSeen; n > 0 && times[n-1].After(after) {

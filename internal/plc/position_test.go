@@ -44,7 +44,7 @@ func TestWhereTheNextPageBegins(t *testing.T) {
 		if !got.after.Equal(at(c.after)) || len(got.seen) != c.seen {
 			t.Errorf("%s: after %s with %d seen", c.name, got.after.Sub(day), len(got.seen))
 		}
-		if rest := news(got, c.lines); len(rest) != 0 {
+		if rest := unapplied(got, c.lines); len(rest) != 0 {
 			t.Errorf("%s: %d lines would be applied again", c.name, len(rest))
 		}
 		if again := got.next(nil, c.now); !again.after.Equal(got.after) || !maps.Equal(again.seen, got.seen) {
@@ -97,7 +97,7 @@ func TestEachLineIsReadOnce(t *testing.T) {
 					page = append(page, o.line)
 				}
 			}
-			fresh := news(p, page)
+			fresh := unapplied(p, page)
 			for _, l := range fresh {
 				applied[l.id]++
 			}

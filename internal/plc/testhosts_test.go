@@ -276,7 +276,7 @@ func (y *testHosts) due() (n int) {
 				a, err := tx.Lease(h, h.NextAt, tx.Env())
 				if a != nil && err == nil {
 					n++
-					err = tx.EndAttempt(h.ID, h.NextAt)
+					err = tx.FinishAttempt(h.ID, h.NextAt)
 				}
 				if err != nil {
 					y.Error(err)

@@ -53,7 +53,7 @@ func (e Ended) decide(m *machine) Outcome {
 	return Confirmed
 }
 
-// supersede gives back a row for which something happened meanwhile. It is due at once,
+// supersede requeues a row for which something happened meanwhile. It is due at once,
 // unless that happens again and again.
 func (a *result) supersede() Outcome {
 	at := a.Now
@@ -80,7 +80,7 @@ func (a *result) resolved(id Identity) Outcome {
 		a.moved()
 		a.release(a.Now)
 	case a.doubted: // an #identity came during the look-up: another one, but no faster
-		a.release(a.Now.Add(announcedRest))
+		a.release(a.Now.Add(announcedMinAge))
 	default:
 		a.release(a.was().NotBefore)
 	}
@@ -112,7 +112,7 @@ func (a *result) failed(f *Failure) Outcome {
 		a.release(a.Now.Add(f.Pause))
 		return Superseded
 	case FailedGone:
-		a.ended(f.Status)
+		a.inactive(f.Status)
 		return Gone
 	case FailedNoRepo:
 		a.noRepo()
@@ -188,8 +188,8 @@ func (a *result) wrongKey(cause error) {
 	}
 }
 
-// ended hides an account that its host calls inactive, and ends the row.
-func (a *result) ended(status string) {
+// inactive hides an account that its host calls inactive, and drops the row.
+func (a *result) inactive(status string) {
 	if a.fresh() {
 		a.leave(status)
 		a.done()
@@ -267,7 +267,7 @@ func (a *result) answered(st Account) Outcome {
 	}
 	switch {
 	case !st.Active:
-		a.ended(st.Status)
+		a.inactive(st.Status)
 		return Gone
 	case a.r.Active && a.r.State == Synchronized:
 		a.done()
@@ -431,7 +431,7 @@ func (a *result) equal(f *Found, reached bool) Outcome {
 	return Established
 }
 
-// done ends the row, unless there is more to do for which it stands.
+// done drops the row, unless there is more to do for which it stands.
 func (a *result) done() {
 	r, w := a.r, a.r.Waiting
 	r.Error, r.ErrorAt = "", time.Time{}
@@ -444,24 +444,24 @@ func (a *result) done() {
 	case r.State == Synchronized && !r.Reached(w.WantRev):
 		a.retry(MissedRev, a.Now.Add(a.Backoff(2*MissedGrace, brokenMost, a.was().Attempts)), false, true)
 	case r.State == Synchronized && r.Proof == ProofClaim:
-		a.retry(Prove, a.Now.Add(a.claimRest()), false, true)
+		a.retry(Prove, a.Now.Add(a.proofDelay()), false, true)
 	default:
 		r.Waiting = nil
 	}
 }
 
-func (a *result) claimRest() time.Duration {
+func (a *result) proofDelay() time.Duration {
 	if a.was().Reason.New() {
-		return a.Backoff(bulkRest, bulkRest, 0)
+		return a.Backoff(bulkProofPause, bulkProofPause, 0)
 	}
-	return provingRest
+	return proofPause
 }
 
 // New reports whether the repo is queued because it is new to the index.
 func (r Reason) New() bool { return r == FirstSight || r == Backfill }
 
-// MayAskForEarlierKeys reports whether a head that the present key has not signed is
-// worth a question to the directory: not in the retries that wait for a rotation to
+// MayAskForEarlierKeys reports whether the directory may be asked about a head that the
+// present key has not signed: not in the retries that wait for a rotation to
 // arrive, and not under an old document, since such a head counts only at the host that
 // the document names.
 func (a *Attempt) MayAskForEarlierKeys() bool {

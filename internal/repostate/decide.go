@@ -69,7 +69,7 @@ func (m *machine) firstSight() Outcome {
 // wrongHost: a PDS speaks for an account that the document says is another's.
 func (m *machine) wrongHost() Outcome {
 	m.refuse(refusal.WrongHost, "the document names %s", m.r.Identity.Host)
-	m.doubtIdentity(identityRest)
+	m.doubtIdentity(identityMinAge)
 	return Refused
 }
 
@@ -87,7 +87,7 @@ func (m *machine) refused(e Signed) {
 		if r.OldKeysCount() && m.Budget.Desync() {
 			m.expect(e.Rev)
 		}
-		m.doubtIdentity(identityRest)
+		m.doubtIdentity(identityMinAge)
 	case reason == refusal.Internal:
 		m.expect(e.Rev)
 	case reason == refusal.FutureRev: // nobody has signed it yet
@@ -111,7 +111,7 @@ func (m *machine) refused(e Signed) {
 func (m *machine) commitOfInactive(e Signed) {
 	m.saw(e.Commit.Head.Rev)
 	if w := m.r.Waiting; w == nil || w.Later() {
-		m.enqueue(StatusCheck, latest(m.Now, m.r.Identity.StatusAskedAt.Add(statusRest)))
+		m.enqueue(StatusCheck, latest(m.Now, m.r.Identity.StatusAskedAt.Add(statusPause)))
 	}
 }
 
@@ -174,7 +174,7 @@ func (Announced) decide(m *machine) Outcome {
 	if m.r.ID == 0 {
 		return m.firstSight()
 	}
-	m.doubtIdentity(announcedRest)
+	m.doubtIdentity(announcedMinAge)
 	return Checked
 }
 
@@ -195,8 +195,8 @@ func (a Account) decide(m *machine) Outcome {
 		return Checked
 	}
 	m.leave(a.Status)
-	if m.Now.Sub(m.r.Identity.FetchedAt) > identityRest {
-		m.doubtIdentity(identityRest) // it may name another host by now
+	if m.Now.Sub(m.r.Identity.FetchedAt) > identityMinAge {
+		m.doubtIdentity(identityMinAge) // it may name another host by now
 	}
 	// What is being fetched is void, and the status is asked for. A row that only
 	// waits keeps its pause: copies of one word are no reason to ask more often.
@@ -253,7 +253,7 @@ func (e Entry) decide(m *machine) Outcome {
 	case e.Host == 0 && r.State == Synchronized && e.Active == r.Active && e.Rev != 0 && e.Rev < r.Head.Rev:
 		// The relay is behind our head. It may follow the host where the account lives
 		// now, while we listen to the one that it has left.
-		m.recheck(laggardRest)
+		m.recheck(behindMinAge)
 		return Unchanged
 	}
 	m.compare(e)
@@ -261,13 +261,13 @@ func (e Entry) decide(m *machine) Outcome {
 }
 
 // foreign: a host lists a repo that is another host's by the document that we have. It
-// has no say in it; but if it lists as active what is inactive here, or a rev that is
-// not held, the account may have moved there and its #identity was lost. (Hosts that
+// has no say in it; but if it lists as active what is inactive here, or a rev that
+// was not reached, the account may have moved there and its #identity was lost. (Hosts that
 // an account has left list it as inactive, with an old rev.)
 func (m *machine) foreign(e Entry) {
 	r := m.r
 	if r.Head != nil && e.Rev > r.Head.Rev || e.Active && (!r.Active || r.State == NotFound || !r.Reached(e.Rev)) {
-		m.recheck(movedRest)
+		m.recheck(movedMinAge)
 	}
 }
 
@@ -388,7 +388,7 @@ func (Lease) decide(m *machine) Outcome {
 	return Unchanged
 }
 
-// decide gives a row back whose worker has died: its attempt, perhaps the look-up of
+// decide releases a row whose worker has died: its attempt, perhaps the look-up of
 // the document, is lost.
 func (Lost) decide(m *machine) Outcome {
 	m.stale()

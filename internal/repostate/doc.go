@@ -32,10 +32,10 @@
 //	listed, newer rev      in service: look for it in half a minute
 //	listed, other status   ask the host under a new document; not_found and listed active: fetch
 //	left out of a listing  synchronized: ask the host, behind all other work
-//	a log's operation      its document is learned; another key or host: desynchronize
+//	a log's operation      its document is applied; another key or host: desynchronize
 //
-// The end of an attempt (Ended) is void if something happened meanwhile (the
-// generation), but for a document, which is always learned. Otherwise:
+// The result of an attempt (Ended) is void if something happened meanwhile (the
+// generation), but for a document, which is always applied. Otherwise:
 //
 //	established           synchronized; a claim stays queued for its proof
 //	older than was seen   again; believed when three equal answers came over an hour
@@ -44,7 +44,7 @@
 //	anything else         again, later and later
 //
 // That an account has moved is decided in one place, where a document or an operation
-// is learned (adopt, moved). It is suspected in six, which only have the document looked
+// is applied (adopt, moved). It is doubted in six, which only have the document looked
 // up: another host lists it (foreign), a relay's listing is behind our head (Entry), a
 // PDS that is not named speaks for it (wrongHost), the named host calls it inactive or
 // has no such repo (fresh), does not answer (FailedHost), or serves what another key has

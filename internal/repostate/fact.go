@@ -100,7 +100,7 @@ type Found struct {
 	OldKey      bool // an earlier key of the DID has signed the head
 }
 
-// Ended is the end of an attempt: one of Identity, Status, Found and Failure, or none
+// Ended is the result of an attempt: one of Identity, Status, Found and Failure, or none
 // if there was nothing to do.
 type Ended struct {
 	Attempt  *Attempt
@@ -212,7 +212,7 @@ type Decision struct {
 // Set is a whole set of collections, as a fetch has established it.
 type Set struct {
 	Collections []string
-	First       bool // it is the repo's first one: backfill, and no news
+	First       bool // it is the repo's first one: backfill, and no change
 }
 
 // Changes are births and deaths of memberships that a decision has led to, by what

@@ -97,7 +97,7 @@ type Repo struct {
 	Head        *Head       // nil = unknown
 	Identity    *Identity   // nil = never resolved
 	Waiting     *Waiting    // its row of the queue; nil = it is not in the queue
-	FoundHostID int64       // the host whose listing alone tells of this DID; 0 = others do
+	FoundHostID int64       // the host whose listing alone has this DID; 0 = others have it
 	HarmlessRev atproto.TID // a listed rev that the host itself does not have; 0 = none
 	Error       string      // the last failure of an attempt
 	ErrorAt     time.Time
@@ -114,9 +114,9 @@ func (r *Repo) InService() bool { return r.State == Synchronized || r.State == R
 // parked reports whether the repo waits for the directory's log.
 func (r *Repo) parked() bool { return r.Waiting != nil && r.Waiting.Parked }
 
-// Rests reports whether the repo is in service, listed, and not in the queue: of
+// Idle reports whether the repo is in service, listed, and not in the queue: of
 // such a repo the index says without reserve that its rows are right.
-func (r *Repo) Rests() bool {
+func (r *Repo) Idle() bool {
 	return r.State == Synchronized && r.Active && r.Seq > 0 && r.Waiting == nil
 }
 
@@ -155,7 +155,7 @@ func (r *Repo) clone() *Repo {
 	return &c
 }
 
-// Reason is why a repo is queued. It is for people and gives the
+// Reason is why a repo is queued. It is for people and sets the
 // priority; what must not be lost has fields of its own.
 type Reason int64
 
@@ -234,12 +234,12 @@ type Waiting struct {
 	Reason         Reason
 	Priority       int64
 	NotBefore      time.Time
-	Parked         bool // parked back until the PLC directory's log was read, whatever NotBefore says
+	Parked         bool // parked until the PLC directory's log was read, whatever NotBefore says
 	Attempts       int  // that failed in a row
 	Generation     int64
 	Leased         bool        // a worker is at it,
 	Lease          int64       // for this generation
-	WantRev        atproto.TID // the newest rev heard of but not held; 0 = none
+	WantRev        atproto.TID // the newest rev heard of and not reached; 0 = none
 	AskStatus      bool        // the host is to be asked for the account's status
 	IdentityChecks int         // how often the document is still to be looked up because of an #identity
 	QueuedAt       time.Time
@@ -251,5 +251,5 @@ type Waiting struct {
 }
 
 // Later reports whether nothing is known to be wrong with the repo: it waits for a
-// second look, a proof, a listed rev, or for the directory's log.
+// second attempt, a proof, a listed rev, or for the directory's log.
 func (w *Waiting) Later() bool { return w.Priority == PriorityBackground || w.Parked }

@@ -126,16 +126,16 @@ func (m *machine) asked() bool {
 func (m *machine) leased() bool { return m.r.Waiting != nil && m.r.Waiting.Leased }
 
 // doubtIdentity asks for a look-up of the document, when the one that we have is as
-// old as rest, so that no account can cause more than one per rest; the accounts of
-// one host share a budget, beyond which they wait longer. One that is due already, or
+// old as minAge, so that no account can cause more than one per minAge; the accounts
+// of one host share a budget, beyond which they wait longer. One that is due already, or
 // backs off after a failure, is asked for again only by an #identity.
-func (m *machine) doubtIdentity(rest time.Duration) {
+func (m *machine) doubtIdentity(minAge time.Duration) {
 	at := m.Now
 	if i := m.r.Identity; i != nil {
-		if i.Stale && m.asked() && rest != announcedRest {
+		if i.Stale && m.asked() && minAge != announcedMinAge {
 			return
 		}
-		at = latest(at, i.FetchedAt.Add(rest))
+		at = latest(at, i.FetchedAt.Add(minAge))
 		if !m.Budget.Check() {
 			at = at.Add(identityWait)
 		}
@@ -146,10 +146,10 @@ func (m *machine) doubtIdentity(rest time.Duration) {
 	m.enqueue(IdentityCheck, at)
 }
 
-// recheck asks for a look-up of a document that is older than rest, in the background.
-func (m *machine) recheck(rest time.Duration) {
+// recheck asks for a look-up of a document that is older than minAge, in the background.
+func (m *machine) recheck(minAge time.Duration) {
 	i := m.r.Identity
-	if !i.Stale && m.Now.Sub(i.FetchedAt) >= rest && m.Budget.Move() {
+	if !i.Stale && m.Now.Sub(i.FetchedAt) >= minAge && m.Budget.Move() {
 		m.refresh(m.Now)
 	}
 }
@@ -204,7 +204,7 @@ func (w *Waiting) says(s Statement, rev atproto.TID, now time.Time) (times int, 
 	return w.SaidTimes, w.SaidSince
 }
 
-// retry gives a leased row back for a reason. failed counts an attempt; backfill that
+// retry returns a leased row to the queue for a reason. failed counts an attempt; backfill that
 // failed waits behind fresh work. later: the repo's rows are right as far as anyone
 // knows, and are checked again.
 func (m *machine) retry(why Reason, at time.Time, failed, later bool) {
@@ -222,7 +222,7 @@ func (m *machine) retry(why Reason, at time.Time, failed, later bool) {
 	m.release(at)
 }
 
-// release gives a leased row back as it is: nothing was learned.
+// release returns a leased row to the queue as it is: the attempt had no result.
 func (m *machine) release(at time.Time) {
 	m.r.Waiting.Leased, m.r.Waiting.NotBefore = false, at
 	switch {

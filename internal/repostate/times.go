@@ -6,12 +6,12 @@ import "time"
 // again, when a row is due, or how often something must be said to be believed.
 const (
 	// A document is believed for this long before it is looked up again because of:
-	identityRest  = time.Minute        // a signature that failed, or a foreign sender
-	announcedRest = 2 * time.Second    // an #identity: something has changed just now
-	identityFresh = 5 * time.Minute    // an result (gone, not found, an older state) that its host states
-	movedRest     = time.Hour          // the listing of a host that it does not name
-	laggardRest   = 6 * time.Hour      // a relay's listing that is behind our head
-	IdentityAge   = 7 * 24 * time.Hour // nothing at all: an #identity can be lost
+	identityMinAge  = time.Minute        // a signature that failed, or a foreign sender
+	announcedMinAge = 2 * time.Second    // an #identity: something has changed just now
+	identityFresh   = 5 * time.Minute    // a result (gone, not found, an older state) that its host states
+	movedMinAge     = time.Hour          // the listing of a host that it does not name
+	behindMinAge    = 6 * time.Hour      // a relay's listing that is behind our head
+	IdentityAge     = 7 * 24 * time.Hour // nothing at all: an #identity can be lost
 	// identityWait is added where the accounts of one host ask for too many look-ups.
 	identityWait = 10 * time.Minute
 	// identityChecks is how often a document is looked up that has not changed when an
@@ -25,9 +25,9 @@ const (
 	// clockSkew is how far the directory's clock may be from ours, and how far a
 	// replica that answered us may have lagged.
 	clockSkew = 10 * time.Minute
-	// statusRest is how often a host is asked about an inactive account that goes on
+	// statusPause is how often a host is asked about an inactive account that goes on
 	// committing.
-	statusRest = 10 * time.Minute
+	statusPause = 10 * time.Minute
 
 	// MissedGrace is how long a listed rev may be ahead of our head before it counts
 	// as a lost event: commits are in flight.
@@ -64,10 +64,10 @@ const (
 	staleBelief = time.Hour
 	staleTimes  = 3
 
-	// provingRest is how long a host's word rests before it is proven; that of a backfill
-	// rests longer, and not all at once.
-	provingRest = 10 * time.Minute
-	bulkRest    = time.Hour
+	// proofPause is how long a host's word waits to be proven; that of a backfill waits
+	// longer, and not all at once.
+	proofPause     = 10 * time.Minute
+	bulkProofPause = time.Hour
 
 	// MaxBuffered bounds the commits that wait for one repo's fetch.
 	MaxBuffered = 256

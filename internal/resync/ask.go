@@ -41,8 +41,8 @@ func (rs *Resyncer) ask(ctx context.Context, a *attempt) (res result) {
 		st, err := rs.cfg.Hosts.GetRepoStatus(ctx, r.Identity.URL(), r.DID)
 		return result{status: &st, err: err}
 	case repostate.Fetch:
-		f, l, err := rs.find(ctx, a)
-		return result{found: f, learned: l, err: err}
+		f, l, err := rs.establish(ctx, a)
+		return result{found: f, observed: l, err: err}
 	}
 	return result{}
 }

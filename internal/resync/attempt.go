@@ -31,7 +31,7 @@ type result struct {
 	identity *identity.Identity
 	status   *pds.AccountStatus
 	found    *repostate.Found
-	learned  establish.Learned // beside that, and beside an error
+	observed establish.Observed // beside that, and beside an error
 	err      error
 	fault    bool // err is ours: what the attempt has found could not be stored
 }
@@ -58,8 +58,8 @@ func (a *attempt) pace(ctx context.Context) error {
 	return backoff.Sleep(ctx, a.hostPace.take(now))
 }
 
-// putOff is why an attempt ends without an answer that nobody is to blame for, and
-// for how long.
+// putOff is why an attempt finishes without an answer that nobody is to blame for, and
+// for how long the next one waits.
 type putOff struct {
 	why   string
 	pause time.Duration
@@ -76,12 +76,12 @@ var (
 // littleLeft is the part of a host's window that is left to others.
 const littleLeft = 20
 
-// end stores what the attempt means for the host: how it may be asked from now on.
-func (a *attempt) end(tx *store.Tx) error {
+// finish stores what the attempt means for the host: how it may be asked from now on.
+func (a *attempt) finish(tx *store.Tx) error {
 	if err := a.applyLimits(tx); err != nil {
 		return err
 	}
-	return tx.EndAttempt(a.host, a.hostPace.next())
+	return tx.FinishAttempt(a.host, a.hostPace.next())
 }
 
 // applyLimits stores what the host has said of its limits: its rate, and where little

@@ -4,7 +4,7 @@
 // Backfill, #sync, a broken chain, a changed key, an account that came back: each
 // is a row of the queue. An attempt is one step: resolve the identity, ask the host for
 // the account's status, establish the set of collections. Which step, and what becomes
-// of the repo and its row at the end, is decided by package repostate.
+// of the repo and its row by the result, is decided by package repostate.
 //
 // Package establish asks for the set. What it takes on the host's word is proven
 // later; what a host cannot do, or said wrong, is remembered in its row.
@@ -13,7 +13,7 @@
 // a head but a signed commit, by the present key of the DID; by an earlier one only
 // where the account moved and nothing of the present key was seen yet. What a fetch
 // brings is void when something happened meanwhile that is not a buffered commit
-// (the row's generation tells), and it is refused when it is older than a commit
+// (the row's generation says so), and it is refused when it is older than a commit
 // that was seen.
 //
 // Rows wait for whoever is asked next: a host, the PLC directory, the hosts of
@@ -25,6 +25,6 @@
 // Nobody says that an #identity was lost. Documents that were looked up long ago are
 // looked up again in the background, unless the PLC directory's log has the changes.
 //
-// Every end of an attempt is one of a closed list of outcomes. A crash loses what was
+// Every attempt has one of a closed list of outcomes. A crash loses what was
 // fetched and nothing else: the leases are released at the next start.
 package resync

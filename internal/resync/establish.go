@@ -14,20 +14,20 @@ func (rs *Resyncer) newEstablisher() *establish.Establisher {
 	return establish.New(establish.Config{Hosts: rs.cfg.Hosts, Method: rs.cfg.Method, Now: rs.cfg.Now})
 }
 
-// find establishes what a repo is.
-func (rs *Resyncer) find(ctx context.Context, a *attempt) (*repostate.Found, establish.Learned, error) {
+// establish establishes what a repo is.
+func (rs *Resyncer) establish(ctx context.Context, a *attempt) (*repostate.Found, establish.Observed, error) {
 	q := rs.request(a.Attempt)
 	q.Pace = a.pace
-	found, learned, err := rs.establisher.Repo(ctx, q)
+	found, observed, err := rs.establisher.Repo(ctx, q)
 	switch {
 	case errors.Is(err, establish.ErrNoMemory):
-		return nil, learned, errNoMemory
+		return nil, observed, errNoMemory
 	case errors.Is(err, establish.ErrOversized):
-		return nil, learned, errOversized
+		return nil, observed, errOversized
 	case err != nil:
-		return nil, learned, err
+		return nil, observed, err
 	}
-	return &repostate.Found{Head: repostate.Head(found.Head), Collections: found.Collections, Proof: proofOf(found), OldKey: found.OldKey}, learned, nil
+	return &repostate.Found{Head: repostate.Head(found.Head), Collections: found.Collections, Proof: proofOf(found), OldKey: found.OldKey}, observed, nil
 }
 
 // request says what is known of a repo. The host's word does not do for what was in
@@ -74,7 +74,7 @@ func (rs *Resyncer) earlierKeys(did string) func(context.Context, establish.Head
 
 func proofOf(f *establish.Found) repostate.Proof {
 	switch {
-	case f.Proof == establish.ByClaim:
+	case f.Proof == establish.ByDescription:
 		return repostate.ProofClaim
 	case f.OldKey:
 		return repostate.ProofOldKey
@@ -85,9 +85,9 @@ func proofOf(f *establish.Found) repostate.Proof {
 }
 
 // storeAbilities stores what an attempt has found out about the host that it asked.
-func (rs *Resyncer) storeAbilities(tx *store.Tx, asked *repostate.Repo, l establish.Learned) error {
-	if l.Odd != nil {
-		if err := rs.refused(tx, asked, l.Odd); err != nil {
+func (rs *Resyncer) storeAbilities(tx *store.Tx, asked *repostate.Repo, l establish.Observed) error {
+	if l.Invalid != nil {
+		if err := rs.refused(tx, asked, l.Invalid); err != nil {
 			return err
 		}
 	}

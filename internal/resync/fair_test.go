@@ -224,7 +224,7 @@ func (w *fairScenario) end(tx *store.Tx, a *attempt) error {
 			}
 		}
 	}
-	if err := tx.EndAttempt(h.id, a.hostPace.next()); err != nil {
+	if err := tx.FinishAttempt(h.id, a.hostPace.next()); err != nil {
 		return err
 	}
 	r, err := tx.RepoByID(a.Repo.ID)

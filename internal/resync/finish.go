@@ -27,7 +27,7 @@ func (rs *Resyncer) finish(tx *store.Tx, res *result) (repostate.Outcome, error)
 		return "", err
 	}
 	if res.Step != repostate.Resolve {
-		if err := rs.storeAbilities(tx, res.Repo, res.learned); err != nil {
+		if err := rs.storeAbilities(tx, res.Repo, res.observed); err != nil {
 			return "", err
 		}
 	}

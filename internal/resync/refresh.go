@@ -43,7 +43,7 @@ func (rs *Resyncer) Refresh(ctx context.Context) error {
 // refresh goes on behind a repo id and returns where to go on the next time.
 func (rs *Resyncer) refresh(ctx context.Context, after int64) (next int64, err error) {
 	now := rs.cfg.Now()
-	onlyWeb := now.Sub(rs.logCurrent()) <= logFresh // the log tells of the others
+	onlyWeb := now.Sub(rs.logCurrent()) <= logFresh // the log has the others
 	var repos []int64
 	err = rs.cfg.Store.OwnView(ctx, func(rx *store.Rx) error {
 		busy, err := rx.Backlog(now.Add(-refreshIdle))

@@ -47,7 +47,7 @@ func TestWhatIsAskedForAnAttempt(t *testing.T) {
 		}
 		a.Repo.Identity.DescribeTrusted, a.Repo.Identity.AbsentProofs = false, repostate.Unable
 		if q := new(Resyncer).request(a); !q.NoAbsenceProofs || !q.WrongDescription {
-			t.Errorf("%s: what was learned of the host is not passed on: %+v", tc.name, q)
+			t.Errorf("%s: what was observed of the host is not passed on: %+v", tc.name, q)
 		}
 	}
 }

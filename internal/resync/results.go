@@ -43,7 +43,7 @@ func (rs *Resyncer) storeResults(ctx context.Context, results <-chan *result, fa
 	}
 }
 
-// store ends a group of attempts in one transaction. If that fails, each is ended on
+// store finishes a group of attempts in one transaction. If that fails, each is finished on
 // its own, so that a fault of ours in one does not spoil the others. Its error is
 // the file's.
 func (rs *Resyncer) store(ctx context.Context, group []*result) error {
@@ -63,18 +63,18 @@ func (rs *Resyncer) store(ctx context.Context, group []*result) error {
 	if ctx.Err() != nil || rs.cfg.Store.Err() != nil || res.fault {
 		return fmt.Errorf("resync of %s: %w", res.Repo.DID, err)
 	}
-	rs.cfg.Log.Error("a resync could not be ended", "did", res.Repo.DID, "err", err)
-	*res = result{attempt: res.attempt, err: refusal.New(refusal.Internal, "the end of an attempt: %w", err), fault: true}
+	rs.cfg.Log.Error("a resync could not be finished", "did", res.Repo.DID, "err", err)
+	*res = result{attempt: res.attempt, err: refusal.New(refusal.Internal, "the result of an attempt: %w", err), fault: true}
 	return rs.store(ctx, group)
 }
 
-// finishAll ends a group of attempts in one transaction, all of them or none.
+// finishAll finishes a group of attempts in one transaction, all of them or none.
 func (rs *Resyncer) finishAll(ctx context.Context, group []*result) error {
 	outcomes := make([]repostate.Outcome, len(group))
-	err := rs.cfg.Store.Update(ctx, "end resyncs", func(tx *store.Tx) (err error) {
+	err := rs.cfg.Store.Update(ctx, "finish resyncs", func(tx *store.Tx) (err error) {
 		for i, res := range group {
 			if outcomes[i], err = rs.finish(tx, res); err == nil {
-				err = res.end(tx)
+				err = res.finish(tx)
 			}
 			if err != nil {
 				return err

@@ -29,7 +29,7 @@ const (
 type scheduler struct {
 	workers int
 	started bool      // the file knows the parts of the workers
-	last    time.Time // the clock, the last time that somebody looked
+	last    time.Time // the clock, when the queue was last read
 	back    bool      // it was set back since the last lease
 
 	mu       sync.Mutex
@@ -49,7 +49,7 @@ func (s *scheduler) free() (all, unproven int) {
 	return all, max(0, min(all, s.part(unprovenPart)-s.unproven))
 }
 
-// count adds attempts that begin, or takes off those that end.
+// count adds attempts that begin, or takes off those that are finished.
 func (s *scheduler) count(n int, attempts ...*attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +113,7 @@ func (rs *Resyncer) leaseDue(ctx context.Context) (attempts []*attempt, next tim
 }
 
 // lease takes rows that are due for the free workers, in one transaction. It does not
-// stop halfway when ctx ends: the workers give back what it took.
+// stop halfway when ctx ends: the workers release what it took.
 func (rs *Resyncer) lease(ctx context.Context) (attempts []*attempt, err error) {
 	err = rs.cfg.Store.Update(context.WithoutCancel(ctx), "lease resyncs", func(tx *store.Tx) error {
 		if err := rs.scheduler.prepare(tx); err != nil {
@@ -203,7 +203,7 @@ func (rs *Resyncer) leaseOf(tx *store.Tx, h store.ReadyHost) (*attempt, error) {
 	return &attempt{Attempt: t, host: h.ID, rs: rs, hostPace: pace, unproven: h.Unproven, charged: true, cooldowns: rs.cfg.Store.Cooldowns()}, nil
 }
 
-// forget ends an attempt that the file knows nothing of, or nothing of any more.
+// forget drops an attempt that the file knows nothing of, or nothing of any more.
 func (rs *Resyncer) forget(a *attempt) {
 	rs.scheduler.count(-1, a)
 	a.hostPace.close()

@@ -154,7 +154,7 @@ func TestWhatIsKeptOfAnAttempt(t *testing.T) {
 	}
 }
 
-// What was learned of a host holds for its other repos.
+// What was observed of a host holds for its other repos.
 func TestAHostIsRemembered(t *testing.T) {
 	for name, tc := range map[string]struct {
 		abilities     simnet.Abilities

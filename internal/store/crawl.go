@@ -162,13 +162,13 @@ func (tx *Tx) DeferCrawl(id CrawlID, until time.Time, failed bool) error {
 	})
 }
 
-// GiveUpCrawl ends the crawls of a host that has failed so often, has never answered
+// GiveUpCrawl drops the crawls of a host that has failed so often, has never answered
 // and is listed by nobody, until it asks again.
 func (tx *Tx) GiveUpCrawl(host int64, failures int) error {
 	return tx.q.GiveUpCrawl(tx.ctx, db.GiveUpCrawlParams{HostID: host, Failures: int64(failures)})
 }
 
-// FinishCrawl ends a crawl. The next one is due at next, never if that is zero, and
+// FinishCrawl finishes a crawl. The next one is due at next, never if that is zero, and
 // at once if it was asked for since this one began.
 func (tx *Tx) FinishCrawl(id CrawlID, next time.Time) error {
 	return tx.q.FinishCrawl(tx.ctx, db.FinishCrawlParams{
@@ -176,11 +176,11 @@ func (tx *Tx) FinishCrawl(id CrawlID, next time.Time) error {
 	})
 }
 
-// PlanCrawls makes those at rest due a while after the last one ended, spread over a
+// PlanCrawls makes idle crawls due a while after the last one ended, spread over a
 // tenth of it, or never if every is 0.
 func (tx *Tx) PlanCrawls(every time.Duration) error {
 	if every == 0 {
-		return tx.q.RestCrawls(tx.ctx)
+		return tx.q.UnplanCrawls(tx.ctx)
 	}
 	return tx.q.PlanCrawls(tx.ctx, db.PlanCrawlsParams{
 		Now: tx.micros(), Every: every.Microseconds(), Spread: every.Microseconds()/10 + 1,
@@ -203,7 +203,7 @@ const (
 	provenCandidates   = 10_000
 )
 
-// Candidates are the repos of which a host's listing alone tells.
+// Candidates are the repos that only a host's listing names.
 type Candidates struct {
 	Left   int64 // how many more the host may have; may be negative
 	Proven bool  // the host has no more of them than documents name it

@@ -178,9 +178,9 @@ func (tx *Tx) Lease(h ReadyHost, nextAt time.Time, env repostate.Env) (*repostat
 	return a, tx.readHead(h.ID) // a less urgent one may be due
 }
 
-// EndAttempt ends what Lease began. The host's pace allows the next request at nextAt.
-func (tx *Tx) EndAttempt(host int64, nextAt time.Time) error {
-	return tx.q.EndAttempt(tx.ctx, db.EndAttemptParams{Host: host, NextAt: nextAt.UnixMicro()})
+// FinishAttempt finishes what Lease began. The host's pace allows the next request at nextAt.
+func (tx *Tx) FinishAttempt(host int64, nextAt time.Time) error {
+	return tx.q.FinishAttempt(tx.ctx, db.FinishAttemptParams{Host: host, NextAt: nextAt.UnixMicro()})
 }
 
 // SetNextAt notes when the pace of a host allows the next request.

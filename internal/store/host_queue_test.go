@@ -27,7 +27,7 @@ func leaseDue(tx *Tx) (all []*Attempt, err error) {
 				continue
 			}
 			all = append(all, a)
-			if err := tx.EndAttempt(h.ID, h.NextAt); err != nil {
+			if err := tx.FinishAttempt(h.ID, h.NextAt); err != nil {
 				return all, err
 			}
 		}
@@ -219,7 +219,7 @@ func TestNewHostsDoNotGoBeforeOldOnes(t *testing.T) {
 				a, err := tx.Lease(h, tx.now, tx.Env())
 				if err != nil || a != nil {
 					served[h.ID]++
-					return errors.Join(err, tx.EndAttempt(h.ID, tx.now))
+					return errors.Join(err, tx.FinishAttempt(h.ID, tx.now))
 				}
 			}
 		})

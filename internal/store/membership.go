@@ -153,7 +153,7 @@ func (tx *Tx) collectionIDs(nsids []string) (string, error) {
 	return jsonIDs(ids), nil
 }
 
-// show gives the repo and its rows new birth numbers: they are visible from here on.
+// show sets new birth numbers of the repo and its rows: they are visible from here on.
 func (tx *Tx) show(r *repostate.Repo) error {
 	r.Seq = tx.nextSeq(1)
 	if err := tx.q.SetRepoSeq(tx.ctx, db.SetRepoSeqParams{ID: r.ID, Seq: r.Seq}); err != nil {

@@ -28,7 +28,7 @@ const (
 	// firstSchema is the oldest schema from which migrations lead here. Those before
 	// it were in no release.
 	firstSchema = 3
-	// seqsPerMilli is how many birth numbers a millisecond of the clock is worth: more
+	// seqsPerMilli is how many birth numbers go with a millisecond of the clock: more
 	// than are given in one, over any run. In 6 bytes they last until the year 2109.
 	seqsPerMilli = 32
 	// seqLeap is added to the birth counter at a start at which the clock is of no
@@ -282,7 +282,7 @@ func firstSeq(next int64, now time.Time) int64 {
 	return next + seqLeap
 }
 
-// nameIndex gives a new file its identity.
+// nameIndex sets the identity of a new file.
 func (s *Store) nameIndex(version string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return s.writer.q.CreateMeta(ctx, db.CreateMetaParams{IndexID: newIndexID(), Now: s.now().UnixMicro(), Version: version})

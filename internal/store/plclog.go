@@ -13,7 +13,7 @@ import (
 	"railyard/internal/repostate"
 )
 
-// parkedPiece is how many rows of the queue are held back or released at once.
+// parkedPiece is how many rows of the queue are parked or released at once.
 const parkedPiece = 2000
 
 // PLCLog is how far the log of the PLC directory was read.
@@ -49,7 +49,7 @@ func (rx *Rx) PLCLog() (PLCLog, error) {
 }
 
 // PutPLCLog stores how far the log was read. It belongs into the transaction of
-// what was read. As long as it is not done, backfill is held back.
+// what was read. As long as it is not done, backfill is parked.
 func (tx *Tx) PutPLCLog(l PLCLog) error {
 	seen := make(map[string]int64, len(l.Seen))
 	for cid, at := range l.Seen {
@@ -78,21 +78,21 @@ func logUnread(ctx context.Context, q *db.Queries) (bool, error) {
 // isPLC reports whether a DID is of the PLC directory.
 func isPLC(did string) bool { return strings.HasPrefix(did, "did:plc:") }
 
-// ParkBackfill holds back what was queued before the log was to be read. It does
+// ParkBackfill parks what was queued before the log was to be read. It does
 // so piece by piece, to let other writers in.
 func (s *Store) ParkBackfill(ctx context.Context) error {
-	return s.queuePieces(ctx, "hold back backfill", func(tx *Tx, after, last int64) error {
-		return tx.q.HoldRows(tx.ctx, db.HoldRowsParams{
+	return s.queuePieces(ctx, "park backfill", func(tx *Tx, after, last int64) error {
+		return tx.q.ParkRows(tx.ctx, db.ParkRowsParams{
 			After: after, Upto: last, Priority: repostate.Backfill.Priority(),
 		})
 	})
 }
 
-// FinishPLCLog ends the first reading of the log: the identities of parked rows are
+// FinishPLCLog finishes the first reading of the log: the identities of parked rows are
 // what the directory says now, and the rows become due. It may be called again
 // after a failure in the middle.
 func (s *Store) FinishPLCLog(ctx context.Context) error {
-	return s.endHold(ctx, true, func(tx *Tx) error {
+	return s.unpark(ctx, true, func(tx *Tx) error {
 		l, err := tx.PLCLog()
 		if err != nil {
 			return err
@@ -102,24 +102,23 @@ func (s *Store) FinishPLCLog(ctx context.Context) error {
 	})
 }
 
-// DropPLCLog returns up a first reading that has not come to its end: what was held
-// back becomes due, and each identity is looked up. A log that was read to its end
+// DropPLCLog gives up a first reading that has not come to its end: what was parked
+// becomes due, and each identity is looked up. A log that was read to its end
 // is kept, to be gone on with some day.
 func (s *Store) DropPLCLog(ctx context.Context) error {
 	unread := false
-	if err := s.Update(ctx, "look for a log", func(tx *Tx) (err error) {
+	if err := s.Update(ctx, "check for a log", func(tx *Tx) (err error) {
 		unread, err = logUnread(tx.ctx, tx.q)
 		return err
 	}); err != nil || !unread {
 		return err
 	}
-	return s.endHold(ctx, false, func(tx *Tx) error { return tx.q.DeletePLCLog(tx.ctx) })
+	return s.unpark(ctx, false, func(tx *Tx) error { return tx.q.DeletePLCLog(tx.ctx) })
 }
 
-// endHold releases what is held back, holding no more from its first transaction
-// on. finish belongs into the last one.
-func (s *Store) endHold(ctx context.Context, trust bool, finish func(*Tx) error) error {
-	if err := s.Update(ctx, "hold no more", func(tx *Tx) error {
+// unpark releases what is parked, and parks no more from its first transaction on. finish belongs into the last one.
+func (s *Store) unpark(ctx context.Context, trust bool, finish func(*Tx) error) error {
+	if err := s.Update(ctx, "park no more", func(tx *Tx) error {
 		tx.AfterCommit(func() { s.parks = false })
 		return nil
 	}); err != nil {
@@ -127,7 +126,7 @@ func (s *Store) endHold(ctx context.Context, trust bool, finish func(*Tx) error)
 	}
 	if err := s.queuePieces(ctx, "release backfill", func(tx *Tx, after, last int64) error {
 		if trust {
-			err := tx.q.TrustHeldIdentities(tx.ctx, db.TrustHeldIdentitiesParams{After: after, Upto: last})
+			err := tx.q.TrustParkedIdentities(tx.ctx, db.TrustParkedIdentitiesParams{After: after, Upto: last})
 			if err != nil {
 				return err
 			}
@@ -137,7 +136,7 @@ func (s *Store) endHold(ctx context.Context, trust bool, finish func(*Tx) error)
 	}); err != nil {
 		return err
 	}
-	return s.Update(ctx, "end a log", finish)
+	return s.Update(ctx, "finish a log", finish)
 }
 
 // queuePieces calls fn for one range of repo ids after the other, until all rows

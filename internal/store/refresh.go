@@ -11,10 +11,10 @@ import (
 const agedPiece = 20_000
 
 // Aged returns up to n repos in service behind the id after, in the order of their
-// ids, whose identity is of before a time and that nobody looks at: onlyWeb leaves
+// ids, whose identity is of before a time and that wait for no attempt: onlyWeb leaves
 // out those of the PLC directory. next is where to go on; 0 = from the beginning.
 //
-// Who walks on from there again and again meets the oldest identities first,
+// A caller that goes on from there each time meets the oldest identities first,
 // because they were refreshed in this order the last time.
 func (rx *Rx) Aged(after int64, before time.Time, onlyWeb bool, n int) (repos []int64, next int64, err error) {
 	upto, err := rx.q.IdentityPiece(rx.ctx, db.IdentityPieceParams{After: after, MaxRows: agedPiece})

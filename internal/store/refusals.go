@@ -29,15 +29,15 @@ func (tx *Tx) AddRefusals(refused []Refused) error {
 	for _, r := range refused {
 		byReason[r.Reason] = append(byReason[r.Reason], r)
 	}
-	for reason, news := range byReason {
-		if err := tx.addRefusals(reason, news); err != nil {
+	for reason, added := range byReason {
+		if err := tx.addRefusals(reason, added); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (tx *Tx) addRefusals(reason refusal.Reason, news []Refused) error {
+func (tx *Tx) addRefusals(reason refusal.Reason, added []Refused) error {
 	old, err := tx.q.RefusalSample(tx.ctx, string(reason))
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
@@ -48,13 +48,13 @@ func (tx *Tx) addRefusals(reason refusal.Reason, news []Refused) error {
 			return err
 		}
 	}
-	sample = append(sample, news...)
+	sample = append(sample, added...)
 	sample = sample[max(0, len(sample)-maxSamples):]
 	b, err := json.Marshal(sample)
 	if err != nil {
 		return err
 	}
 	return tx.q.AddRefusals(tx.ctx, db.AddRefusalsParams{
-		Reason: string(reason), N: int64(len(news)), Now: tx.micros(), Sample: string(b),
+		Reason: string(reason), N: int64(len(added)), Now: tx.micros(), Sample: string(b),
 	})
 }

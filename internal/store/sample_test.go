@@ -8,7 +8,7 @@ import (
 	"railyard/internal/test/testrepo"
 )
 
-func TestOnlyReposInServiceThatNobodyLooksAtRest(t *testing.T) {
+func TestOnlyReposInServiceThatWaitForNothingAreIdle(t *testing.T) {
 	f := newShelf(t)
 	for n := range 7 {
 		f.inService(did(n))
@@ -30,18 +30,18 @@ func TestOnlyReposInServiceThatNobodyLooksAtRest(t *testing.T) {
 		if err != nil || last != all[7] {
 			t.Errorf("last id %d, %v", last, err)
 		}
-		among, err := rx.RestingAmong(append(all, last+1, 1<<40))
+		among, err := rx.IdleAmong(append(all, last+1, 1<<40))
 		slices.Sort(among)
 		if err != nil || !slices.Equal(among, want) {
 			t.Errorf("among: %v, want %v, %v", among, want, err)
 		}
-		if some, err := rx.RestingAmong(all[:2]); err != nil || !slices.Equal(some, want[:1]) {
+		if some, err := rx.IdleAmong(all[:2]); err != nil || !slices.Equal(some, want[:1]) {
 			t.Errorf("among two: %v, %v", some, err)
 		}
 		for piece := range int64(9) {
 			var met []int64
 			for after, turns := int64(0), 0; ; turns++ {
-				some, next, err := rx.restingAfter(after, piece+1)
+				some, next, err := rx.idleAfter(after, piece+1)
 				if met = append(met, some...); next == 0 {
 					break
 				}
@@ -59,8 +59,8 @@ func TestOnlyReposInServiceThatNobodyLooksAtRest(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if r.Rests() != slices.Contains(want, r.ID) {
-				t.Errorf("repo %d rests: %t", n, r.Rests())
+			if r.Idle() != slices.Contains(want, r.ID) {
+				t.Errorf("repo %d is idle: %t", n, r.Idle())
 			}
 		}
 		return nil

@@ -263,7 +263,7 @@ func TestNoQueryScansATable(t *testing.T) {
 		"RefusalCounts": true, "FailingHosts": true, // a few dozen reasons; thousands of hosts, for status alone
 		"HostHeads": true, "ReadyHosts": true, "NextReady": true, // six priorities, each of which is sought
 		"ForgetAttempts": true, "ClampHosts": true, // all hosts, at a start
-		"PlanCrawls": true, "RestCrawls": true, // all crawls, at a start
+		"PlanCrawls": true, "UnplanCrawls": true, // all crawls, at a start
 	}
 	d, err := sql.Open("sqlite", ":memory:")
 	if err != nil {

@@ -8,7 +8,7 @@
 // block that it shows hashes to its CID.
 //
 // It refuses with the reasons of package refusal, the same ones that the service
-// gives. It resolves no identity and opens no file: callers pass the bytes of a
+// counts. It resolves no identity and opens no file: callers pass the bytes of a
 // CAR and an Authority. The commands repo inspect, collections, verify and diff
 // call it. It keeps nothing: a crash leaves nothing behind.
 package archive

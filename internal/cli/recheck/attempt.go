@@ -23,13 +23,13 @@ type subject struct {
 	gone     int // attempts in a row that found it so
 }
 
-// open reports whether another attempt may find out more.
+// open reports whether another attempt may bring more.
 func (s *subject) open() bool { return !s.done || s.seen.StaleIdentity != "" }
 
 // finding is what all attempts have shown.
 func (s *subject) finding() Finding {
 	f := s.seen
-	f.Contradiction = f.Verdict == Gone && s.gone >= surelyGone && s.row.rests && f.StaleIdentity == ""
+	f.Contradiction = f.Verdict == Gone && s.gone >= surelyGone && s.row.idle && f.StaleIdentity == ""
 	return f
 }
 
@@ -134,7 +134,7 @@ func (s *subject) unresolved(err error) {
 	}
 }
 
-// notFetched: the host did not give the repo.
+// notFetched: the host did not serve the repo.
 func (s *subject) notFetched(err error) {
 	e, answered := errors.AsType[*pds.Error](err)
 	_, refused := refusal.ReasonOf(err)

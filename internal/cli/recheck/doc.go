@@ -1,6 +1,6 @@
 // Package recheck compares repos of an index file with what their hosts serve now.
 //
-// Draw takes repos that rest (repostate.Repo.Rests), each as likely as any other.
+// Draw takes idle repos (repostate.Repo.Idle), each as likely as any other.
 // Compare resolves the DID document of each afresh, fetches the whole repo from the
 // host that it names, checks signature and tree, and returns one verdict:
 //

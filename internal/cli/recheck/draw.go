@@ -10,15 +10,15 @@ import (
 const (
 	triesAtOnce = 1000
 	// triesPerRepo is how many ids are tried for each repo that is wanted before the
-	// file is walked instead.
+	// file is scanned instead.
 	triesPerRepo = 20
 	triesAtLeast = 10 * triesAtOnce
 )
 
-// Draw draws n of the repos that rest, or all if there are not so many. Each set of n
+// Draw draws n of the idle repos, or all if there are not so many. Each set of n
 // is as likely as any other: ids are drawn evenly and those that are no such repo
 // are left out, so that gaps between ids favour nobody; where too few are found in
-// this way, all are walked, and n kept of them. One seed gives one draw while the
+// this way, all are scanned, and n kept of them. One seed makes one draw while the
 // file stays the same. Each transaction reads one piece.
 func Draw(ctx context.Context, rd *store.Reader, n int, seed uint64) ([]int64, error) {
 	if n < 1 {
@@ -29,12 +29,12 @@ func Draw(ctx context.Context, rd *store.Reader, n int, seed uint64) ([]int64, e
 	if err != nil || len(ids) == n {
 		return ids, err
 	}
-	return walk(ctx, rd, n, dice)
+	return scan(ctx, rd, n, dice)
 }
 
 func newDice(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
-// try draws ids and keeps the first n, each once, that are of repos that rest. It does
+// try draws ids and keeps the first n, each once, that are of idle repos. It does
 // not begin where n is no choice.
 func try(ctx context.Context, rd *store.Reader, n int, dice *rand.Rand) (drawn []int64, err error) {
 	var last int64
@@ -53,11 +53,11 @@ func try(ctx context.Context, rd *store.Reader, n int, dice *rand.Rand) (drawn [
 				tried[id], ids = true, append(ids, id)
 			}
 		}
-		resting := make(map[int64]bool)
+		idle := make(map[int64]bool)
 		err := rd.View(ctx, func(rx *store.Rx) error {
-			found, err := rx.RestingAmong(ids)
+			found, err := rx.IdleAmong(ids)
 			for _, id := range found {
-				resting[id] = true
+				idle[id] = true
 			}
 			return err
 		})
@@ -65,7 +65,7 @@ func try(ctx context.Context, rd *store.Reader, n int, dice *rand.Rand) (drawn [
 			return nil, err
 		}
 		for _, id := range ids {
-			if resting[id] && len(drawn) < n {
+			if idle[id] && len(drawn) < n {
 				drawn = append(drawn, id)
 			}
 		}
@@ -73,19 +73,19 @@ func try(ctx context.Context, rd *store.Reader, n int, dice *rand.Rand) (drawn [
 	return drawn, nil
 }
 
-// walk meets every repo that rests and keeps n of them (reservoir sampling).
-func walk(ctx context.Context, rd *store.Reader, n int, dice *rand.Rand) (kept []int64, err error) {
+// scan meets every idle repo and keeps n of them (reservoir sampling).
+func scan(ctx context.Context, rd *store.Reader, n int, dice *rand.Rand) (kept []int64, err error) {
 	met := int64(0)
 	for after := int64(0); ; {
-		var resting []int64
+		var idle []int64
 		err := rd.View(ctx, func(rx *store.Rx) (err error) {
-			resting, after, err = rx.RestingAfter(after)
+			idle, after, err = rx.IdleAfter(after)
 			return err
 		})
 		if err != nil || after == 0 {
 			return kept, err
 		}
-		for _, id := range resting {
+		for _, id := range idle {
 			met++
 			if len(kept) < n {
 				kept = append(kept, id)

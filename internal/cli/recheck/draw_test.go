@@ -11,7 +11,7 @@ import (
 	"railyard/internal/store"
 )
 
-// gaps makes a file with n repos, of which every third rests, with ids that are far
+// gaps makes a file with n repos, of which every third is idle, with ids that are far
 // apart here and close there.
 func gaps(t *testing.T, n int, spread func(id int) int) (*store.Reader, []int64) {
 	t.Helper()
@@ -22,13 +22,13 @@ func gaps(t *testing.T, n int, spread func(id int) int) (*store.Reader, []int64)
 	}
 	t.Cleanup(func() { _ = st.Close() })
 	var script strings.Builder
-	var resting []int64
+	var idle []int64
 	script.WriteString("BEGIN;")
 	for i := range n {
 		id, state, active, seq := spread(i+1), 3, 1, i+1
 		switch i % 9 {
 		case 0, 3, 6:
-			resting = append(resting, int64(id))
+			idle = append(idle, int64(id))
 		case 1:
 			state = 1
 		case 2:
@@ -42,7 +42,7 @@ func gaps(t *testing.T, n int, spread func(id int) int) (*store.Reader, []int64)
 	}
 	script.WriteString("COMMIT;")
 	y.plant(script.String())
-	return st.Reader, resting
+	return st.Reader, idle
 }
 
 func dense(id int) int { return id }
@@ -70,12 +70,12 @@ func draw(t *testing.T, rd *store.Reader, n int, seed uint64) []int64 {
 
 func TestADrawTakesAllWhereItMay(t *testing.T) {
 	for name, spread := range map[string]func(int) int{"dense": dense, "uneven": uneven} {
-		rd, resting := gaps(t, 200, spread)
-		slices.Sort(resting)
-		for _, n := range []int{len(resting), len(resting) + 1, 10_000} {
+		rd, idle := gaps(t, 200, spread)
+		slices.Sort(idle)
+		for _, n := range []int{len(idle), len(idle) + 1, 10_000} {
 			ids := draw(t, rd, n, 5)
-			if slices.Sort(ids); !slices.Equal(ids, resting) {
-				t.Errorf("%s: %d of %d", name, len(ids), len(resting))
+			if slices.Sort(ids); !slices.Equal(ids, idle) {
+				t.Errorf("%s: %d of %d", name, len(ids), len(idle))
 			}
 		}
 		if ids := draw(t, rd, 0, 5); len(ids) != 0 {
@@ -92,17 +92,17 @@ func TestADrawTakesAllWhereItMay(t *testing.T) {
 	}
 }
 
-// Every repo that rests comes about as often as any other, whatever the gaps, on both
+// Every idle repo comes about as often as any other, whatever the gaps, on both
 // ways of drawing.
 func TestADrawFavoursNobody(t *testing.T) {
 	const draws, each = 1000, 6
 	ways := map[string]func(context.Context, *store.Reader, int, uint64) ([]int64, error){
 		"draw": Draw,
-		"walk": func(ctx context.Context, rd *store.Reader, n int, seed uint64) ([]int64, error) {
-			return walk(ctx, rd, n, newDice(seed))
+		"scan": func(ctx context.Context, rd *store.Reader, n int, seed uint64) ([]int64, error) {
+			return scan(ctx, rd, n, newDice(seed))
 		},
 	}
-	rd, resting := gaps(t, 90, uneven)
+	rd, idle := gaps(t, 90, uneven)
 	for name, way := range ways {
 		met := make(map[int64]int)
 		for seed := range uint64(draws) {
@@ -115,23 +115,23 @@ func TestADrawFavoursNobody(t *testing.T) {
 			}
 		}
 		// Binomial with p = 6/30: 200 of 1000, standard deviation 12.6.
-		for _, id := range resting {
+		for _, id := range idle {
 			if n := met[id]; n < 137 || n > 263 {
 				t.Errorf("%s: %d came %d times", name, id, n)
 			}
 		}
-		if len(met) != len(resting) {
-			t.Errorf("%s: %d of %d repos", name, len(met), len(resting))
+		if len(met) != len(idle) {
+			t.Errorf("%s: %d of %d repos", name, len(met), len(idle))
 		}
 	}
 }
 
 func TestADrawFromAFileOfFewWalks(t *testing.T) {
 	// Nearly all ids are of nobody.
-	rd, resting := gaps(t, 90, func(id int) int { return id * 1_000_003 })
+	rd, idle := gaps(t, 90, func(id int) int { return id * 1_000_003 })
 	ids := draw(t, rd, 10, 1)
 	for _, id := range ids {
-		if !slices.Contains(resting, id) {
+		if !slices.Contains(idle, id) {
 			t.Errorf("%d does not rest", id)
 		}
 	}

@@ -34,7 +34,7 @@ func Verdicts() []Verdict {
 func (v Verdict) sure() bool { return v == Equal || v == Differs }
 
 // judge compares what was fetched with the rows of before and after the fetch, and
-// returns the one that decided. A row that does not rest promises nothing: the
+// returns the one that decided. A row that is not idle promises nothing: the
 // service has found out by itself that somebody must ask.
 func judge(before, after *row, f *establish.Found) (Verdict, *row) {
 	for _, r := range []*row{after, before} {
@@ -43,7 +43,7 @@ func judge(before, after *row, f *establish.Found) (Verdict, *row) {
 		}
 	}
 	for _, r := range []*row{after, before} {
-		if r.of(f) && r.rests {
+		if r.of(f) && r.idle {
 			return Differs, r
 		}
 	}
@@ -146,7 +146,7 @@ func movedText(r *row) string {
 		return "the account is inactive in the file: " + r.Status
 	case !r.served():
 		return "out of service: " + r.State.String()
-	case !r.rests:
+	case !r.idle:
 		return "in service, and in the queue"
 	}
 	return "commits come faster than it can be fetched"

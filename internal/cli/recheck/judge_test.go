@@ -11,13 +11,13 @@ import (
 // at is the row of a repo in service whose tree is named by its rev.
 func at(rev atproto.TID, set ...string) *row {
 	repo := &repostate.Repo{State: repostate.Synchronized, Active: true, Head: &repostate.Head{Rev: rev, CID: atproto.Digest{byte(rev)}}, Identity: new(repostate.Identity)}
-	return &row{Repo: repo, rests: true, set: set, listed: true}
+	return &row{Repo: repo, idle: true, set: set, listed: true}
 }
 
 func TestJudge(t *testing.T) {
 	changed := func(r *row, change func(*row)) *row { change(r); return r }
-	queued := func(r *row) { r.rests = false }
-	out := func(r *row) { r.rests, r.State = false, repostate.Desynchronized }
+	queued := func(r *row) { r.idle = false }
+	out := func(r *row) { r.idle, r.State = false, repostate.Desynchronized }
 	for name, c := range map[string]struct {
 		before, after *row
 		got           *row // what the host serves

@@ -25,7 +25,7 @@ const (
 	slowestRate rate.Limit = 1.0 / 60
 )
 
-// pace is that of one host: one request at a time, at its rate, none while it cools.
+// pace is that of one host: one request at a time, at its rate, none while it cools down.
 type pace struct {
 	busy     chan struct{}
 	limit    *rate.Limiter

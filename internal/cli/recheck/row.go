@@ -17,7 +17,7 @@ const membershipsAtOnce = 1000
 type row struct {
 	*repostate.Repo
 	listed bool
-	rests  bool
+	idle   bool
 	set    []string // its visible collections, sorted by their bytes
 }
 
@@ -28,7 +28,7 @@ func (c *comparer) read(ctx context.Context, id int64) (*row, error) {
 		if r.Repo, err = rx.RepoByID(id); err != nil {
 			return err
 		}
-		r.listed, r.rests = r.Seq > 0, r.Rests()
+		r.listed, r.idle = r.Seq > 0, r.Idle()
 		r.set, err = visible(rx, r.Repo)
 		return err
 	})

@@ -172,7 +172,7 @@ func (y *testHosts) car(did string) []byte {
 	return b
 }
 
-// all compares every repo that rests.
+// all compares every idle repo.
 func (y *testHosts) all() map[string]Finding {
 	y.Helper()
 	ids, err := Draw(y.Context(), y.cfg.Reader, 1_000_000, 1)

@@ -12,7 +12,7 @@ import (
 // batch, at its first claims. However often, what is left keeps the rules, and the
 // first start that lives ends with the truth.
 func TestTheProcessMayDieWhileItRecovers(t *testing.T) {
-	of := []*story{firstStart, atWork, fromTheLog, deeply, sweeping, onlyCommits}
+	of := []*story{firstStart, atWork, fromTheLog, deeply, crawling, onlyCommits}
 	for seed := range seeds(t) {
 		st := of[seed%uint64(len(of))]
 		t.Run(fmt.Sprintf("%s, seed %d", st.name, seed), func(t *testing.T) {

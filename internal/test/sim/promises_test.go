@@ -16,10 +16,10 @@ type promise struct {
 }
 
 const (
-	queued   = "SELECT count(*) FROM resync_queue"
-	leased   = "SELECT count(lease) FROM resync_queue"
-	refusals = "SELECT sum(count) FROM refusal"
-	heldBack = "SELECT sum(parked) FROM resync_queue"
+	queued     = "SELECT count(*) FROM resync_queue"
+	leased     = "SELECT count(lease) FROM resync_queue"
+	refusals   = "SELECT sum(count) FROM refusal"
+	parkedRows = "SELECT sum(parked) FROM resync_queue"
 )
 
 // promises is the list of every point where the process can die, in the order of
@@ -34,7 +34,7 @@ var promises = []promise{
 		kept: "The counter is raised, and on the disk. The next start raises it once more, so some numbers are never used."},
 	{step: "release leases", story: leasesLeft, moves: leased, first: true,
 		lost: "Rows are leased by a process that is dead. The next start releases them.",
-		kept: "Up to 500 rows are due again, with their documents to be looked at. The next start releases the rest."},
+		kept: "Up to 500 rows are due again, with their documents to be looked up. The next start releases the rest."},
 	{step: "add upstream", story: firstStart, moves: "SELECT count(*) FROM upstream", first: true,
 		lost: "The file does not know the upstream. The next start adds it.",
 		kept: "The upstream has a row without a position. The next start connects live."},
@@ -44,7 +44,7 @@ var promises = []promise{
 		kept: "As before: the answer was not stored."},
 	{step: "connected", story: firstStart, moves: "SELECT kind FROM upstream; SELECT again FROM crawl", first: true,
 		lost: "No crawl of the upstream is wanted yet. A start without a position wants one at its connection.",
-		kept: "What the upstream is and the wish for a crawl are in the file. The next start begins it."},
+		kept: "What the upstream is and the request for a crawl are in the file. The next start begins it."},
 	{step: stepFrame, story: onlyCommits,
 		lost: "The frame is in nobody's hands. The cursor is before it, and the upstream sends it again.",
 		kept: "It is proven, waits in an open batch and is lost with it. The upstream sends it again."},
@@ -76,7 +76,7 @@ var promises = []promise{
 	{step: "getRepo", story: atWork,
 		lost: "The row is leased, and commits that came since are buffered. The next start drops both, and the fetch begins anew.",
 		kept: "As before: what was fetched is lost."},
-	{step: "end resyncs", story: firstStart, moves: leased + "; SELECT group_concat(state || coalesce(proof, '')) || (SELECT count(*) FROM identity) FROM repo", first: true,
+	{step: "finish resyncs", story: firstStart, moves: leased + "; SELECT group_concat(state || coalesce(proof, '')) || (SELECT count(*) FROM identity) FROM repo", first: true,
 		lost: "The repos are still being fetched, their rows leased. The next start releases them, and they are fetched again.",
 		kept: "Sets, heads, buffered commits and queue rows of the group are all as the attempts found them."},
 	{step: "refresh identities", story: longAgo, moves: queued, first: true,
@@ -96,12 +96,12 @@ var promises = []promise{
 		lost: "None of the page's repos is there, and the cursor is before it. It is asked for again.",
 		kept: "The page's repos are queued and the cursor is behind it. The crawl goes on there, but no longer knows all that it has seen: " +
 			"repos that are not listed any more are asked about by the next one."},
-	{step: "a failed page of a crawl", story: sweeping, moves: refusals,
+	{step: "a failed page of a crawl", story: crawling, moves: refusals,
 		lost: "The refusal is not counted. The crawl stands at the page, or at a cursor that the server refuses again, and is due.",
 		kept: "The refusal is counted, and the crawl stands where it goes on, at its time."},
-	{step: "ask about unlisted repos", story: sweeping, moves: queued, first: true,
-		lost: "The crawl has ended and nobody is asked about up to 500 repos that it left out. The next sweep leaves them out, too, and asks.",
-		kept: "They are queued. Those behind them are asked about by the next sweep."},
+	{step: "ask about unlisted repos", story: crawling, moves: queued, first: true,
+		lost: "The crawl has ended and nobody is asked about up to 500 repos that it left out. The next crawl leaves them out, too, and asks.",
+		kept: "They are queued. Those behind them are asked about by the next crawl."},
 	// The deep crawl.
 	{step: "a page of hosts", story: deeply, moves: "SELECT count(*) FROM host WHERE listed_status IS NOT NULL", first: true,
 		lost: "The page's hosts are not there. The relay is asked from the beginning after the next start.",
@@ -116,14 +116,14 @@ var promises = []promise{
 		lost: "The crawl is due at the page that has more candidates than the host may have. It is asked for again.",
 		kept: "The crawl goes on at its cursor at its time."},
 	{step: "a host asks to be crawled", story: deeply, moves: "SELECT count(*) FROM host",
-		lost: "The host's wish is lost; it was not told that it is accepted, and asks again.",
-		kept: "The host is crawled, though it was not told."},
+		lost: "The host's request is lost; it had no answer, and asks again.",
+		kept: "The host is crawled, though it had no answer."},
 	// The log of the directory.
 	{step: "begin the PLC log", story: fromTheLog, moves: "SELECT count(*) FROM plc_log", first: true,
 		lost: "The file knows of no log. The next start begins it.",
 		kept: "The log is at its beginning, and backfill from now on waits for it."},
-	{step: "hold back backfill", story: fromTheLog, moves: heldBack, first: true,
-		lost: "Backfill of before is not held back and may be looked up one by one. The next start holds it back.",
+	{step: "park backfill", story: fromTheLog, moves: parkedRows, first: true,
+		lost: "Backfill of before is not parked and may be looked up one by one. The next start parks it.",
 		kept: "A piece of the backfill of before waits for the log. The next start goes over all of it again."},
 	{step: stepLogPage, story: fromTheLog,
 		lost: "The position is before the page, which is asked for again.",
@@ -134,16 +134,16 @@ var promises = []promise{
 	{step: "malformed lines of the PLC log", story: fromTheLog, moves: refusals,
 		lost: "The refusals are not counted, as the page is behind the position.",
 		kept: "The refusals are counted."},
-	{step: "hold no more", story: fromTheLog,
-		lost: "The file holds backfill back as before. The log is read on from the position, and its end found again.",
+	{step: "park no more", story: fromTheLog,
+		lost: "Backfill is parked as before. The log is read on from the position, and its end found again.",
 		kept: "As before: the file says nothing of it."},
-	{step: "release backfill", story: fromTheLog, moves: heldBack, first: true,
-		lost: "Backfill is held back. The next start finds the end of the log again.",
-		kept: "A piece of it is due, with the identities that the log told. The rest follows when the end of the log is found again."},
-	{step: "end a log", story: fromTheLog, moves: "SELECT done FROM plc_log",
-		lost: "All backfill is due, and the log counts as unread. The next start holds back what is left of it, until it finds the end again.",
+	{step: "release backfill", story: fromTheLog, moves: parkedRows, first: true,
+		lost: "Backfill is parked. The next start finds the end of the log again.",
+		kept: "A piece of it is due, with the identities of the log. The rest follows when the end of the log is found again."},
+	{step: "finish a log", story: fromTheLog, moves: "SELECT done FROM plc_log",
+		lost: "All backfill is due, and the log counts as unread. The next start parks what is left of it, until it finds the end again.",
 		kept: "The log counts as read. Later starts follow it from the position."},
-	{step: "look for a log", story: logGivenUp,
+	{step: "check for a log", story: logGivenUp,
 		lost: "Nothing changes in it.",
 		kept: "Nothing changes in it."},
 	// The upkeep.

@@ -48,7 +48,7 @@ var (
 		configure: func(c *daemon.Config) { c.ResyncMethod = establish.WholeRepo },
 		tell:      workingDay,
 	}
-	sweeping = &story{
+	crawling = &story{
 		name: "sweeps", prepare: (*scenario).settled,
 		configure: func(c *daemon.Config) { c.SweepEvery = sweepEvery },
 		tell: func(g *scenario) {
