@@ -65,7 +65,7 @@ CREATE TABLE repo (
                      -- answer of the host is stale
   error     TEXT,    -- the last failure of a resync, NULL after a success
   error_at  INTEGER,
-  found_host_id  INTEGER, -- the host whose listing alone tells of this DID, which is a candidate of it; NULL once its
+  found_host_id  INTEGER, -- the host whose listing alone has this DID, which is a candidate of it; NULL once its
                      -- document was seen, or it was found otherwise
   harmless_rev INTEGER -- a listed rev that the PDS itself does not have: listings that repeat it are no reason to ask
 ) STRICT;
@@ -139,7 +139,7 @@ CREATE TABLE membership (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE seq_clock (
-  -- The birth number reached when a minute began: tells when a row was born.
+  -- The birth number reached when a minute began: shows when a row was born.
   seq    INTEGER PRIMARY KEY,
   minute INTEGER NOT NULL -- unix minutes
 ) STRICT;
@@ -304,7 +304,7 @@ CREATE TABLE host_queue (
 
   unproven INTEGER NOT NULL AS (host_id = -1 OR (host_id > 0 AND (answers = 0 OR failures > 0))) VIRTUAL,
            -- 1 = nobody knows whether it answers in time. It gets one attempt at a time, and all of them together
-           -- a part of the workers. The hosts of did:web stay so, because strangers make them up
+           -- a part of the workers. The hosts of did:web stay so, because anyone can make them up
   ready_at INTEGER AS (CASE WHEN running < CASE WHEN host_id = -1 THEN share WHEN unproven THEN 1
                                                 WHEN host_id = 0 AND failures >= 3 THEN 1 ELSE share END
                             THEN max(due_at, served_at, next_at, cooldown_until) END) VIRTUAL

@@ -152,7 +152,7 @@ func newKilled(t *testing.T, program string, seed uint64) *killed {
 func faultsToDieIn(seed uint64) (rules []simnet.Rule) {
 	for _, r := range simnet.Mixture(seed, 0.02, simnet.OnStream, simnet.OnHTTP, simnet.OnDirectory) {
 		switch r.Fault {
-		case simnet.HostVanishes, simnet.MalformedFrame, simnet.GiantFrame:
+		case simnet.HostVanishes, simnet.MalformedFrame, simnet.OversizedFrame:
 			continue
 		case simnet.CutFrame, simnet.TooSlow, simnet.TextMessage, simnet.Stall:
 			r.Chance /= 20

@@ -30,7 +30,7 @@ const (
 	// only unauthenticated clients have named.
 	giveUpAfter = 10
 	// A crawl waits for the documents of its host's candidates. That counts as a failure,
-	// which is forgotten when as many documents name the host: one that says the truth
+	// which is forgotten when as many documents name the host: an honest one
 	// soon lists all it has, and one that invents DIDs a few of them a day.
 	fullFirst = 10 * time.Minute
 )

@@ -197,7 +197,7 @@ const (
 	// unprovenCandidates is how many candidates a host may have before any document
 	// names it: so many rows, and questions to the directory, a host that invents DIDs
 	// costs at a time. It may have one more for each document that names it, up to
-	// provenCandidates: what a host that tells the truth lists doubles with each round,
+	// provenCandidates: what an honest host lists doubles with each round,
 	// until whole pages fit.
 	unprovenCandidates = 100
 	provenCandidates   = 10_000

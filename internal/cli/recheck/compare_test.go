@@ -223,7 +223,7 @@ func TestAStaleReplicaIsAhead(t *testing.T) {
 }
 
 func TestAHostThatCannotBeReached(t *testing.T) {
-	for _, fault := range []simnet.FaultName{simnet.ServerError, simnet.HTMLPage, simnet.OddError} {
+	for _, fault := range []simnet.FaultName{simnet.ServerError, simnet.HTMLPage, simnet.UnknownError} {
 		withTestHosts(t, simnet.Config{Seed: 9, PDS: 2, Accounts: 20}, func(y *testHosts) {
 			y.watch("pds1", nil)
 			y.must(y.Switch(simnet.Rule{Fault: fault, Host: "pds1"}))

@@ -79,7 +79,7 @@ func eachBesides() map[simnet.FaultName][]each {
 		simnet.UnknownType:    either(each{refused: "frame-unknown", judged: "refused"}),
 		simnet.BadSchema:      either(each{refused: "bad-rev", judged: "refused"}),
 		simnet.MalformedFrame: broken("frame-malformed"),
-		simnet.GiantFrame:     broken("frame-too-big"),
+		simnet.OversizedFrame: broken("frame-too-big"),
 		simnet.CutFrame:       either(each{again: 1}),
 		simnet.Stall:          either(each{most: 10 * time.Minute}),
 		simnet.Silence:        both(each{again: 1, most: 4 * time.Minute}),
@@ -120,7 +120,7 @@ func eachAnswer() map[simnet.FaultName][]each {
 		simnet.RateLimited:     with(general(none, "rate-limited", 8*time.Minute), each{at: firehose, again: 2, most: 4 * time.Minute}),
 		simnet.BareRateLimit:   with(general(none, "rate-limited", 8*time.Minute), again),
 		simnet.ServerError:     with(general(none, "transient", 2*time.Minute), again),
-		simnet.OddError:        with(general(none, "transient", 2*time.Minute), again),
+		simnet.UnknownError:    with(general(none, "transient", 2*time.Minute), again),
 		simnet.NoAnswer:        with(general(same("answer-too-slow"), "transient", 6*time.Minute), each{at: firehose, again: 2, most: 2 * time.Minute}),
 		simnet.HTMLPage:        with(general([3]string{"bad-car", "identity-invalid", "answer-invalid"}, "", 10*time.Minute), again),
 		simnet.PrivateRedirect: with(general(none, "transient", 5*time.Minute), again),
@@ -165,14 +165,14 @@ func eachLie() map[simnet.FaultName][]each {
 // What listings say wrongly.
 func eachListing() map[simnet.FaultName][]each {
 	return map[simnet.FaultName][]each{
-		simnet.ListsLess:      on(each{}, "relay/listRepos", "pds1/listRepos"),
-		simnet.ListsStrangers: on(each{refused: "identity-unresolved", looks: "identity-failed"}, "relay/listRepos", "pds1/listRepos"),
-		simnet.ListsOthers:    on(each{}, "pds1/listRepos"),
-		simnet.ListsStatuses:  on(each{}, "relay/listRepos", "pds1/listRepos"),
-		simnet.CursorLoop:     on(each{refused: "answer-loop"}, "pds1/listRepos"),
-		simnet.EndlessListing: on(each{times: 1000, refused: "answer-loop"}, "relay/listRepos", "pds1/listRepos"),
-		simnet.ListsOddHosts:  on(each{times: 2, refused: "forbidden-address"}, "relay/listHosts"),
-		simnet.EndlessHosts:   on(each{times: 1000, refused: "answer-loop"}, "relay/listHosts"),
+		simnet.ListsLess:         on(each{}, "relay/listRepos", "pds1/listRepos"),
+		simnet.ListsUnknown:      on(each{refused: "identity-unresolved", looks: "identity-failed"}, "relay/listRepos", "pds1/listRepos"),
+		simnet.ListsOthers:       on(each{}, "pds1/listRepos"),
+		simnet.ListsStatuses:     on(each{}, "relay/listRepos", "pds1/listRepos"),
+		simnet.CursorLoop:        on(each{refused: "answer-loop"}, "pds1/listRepos"),
+		simnet.EndlessListing:    on(each{times: 1000, refused: "answer-loop"}, "relay/listRepos", "pds1/listRepos"),
+		simnet.ListsInvalidHosts: on(each{times: 2, refused: "forbidden-address"}, "relay/listHosts"),
+		simnet.EndlessHosts:      on(each{times: 1000, refused: "answer-loop"}, "relay/listHosts"),
 	}
 }
 

@@ -18,7 +18,7 @@ func beyondEvents() []simnet.FaultName {
 // event they befall: nothing is lost, and nothing is said of it that could be true.
 func harmless() []simnet.FaultName {
 	return []simnet.FaultName{
-		simnet.Repeat, simnet.Reorder, simnet.UnknownType, simnet.BadSchema, simnet.MalformedFrame, simnet.GiantFrame,
+		simnet.Repeat, simnet.Reorder, simnet.UnknownType, simnet.BadSchema, simnet.MalformedFrame, simnet.OversizedFrame,
 		simnet.CutFrame, simnet.Stall, simnet.Stutter, simnet.TextMessage, simnet.TooSlow, simnet.LateAnswer,
 	}
 }
@@ -36,7 +36,7 @@ func forgetting() []simnet.FaultName {
 
 // listings are the faults of the one walk at the beginning.
 func listings() []simnet.FaultName {
-	return []simnet.FaultName{simnet.ListsLess, simnet.ListsStrangers, simnet.CursorLoop, simnet.ListsOddHosts}
+	return []simnet.FaultName{simnet.ListsLess, simnet.ListsUnknown, simnet.CursorLoop, simnet.ListsInvalidHosts}
 }
 
 // ofAccount returns the faults of some places that are about one account.
@@ -60,7 +60,7 @@ type rules struct {
 // host or a connection away for minutes are rarer.
 func (r *rules) add(limit float64, like simnet.Rule, names ...simnet.FaultName) {
 	slow := []simnet.FaultName{
-		simnet.HostVanishes, simnet.Stall, simnet.NoAnswer, simnet.Drip, simnet.EndlessBody, simnet.GiantFrame,
+		simnet.HostVanishes, simnet.Stall, simnet.NoAnswer, simnet.Drip, simnet.EndlessBody, simnet.OversizedFrame,
 		simnet.LostWindow, simnet.SequenceReset,
 	}
 	for _, name := range names {

@@ -4,19 +4,19 @@ package simnet
 // apart from the table, which is about the network alone.
 func expected() map[FaultName]string {
 	const (
-		unproven = "The event is dropped and counted, and nothing changes: nothing in it is proven. The next commit or the sweep shows that one was lost."
+		unproven = "The event is dropped and counted, and nothing changes: nothing in it is proven. The next commit or the daily crawl shows that one was lost."
 		signed   = "The event is refused and counted. Its signature is good, so the repo has changed: it is taken out of service and fetched."
 		unsigned = "The event is dropped and counted, and the DID document is looked up again, at most once a minute for a repo. The repo stays in service."
 		broken   = "The connection is opened again at the cursor; at the third time the message is stepped over and the listing is crawled."
 		later    = "The request is sent again after a growing pause, and a host that goes on failing is left alone for a while. Nothing else changes."
-		odd      = "The answer is not believed and counted. Another way of asking is tried, or the same one after a growing pause."
+		invalid  = "The answer is not believed and counted. Another endpoint is asked, or the same one after a growing pause."
 		document = "The document is refused and counted, and asked for again after a growing pause. What is known of the account stays."
 		page     = "The answer is refused and counted, and the request is sent again after a growing pause."
 	)
 	return map[FaultName]string{
-		LostWindow:    "Who is connected loses nothing. Who returns goes on with the oldest event that there is, and the listing is crawled, at once where the loss is told or large, else by the sweep.",
+		LostWindow:    "Who is connected loses nothing. Who returns goes on with the oldest event that there is, and the listing is crawled, at once where the loss is announced or large, else by the daily crawl.",
 		SequenceReset: "The reset is counted, the new numbers are taken, and the listing is crawled.",
-		Drop:          "Nobody can know. The next commit of the account does not follow, and the repo is fetched; or the sweep finds a newer rev.",
+		Drop:          "Nobody can know. The next commit of the account does not follow, and the repo is fetched; or the daily crawl finds a newer rev.",
 		Repeat:        "The second one is known by its rev and changes nothing.",
 		Reorder:       "Nothing: the order between accounts means nothing.",
 
@@ -28,9 +28,9 @@ func expected() map[FaultName]string {
 		ForgedBlock:    unproven,
 		OmittedOp:      signed,
 		InventedOp:     signed,
-		OldRev:         "It counts as a repetition and changes nothing. The next commit or the sweep shows that one was lost.",
+		OldRev:         "It counts as a repetition and changes nothing. The next commit or the daily crawl shows that one was lost.",
 		FutureRev:      "The event is dropped and counted, and half a minute later the host is asked for its head. The repo stays in service.",
-		WrongRepo:      "The event is dropped and counted, for neither account anything changes. The next commit or the sweep shows that one was lost.",
+		WrongRepo:      "The event is dropped and counted, for neither account anything changes. The next commit or the daily crawl shows that one was lost.",
 
 		ForgedCommit:   unsigned,
 		ForgedBirth:    unsigned,
@@ -40,7 +40,7 @@ func expected() map[FaultName]string {
 		UnknownType:    "The message is counted and skipped.",
 		BadSchema:      "The message is counted and dropped.",
 		MalformedFrame: broken,
-		GiantFrame:     broken,
+		OversizedFrame: broken,
 
 		CutFrame:    "The connection is opened again at the cursor.",
 		Stall:       "Nothing: the connection lives. The events come when it goes on.",
@@ -55,39 +55,39 @@ func expected() map[FaultName]string {
 		RateLimited:     "The host is left alone for as long as it asks, at most an hour, and is never asked for something heavier instead.",
 		BareRateLimit:   "The host is left alone for half a minute, longer each time, and is never asked for something heavier instead.",
 		ServerError:     later,
-		OddError:        later,
+		UnknownError:    later,
 		NoAnswer:        "The request is ended at its timeout and counted. " + later,
-		HTMLPage:        odd,
+		HTMLPage:        invalid,
 		PrivateRedirect: "The redirect is refused and counted (with --allow-private-hosts it is followed to nowhere), and the request is sent again after a growing pause.",
 		RedirectLoop:    "After three redirects the answer is refused and counted, and the request is sent again after a growing pause.",
-		EmptyBody:       odd,
+		EmptyBody:       invalid,
 		Drip:            "The request is ended when it drips below the least rate, or at its timeout, and counted. " + later,
 		CutBody:         later,
-		HalfBody:        odd,
+		HalfBody:        invalid,
 		WrongLength:     later,
-		EndlessBody:     "Reading ends at the cap of the answer, which is refused and counted. " + odd,
+		EndlessBody:     "Reading ends at the cap of the answer, which is refused and counted. " + invalid,
 
 		FalseFuture: "It is counted, the next connection begins live, and the listing is crawled.",
 		FalseGap:    "It is counted and the listing is crawled.",
 
 		DeniesRepo:     "The host is asked once more after ten minutes, and the rows stay until then. Said twice it is believed, the rows are hidden, and the host is asked now and then.",
-		StaleReplica:   "An answer older than a commit that was seen is not taken and asked for again; of a repo of which nothing was seen it is taken, until a commit or the sweep shows a newer rev.",
-		DescribesLess:  "Where the signed tree contradicts the list at once, that is counted and the repo itself is asked for. Else it is taken as a claim, and its proof in the background shows the rest. The host's list is not believed again.",
-		DescribesMore:  "Where the signed tree contradicts the list at once, that is counted and the repo itself is asked for. Else it is taken as a claim, and its proof in the background takes the invented ones away. The host's list is not believed again.",
+		StaleReplica:   "An answer older than a commit that was seen is not taken and asked for again; of a repo of which nothing was seen it is taken, until a commit or the daily crawl shows a newer rev.",
+		DescribesLess:  "Where the signed tree contradicts the list at once, that is counted and the repo itself is asked for. Else it is taken as described, and its proof in the background shows the rest. The host's list is not believed again.",
+		DescribesMore:  "Where the signed tree contradicts the list at once, that is counted and the repo itself is asked for. Else it is taken as described, and its proof in the background takes the invented ones away. The host's list is not believed again.",
 		DescribesNone:  "An empty list is counted and the repo itself is asked for.",
-		ShortArchive:   odd,
-		CorruptArchive: odd,
-		NoArchive:      odd,
-		ForeignArchive: odd,
+		ShortArchive:   invalid,
+		CorruptArchive: invalid,
+		NoArchive:      invalid,
+		ForeignArchive: invalid,
 
-		ListsLess:      "A repo in service that a whole crawl leaves out is asked for at its host, and stays if that has it. One that is new is found by its next event or the next sweep.",
-		ListsStrangers: "They become candidates that nobody sees. The directory does not know them, and after two look-ups they are forgotten.",
-		ListsOthers:    "They are counted as foreign and change nothing: the documents name another host. An old document is looked up again.",
-		ListsStatuses:  "The host of each is asked, and its answer is taken.",
-		CursorLoop:     "The crawl ends and is counted. What it found stays.",
-		EndlessListing: "After 100 empty pages the crawl ends and is counted. What it found stays.",
-		ListsOddHosts:  "Names that are no public hosts are refused and counted; hosts that do not answer are asked more and more rarely.",
-		EndlessHosts:   "An empty page ends the crawl and is counted. What it found stays.",
+		ListsLess:         "A repo in service that a whole crawl leaves out is asked for at its host, and stays if that has it. One that is new is found by its next event or the next daily crawl.",
+		ListsUnknown:      "They become candidates that nobody sees. The directory does not know them, and after two look-ups they are forgotten.",
+		ListsOthers:       "They are counted as foreign and change nothing: the documents name another host. An old document is looked up again.",
+		ListsStatuses:     "The host of each is asked, and its answer is taken.",
+		CursorLoop:        "The crawl ends and is counted. What it found stays.",
+		EndlessListing:    "After 100 empty pages the crawl ends and is counted. What it found stays.",
+		ListsInvalidHosts: "Names that are no public hosts are refused and counted; hosts that do not answer are asked more and more rarely.",
+		EndlessHosts:      "An empty page ends the crawl and is counted. What it found stays.",
 
 		Unresolvable:  "The directory is asked again after ten minutes. A DID that it had before and denies twice is tombstoned: its account is hidden as deleted, until the directory has it again.",
 		StaleDocument: "It is taken. After an #identity it is looked up twice, a failing signature or host leads to another look-up, and each is looked up again after a week.",
@@ -98,7 +98,7 @@ func expected() map[FaultName]string {
 		WrongID:       document,
 		NoService:     document,
 
-		ExportLags:     "What is late is learned late; documents that are needed sooner are looked up.",
+		ExportLags:     "What is late is applied late; documents that are needed sooner are looked up.",
 		ExportRepeats:  "What was read before is passed over.",
 		ExportShuffles: "Of one DID the newest operation counts, wherever it stands. What is read too late is asked about.",
 	}

@@ -18,7 +18,7 @@ const (
 	UnknownType    FaultName = "unknown type"
 	BadSchema      FaultName = "bad schema"
 	MalformedFrame FaultName = "malformed frame"
-	GiantFrame     FaultName = "giant frame"
+	OversizedFrame FaultName = "oversized frame"
 )
 
 func besideFaults() []Fault {
@@ -37,7 +37,7 @@ func besideFaults() []Fault {
 		{Name: UnknownType, Where: OnStream, tell: unknownType, Doc: "A message of a type that nobody knows follows, or one with an op that nobody knows."},
 		{Name: BadSchema, Where: OnStream, tell: badSchema, Doc: "A message follows that is a frame and breaks the schema of its type."},
 		{Name: MalformedFrame, Where: OnStream, tell: malformedFrame, Doc: "A message follows that is no frame, in every replay."},
-		{Name: GiantFrame, Where: OnStream, tell: giantFrame, Doc: "A message of 6,000,000 bytes follows, in every replay."},
+		{Name: OversizedFrame, Where: OnStream, tell: oversizedFrame, Doc: "A message of 6,000,000 bytes follows, in every replay."},
 	}
 }
 
@@ -136,10 +136,10 @@ func malformedFrame(d *delivery) bool {
 	}})
 }
 
-// giantSize is above the hard limit of a frame (spec: sync).
-const giantSize = 6_000_000
+// oversizedSize is above the hard limit of a frame (spec: sync).
+const oversizedSize = 6_000_000
 
-func giantFrame(d *delivery) bool {
+func oversizedFrame(d *delivery) bool {
 	did, rev := d.account.did, d.net.clock
 	return d.beside(&message{did: did, kind: "#sync", raw: func(seq int64) []byte {
 		b := dagcbor.AppendMap(appendFrameHeader(nil, "#sync"), 5)
@@ -147,6 +147,6 @@ func giantFrame(d *delivery) bool {
 		b = dagcbor.AppendText(dagcbor.AppendText(b, "rev"), fmt.Sprint(atproto.TIDAt(rev)))
 		b = dagcbor.AppendInt(dagcbor.AppendText(b, "seq"), seq)
 		b = dagcbor.AppendText(dagcbor.AppendText(b, "time"), stamp(rev))
-		return dagcbor.AppendBytes(dagcbor.AppendText(b, "blocks"), make([]byte, giantSize))
+		return dagcbor.AppendBytes(dagcbor.AppendText(b, "blocks"), make([]byte, oversizedSize))
 	}})
 }

@@ -15,9 +15,9 @@ func eventFaults() []Fault {
 	return []Fault{
 		{Name: LostWindow, Where: OnStream, Loses: true, Doc: "The host forgets every event before this one: its replay begins here.", tell: forgetWindow},
 		{Name: SequenceReset, Where: OnStream, Loses: true, Doc: "The host forgets every event before this one, cuts all connections and numbers anew from 1.", tell: resetSequence},
-		{Name: Drop, Where: OnStream, Loses: true, Doc: "The event is never told, and no number is missing.", tell: drop},
-		{Name: Repeat, Where: OnStream, Doc: "The event is told a second time at once, under a number of its own.", tell: repeat},
-		{Name: Reorder, Where: OnStream, Doc: "The relay tells the event after the next one of another PDS; those of one PDS stay in order.", tell: reorder},
+		{Name: Drop, Where: OnStream, Loses: true, Doc: "The event is never sent, and no number is missing.", tell: drop},
+		{Name: Repeat, Where: OnStream, Doc: "The event is sent a second time at once, under a number of its own.", tell: repeat},
+		{Name: Reorder, Where: OnStream, Doc: "The relay sends the event after the next one of another PDS; those of one PDS stay in order.", tell: reorder},
 	}
 }
 

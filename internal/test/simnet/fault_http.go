@@ -14,7 +14,7 @@ const (
 	RateLimited     FaultName = "rate limited"
 	BareRateLimit   FaultName = "bare rate limit"
 	ServerError     FaultName = "server error"
-	OddError        FaultName = "odd error"
+	UnknownError    FaultName = "unknown error"
 	NoAnswer        FaultName = "no answer"
 	HTMLPage        FaultName = "html page"
 	PrivateRedirect FaultName = "private redirect"
@@ -39,9 +39,9 @@ func httpFaults() []Fault {
 		instead(HostVanishes, hostVanishes, "The host is gone for one to ten minutes, its firehose too, and then returns."),
 		instead(Latency, latency, "The answer comes after one to thirty seconds."),
 		instead(RateLimited, rateLimited, "429 with RateLimit-* and a Retry-After of up to two minutes."),
-		instead(BareRateLimit, bareRateLimit, "429 with an HTML page and no header that tells when to return."),
+		instead(BareRateLimit, bareRateLimit, "429 with an HTML page and no header that says when to return."),
 		instead(ServerError, serverError, "500, 502, 503 or 504, with a body of some kind."),
-		instead(OddError, oddError, "400 with an error name that no lexicon has."),
+		instead(UnknownError, unknownError, "400 with an error name that no lexicon has."),
 		instead(NoAnswer, noAnswer, "No answer, until the client gives up."),
 		instead(HTMLPage, htmlPage, "200 with an HTML page."),
 		instead(PrivateRedirect, privateRedirect, "A redirect to an address that is not public."),
@@ -129,7 +129,7 @@ func serverError(one *match, w http.ResponseWriter, _ *http.Request) bool {
 	return true
 }
 
-func oddError(_ *match, w http.ResponseWriter, _ *http.Request) bool {
+func unknownError(_ *match, w http.ResponseWriter, _ *http.Request) bool {
 	refuse(w, &xrpcError{http.StatusBadRequest, "MoonPhaseMismatch", "not while the moon is full"})
 	return true
 }

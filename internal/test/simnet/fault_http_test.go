@@ -127,10 +127,10 @@ func httpStories() map[FaultName]struct {
 		BareRateLimit: {head, func(a *asked) bool {
 			return a.lie.status == 429 && html(a.lie) && a.lie.header.Get("Retry-After") == "" && a.lie.header.Get("RateLimit-Limit") == ""
 		}},
-		ServerError: {head, func(a *asked) bool { return a.lie.status >= 500 && a.lie.status <= 504 && a.lie.status != 501 }},
-		OddError:    {head, func(a *asked) bool { return strings.HasPrefix(a.lie.words(), "400 MoonPhaseMismatch ") }},
-		NoAnswer:    {head, func(a *asked) bool { return a.lie.err != nil && a.lie.took == patience }},
-		HTMLPage:    {head, func(a *asked) bool { return a.lie.status == 200 && html(a.lie) }},
+		ServerError:  {head, func(a *asked) bool { return a.lie.status >= 500 && a.lie.status <= 504 && a.lie.status != 501 }},
+		UnknownError: {head, func(a *asked) bool { return strings.HasPrefix(a.lie.words(), "400 MoonPhaseMismatch ") }},
+		NoAnswer:     {head, func(a *asked) bool { return a.lie.err != nil && a.lie.took == patience }},
+		HTMLPage:     {head, func(a *asked) bool { return a.lie.status == 200 && html(a.lie) }},
 		PrivateRedirect: {head, func(a *asked) bool {
 			to := a.lie.header.Get("Location")
 			return a.lie.status == 302 && strings.HasPrefix(to, "http://") && !strings.Contains(to, "sim.test")
@@ -184,7 +184,7 @@ func httpStories() map[FaultName]struct {
 		}},
 		ForeignArchive: {repo, func(a *asked) bool { return a.lie.car(a.t).commit(a.t)["did"] != a.did }},
 		ListsLess:      {"sync.listRepos?limit=", func(a *asked) bool { return len(a.page(a.lie).Repos) < len(a.page(a.truth).Repos) }},
-		ListsStrangers: {"sync.listRepos?limit=", func(a *asked) bool {
+		ListsUnknown: {"sync.listRepos?limit=", func(a *asked) bool {
 			repos := a.page(a.lie).Repos
 			return len(repos) > len(a.page(a.truth).Repos) && a.byDID[repos[len(repos)-1].DID] == nil
 		}},
@@ -209,7 +209,7 @@ func httpStories() map[FaultName]struct {
 		EndlessHosts: {"sync.listHosts?cursor=9000000000000&limit=", func(a *asked) bool {
 			return strings.Contains(string(a.lie.body), `"cursor":"90000`) && !strings.Contains(string(a.truth.body), "cursor")
 		}},
-		ListsOddHosts: {"sync.listHosts?limit=", func(a *asked) bool {
+		ListsInvalidHosts: {"sync.listHosts?limit=", func(a *asked) bool {
 			return strings.Contains(string(a.lie.body), `"nowhere.sim.test"`) && strings.Contains(string(a.lie.body), `"pds2.sim.test"`) &&
 				!strings.Contains(string(a.truth.body), "nowhere")
 		}},
@@ -283,7 +283,7 @@ func TestALateAnswerIsOldWhenItComes(t *testing.T) {
 func TestRulesOfHTTPKeepToTheirHostAccountAndQuery(t *testing.T) {
 	p := plug(t, Config{Seed: 1, PDS: 2})
 	mine, other, far := p.mustCreate(t, 0), p.mustCreate(t, 0), p.mustCreate(t, 1)
-	do(t, p.Switch(Rule{Fault: BareRateLimit, Host: "pds1", DID: mine, On: "getRepo"}, Rule{Fault: OddError, Host: "pds2"}))
+	do(t, p.Switch(Rule{Fault: BareRateLimit, Host: "pds1", DID: mine, On: "getRepo"}, Rule{Fault: UnknownError, Host: "pds2"}))
 	rows := []struct {
 		pds   int
 		query string
@@ -316,7 +316,7 @@ func TestRulesOfHTTPKeepToTheirHostAccountAndQuery(t *testing.T) {
 func TestDrawsOfARequestAreItsOwn(t *testing.T) {
 	run := func(noise bool) (text string) {
 		p := plug(t, Config{Seed: 3, Accounts: 4, Records: 8})
-		do(t, p.Switch(Rule{Fault: OddError, Chance: 0.5}))
+		do(t, p.Switch(Rule{Fault: UnknownError, Chance: 0.5}))
 		for i := range 40 {
 			if noise {
 				p.get(t, p.PDS(0), "/xrpc/com.atproto.sync.listRepos")

@@ -9,14 +9,14 @@ import (
 
 // Lies of listings. They are counted where the page is another for them.
 const (
-	ListsLess      FaultName = "lists less"
-	ListsStrangers FaultName = "lists strangers"
-	ListsOthers    FaultName = "lists others"
-	ListsStatuses  FaultName = "lists wrong statuses"
-	CursorLoop     FaultName = "cursor loop"
-	EndlessListing FaultName = "endless listing"
-	ListsOddHosts  FaultName = "lists odd hosts"
-	EndlessHosts   FaultName = "endless hosts"
+	ListsLess         FaultName = "lists less"
+	ListsUnknown      FaultName = "lists unknown accounts"
+	ListsOthers       FaultName = "lists others"
+	ListsStatuses     FaultName = "lists wrong statuses"
+	CursorLoop        FaultName = "cursor loop"
+	EndlessListing    FaultName = "endless listing"
+	ListsInvalidHosts FaultName = "lists invalid hosts"
+	EndlessHosts      FaultName = "endless hosts"
 )
 
 func listingFaults() []Fault {
@@ -25,12 +25,12 @@ func listingFaults() []Fault {
 	}
 	return []Fault{
 		of(ListsLess, "listRepos leaves accounts out.", "listRepos"),
-		of(ListsStrangers, "listRepos names accounts that are nowhere.", "listRepos"),
+		of(ListsUnknown, "listRepos names accounts that are nowhere.", "listRepos"),
 		of(ListsOthers, "A PDS's listRepos names accounts of another PDS, with newer revs.", "listRepos"),
 		of(ListsStatuses, "listRepos calls active accounts inactive, and inactive ones active.", "listRepos"),
 		of(CursorLoop, "listRepos gives the cursor that it was asked with.", "listRepos"),
 		of(EndlessListing, "listRepos goes on for ever behind its end: empty pages, each with a cursor of its own.", "listRepos"),
-		of(ListsOddHosts, "The relay's listHosts names hosts that are not there, or are no hosts.", "listHosts"),
+		of(ListsInvalidHosts, "The relay's listHosts names hosts that are not there, or are no hosts.", "listHosts"),
 		of(EndlessHosts, "The relay's listHosts goes on for ever behind its end.", "listHosts"),
 	}
 }
@@ -51,7 +51,7 @@ func (h *host) lieOnPage(page *repoPage, cursor string, all matches) {
 			}
 		}
 	}
-	if one := all.of(ListsStrangers); one != nil {
+	if one := all.of(ListsUnknown); one != nil {
 		one.count()
 		for range 1 + one.dice.IntN(5) {
 			did := newDID(h.net.cfg.Seed, 1_000_000+one.dice.IntN(1_000_000))

@@ -238,7 +238,7 @@ func streamStories() map[FaultName]func(s *scenario, got []seen, end error) bool
 			again, _ := s.watch(s.t, s.PDS(0), s.from)()
 			return lie.wrong && len(again) == 2 && again[1].wrong
 		}),
-		GiantFrame: beside(func(_ *scenario, lie seen) bool { return len(lie.raw) > 6_000_000 }),
+		OversizedFrame: beside(func(_ *scenario, lie seen) bool { return len(lie.raw) > 6_000_000 }),
 		CutFrame: func(s *scenario, got []seen, end error) bool {
 			again, alive := s.watch(s.t, s.PDS(0), s.from)()
 			return end != nil && len(got) == 0 && alive == nil && len(again) == 1
@@ -398,7 +398,7 @@ func TestFaultsAreAFunctionOfTheSeedAndChangeNoTruth(t *testing.T) {
 		live(t, n, 400)
 		return n
 	}
-	mixture := slices.DeleteFunc(Mixture(9, 0.3, OnStream), func(r Rule) bool { return r.Fault == GiantFrame })
+	mixture := slices.DeleteFunc(Mixture(9, 0.3, OnStream), func(r Rule) bool { return r.Fault == OversizedFrame })
 	if len(mixture) < 8 {
 		t.Fatalf("only %d rules", len(mixture))
 	}
@@ -473,7 +473,7 @@ func TestThereIsOneRowForEachFault(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 		names[f.Name] = true
-		if lie := strings.Contains(f.Doc, "never told") || strings.Contains(f.Doc, "forgets") || f.on != nil && f.tell != nil && !strings.Contains(f.Doc, "follows"); lie != f.Loses {
+		if lie := strings.Contains(f.Doc, "never sent") || strings.Contains(f.Doc, "forgets") || f.on != nil && f.tell != nil && !strings.Contains(f.Doc, "follows"); lie != f.Loses {
 			t.Errorf("%s: loses %v: %s", f.Name, f.Loses, f.Doc)
 		}
 	}

@@ -25,7 +25,7 @@ func TestDealingsTellWhatHappenedToAnAccount(t *testing.T) {
 
 		for _, err := range []error{
 			p.ChangeHandle(did, "other.sim.test"), p.Create(did, "net.rails.born/1"), p.AnnounceKey(did), p.Create(did, "net.rails.born/2"),
-			p.Switch(Rule{Fault: Drop, Host: "relay", DID: did, Times: 2}, Rule{Fault: OddError, DID: did, Times: 1}),
+			p.Switch(Rule{Fault: Drop, Host: "relay", DID: did, Times: 2}, Rule{Fault: UnknownError, DID: did, Times: 1}),
 			p.EmitIdentity(did),
 			p.Create(did, "net.rails.later/1"), p.Delete(did, "net.rails.born/1"), p.Delete(did, "net.rails.born/2"),
 		} {
@@ -48,7 +48,7 @@ func TestDealingsTellWhatHappenedToAnAccount(t *testing.T) {
 		if d.PLCOps != 3 || d.Moves != 2 || d.Strange != 4 {
 			t.Errorf("%d plcOps, %d moves, %d strange commits", d.PLCOps, d.Moves, d.Strange)
 		}
-		if got := map[FaultName]int64{Drop: 2, OddError: 1}; !maps.Equal(d.Fired, got) {
+		if got := map[FaultName]int64{Drop: 2, UnknownError: 1}; !maps.Equal(d.Fired, got) {
 			t.Errorf("faults: %v", d.Fired)
 		}
 		if got := map[string]int64{"getRepo": 2, "did": 1}; !maps.Equal(d.Requests, got) {

@@ -50,8 +50,8 @@ func TestAMigratedAccountHasThreeRevsUntilItWrites(t *testing.T) {
 	before := p.Ledger()
 	do(t, p.Migrate(did, Migration{To: 1}))
 
-	oddSync := "#sync (rev ≠ commit.rev; 1 block)"
-	arrived := []string{"#account (active:true)", "#identity (handle)", oddSync}
+	invalidSync := "#sync (rev ≠ commit.rev; 1 block)"
+	arrived := []string{"#account (active:true)", "#identity (handle)", invalidSync}
 	if got := framesBehind(t, p.pdses[1], from[1]); !slices.Equal(got, arrived) {
 		t.Errorf("the new PDS tells %v", got)
 	}

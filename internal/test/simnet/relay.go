@@ -95,7 +95,7 @@ func (h *host) relayHosts(p params) (any, error) {
 	if len(page.Hosts) == limit {
 		page.Cursor = strconv.Itoa(at + limit)
 	}
-	if one := p.matches.of(ListsOddHosts); one != nil {
+	if one := p.matches.of(ListsInvalidHosts); one != nil {
 		one.count()
 		for _, name := range []string{"localhost", "10.0.0.1", "not a host", "nowhere.sim.test", "pds.sim.test:9999"} {
 			page.Hosts = append(page.Hosts, hostStatus{Hostname: name, Status: "active"})

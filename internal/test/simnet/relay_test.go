@@ -82,7 +82,7 @@ func TestARelayMayRefuseTheSyncOfAMigration(t *testing.T) {
 	n := quiet(t, Config{Seed: 3, PDS: 2, Relay: true})
 	did := n.mustCreate(t, 0)
 	do(t, n.Create(did, "net.rails.yard/a"))
-	n.SetRelay(RelayManners{RefusesOddSync: true})
+	n.SetRelay(RelayManners{RefusesInvalidSync: true})
 	from := n.LastSeq("relay")
 	do(t, n.Migrate(did, Migration{To: 1}), n.Create(did, "net.rails.yard/b"), n.EmitSync(did))
 	want := []string{"#account (active:true)", "#identity (handle)", "#commit", "#sync (rev = commit.rev; 1 block)"}

@@ -5,9 +5,9 @@ import "fmt"
 // RelayManners are what the relay does otherwise than to forward all that its PDSes
 // say.
 type RelayManners struct {
-	// RefusesOddSync keeps back the #sync of an account that has migrated and not
+	// RefusesInvalidSync keeps back the #sync of an account that has migrated and not
 	// written yet: neither its rev nor its signature is what it should be.
-	RefusesOddSync bool
+	RefusesInvalidSync bool
 	// Accounts is how many accounts of one PDS the relay takes; those made later are
 	// throttled and never heard of. All if 0.
 	Accounts int
@@ -61,7 +61,7 @@ func (n *Network) relayHears(o *occasion) bool {
 	case n.relay == nil || !n.current(a) || a.relayWord != "" || a.pds.relayWord == "banned":
 		return false
 	case o.message.kind == "#sync" && a.arrival != nil:
-		return !n.manners.RefusesOddSync
+		return !n.manners.RefusesInvalidSync
 	}
 	return true
 }
