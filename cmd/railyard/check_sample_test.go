@@ -158,7 +158,7 @@ func (l *live) quickly(path string, asJSON bool) (string, error) {
 	return stdout.String(), err
 }
 
-func TestEachVerdictIsToldAndOnlyWhatIsWrongFails(t *testing.T) {
+func TestEachVerdictIsPrintedAndOnlyWhatIsWrongFails(t *testing.T) {
 	t.Parallel()
 	l := newLive(t, simnet.Config{Seed: 63, PDS: 3})
 	make1 := func(pds int) string {

@@ -183,7 +183,7 @@ func TestCollectionsAreListedInTheOrderOfTheTree(t *testing.T) {
 	}
 }
 
-func TestVerifyEndsWithItsVerdict(t *testing.T) {
+func TestVerifyExitsWithItsVerdict(t *testing.T) {
 	t.Parallel()
 	l := newLive(t, simnet.Config{Seed: 34, Accounts: 2})
 	did := l.DIDs()[0]

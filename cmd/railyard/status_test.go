@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-func TestStatusTellsOfAFile(t *testing.T) {
+func TestStatusReportsAFile(t *testing.T) {
 	path := indexFile(t)
 	o := invoke(t, []string{"status", "--db", path, "--json"})
 	var s statusReport

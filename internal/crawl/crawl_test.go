@@ -59,7 +59,7 @@ func TestNothingIsCrawledBeforeItIsWantedAndTheSocketIsOpen(t *testing.T) {
 	})
 }
 
-func TestAnInterruptedWalkGoesOnAtItsNextPage(t *testing.T) {
+func TestAnInterruptedCrawlGoesOnAtItsNextPage(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		broken := &listing{page: func(cursor string) (pds.ReposPage, error) {
@@ -115,7 +115,7 @@ func TestAPageAndItsCursorAreOneTransaction(t *testing.T) {
 	})
 }
 
-func TestAWishThatIsNewerThanAnInterruptedWalkStartsItAnew(t *testing.T) {
+func TestARequestNewerThanAnInterruptedCrawlStartsItAnew(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		y.crawl(&listing{page: func(cursor string) (pds.ReposPage, error) {
@@ -240,7 +240,7 @@ func TestAFailedRequestIsRepeatedAfterAGrowingPause(t *testing.T) {
 	})
 }
 
-func TestWhatAListingSaysOfKnownReposIsAReasonToLook(t *testing.T) {
+func TestWhatAListingSaysOfKnownReposIsAReasonToAsk(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		rev := atproto.TIDAt(time.Now())
 		const (
@@ -309,7 +309,7 @@ func TestWhatAListingSaysOfKnownReposIsAReasonToLook(t *testing.T) {
 	})
 }
 
-func TestAWishDuringACrawlIsFollowedByAnotherWalk(t *testing.T) {
+func TestARequestDuringACrawlIsFollowedByAnotherCrawl(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		var c *Crawler
@@ -342,7 +342,7 @@ func TestAWishDuringACrawlIsFollowedByAnotherWalk(t *testing.T) {
 	})
 }
 
-func TestAnUpstreamIsBusyFromTheWakeToTheEndOfItsWalk(t *testing.T) {
+func TestAnUpstreamIsBusyFromTheWakeToTheEndOfItsCrawl(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		c := y.crawler(pages(2))
@@ -427,7 +427,7 @@ func TestAStoppedWriterEndsTheCrawlerWithItsCause(t *testing.T) {
 // The machine's clock is set back by an hour after a crawl began, and then events
 // are lost: the wish for a crawl carries an older time than the crawl. It is not
 // taken for one that the crawl has fulfilled.
-func TestAWishAfterTheClockWasSetBackIsNotLost(t *testing.T) {
+func TestARequestAfterTheClockWasSetBackIsNotLost(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		var c *Crawler
@@ -456,7 +456,7 @@ func TestAWishAfterTheClockWasSetBackIsNotLost(t *testing.T) {
 
 // The clock is an hour ahead when a crawl is wanted, and is set right before it
 // begins: the crawl fulfils the wish all the same, and is not repeated for ever.
-func TestAWishOfTheFutureIsFulfilledOnce(t *testing.T) {
+func TestARequestOfTheFutureIsFulfilledOnce(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		y.shift.Add(int64(time.Hour))
 		y.want()

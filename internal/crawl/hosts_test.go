@@ -363,7 +363,7 @@ func TestSlowHostsShareTheirPlaces(t *testing.T) {
 
 // The clock was a year ahead when a crawl ended, and is right again: the next crawl
 // is not a year away.
-func TestAClockThatWasAheadPutsNoWalkOff(t *testing.T) {
+func TestAClockThatWasAheadPutsNoCrawlOff(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		l := network(map[string]func(string) (pds.ReposPage, error){"a.example.com": shelves(0, 1, 10)})
 		y.shift.Store(int64(365 * day))
@@ -400,7 +400,7 @@ func (m *manyHosts) ListHosts(_ context.Context, _, cursor string, _ int) (pds.H
 	}, nil
 }
 
-func TestAHostIsCrawledOnlyOnceWithoutASweep(t *testing.T) {
+func TestAHostIsCrawledOnlyOnceWithoutRepetition(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		l := network(map[string]func(string) (pds.ReposPage, error){"a.example.com": shelves(0, 3, 10)})
 		y.crawls(l, 0, 3*day)
@@ -415,7 +415,7 @@ func TestAHostIsCrawledOnlyOnceWithoutASweep(t *testing.T) {
 	})
 }
 
-func TestAStrangersWishIsBoundedAndWalked(t *testing.T) {
+func TestAClientsRequestIsBoundedAndCrawled(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		l := network(nil)
 		l.other["https://new.example.com"] = shelves(0, 3, 10)
@@ -468,7 +468,7 @@ func TestAStrangersWishIsBoundedAndWalked(t *testing.T) {
 
 // A wish during a crawl is no reason to begin it anew, or a giant's crawl would never
 // end: it is followed by another one.
-func TestAWishDuringAHostsCrawlComesAfterIt(t *testing.T) {
+func TestARequestDuringAHostsCrawlComesAfterIt(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		var c *Crawler
 		var l *listing

@@ -80,7 +80,7 @@ func revved(from, to int, rev atproto.TID) pds.ReposPage {
 // were away; their accounts are quiet since. The sweep finds both. A third repo
 // exists no longer, and its #account was lost too: its host is asked, in the
 // background, and the repo stays in service until it has answered.
-func TestTheSweepFindsLostBirthsAndVanishedRepos(t *testing.T) {
+func TestTheNextCrawlFindsLostBirthsAndVanishedRepos(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		rev := atproto.TIDAt(time.Now())
 		y.hold("pds.example.com", 0, 3, rev)
@@ -136,7 +136,7 @@ func TestACrawlThatBeganInAFormerProcessAsksAboutNobody(t *testing.T) {
 
 // The same failure within one process does not make the crawl forget what it saw:
 // it asks about the one that is not there, and about nobody else.
-func TestACrawlThatFailsOnTheWayRemembersWhatItSaw(t *testing.T) {
+func TestACrawlThatFailsHalfwayRemembersWhatItSaw(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		y.hold("pds.example.com", 0, 5, 5)
 		l := &listing{}
@@ -245,7 +245,7 @@ func TestAPDSUpstreamSpeaksForItsOwnAccounts(t *testing.T) {
 
 // More repos are missing than one sweep asks about. It takes those that were not
 // asked about for longest; the next one takes the rest.
-func TestASweepAsksAboutTheLongestUnaskedFirst(t *testing.T) {
+func TestACrawlAsksAboutTheLongestUnaskedFirst(t *testing.T) {
 	var o oldestFirst
 	for n := range 1000 {
 		o.add(store.InService{ID: int64(n), Sure: time.Unix(int64(n*7919%1000), 0)}, 10)
@@ -256,7 +256,7 @@ func TestASweepAsksAboutTheLongestUnaskedFirst(t *testing.T) {
 	}
 }
 
-func TestTheQuestionsOfASweepAreSpreadOverTime(t *testing.T) {
+func TestTheQuestionsOfACrawlAreSpreadOverTime(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		y.hold("pds.example.com", 0, 700, 5)
 		y.want()
@@ -312,7 +312,7 @@ func TestAnUpstreamIsSweptNowAndThen(t *testing.T) {
 
 // The process ends while a sweep is under way: the wish for it is a row, and the
 // next process ends it.
-func TestASweepSurvivesARestart(t *testing.T) {
+func TestARepeatedCrawlSurvivesARestart(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		l := pages(3)
@@ -343,7 +343,7 @@ func TestASweepSurvivesARestart(t *testing.T) {
 	})
 }
 
-func TestWithoutSweepsAnUpstreamIsCrawledOnce(t *testing.T) {
+func TestWithoutRepetitionAnUpstreamIsCrawledOnce(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		y.want()
 		l := pages(2)

@@ -17,7 +17,7 @@ type describing func() ([]string, error)
 
 func (d describing) DescribeRepo(context.Context) ([]string, error) { return d() }
 
-func TestADescriptionBetweenTwoEqualHeadsIsAClaim(t *testing.T) {
+func TestADescriptionBetweenTwoEqualHeadsCounts(t *testing.T) {
 	h := ordinary(t)
 	described := 0
 	r, err := h.prober().describe(t.Context(), describing(func() ([]string, error) {

@@ -128,7 +128,7 @@ func TestARefusalIsNotAnsweredWithAHeavierRequest(t *testing.T) {
 	}
 }
 
-func TestAnOddProofLeadsToTheRepo(t *testing.T) {
+func TestAnInvalidProofLeadsToTheRepo(t *testing.T) {
 	for _, m := range []Method{Auto, Probe, Describe} {
 		s := holding(t, large)
 		s.answer = func(_ question, car []byte) ([]byte, error) { return car[:len(car)-1], nil }

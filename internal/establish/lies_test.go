@@ -117,7 +117,7 @@ func TestAnswersThatLieAreRefused(t *testing.T) {
 	}
 }
 
-func TestALaterAnswerIsHeldToTheSame(t *testing.T) {
+func TestALaterAnswerMustKeepTheSameRules(t *testing.T) {
 	h := ordinary(t)
 	h.blocks = func(_ question, b [][]byte) [][]byte {
 		if len(h.asked) == 4 {

@@ -217,7 +217,7 @@ func atDepth(prefix string, depth int) string {
 	}
 }
 
-func TestAGapIsSettledByWhatStandsBeforeTheSlash(t *testing.T) {
+func TestAGapIsKnownByWhatStandsBeforeTheSlash(t *testing.T) {
 	for _, c := range []struct {
 		g    gap
 		want bool

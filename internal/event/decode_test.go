@@ -240,7 +240,7 @@ func TestAMessageThatBreaksTheLexiconIsRefusedWithItsReason(t *testing.T) {
 	}
 }
 
-func TestARefusedMessageStillTellsSequenceNumberAndAccount(t *testing.T) {
+func TestARefusedMessageStillHasSequenceNumberAndAccount(t *testing.T) {
 	bad := with(commit("not an op"), "blocks", "text", "since", 5, "rev", []any{fields{"a": 1}})
 	f := event.Decode(message(t, "#commit", bad))
 	if f.Refusal == nil || f.Break || f.Seq != 7 || f.DID != did || f.Time.IsZero() {
@@ -280,7 +280,7 @@ func TestTheFieldsOfAnEventAreThoseOfItsMessage(t *testing.T) {
 	}
 }
 
-func TestAStatusIsClippedAndLosesOddCharacters(t *testing.T) {
+func TestAStatusIsClippedAndLosesUnusualCharacters(t *testing.T) {
 	for status, want := range map[string]string{
 		"takendown":               "takendown",
 		"x-new_word.2":            "x-new_word.2",

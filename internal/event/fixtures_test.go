@@ -70,7 +70,7 @@ func verdict(f event.Frame) string {
 	return "event"
 }
 
-func TestSpecialFramesGetTheVerdictThatTheSpecificationAsksFor(t *testing.T) {
+func TestSpecialFramesAreDecodedAsTheSpecificationAsks(t *testing.T) {
 	cases := specialFrames(t)
 	if len(cases) != 45 {
 		t.Errorf("%d cases, want 45", len(cases))

@@ -309,7 +309,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-func TestASkippedItemTellsWhatWasSteppedOver(t *testing.T) {
+func TestASkippedItemNamesWhatWasSteppedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, firehose.Config{Cursor: 5}, send(malformed()), send(malformed()), send(malformed()))
 		items := r.after(20 * time.Minute)

@@ -174,7 +174,7 @@ func TestAnEventPutsOffTheDeathOfAnUpstreamWithoutPongs(t *testing.T) {
 	})
 }
 
-func TestTheUpstreamsWishToWaitIsHonouredWithinTenMinutes(t *testing.T) {
+func TestRetryAfterIsHonouredWithinTenMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		date := time.Now().Add(3 * time.Minute).UTC().Format(http.TimeFormat)
 		r := start(t, firehose.Config{},

@@ -112,7 +112,7 @@ func TestWhatIsNoDIDOfARepoIsNotLookedUp(t *testing.T) {
 	}
 }
 
-func TestAnswersOfTheDirectoryAreToldApart(t *testing.T) {
+func TestAnswersOfTheDirectoryAreDistinguished(t *testing.T) {
 	good := written(did, []string{goodMethod}, []string{goodPDS})
 	cases := []struct {
 		name       string

@@ -59,7 +59,7 @@ func TestACommitThatShowsAWrongRowTakesTheRepoOutOfService(t *testing.T) {
 }
 
 // A commit that changed the rows is compared with them after the change.
-func TestTheAuditLooksAtTheRowsAfterTheCommit(t *testing.T) {
+func TestTheAuditReadsTheRowsAfterTheCommit(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	s.want(s.tell(showing(t, commit(11, 1, 2, []string{likes}, []string{posts}), likes+"/1")), repostate.Applied)

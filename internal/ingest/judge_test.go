@@ -385,7 +385,7 @@ func TestWhatIsNotSignedChangesNothing(t *testing.T) {
 // A bad signature can mean that the key was rotated: the document is looked at,
 // and the repo stays in service, because a lying upstream must not be able to
 // take it out.
-func TestABadSignatureMakesUsLookAtTheDocument(t *testing.T) {
+func TestABadSignatureQueuesALookUp(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature)), repostate.Refused)
@@ -401,7 +401,7 @@ func TestABadSignatureMakesUsLookAtTheDocument(t *testing.T) {
 
 // An identity that was resolved a moment ago is believed for a minute, then
 // looked at: the wish must not be lost, because no other event may come.
-func TestABadSignatureJustAfterAResolutionIsLookedAtLater(t *testing.T) {
+func TestABadSignatureJustAfterAResolutionWaits(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	s.resolve()
@@ -515,7 +515,7 @@ func TestTheHostItselfDecidesOnTheAccount(t *testing.T) {
 
 // The account may have moved while we missed the #identity: the old host's word
 // hides it, and the document is looked at, so that the new host can be asked.
-func TestAHostThatIsKnownFromAnOldDocumentIsLookedAt(t *testing.T) {
+func TestAHostThatIsKnownFromAnOldDocumentIsLookedUp(t *testing.T) {
 	s := newStory(t, store.KindPDS)
 	s.known(posts)
 	s.up.host = home
@@ -527,7 +527,7 @@ func TestAHostThatIsKnownFromAnOldDocumentIsLookedAt(t *testing.T) {
 
 // A second look after "not found" is no reason to overlook the host's word: a
 // fetch under way would make the account visible again.
-func TestTheHostsWordVoidsASecondLook(t *testing.T) {
+func TestTheHostsWordVoidsASecondAttempt(t *testing.T) {
 	s := newStory(t, store.KindPDS)
 	s.known(posts)
 	s.resolve()
@@ -590,7 +590,7 @@ func TestARowStandsForAllThatWasAsked(t *testing.T) {
 
 // One account that repeats #identity costs one look per rest, and takes nothing
 // from the others.
-func TestARepeatedIdentityEventIsOneLook(t *testing.T) {
+func TestARepeatedIdentityEventIsOneAttempt(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	for range 1000 {
@@ -607,7 +607,7 @@ func TestARepeatedIdentityEventIsOneLook(t *testing.T) {
 
 // The second look at an unchanged document waits in the background. A rotation
 // that happens meanwhile makes the repo wrong, and it must count as such.
-func TestADoubtBringsASecondLookForward(t *testing.T) {
+func TestADoubtBringsASecondAttemptForward(t *testing.T) {
 	for name, ev := range map[string]*slot{
 		"identity": {kind: identityEvent}, "signature": refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature),
 	} {

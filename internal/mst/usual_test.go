@@ -64,7 +64,7 @@ func someNodes() (usual, unusual [][]byte) {
 	return usual, unusual
 }
 
-func TestUsualNodesAreReadOnTheShortWay(t *testing.T) {
+func TestUsualNodesAreReadOnTheFastPath(t *testing.T) {
 	usual, unusual := someNodes()
 	for _, block := range usual {
 		if !sameAsStrict(t, block) {
@@ -82,9 +82,9 @@ func TestUsualNodesAreReadOnTheShortWay(t *testing.T) {
 	}
 }
 
-// TestTheShortWayTakesNothingThatIsWrong changes each byte of some nodes, and
+// TestTheFastPathTakesNothingThatIsWrong changes each byte of some nodes, and
 // cuts them, so that every check of the short way is met.
-func TestTheShortWayTakesNothingThatIsWrong(t *testing.T) {
+func TestTheFastPathTakesNothingThatIsWrong(t *testing.T) {
 	usual, _ := someNodes()
 	for _, block := range usual[len(usual)-20:] {
 		for at := range block {
@@ -99,7 +99,7 @@ func TestTheShortWayTakesNothingThatIsWrong(t *testing.T) {
 	}
 }
 
-func TestTheShortWayTakesNoNullAsAValue(t *testing.T) {
+func TestTheFastPathTakesNoNullAsAValue(t *testing.T) {
 	entry := func(key, v string) string { return "a4616b41" + key + "6170006174f66176" + v }
 	block, err := hex.DecodeString("a2616582" + entry("61", "f6") + entry("62", cidHex()) + "616cf6")
 	must(t, err)

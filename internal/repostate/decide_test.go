@@ -465,7 +465,7 @@ func TestLeases(t *testing.T) {
 	}
 }
 
-func TestEndsOfAttempts(t *testing.T) {
+func TestResultsOfAttempts(t *testing.T) {
 	broken := errors.New("made up")
 	fail := func(kind FailureKind) *Failure { return &Failure{Kind: kind, Cause: broken} }
 	fetching := func(more ...func(*Repo)) *Repo {

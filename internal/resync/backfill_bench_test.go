@@ -52,10 +52,10 @@ func TestBackfillEqualsTheLoadHosts(t *testing.T) {
 	}
 }
 
-// BenchmarkBackfillManners makes an index at the pace that hosts are owed. No host
+// BenchmarkBackfillLimits makes an index at the pace that hosts are owed. No host
 // may see more requests in any second than the rate, the quarter of a second that
 // may be made up for, and one that the network has delayed until it met the next.
-func BenchmarkBackfillManners(b *testing.B) {
+func BenchmarkBackfillLimits(b *testing.B) {
 	const rate = 8
 	for b.Loop() {
 		r := run(b, scene{method: establish.Describe, hosts: 50, repos: 1000, rate: rate})

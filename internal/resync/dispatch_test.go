@@ -17,7 +17,7 @@ const mostAtOnce = 4
 
 // A giant host has 100,000 rows in front of everybody else's. The others are served
 // at their own rate all the same, and so is the giant.
-func TestAGiantHostCrowdsOutNobody(t *testing.T) {
+func TestALargeHostCrowdsOutNobody(t *testing.T) {
 	withTestHosts(t, Config{HostQPS: 8}, func(w *testHosts) {
 		giant := w.host(1, true, nil)
 		w.accounts(1, 100_000, 4)
@@ -115,7 +115,7 @@ func TestADeadHostDelaysNobody(t *testing.T) {
 
 // Five hundred hosts that nobody knows answer byte by byte or not at all. They hold
 // half of the workers, and the hosts that are known to answer use the others.
-func TestHostsOnProbationHoldHalfOfTheWorkers(t *testing.T) {
+func TestUnprovenHostsTakeHalfOfTheWorkers(t *testing.T) {
 	withTestHosts(t, Config{HostQPS: 8, Workers: 8}, func(w *testHosts) {
 		drip := func(rw http.ResponseWriter, r *http.Request) {
 			for {
@@ -156,7 +156,7 @@ func TestHostsOnProbationHoldHalfOfTheWorkers(t *testing.T) {
 }
 
 // A host that proves itself leaves probation: it gets its whole share at once.
-func TestAHostThatAnswersLeavesProbation(t *testing.T) {
+func TestAHostThatAnswersIsProven(t *testing.T) {
 	withTestHosts(t, Config{}, func(w *testHosts) {
 		name := w.host(1, false, nil)
 		w.accounts(1, 100, 4)
@@ -193,7 +193,7 @@ func TestAHostNeverSeesMoreThanItsRate(t *testing.T) {
 }
 
 // Retry-After and the host's own rate are its row's: another process keeps them.
-func TestMannersSurviveARestart(t *testing.T) {
+func TestHostLimitsSurviveARestart(t *testing.T) {
 	withTestHosts(t, Config{HostQPS: 8}, func(w *testHosts) {
 		refuse := true
 		cool := w.host(1, true, func(rw http.ResponseWriter, r *http.Request) {
@@ -353,7 +353,7 @@ func TestALaterRowDoesNotHideAnEarlierOne(t *testing.T) {
 }
 
 // A row came into the file without a word to the dispatcher. It is found all the same.
-func TestARowThatNobodyToldOfIsFound(t *testing.T) {
+func TestARowWithoutAWakeIsFound(t *testing.T) {
 	withTestHosts(t, Config{}, func(w *testHosts) {
 		for id := 1; id <= 300; id++ {
 			w.host(id, true, nil)

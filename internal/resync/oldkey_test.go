@@ -183,7 +183,7 @@ func TestAMoveThereAndBack(t *testing.T) {
 // Whoever holds the key of before cannot take the repo back: once a commit of the
 // present key was seen, an older head is not believed, however often it is served,
 // and the log is not even asked.
-func TestAnEarlierKeyIsAStrangerOnceThePresentOneHasSigned(t *testing.T) {
+func TestAnEarlierKeyIsRefusedOnceThePresentOneHasSigned(t *testing.T) {
 	for _, name := range establish.Methods() {
 		t.Run(name, func(t *testing.T) {
 			w, did := settler(t, establish.Method(name), small)

@@ -113,8 +113,8 @@ func TestWhoIsNotRefreshed(t *testing.T) {
 	}
 }
 
-// While the log stands still, it tells nothing of anybody.
-func TestALogThatStandsStillTellsNothing(t *testing.T) {
+// While the log stands still, it says nothing of anybody.
+func TestALogThatStandsStillReplacesNoLookUp(t *testing.T) {
 	w, did := filled(t)
 	w.now = w.now.Add(2 * repostate.IdentityAge)
 	w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-logFresh - time.Second) }
@@ -141,10 +141,10 @@ func TestARefreshThatFails(t *testing.T) {
 	w.settled(did)
 }
 
-// The host speaks of an ending, and our document is two hours old. It is looked up
+// The host says that the account is gone, and our document is two hours old. It is looked up
 // first, also when the log of the directory has nothing newer: a look-up at a replica
 // that lagged may have undone what the log had told.
-func TestTheLogDoesNotSpareTheLookUpBeforeAnEnding(t *testing.T) {
+func TestTheLogDoesNotSpareTheLookUpBeforeAnAccountIsHidden(t *testing.T) {
 	w, did := filled(t)
 	w.now = w.now.Add(2 * time.Hour)
 	w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-time.Minute) }

@@ -11,7 +11,7 @@ import (
 )
 
 // An account whose set was a claim is deactivated: that ends the row.
-func TestAClaimOfAnInactiveAccountIsAtRest(t *testing.T) {
+func TestAClaimOfAnInactiveAccountIsNotQueued(t *testing.T) {
 	w, did := filled(t)
 	truth, _ := w.net.Repo(did)
 	w.claimed(did, truth.Collections)

@@ -621,7 +621,7 @@ func TestAnInactiveAccountIsHiddenAndComesBackAsANewcomer(t *testing.T) {
 	}
 }
 
-func TestAFetchLearnsThatTheAccountIsGone(t *testing.T) {
+func TestAFetchHidesAnAccountThatIsGone(t *testing.T) {
 	w, did := filled(t)
 	if err := w.net.Takedown(did); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 // A real commit could not be followed, and its host had used up its limit: the
 // repo stays in service, and is fetched after a while.
-func TestASuspectedCommitIsFetched(t *testing.T) {
+func TestACommitThatWasSeenIsFetched(t *testing.T) {
 	w, did := filled(t)
 	if err := w.net.Create(did, "com.example.missed/a"); err != nil {
 		t.Fatal(err)

@@ -327,7 +327,7 @@ func TestAYoungRepoIsWaitedFor(t *testing.T) {
 
 // A truncated or corrupt proof, or that of another account, is not believed; the repo
 // is fetched.
-func TestAnOddProofLeadsToTheRepo(t *testing.T) {
+func TestAnInvalidProofLeadsToTheRepo(t *testing.T) {
 	for _, fault := range []simnet.FaultName{simnet.ShortArchive, simnet.CorruptArchive, simnet.HTMLPage, simnet.EmptyBody} {
 		for _, m := range []establish.Method{establish.Auto, establish.Probe, establish.Describe} {
 			t.Run(fmt.Sprintf("%s, %s", fault, m), func(t *testing.T) {

@@ -89,7 +89,7 @@ func TestCollectionsWithoutVisibleMembersAreInNoList(t *testing.T) {
 
 // Names can be minted and left: a page looks at so many and no more, and says
 // where to go on.
-func TestAPageOfCollectionsLooksAtABoundedNumber(t *testing.T) {
+func TestAPageOfCollectionsReadsABoundedNumber(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index.db")
 	s := open(t, path)
 	d, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout(5000)"))
@@ -115,7 +115,7 @@ func TestAPageOfCollectionsLooksAtABoundedNumber(t *testing.T) {
 	})
 }
 
-func TestMembershipsTellWhenTheirNumberWasGiven(t *testing.T) {
+func TestMembershipsSayWhenTheirNumberWasSet(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	now := start.Add(30 * time.Second)
 	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "index.db"), Version: "test", Now: func() time.Time { return now }})

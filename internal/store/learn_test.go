@@ -137,7 +137,7 @@ func (f *shelf) log(l PLCLog) {
 	f.update(func(tx *Tx) error { return tx.PutPLCLog(l) })
 }
 
-func TestBackfillIsHeldBackWhileTheLogIsReadForTheFirstTime(t *testing.T) {
+func TestBackfillIsParkedWhileTheLogIsReadForTheFirstTime(t *testing.T) {
 	f := newShelf(t)
 	const web = "did:web:pds.example.com"
 	sight, known := did(0), did(1)

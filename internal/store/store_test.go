@@ -546,7 +546,7 @@ func compare(t *testing.T, s *Store, path string, m *model) {
 }
 
 // The change feed, replayed, gives the visible rows, but for first backfills.
-func TestTheChangeFeedTellsEveryTransition(t *testing.T) {
+func TestTheChangeFeedHasEveryTransition(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	path := filepath.Join(t.TempDir(), "index.db")
 	s, err := Open(t.Context(), Config{Path: path, Version: "test", Now: func() time.Time { return now }})

@@ -49,7 +49,7 @@ func (a *tale) pass(seconds int) error {
 
 // A checkpoint that finds no room in the file is told of and counted, each minute
 // once, and goes on to be tried. Nothing else stops.
-func TestCheckpointsThatFailAreToldOfUntilTheyWork(t *testing.T) {
+func TestCheckpointsThatFailAreReportedUntilTheyWork(t *testing.T) {
 	var failures int64
 	log, err := maintained(t, func(a *tale) {
 		if err := a.pass(3); err != nil {

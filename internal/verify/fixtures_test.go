@@ -51,7 +51,7 @@ type syntheticCase struct {
 	}
 }
 
-func TestSyntheticCasesHaveTheirVerdicts(t *testing.T) {
+func TestSyntheticCasesHaveTheirOutcomes(t *testing.T) {
 	var cases []syntheticCase
 	must(t, json.Unmarshal(fixtures.Read(t, "synthetic", "commit_cases.json"), &cases))
 	if len(cases) != 36 {

@@ -45,7 +45,7 @@ func find(t *testing.T, r *Report, name string) Check {
 
 // The verdicts of the public CARs. Documents of the first three are not among the
 // fixtures: without one, whose the signature is remains open.
-func TestVerdictsOfThePublicCARs(t *testing.T) {
+func TestOutcomesOfThePublicCARs(t *testing.T) {
 	const open = "document:unknown signature:unknown"
 	for _, c := range []struct {
 		car, doc, want string

@@ -26,7 +26,7 @@ func changes(t *testing.T, from, to *mst.View, nsid string) (list []string, s Su
 	return list, s
 }
 
-func TestCompareTellsWhatChanged(t *testing.T) {
+func TestCompareReportsWhatChanged(t *testing.T) {
 	m := newRepo(t, "com.example.a/1", "com.example.a/2", "com.example.b/1", "com.example.same/1")
 	before := Read(m.car(t)).View
 	m.records["com.example.a/2"] = record("new")
@@ -57,7 +57,7 @@ func TestCompareTellsWhatChanged(t *testing.T) {
 }
 
 // Where a state hides the place of a record, nothing is claimed about it.
-func TestCompareClaimsNothingAboutWhatIsHidden(t *testing.T) {
+func TestCompareSaysNothingAboutWhatIsHidden(t *testing.T) {
 	m := newRepo(t, paths("com.example.thing", 60)...)
 	whole := Read(m.car(t)).View
 	root, commit, nodes, _ := m.blocks(t)

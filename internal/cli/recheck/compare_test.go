@@ -164,7 +164,7 @@ func TestAFileThatDoesNotCatchUpIsBehind(t *testing.T) {
 
 // The commit that was fetched is one between those that the file has before and
 // after: the repo is fetched anew.
-func TestAFileThatGoesByIsLookedAtAgain(t *testing.T) {
+func TestAFileThatGoesByIsReadAgain(t *testing.T) {
 	withTestHosts(t, simnet.Config{Seed: 6}, func(y *testHosts) {
 		did := y.made(0, "com.example.a")
 		y.watch("pds1", nil)

@@ -126,7 +126,7 @@ func TestADrawFavoursNobody(t *testing.T) {
 	}
 }
 
-func TestADrawFromAFileOfFewWalks(t *testing.T) {
+func TestADrawFromAFileOfFewScans(t *testing.T) {
 	// Nearly all ids are of nobody.
 	rd, idle := gaps(t, 90, func(id int) int { return id * 1_000_003 })
 	ids := draw(t, rd, 10, 1)

@@ -20,7 +20,7 @@ func (l *diary) watch(d AccountAction) {
 	*l = append(*l, line)
 }
 
-func TestEachVerbIsOneDeed(t *testing.T) {
+func TestEachVerbIsOneAction(t *testing.T) {
 	var got diary
 	n := quiet(t, Config{Seed: 1, PDS: 2, Watch: got.watch})
 	other, did := n.mustCreate(t, 0), n.mustCreate(t, 1)
@@ -49,7 +49,7 @@ func TestEachVerbIsOneDeed(t *testing.T) {
 	}
 }
 
-func TestWhatFailsOrIsOnlyToldOnceMoreIsNoDeed(t *testing.T) {
+func TestWhatFailsOrIsOnlySentOnceMoreIsNoAction(t *testing.T) {
 	var got diary
 	n := quiet(t, Config{Seed: 1, PDS: 2, Watch: got.watch})
 	did := n.mustCreate(t, 0)
@@ -77,7 +77,7 @@ func TestWhatFailsOrIsOnlyToldOnceMoreIsNoDeed(t *testing.T) {
 
 // A life that is done again, action by action, gives the same accounts: the actions are all
 // that happened.
-func TestDeedsAreTheWholeOfALife(t *testing.T) {
+func TestActionsAreTheWholeOfALife(t *testing.T) {
 	var actions []AccountAction
 	n := quiet(t, Config{Seed: 22, PDS: 2, Accounts: 20, Records: 16, Churn: true, Watch: func(d AccountAction) { actions = append(actions, d) }})
 	live(t, n, 3000)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestDealingsTellWhatHappenedToAnAccount(t *testing.T) {
+func TestAHistoryHasWhatHappenedToAnAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := plug(t, Config{Seed: 1, PDS: 2, Accounts: 2, Records: 8, Relay: true})
 		did, other := p.DIDs()[0], p.DIDs()[1]
@@ -69,7 +69,7 @@ func TestDealingsTellWhatHappenedToAnAccount(t *testing.T) {
 	})
 }
 
-func TestDealingsCountWhoIsTurnedAway(t *testing.T) {
+func TestAHistoryCountsWhoIsTurnedAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := plug(t, Config{Seed: 1, Accounts: 1, Records: 8})
 		did := p.DIDs()[0]
@@ -107,7 +107,7 @@ func TestALieAboutAnotherAccountCountsForBoth(t *testing.T) {
 	}
 }
 
-func TestAStatusIsToldOnceMore(t *testing.T) {
+func TestAStatusIsSentOnceMore(t *testing.T) {
 	n, err := New(Config{Seed: 1, Accounts: 1, Records: 8, Relay: true})
 	if err != nil {
 		t.Fatal(err)

@@ -190,7 +190,7 @@ func TestADeletedAccountReturnsEmptyAndChainsAnew(t *testing.T) {
 
 // What the relay sends must lead a patient reader to the truth: one who takes the
 // head from the named host wherever a commit does not follow.
-func TestUnrestDoesEverythingAndKeepsTheLedgerExact(t *testing.T) {
+func TestChurnDoesEverythingAndKeepsTheLedgerExact(t *testing.T) {
 	n := quiet(t, Config{Seed: 8, PDS: 3, Accounts: 20, Records: 20, Relay: true, Churn: true, ReplayWindow: 1 << 30})
 	live(t, n, 2000)
 	moved, formers, returned, announced := 0, 0, 0, 0

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestARateIsToldAndEnforced(t *testing.T) {
+func TestARateIsStatedAndEnforced(t *testing.T) {
 	for _, bare := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			p := plug(t, Config{Seed: 1, Accounts: 1, Records: 8})
