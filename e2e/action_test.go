@@ -16,7 +16,7 @@ import (
 type history struct {
 	net   *network
 	sim   *simnet.Network
-	news  []simnet.AccountAction // of the simulated network, not done yet
+	queue []simnet.AccountAction // of the simulated network, not done yet
 	twins []*twin                // by the number of the simulated account
 	done  map[simnet.ActionKind]int
 	left  map[string]int // out, by the reason
@@ -30,7 +30,7 @@ func newHistory(t *testing.T, net *network, seed uint64) *history {
 	h.sim, err = simnet.New(simnet.Config{
 		Seed: seed, PDS: len(net.PDS), Accounts: historyAccounts, Records: 16, Churn: true,
 		Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), // record keys and their order come from it
-		Watch: func(d simnet.AccountAction) { h.news = append(h.news, d) },
+		Watch: func(d simnet.AccountAction) { h.queue = append(h.queue, d) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -55,10 +55,10 @@ func (h *history) step(t *testing.T) {
 
 func (h *history) catchUp(t *testing.T) {
 	t.Helper()
-	for _, d := range h.news {
+	for _, d := range h.queue {
 		h.follow(t, d)
 	}
-	h.news = nil
+	h.queue = nil
 }
 
 // follow does an action on the real network, or leaves it out.

@@ -112,7 +112,7 @@ func (f *deadFile) read(ctx context.Context, d *sql.DB) error {
 }
 
 // passTime makes everything in the file as much older: as if nobody had run it for
-// so long. What is held back for the directory's log stays so.
+// so long. What is parked for the directory's log stays so.
 const passTime = `
 UPDATE resync_queue SET not_before = not_before - :d, queued_at = queued_at - :d, said_since = said_since - :d;
 UPDATE host_queue SET served_at = max(0, served_at - :d), next_at = max(0, next_at - :d), cooldown_until = max(0, cooldown_until - :d);
@@ -123,8 +123,8 @@ UPDATE crawl SET due_at = max(0, due_at - :d), started_at = started_at - :d, fin
 UPDATE repo SET proven_at = proven_at - :d, error_at = error_at - :d;
 UPDATE membership_change SET changed_at = changed_at - :d;`
 
-// wantSweep makes the crawls of the upstreams due at the next start.
-const wantSweep = `UPDATE crawl SET again = 1, due_at = :d WHERE kind = 'upstream';`
+// wantCrawl makes the crawls of the upstreams due at the next start.
+const wantCrawl = `UPDATE crawl SET again = 1, due_at = :d WHERE kind = 'upstream';`
 
 // pass lets time pass for the file.
 func (f *deadFile) pass(ctx context.Context, d time.Duration) error {
@@ -133,7 +133,7 @@ func (f *deadFile) pass(ctx context.Context, d time.Duration) error {
 
 // sweep makes a sweep due in the next run.
 func (f *deadFile) sweep(ctx context.Context) error {
-	return f.write(ctx, wantSweep, time.Now().UnixMicro())
+	return f.write(ctx, wantCrawl, time.Now().UnixMicro())
 }
 
 func (f *deadFile) write(ctx context.Context, script string, d int64) error {

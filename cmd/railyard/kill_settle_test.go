@@ -21,9 +21,9 @@ const (
 	roundsLeast, roundsMost = 3, 12
 	roundTime               = 12 * time.Hour
 	// A round ends when nothing has changed for so long: the rest waits for the next.
-	settledRest = 300 * time.Millisecond
-	waitingRest = 1500 * time.Millisecond
-	roundLimit  = 30 * time.Second
+	idlePause    = 300 * time.Millisecond
+	waitingPause = 1500 * time.Millisecond
+	roundLimit   = 30 * time.Second
 	// lastEvents are made in the first round: a follower whose upstream has begun a new
 	// sequence finds out by the next event.
 	lastEvents = 50
@@ -158,9 +158,9 @@ func (k *killed) rest(ctx context.Context, base string, round int) error {
 			before, since = now, time.Now()
 		}
 		switch still := time.Since(since); {
-		case k.settled(&st) && still >= settledRest:
+		case k.settled(&st) && still >= idlePause:
 			return nil
-		case still >= waitingRest:
+		case still >= waitingPause:
 			return errors.New(before)
 		}
 	}

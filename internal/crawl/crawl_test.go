@@ -378,7 +378,7 @@ func TestAWakeAtTheEndOfACrawlLeavesTheUpstreamBusy(t *testing.T) {
 			}
 			<-waked
 			if !c.woken[y.up] && c.busy[y.up] {
-				y.Fatal("the upstream was looked at and is busy, though nothing is wanted")
+				y.Fatal("the upstream was read and is busy, though nothing is wanted")
 			}
 			if _, _, err := c.take(y.Context()); err != nil {
 				y.Fatal(err)
@@ -425,7 +425,7 @@ func TestAStoppedWriterEndsTheCrawlerWithItsCause(t *testing.T) {
 }
 
 // The machine's clock is set back by an hour after a crawl began, and then events
-// are lost: the wish for a crawl carries an older time than the crawl. It is not
+// are lost: the request for a crawl carries an older time than the crawl. It is not
 // taken for one that the crawl has fulfilled.
 func TestARequestAfterTheClockWasSetBackIsNotLost(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
@@ -455,7 +455,7 @@ func TestARequestAfterTheClockWasSetBackIsNotLost(t *testing.T) {
 }
 
 // The clock is an hour ahead when a crawl is wanted, and is set right before it
-// begins: the crawl fulfils the wish all the same, and is not repeated for ever.
+// begins: the crawl fulfils the request all the same, and is not repeated for ever.
 func TestARequestOfTheFutureIsFulfilledOnce(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {
 		y.shift.Add(int64(time.Hour))
@@ -468,7 +468,7 @@ func TestARequestOfTheFutureIsFulfilledOnce(t *testing.T) {
 			y.Errorf("asked for %q, want %q", l.cursors(), want)
 		}
 		if row := y.row(); row.Wanted() {
-			y.Errorf("the wish is still there: %+v", row)
+			y.Errorf("the request is still there: %+v", row)
 		}
 	})
 }

@@ -243,7 +243,7 @@ func TestAnEndlessListingOfOthersAccountsEnds(t *testing.T) {
 			y.Errorf("%d pages were asked for", n)
 		}
 		if n := y.count("SELECT sum(generation) FROM resync_queue"); n != queued {
-			y.Errorf("a stranger's listing has queued something: %d, before %d", n, queued)
+			y.Errorf("another host's listing has queued something: %d, before %d", n, queued)
 		}
 		if got := y.metric(`railyard_refusals_total{reason="answer-loop"}`); got != "1" {
 			y.Errorf("%s loops were counted, want 1", got)
@@ -435,13 +435,13 @@ func TestAClientsRequestIsBoundedAndCrawled(t *testing.T) {
 			}
 		}
 		if n := l.asks("https://new.example.com"); n != 1 {
-			y.Errorf("five wishes within an hour led to %d crawls", n)
+			y.Errorf("five requests within an hour led to %d crawls", n)
 		}
 		time.Sleep(2 * time.Hour)
 		ask("new.example.com")
 		time.Sleep(time.Minute)
 		if n := l.asks("https://new.example.com"); n != 2 {
-			y.Errorf("a wish two hours later: %d crawls in all", n)
+			y.Errorf("a request two hours later: %d crawls in all", n)
 		}
 		accepted := 0
 		for n := range 1000 {
@@ -466,7 +466,7 @@ func TestAClientsRequestIsBoundedAndCrawled(t *testing.T) {
 	})
 }
 
-// A wish during a crawl is no reason to begin it anew, or a giant's crawl would never
+// A request during a crawl is no reason to begin it anew, or a large host's crawl would never
 // end: it is followed by another one.
 func TestARequestDuringAHostsCrawlComesAfterIt(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {

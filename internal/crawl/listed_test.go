@@ -108,7 +108,7 @@ func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
 		newer := func(n int) repostate.Entry { return repostate.Entry{Rev: 50, Active: n%2 == 0} }
 		queued := func() int64 { return y.count("SELECT count(*) FROM resync_queue") }
 		if got := y.list(a, 0, 100, newer); got.foreign != 100 || len(got.known) != 0 || queued() != 0 {
-			y.Errorf("a stranger's listing: %+v, %d rows queued", got, queued())
+			y.Errorf("another host's listing: %+v, %d rows queued", got, queued())
 		}
 		// Two hours later an #identity may have been lost: a few documents are looked up
 		// again, in the background.
@@ -116,7 +116,7 @@ func TestAHostThatListsTheAccountsOfOthersGainsNothing(t *testing.T) {
 		got := y.list(a, 0, 100, newer)
 		refreshed := y.count("SELECT count(*) FROM resync_queue WHERE reason = ? AND priority = ?", int64(repostate.Refresh), repostate.PriorityBackground)
 		if got.foreign != 100 || refreshed != maxMoved || queued() != maxMoved {
-			y.Errorf("a stranger's listing: %d foreign, %d rows queued, %d documents looked up", got.foreign, queued(), refreshed)
+			y.Errorf("another host's listing: %d foreign, %d rows queued, %d documents looked up", got.foreign, queued(), refreshed)
 		}
 		if n := y.count("SELECT count(*) FROM repo WHERE state <> ?", int64(repostate.Synchronized)); n != 0 {
 			y.Errorf("%d repos are out of service", n)

@@ -156,7 +156,7 @@ func (y *testHosts) queued() map[string]work {
 	undo := errors.New("undo")
 	now := time.Now()
 	for wait := time.Duration(0); wait <= time.Minute; wait += 10 * time.Second {
-		err := y.store.Update(y.Context(), "look", func(tx *store.Tx) error {
+		err := y.store.Update(y.Context(), "check", func(tx *store.Tx) error {
 			attempts, err := leaseDue(tx)
 			for _, a := range attempts {
 				if _, seen := rows[a.Repo.DID]; !seen {

@@ -310,7 +310,7 @@ func TestAnUpstreamIsSweptNowAndThen(t *testing.T) {
 	})
 }
 
-// The process ends while a sweep is under way: the wish for it is a row, and the
+// The process ends while a repeated crawl is under way: the request for it is a row, and the
 // next process ends it.
 func TestARepeatedCrawlSurvivesARestart(t *testing.T) {
 	withTestHosts(t, func(y *testHosts) {

@@ -25,13 +25,13 @@ func TestWhichSignaturesCount(t *testing.T) {
 	stranger, _ := keyOf(t)
 	away := errors.New("no directory")
 	for _, tc := range []struct {
-		name string
-		held bool
-		keys []identity.EarlierKey // nil: none counts
-		err  error
-		good bool
+		name  string
+		known bool
+		keys  []identity.EarlierKey // nil: none counts
+		err   error
+		good  bool
 	}{
-		{"the head that is held", true, nil, nil, true},
+		{"the known head", true, nil, nil, true},
 		{"by an earlier key", false, []identity.EarlierKey{stranger, {Key: "broken"}, earlier}, nil, true},
 		{"by none", false, []identity.EarlierKey{stranger}, nil, false},
 		{"where none counts", false, nil, nil, false},
@@ -42,7 +42,7 @@ func TestWhichSignaturesCount(t *testing.T) {
 			s.signer = private
 			s.sign()
 			q, asked := s.request(), 0
-			if tc.held {
+			if tc.known {
 				q.KnownHead = atproto.DigestOf(s.commit)
 			}
 			if tc.keys != nil {

@@ -46,13 +46,13 @@ func TestACommitThatShowsAWrongRowTakesTheRepoOutOfService(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(tc.had...)
-			s.want(s.tell(showing(t, commit(11, 1, 2, nil, nil), tc.shown...)), repostate.Applied)
+			s.want(s.judge(showing(t, commit(11, 1, 2, nil, nil), tc.shown...)), repostate.Applied)
 			s.wantState(tc.state, 11)
 			if tc.state == repostate.Synchronized {
 				return
 			}
-			if task := s.lease(repostate.Fetch); task.Repo.Waiting.Reason != repostate.Audit || task.WasSynchronized() {
-				t.Errorf("reason %s, in service %t", task.Repo.Waiting.Reason, task.WasSynchronized())
+			if attempt := s.lease(repostate.Fetch); attempt.Repo.Waiting.Reason != repostate.Audit || attempt.WasSynchronized() {
+				t.Errorf("reason %s, in service %t", attempt.Repo.Waiting.Reason, attempt.WasSynchronized())
 			}
 		})
 	}
@@ -62,7 +62,7 @@ func TestACommitThatShowsAWrongRowTakesTheRepoOutOfService(t *testing.T) {
 func TestTheAuditReadsTheRowsAfterTheCommit(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.want(s.tell(showing(t, commit(11, 1, 2, []string{likes}, []string{posts}), likes+"/1")), repostate.Applied)
+	s.want(s.judge(showing(t, commit(11, 1, 2, []string{likes}, []string{posts}), likes+"/1")), repostate.Applied)
 	s.wantState(repostate.Synchronized, 11)
 }
 
@@ -71,9 +71,9 @@ func TestTheAuditReadsTheRowsAfterTheCommit(t *testing.T) {
 func TestTheAuditConcludesNothingFromWhatIsHidden(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(likes, posts)
-	s.want(s.tell(commit(11, 1, 2, nil, nil)), repostate.Applied) // shows nothing
+	s.want(s.judge(commit(11, 1, 2, nil, nil)), repostate.Applied) // shows nothing
 	s.wantState(repostate.Synchronized, 11)
-	s.want(s.tell(showing(t, commit(11, 1, 2, nil, nil), posts+"/1")), repostate.Stale)
+	s.want(s.judge(showing(t, commit(11, 1, 2, nil, nil), posts+"/1")), repostate.Stale)
 	s.wantState(repostate.Synchronized, 11)
 }
 
@@ -89,7 +89,7 @@ func TestAWrongClaimCostsTheHostItsTrust(t *testing.T) {
 		_, _, err = testrepo.Establish(tx, r, head(10, 1), []string{posts}, repostate.ProofClaim)
 		return err
 	})
-	s.tell(showing(t, commit(11, 1, 2, nil, nil), posts+"/1", likes+"/1"))
+	s.judge(showing(t, commit(11, 1, 2, nil, nil), posts+"/1", likes+"/1"))
 	s.wantState(repostate.Desynchronized, 11)
 	if s.repo().Identity.DescribeTrusted {
 		t.Error("its word is still taken")
@@ -101,6 +101,6 @@ func TestWithoutAuditsAWrongRowStays(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.in.cfg.NoAudit = true
 	s.known(posts)
-	s.want(s.tell(showing(t, commit(11, 1, 2, nil, nil), likes+"/1", posts+"/1")), repostate.Applied)
+	s.want(s.judge(showing(t, commit(11, 1, 2, nil, nil), likes+"/1", posts+"/1")), repostate.Applied)
 	s.wantState(repostate.Synchronized, 11)
 }

@@ -26,7 +26,7 @@ func TestACommitOfAnEarlierKeyMakesUsAskItsHost(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
 			s.signedEarlier(tc.earlier)
-			s.want(s.tell(refusedWith(commit(11, 1, 2, []string{likes}, nil), refusal.BadSignature)), repostate.Refused)
+			s.want(s.judge(refusedWith(commit(11, 1, 2, []string{likes}, nil), refusal.BadSignature)), repostate.Refused)
 			s.wantState(repostate.Synchronized, 10)
 			if s.listed(likes) {
 				t.Error("the commit was taken")
@@ -39,14 +39,14 @@ func TestACommitOfAnEarlierKeyMakesUsAskItsHost(t *testing.T) {
 	}
 }
 
-// A stranger who makes up such commits causes no more looks than the host's share.
+// Somebody else's commits of this kind cause no more attempts than the host's share.
 func TestForgedCommitsOfAnEarlierKeyAreLimited(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	for s.budget().Desync() {
 	}
 	s.signedEarlier(10)
-	s.tell(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature))
+	s.judge(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature))
 	s.now = s.now.Add(time.Minute)
 	if got := s.lease(repostate.Resolve).Repo.Waiting; got.WantRev != 0 {
 		t.Errorf("wanted: rev %d", got.WantRev)

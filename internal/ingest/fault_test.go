@@ -15,7 +15,7 @@ import (
 func TestAKeyThatCannotBeReadFailsTheBatch(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known("com.example.a")
-	s.want(s.tell(commit(11, 1, 2, nil, nil)), repostate.Applied)
+	s.want(s.judge(commit(11, 1, 2, nil, nil)), repostate.Applied)
 	unread := &slot{up: s.up, kind: commitEvent, cursor: 99, done: make(chan struct{})}
 	unread.frame.DID, unread.frame.Event = alice, new(event.Commit)
 	gone := newStory(t, store.KindRelay)
@@ -36,7 +36,7 @@ func TestAKeyThatCannotBeReadFailsTheBatch(t *testing.T) {
 	s.wantState(repostate.Synchronized, 11)
 }
 
-// A stored key that is none concerns one repo: it waits to be looked at.
+// A stored key that is none concerns one repo: it waits to be looked up.
 func TestAStoredKeyThatIsNoneStopsNobody(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known("com.example.a")

@@ -26,7 +26,7 @@ const (
 	home    = "pds.home.test"
 )
 
-// story tells events to the judge, one batch each, and looks at what became of
+// story judges events, one batch each, and checks what became of
 // the repo. Proofs are made up: whether they are right is package verify's.
 type story struct {
 	t    *testing.T
@@ -105,8 +105,8 @@ func (s *story) resolve() {
 	})
 }
 
-// tell judges one event in a batch of its own.
-func (s *story) tell(sl *slot) repostate.Outcome {
+// judge judges one event in a batch of its own.
+func (s *story) judge(sl *slot) repostate.Outcome {
 	s.t.Helper()
 	s.seq++
 	sl.up, sl.cursor = s.up, s.seq
@@ -310,11 +310,11 @@ func (s *story) wantListed(want ...string) {
 func TestACommitThatFollowsBearsAndKills(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.want(s.tell(commit(11, 1, 2, []string{likes}, []string{posts})), repostate.Applied)
+	s.want(s.judge(commit(11, 1, 2, []string{likes}, []string{posts})), repostate.Applied)
 	s.wantState(repostate.Synchronized, 11)
 	s.wantListed(likes)
-	s.want(s.tell(commit(11, 1, 2, []string{likes}, []string{posts})), repostate.Stale) // the other relay's copy
-	s.want(s.tell(commit(10, 0, 1, []string{posts}, nil)), repostate.Stale)             // a replay
+	s.want(s.judge(commit(11, 1, 2, []string{likes}, []string{posts})), repostate.Stale) // the other relay's copy
+	s.want(s.judge(commit(10, 0, 1, []string{posts}, nil)), repostate.Stale)             // a replay
 	s.wantListed(likes)
 	if n := s.stats().Waiting; n != 0 {
 		t.Errorf("%d rows in the queue", n)
@@ -327,11 +327,11 @@ func TestTheTreeThatWeHoldUnderANewRev(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
-			s.want(s.tell(ev), repostate.Applied)
+			s.want(s.judge(ev), repostate.Applied)
 			s.wantState(repostate.Synchronized, 12)
 			s.wantListed(posts)
 			if st := s.stats(); st.Waiting+st.WaitingLater != 0 {
-				t.Error("a look is queued")
+				t.Error("an attempt is queued")
 			}
 		})
 	}
@@ -354,7 +354,7 @@ func TestACommitThatDoesNotFollowIsNotArguedWith(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
-			s.want(s.tell(tc.ev), tc.want)
+			s.want(s.judge(tc.ev), tc.want)
 			s.wantState(repostate.Desynchronized, 10)
 			s.wantListed(posts) // its rows stay until a fetch has proven others
 			if got := int64(s.repo().SeenRev); got != tc.seen {
@@ -372,23 +372,23 @@ func TestWhatIsNotSignedChangesNothing(t *testing.T) {
 		t.Run(string(reason), func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
-			s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), reason)), repostate.Refused)
+			s.want(s.judge(refusedWith(commit(11, 1, 2, nil, nil), reason)), repostate.Refused)
 			s.wantState(repostate.Synchronized, 10)
 			if n := s.stats().Waiting; n != 0 {
 				t.Errorf("%d rows in the queue", n)
 			}
-			s.want(s.tell(commit(11, 1, 2, []string{likes}, nil)), repostate.Applied)
+			s.want(s.judge(commit(11, 1, 2, []string{likes}, nil)), repostate.Applied)
 		})
 	}
 }
 
-// A bad signature can mean that the key was rotated: the document is looked at,
+// A bad signature can mean that the key was rotated: the document is looked up,
 // and the repo stays in service, because a lying upstream must not be able to
 // take it out.
 func TestABadSignatureQueuesALookUp(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature)), repostate.Refused)
+	s.want(s.judge(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature)), repostate.Refused)
 	s.wantState(repostate.Synchronized, 10)
 	if !s.repo().Identity.Stale {
 		t.Error("the identity is not stale")
@@ -396,19 +396,19 @@ func TestABadSignatureQueuesALookUp(t *testing.T) {
 	if got := s.lease(repostate.Resolve); got.Repo.Waiting.Reason != repostate.IdentityCheck {
 		t.Errorf("reason %s", got.Repo.Waiting.Reason)
 	}
-	s.want(s.tell(commit(11, 1, 2, []string{likes}, nil)), repostate.Applied)
+	s.want(s.judge(commit(11, 1, 2, []string{likes}, nil)), repostate.Applied)
 }
 
 // An identity that was resolved a moment ago is believed for a minute, then
-// looked at: the wish must not be lost, because no other event may come.
+// looked up again: the request must not be lost, because no other event may come.
 func TestABadSignatureJustAfterAResolutionWaits(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	s.resolve()
-	s.tell(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature))
+	s.judge(refusedWith(commit(11, 1, 2, nil, nil), refusal.BadSignature))
 	s.update(func(tx *store.Tx) error {
-		if tasks, err := leaseDue(tx); len(tasks) != 0 {
-			t.Errorf("looked at once: %v", err)
+		if attempts, err := leaseDue(tx); len(attempts) != 0 {
+			t.Errorf("looked up at once: %v", err)
 		}
 		return nil
 	})
@@ -422,7 +422,7 @@ func TestTheFirstSightOfARepoQueuesIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
-			s.want(s.tell(ev), repostate.Waits)
+			s.want(s.judge(ev), repostate.Waits)
 			s.wantState(repostate.Candidate, 0)
 			if got := s.lease(repostate.Resolve); got.Repo.Waiting.Reason != repostate.FirstSight {
 				t.Errorf("reason %s", got.Repo.Waiting.Reason)
@@ -438,55 +438,55 @@ func TestCommitsWaitWhileTheRepoIsFetched(t *testing.T) {
 	fetching := func(t *testing.T) (*story, *repostate.Attempt) {
 		s := newStory(t, store.KindRelay)
 		s.known(posts)
-		s.tell(commit(12, 2, 3, nil, nil)) // a gap
-		task := s.lease(repostate.Fetch)
+		s.judge(commit(12, 2, 3, nil, nil)) // a gap
+		attempt := s.lease(repostate.Fetch)
 		s.wantState(repostate.Resyncing, 10)
-		s.want(s.tell(commit(13, 3, 4, []string{likes}, nil)), repostate.Kept)
-		return s, task
+		s.want(s.judge(commit(13, 3, 4, []string{likes}, nil)), repostate.Kept)
+		return s, attempt
 	}
 	t.Run("and the fetch stays good", func(t *testing.T) {
-		s, task := fetching(t)
-		s.want(s.tell(commit(13, 3, 4, []string{likes}, nil)), repostate.Kept)
-		s.want(s.tell(syncAt(13, 4)), repostate.Noted)
-		if !s.current(task) {
+		s, attempt := fetching(t)
+		s.want(s.judge(commit(13, 3, 4, []string{likes}, nil)), repostate.Kept)
+		s.want(s.judge(syncAt(13, 4)), repostate.Noted)
+		if !s.current(attempt) {
 			t.Error("the fetch is void")
 		}
 		s.wantListed(posts)
 	})
 	for name, ev := range map[string]*slot{
-		"another sync":                          syncAt(14, 9),
-		"a sync below what was buffered":        syncAt(11, 9),
-		"another commit of the same rev":        commit(13, 3, 9, nil, nil),
-		"a real commit that cannot be proven":   refusedWith(commit(14, 4, 5, nil, nil), refusal.InversionFailed),
-		"a commit that was proven with no key":  func() *slot { sl := commit(14, 4, 5, nil, nil); sl.key = ""; return sl }(),
-		"an account event that hides the repo":  account(false, "takendown"),
-		"an account event that asks for a look": account(false, "throttled"),
+		"another sync":                              syncAt(14, 9),
+		"a sync below what was buffered":            syncAt(11, 9),
+		"another commit of the same rev":            commit(13, 3, 9, nil, nil),
+		"a real commit that cannot be proven":       refusedWith(commit(14, 4, 5, nil, nil), refusal.InversionFailed),
+		"a commit that was proven with no key":      func() *slot { sl := commit(14, 4, 5, nil, nil); sl.key = ""; return sl }(),
+		"an account event that hides the repo":      account(false, "takendown"),
+		"an account event that asks for an attempt": account(false, "throttled"),
 	} {
 		t.Run(name+" makes it void", func(t *testing.T) {
-			s, task := fetching(t)
-			s.tell(ev)
-			if s.current(task) {
+			s, attempt := fetching(t)
+			s.judge(ev)
+			if s.current(attempt) {
 				t.Error("the fetch is still good")
 			}
 		})
 	}
 	t.Run("and an answer older than a sync is stale", func(t *testing.T) {
 		s, _ := fetching(t)
-		s.want(s.tell(syncAt(14, 9)), repostate.Broken)
+		s.want(s.judge(syncAt(14, 9)), repostate.Broken)
 		if s.repo().SeenRev != 14 {
 			t.Errorf("seen rev %d", s.repo().SeenRev)
 		}
 	})
 	t.Run("and too many of them make it void", func(t *testing.T) {
-		s, task := fetching(t)
+		s, attempt := fetching(t)
 		var v repostate.Outcome
 		for i := range int64(300) {
-			if v = s.tell(commit(14+i, byte(4+i), byte(5+i), nil, nil)); v != repostate.Kept {
+			if v = s.judge(commit(14+i, byte(4+i), byte(5+i), nil, nil)); v != repostate.Kept {
 				break
 			}
 		}
 		s.want(v, repostate.Broken)
-		if s.current(task) {
+		if s.current(attempt) {
 			t.Error("the fetch is still good")
 		}
 		if s.repo().SeenRev < 200 {
@@ -500,12 +500,12 @@ func TestTheHostItselfDecidesOnTheAccount(t *testing.T) {
 	s.known(posts)
 	s.resolve()
 	s.up.host = home
-	s.want(s.tell(account(false, "deactivated")), repostate.Hidden)
+	s.want(s.judge(account(false, "deactivated")), repostate.Hidden)
 	s.wantListed()
 	if n := s.stats().Waiting; n != 0 {
 		t.Errorf("%d rows in the queue", n)
 	}
-	s.want(s.tell(account(true, "")), repostate.Checked)
+	s.want(s.judge(account(true, "")), repostate.Checked)
 	s.wantListed() // until a fetch has proven the set
 	s.wantState(repostate.Desynchronized, 10)
 	if got := s.lease(repostate.Fetch); got.Repo.Waiting.Reason != repostate.Reactivated {
@@ -514,32 +514,32 @@ func TestTheHostItselfDecidesOnTheAccount(t *testing.T) {
 }
 
 // The account may have moved while we missed the #identity: the old host's word
-// hides it, and the document is looked at, so that the new host can be asked.
+// hides it, and the document is looked up, so that the new host can be asked.
 func TestAHostThatIsKnownFromAnOldDocumentIsLookedUp(t *testing.T) {
 	s := newStory(t, store.KindPDS)
 	s.known(posts)
 	s.up.host = home
-	s.want(s.tell(account(false, "deactivated")), repostate.Hidden)
+	s.want(s.judge(account(false, "deactivated")), repostate.Hidden)
 	if got := s.lease(repostate.Resolve); got.Repo.Waiting.Reason != repostate.IdentityCheck {
 		t.Errorf("reason %s", got.Repo.Waiting.Reason)
 	}
 }
 
-// A second look after "not found" is no reason to overlook the host's word: a
+// A second attempt after "not found" is no reason to overlook the host's word: a
 // fetch under way would make the account visible again.
 func TestTheHostsWordVoidsASecondAttempt(t *testing.T) {
 	s := newStory(t, store.KindPDS)
 	s.known(posts)
 	s.resolve()
 	s.up.host = home
-	s.tell(commit(12, 2, 3, nil, nil))
+	s.judge(commit(12, 2, 3, nil, nil))
 	s.lease(repostate.Fetch)
 	s.change(func(tx *store.Tx, r *repostate.Repo) error {
 		return testrepo.Retry(tx, r, repostate.NotFoundAgain, tx.Now(), true, true)
 	})
-	task := s.lease(repostate.Fetch)
-	s.tell(account(false, "deactivated"))
-	if s.current(task) {
+	attempt := s.lease(repostate.Fetch)
+	s.judge(account(false, "deactivated"))
+	if s.current(attempt) {
 		t.Error("the fetch is still good")
 	}
 }
@@ -553,7 +553,7 @@ func TestCopiesOfAStatusKeepThePauseOfAnAccount(t *testing.T) {
 			s.known(posts)
 			s.resolve()
 			s.up.host = home
-			s.tell(account(false, "deactivated"))
+			s.judge(account(false, "deactivated"))
 			s.change(func(tx *store.Tx, r *repostate.Repo) error {
 				return testrepo.Enqueue(tx, r, repostate.StatusCheck, tx.Now())
 			})
@@ -561,10 +561,10 @@ func TestCopiesOfAStatusKeepThePauseOfAnAccount(t *testing.T) {
 			s.change(func(tx *store.Tx, r *repostate.Repo) error {
 				return testrepo.Retry(tx, r, repostate.StatusCheck, tx.Now().Add(time.Hour), true, false)
 			})
-			s.tell(account(false, "deactivated"))
+			s.judge(account(false, "deactivated"))
 			s.update(func(tx *store.Tx) error {
-				tasks, err := leaseDue(tx)
-				if len(tasks) != 0 {
+				attempts, err := leaseDue(tx)
+				if len(attempts) != 0 {
 					t.Error("it is due at once")
 				}
 				return err
@@ -578,8 +578,8 @@ func TestCopiesOfAStatusKeepThePauseOfAnAccount(t *testing.T) {
 func TestARowStandsForAllThatWasAsked(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.tell(&slot{kind: identityEvent})
-	s.tell(account(false, "newword"))
+	s.judge(&slot{kind: identityEvent})
+	s.judge(account(false, "newword"))
 	s.change(func(tx *store.Tx, r *repostate.Repo) error {
 		return testrepo.EnqueueMissed(tx, r, tx.Now(), 99)
 	})
@@ -588,13 +588,13 @@ func TestARowStandsForAllThatWasAsked(t *testing.T) {
 	}
 }
 
-// One account that repeats #identity costs one look per rest, and takes nothing
+// One account that repeats #identity costs one attempt per minimum age, and takes nothing
 // from the others.
 func TestARepeatedIdentityEventIsOneAttempt(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
 	for range 1000 {
-		s.tell(&slot{kind: identityEvent})
+		s.judge(&slot{kind: identityEvent})
 	}
 	s.lease(repostate.Resolve)
 	for range 1000 {
@@ -605,7 +605,7 @@ func TestARepeatedIdentityEventIsOneAttempt(t *testing.T) {
 	t.Error("no limit")
 }
 
-// The second look at an unchanged document waits in the background. A rotation
+// The second look-up of an unchanged document waits in the background. A rotation
 // that happens meanwhile makes the repo wrong, and it must count as such.
 func TestADoubtBringsASecondAttemptForward(t *testing.T) {
 	for name, ev := range map[string]*slot{
@@ -614,7 +614,7 @@ func TestADoubtBringsASecondAttemptForward(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
-			s.tell(&slot{kind: identityEvent})
+			s.judge(&slot{kind: identityEvent})
 			s.lease(repostate.Resolve)
 			s.update(func(tx *store.Tx) error {
 				r, err := tx.RepoByDID(alice)
@@ -627,9 +627,9 @@ func TestADoubtBringsASecondAttemptForward(t *testing.T) {
 				return testrepo.Retry(tx, r, repostate.IdentityCheck, tx.Now().Add(time.Hour), false, true)
 			})
 			if s.stats().Waiting != 0 {
-				t.Fatal("the second look counts")
+				t.Fatal("the second look-up counts")
 			}
-			s.tell(ev)
+			s.judge(ev)
 			if s.stats().Waiting != 1 {
 				t.Error("the repo may be wrong, and nothing says so")
 			}
@@ -638,11 +638,11 @@ func TestADoubtBringsASecondAttemptForward(t *testing.T) {
 	}
 }
 
-// A look that failed backs off; an #identity says that trying again may help.
+// An attempt that failed backs off; an #identity says that trying again may help.
 func TestAnIdentityEventBringsARetryForward(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.tell(&slot{kind: identityEvent})
+	s.judge(&slot{kind: identityEvent})
 	s.lease(repostate.Resolve)
 	s.update(func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(alice)
@@ -654,7 +654,7 @@ func TestAnIdentityEventBringsARetryForward(t *testing.T) {
 		}
 		return testrepo.Retry(tx, r, repostate.IdentityCheck, tx.Now().Add(time.Hour), true, false)
 	})
-	s.tell(&slot{kind: identityEvent})
+	s.judge(&slot{kind: identityEvent})
 	s.lease(repostate.Resolve)
 }
 
@@ -664,20 +664,20 @@ func TestAnIdentityEventBringsARetryForward(t *testing.T) {
 func TestADIDThatDoesNotResolveIsNotAskedForByEachEvent(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.tell(&slot{kind: identityEvent})
-	s.tell(commit(12, 7, 8, nil, nil)) // does not follow
+	s.judge(&slot{kind: identityEvent})
+	s.judge(commit(12, 7, 8, nil, nil)) // does not follow
 	s.end(s.lease(repostate.Resolve), repostate.Ended{Failure: &repostate.Failure{Kind: repostate.FailedNoDID}})
 	s.now = s.now.Add(time.Minute)
 	for rev := range int64(5) {
-		s.want(s.tell(commit(13+rev, 8, 9, nil, nil)), repostate.Waits)
-		s.want(s.tell(refusedWith(commit(13+rev, 8, 9, nil, nil), refusal.BadSignature)), repostate.Refused)
+		s.want(s.judge(commit(13+rev, 8, 9, nil, nil)), repostate.Waits)
+		s.want(s.judge(refusedWith(commit(13+rev, 8, 9, nil, nil), refusal.BadSignature)), repostate.Refused)
 	}
 	if n := s.due(); n != 0 {
-		t.Errorf("%d looks are due after an event", n)
+		t.Errorf("%d attempts are due after an event", n)
 	}
-	s.tell(&slot{kind: identityEvent})
+	s.judge(&slot{kind: identityEvent})
 	if n := s.due(); n != 1 {
-		t.Errorf("%d looks are due after an #identity", n)
+		t.Errorf("%d attempts are due after an #identity", n)
 	}
 	s.lease(repostate.Resolve)
 }
@@ -687,8 +687,8 @@ func (s *story) due() (n int) {
 	s.t.Helper()
 	undone := errors.New("undone")
 	err := s.st.Update(s.t.Context(), "test", func(tx *store.Tx) error {
-		tasks, err := leaseDue(tx)
-		n = len(tasks)
+		attempts, err := leaseDue(tx)
+		n = len(attempts)
 		return errors.Join(err, undone)
 	})
 	if !errors.Is(err, undone) {
@@ -703,7 +703,7 @@ func TestTheLimitOfAHostDelaysAndLosesNothing(t *testing.T) {
 	for s.budget().Check() {
 		continue
 	}
-	s.tell(&slot{kind: identityEvent})
+	s.judge(&slot{kind: identityEvent})
 	s.now = s.now.Add(11 * time.Minute)
 	s.lease(repostate.Resolve)
 }
@@ -719,11 +719,11 @@ func TestACommitThatCannotBeJudgedIsSweptFor(t *testing.T) {
 			for reason == refusal.BadTree && s.budget().Desync() {
 				continue
 			}
-			s.want(s.tell(refusedWith(commit(11, 1, 2, nil, nil), reason)), repostate.Refused)
+			s.want(s.judge(refusedWith(commit(11, 1, 2, nil, nil), reason)), repostate.Refused)
 			s.wantState(repostate.Synchronized, 10)
 			s.now = s.now.Add(repostate.MissedGrace)
-			if task := s.lease(repostate.Fetch); task.Repo.Waiting.WantRev != 11 || !task.WasSynchronized() {
-				t.Errorf("attempt %+v of row %+v", task, task.Repo.Waiting)
+			if attempt := s.lease(repostate.Fetch); attempt.Repo.Waiting.WantRev != 11 || !attempt.WasSynchronized() {
+				t.Errorf("attempt %+v of row %+v", attempt, attempt.Repo.Waiting)
 			}
 		})
 	}
@@ -733,10 +733,10 @@ func TestACommitThatCannotBeJudgedIsSweptFor(t *testing.T) {
 func TestACommitThatCannotBeJudgedDuringAFetchIsSweptFor(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.tell(commit(12, 2, 3, nil, nil))
-	task := s.lease(repostate.Fetch)
-	s.tell(refusedWith(commit(13, 3, 4, nil, nil), refusal.Internal))
-	if want := s.repo().Waiting.WantRev; !s.current(task) || want != 13 {
+	s.judge(commit(12, 2, 3, nil, nil))
+	attempt := s.lease(repostate.Fetch)
+	s.judge(refusedWith(commit(13, 3, 4, nil, nil), refusal.Internal))
+	if want := s.repo().Waiting.WantRev; !s.current(attempt) || want != 13 {
 		t.Errorf("wanted rev %d", want)
 	}
 }
@@ -745,12 +745,12 @@ func TestACommitThatCannotBeJudgedDuringAFetchIsSweptFor(t *testing.T) {
 func TestAListedRevDuringAFetchIsNotForgotten(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.tell(commit(12, 2, 3, nil, nil))
-	task := s.lease(repostate.Fetch)
+	s.judge(commit(12, 2, 3, nil, nil))
+	attempt := s.lease(repostate.Fetch)
 	s.update(func(tx *store.Tx) error {
 		return testrepo.List(tx, map[string]repostate.Entry{alice: {Rev: 13, Active: true}})
 	})
-	if want := s.repo().Waiting.WantRev; !s.current(task) || want != 13 {
+	if want := s.repo().Waiting.WantRev; !s.current(attempt) || want != 13 {
 		t.Errorf("wanted rev %d", want)
 	}
 }
@@ -760,16 +760,16 @@ func TestADeletedAccountLeavesNothing(t *testing.T) {
 	s.known(posts, likes)
 	s.resolve()
 	s.up.host = home
-	s.tell(account(false, "deleted"))
+	s.judge(account(false, "deleted"))
 	s.wantListed()
 	s.wantState(repostate.Candidate, 0)
-	s.tell(account(true, ""))
+	s.judge(account(true, ""))
 	s.wantListed()
 	s.lease(repostate.Fetch)
 }
 
 // The old host of a moved account goes on sending: neither its words nor its
-// commits count, but they make us look at the document.
+// commits count, but they make us look the document up.
 func TestAForeignHostIsRefused(t *testing.T) {
 	for name, ev := range map[string]*slot{
 		"account": account(false, "deactivated"), "commit": commit(11, 1, 2, []string{likes}, nil), "sync": syncAt(11, 2),
@@ -778,11 +778,11 @@ func TestAForeignHostIsRefused(t *testing.T) {
 			s := newStory(t, store.KindPDS)
 			s.known(posts)
 			s.up.host = "old.host.test"
-			s.want(s.tell(ev), repostate.Refused)
+			s.want(s.judge(ev), repostate.Refused)
 			s.wantState(repostate.Synchronized, 10)
 			s.wantListed(posts)
 			if !s.repo().Identity.Stale {
-				t.Error("the identity is not looked at")
+				t.Error("the identity is not looked up")
 			}
 		})
 	}
@@ -807,7 +807,7 @@ func TestARelaysWordOnAnAccountIsChecked(t *testing.T) {
 		t.Run(tc.ev.frame.Event.(*event.Account).Status, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
 			s.known(posts)
-			s.want(s.tell(tc.ev), tc.want)
+			s.want(s.judge(tc.ev), tc.want)
 			if s.listed(posts) == tc.hidden {
 				t.Errorf("hidden: %t", !tc.hidden)
 			}
@@ -835,7 +835,7 @@ func TestTheWordsOfARelayAreQuestions(t *testing.T) {
 		{account(false, "deleted"), repostate.Checked, "takendown"},
 		{account(true, ""), repostate.Checked, "takendown"},
 	} {
-		s.want(s.tell(word.ev), word.want)
+		s.want(s.judge(word.ev), word.want)
 		if r := s.repo(); r.Active || r.Status != word.status {
 			t.Errorf("active %t, status %q", r.Active, r.Status)
 		}
@@ -854,7 +854,7 @@ func TestTheWordsOfARelayAreQuestions(t *testing.T) {
 func TestARelayCannotDeleteARepo(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.want(s.tell(account(false, "deleted")), repostate.Hidden)
+	s.want(s.judge(account(false, "deleted")), repostate.Hidden)
 	s.wantState(repostate.Desynchronized, 10)
 	s.update(func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(alice)
@@ -879,7 +879,7 @@ func TestTheHostsWordBringsBackARepoThatItDidNotHave(t *testing.T) {
 		return testrepo.SetState(tx, r, repostate.NotFound)
 	})
 	s.wantListed()
-	s.want(s.tell(account(true, "")), repostate.Checked)
+	s.want(s.judge(account(true, "")), repostate.Checked)
 	if got := s.lease(repostate.Fetch); got.Repo.Waiting.Reason != repostate.Reactivated {
 		t.Errorf("reason %s", got.Repo.Waiting.Reason)
 	}
@@ -891,8 +891,8 @@ func TestAVerifiedCommitOfAnInactiveAccountAsksTheHost(t *testing.T) {
 	s.known(posts)
 	s.resolve()
 	s.up.host = home
-	s.tell(account(false, "deactivated"))
-	s.want(s.tell(commit(11, 1, 2, []string{likes}, nil)), repostate.Hidden)
+	s.judge(account(false, "deactivated"))
+	s.want(s.judge(commit(11, 1, 2, []string{likes}, nil)), repostate.Hidden)
 	s.wantListed()
 	if got := s.lease(repostate.AskStatus); got.Repo.Waiting.Reason != repostate.StatusCheck {
 		t.Errorf("reason %s", got.Repo.Waiting.Reason)
@@ -916,7 +916,7 @@ func TestLostEventsAskForACrawl(t *testing.T) {
 	for _, n := range []firehose.Notice{firehose.Reset, firehose.Gap, firehose.Future, firehose.Skipped} {
 		t.Run(n.String(), func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
-			s.tell(&slot{notice: n})
+			s.judge(&slot{notice: n})
 			if !s.crawlWanted() {
 				t.Error("no crawl is wanted")
 			}
@@ -924,7 +924,7 @@ func TestLostEventsAskForACrawl(t *testing.T) {
 	}
 	for missed, want := range map[int64]bool{0: false, missedNumbers - 1: false, missedNumbers: true} {
 		s := newStory(t, store.KindRelay)
-		s.tell(&slot{missed: missed})
+		s.judge(&slot{missed: missed})
 		if got := s.crawlWanted(); got != want {
 			t.Errorf("%d missed: a crawl is wanted: %t", missed, got)
 		}
@@ -935,8 +935,8 @@ func TestTheCursorFollowsItsEventsAndCanBeReset(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	cursor := func() int64 { return s.stats().Upstreams[0].Cursor }
 	s.known(posts)
-	s.tell(commit(11, 1, 2, nil, nil))
-	s.tell(refusedWith(commit(12, 2, 3, nil, nil), refusal.BadCAR))
+	s.judge(commit(11, 1, 2, nil, nil))
+	s.judge(refusedWith(commit(12, 2, 3, nil, nil), refusal.BadCAR))
 	if cursor() != 2 {
 		t.Errorf("cursor %d after two events", cursor())
 	}
@@ -975,7 +975,7 @@ func TestAFailedBatchLeavesNothing(t *testing.T) {
 	if s.stats().Upstreams[0].Cursor != 0 {
 		t.Error("the cursor moved")
 	}
-	s.want(s.tell(commit(11, 1, 2, []string{"com.example.new"}, nil)), repostate.Applied)
+	s.want(s.judge(commit(11, 1, 2, []string{"com.example.new"}, nil)), repostate.Applied)
 	if !s.listed("com.example.new") {
 		t.Error("the row of a collection that a failed batch had added is missing")
 	}

@@ -15,12 +15,12 @@ import (
 func TestABrokenMessageOfOurOwnHead(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.want(s.tell(refusedWith(commit(10, 0, 1, nil, nil), refusal.BadTree)), repostate.Refused)
+	s.want(s.judge(refusedWith(commit(10, 0, 1, nil, nil), refusal.BadTree)), repostate.Refused)
 	s.wantState(repostate.Synchronized, 10)
 	if st := s.stats(); st.Waiting+st.WaitingLater != 0 {
-		t.Error("a look is queued")
+		t.Error("an attempt is queued")
 	}
-	s.want(s.tell(refusedWith(commit(10, 0, 7, nil, nil), refusal.BadTree)), repostate.Refused)
+	s.want(s.judge(refusedWith(commit(10, 0, 7, nil, nil), refusal.BadTree)), repostate.Refused)
 	s.wantState(repostate.Desynchronized, 10)
 }
 
@@ -35,7 +35,7 @@ func TestTheKeyOfBeforeAChangeIsForgotten(t *testing.T) {
 	}
 	old := commit(11, 1, 2, nil, nil)
 	old.key = "old key"
-	s.want(s.tell(old), repostate.Broken)
+	s.want(s.judge(old), repostate.Broken)
 	if k, _ := s.in.keys.get(t.Context(), alice); k.raw == "old key" {
 		t.Error("the old key is used again")
 	}
@@ -61,7 +61,7 @@ func TestAKeyThatWasReadBeforeAChangeIsNotKept(t *testing.T) {
 func TestASyncBringsAFetchForward(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
-	s.tell(commit(12, 2, 3, nil, nil))
+	s.judge(commit(12, 2, 3, nil, nil))
 	s.lease(repostate.Fetch)
 	s.update(func(tx *store.Tx) error {
 		r, err := tx.RepoByDID(alice)
@@ -70,13 +70,13 @@ func TestASyncBringsAFetchForward(t *testing.T) {
 		}
 		return testrepo.Retry(tx, r, repostate.Discontinuity, tx.Now().Add(time.Hour), true, false)
 	})
-	s.want(s.tell(commit(13, 3, 4, nil, nil)), repostate.Waits)
+	s.want(s.judge(commit(13, 3, 4, nil, nil)), repostate.Waits)
 	if n := s.due(); n != 0 {
-		t.Errorf("%d looks are due after a commit", n)
+		t.Errorf("%d attempts are due after a commit", n)
 	}
-	s.want(s.tell(syncAt(14, 9)), repostate.Waits)
+	s.want(s.judge(syncAt(14, 9)), repostate.Waits)
 	if n := s.due(); n != 1 {
-		t.Errorf("%d looks are due after a #sync", n)
+		t.Errorf("%d attempts are due after a #sync", n)
 	}
 	if s.repo().SeenRev != 14 {
 		t.Errorf("seen rev %d", s.repo().SeenRev)

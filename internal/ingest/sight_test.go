@@ -40,13 +40,13 @@ func TestAnUpstreamBringsALimitedNumberOfUnknownDIDs(t *testing.T) {
 	}
 	sl := commit(50, 1, 2, []string{posts}, nil)
 	sl.frame.DID = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
-	s.want(s.tell(sl), repostate.Unseen)
+	s.want(s.judge(sl), repostate.Unseen)
 	if r := s.repoOf(sl.frame.DID); r != nil {
 		t.Errorf("it became a row: %+v", r)
 	}
-	s.want(s.tell(commit(50, 1, 2, []string{posts}, nil)), repostate.Applied)
+	s.want(s.judge(commit(50, 1, 2, []string{posts}, nil)), repostate.Applied)
 	s.now = s.now.Add(time.Second)
-	s.want(s.tell(sl), repostate.Waits)
+	s.want(s.judge(sl), repostate.Waits)
 	if s.repoOf(sl.frame.DID) == nil {
 		t.Error("its next event did not make it a row")
 	}
@@ -87,7 +87,7 @@ func TestEventsOfAnUnknownDIDBringTheSecondAttemptForward(t *testing.T) {
 	putOff()
 	sl := commit(50, 1, 2, []string{posts}, nil)
 	sl.frame.DID = did
-	s.want(s.tell(sl), repostate.Waits)
+	s.want(s.judge(sl), repostate.Waits)
 	if later() {
 		t.Error("the event did not bring the look forward")
 	}
@@ -97,9 +97,9 @@ func TestEventsOfAnUnknownDIDBringTheSecondAttemptForward(t *testing.T) {
 	putOff()
 	for s.in.limits.of(s.up.id, s.repoOf(did), s.now).Unknown() {
 	}
-	s.want(s.tell(sl), repostate.Waits)
+	s.want(s.judge(sl), repostate.Waits)
 	if !later() {
-		t.Error("events without end bring looks without end")
+		t.Error("events without end bring attempts without end")
 	}
 }
 

@@ -197,7 +197,7 @@ func TestTheWordOfTheOperatorHoldsForExactlyThatHostAndPort(t *testing.T) {
 	for url, want := range map[string]bool{
 		"http://plc.example.com:2582/":      true,
 		"http://Plc.Example.com:2582/":      true,
-		"http://plc.example.com:2582/away":  true, // the operator's host may send us into the world
+		"http://plc.example.com:2582/away":  true, // the operator's host may send us anywhere
 		"http://plc.example.com:2583/":      false,
 		"https://plc.example.com/":          false,
 		"http://plc.example.com/":           false,

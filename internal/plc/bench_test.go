@@ -21,7 +21,7 @@ func BenchmarkPage(b *testing.B) {
 	for _, c := range []struct {
 		name  string
 		known bool
-	}{{"strangers", false}, {"known", true}} {
+	}{{"unknown", false}, {"known", true}} {
 		b.Run(c.name, func(b *testing.B) {
 			st, err := store.Open(b.Context(), store.Config{Path: filepath.Join(b.TempDir(), "index.db"), Version: "bench"})
 			if err != nil {

@@ -161,11 +161,11 @@ func TestTheFirstReadingDoesNotWaitForEver(t *testing.T) {
 		defer stop()
 		time.Sleep(readyMost - time.Minute)
 		if y.due() != 0 {
-			y.Error("not held back")
+			y.Error("not parked")
 		}
 		time.Sleep(2 * time.Minute)
 		if y.due() != 1 {
-			y.Error("still held back")
+			y.Error("still parked")
 		}
 	})
 }

@@ -74,11 +74,11 @@ func candidate(r *Repo) {
 	r.State, r.Proof, r.ProvenAt, r.Head, r.Identity = Candidate, 0, time.Time{}, nil, nil
 }
 
-func freshly(r *Repo)   { r.Identity.FetchedAt = now }
-func byClaim(r *Repo)   { r.Proof = ProofClaim }
-func stranger(r *Repo)  { candidate(r); r.ID = 0 }
-func lookedUp(r *Repo)  { r.Identity.Stale = true }
-func undecided(r *Repo) { r.State = NotFound; r.Proof = 0 }
+func freshly(r *Repo)    { r.Identity.FetchedAt = now }
+func byClaim(r *Repo)    { r.Proof = ProofClaim }
+func unknownDID(r *Repo) { candidate(r); r.ID = 0 }
+func lookedUp(r *Repo)   { r.Identity.Stale = true }
+func undecided(r *Repo)  { r.State = NotFound; r.Proof = 0 }
 
 func commit(rev int64, from, to byte, lists ...string) Signed {
 	c := Commit{Prev: atproto.Digest{from}, Head: head(rev, to)}
@@ -244,14 +244,14 @@ func TestEvents(t *testing.T) {
 		{"a gap", known(), commit(12, 3, 4), "desynchronized, state desynchronized, seen 12, discontinuity/1 in 0s, void"},
 		{"a commit while it waits", known(in(Desynchronized), queued(Discontinuity)), commit(12, 3, 4), "waits, seen 12"},
 		{"a commit while it backs off", known(in(Desynchronized), queued(Discontinuity, later)), commit(12, 3, 4), "waits, seen 12"},
-		{"a commit while it is parked back", known(candidate, queued(Backfill, func(w *Waiting) { w.Parked = true })), commit(12, 3, 4), "waits, first-sight/3 in 0s, void"},
+		{"a commit while it is parked", known(candidate, queued(Backfill, func(w *Waiting) { w.Parked = true })), commit(12, 3, 4), "waits, first-sight/3 in 0s, void"},
 		{"a commit while it is fetched", known(in(Resyncing), queued(Discontinuity, leasedRow)), commit(12, 3, 4), "buffered, seen 12, buffer 12"},
 		{"the same once more", known(in(Resyncing), queued(Discontinuity, leasedRow)), buffered(commit(12, 3, 4), Buffered{1, true, true}), "buffered, seen 12"},
 		{"another of its rev", known(in(Resyncing), queued(Discontinuity, leasedRow)), buffered(commit(12, 3, 4), Buffered{1, true, false}), "desynchronized, state desynchronized, seen 12, discontinuity/1 in -1m0s, void"},
 		{"one too many", known(in(Resyncing), queued(Discontinuity, leasedRow)), buffered(commit(12, 3, 4), Buffered{Len: MaxBuffered}), "desynchronized, state desynchronized, seen 12, discontinuity/1 in -1m0s, void"},
 		{"a commit of an inactive account", known(inactive("deactivated")), commit(12, 1, 2), "hidden, seen 12, status/2 in 0s, void, ask status true"},
 		{"asked about a moment ago", known(inactive("deactivated"), func(r *Repo) { r.Identity.StatusAskedAt = now.Add(-time.Minute) }), commit(12, 1, 2), "hidden, seen 12, status/2 in 9m0s, void, ask status true"},
-		{"a commit of an unknown DID", known(stranger), commit(12, 1, 2), "waits, first-sight/3 in 0s, void"},
+		{"a commit of an unknown DID", known(unknownDID), commit(12, 1, 2), "waits, first-sight/3 in 0s, void"},
 		{"a commit of a DID without document", known(candidate, queued(Backfill, later)), commit(12, 1, 2), "waits"},
 		{"a commit under another key", known(), keyed(commit(11, 1, 2), other), "desynchronized, state desynchronized, unprovable/1 in 0s, void"},
 		{"the same while it waits", known(in(Desynchronized), queued(Discontinuity)), keyed(commit(11, 1, 2), other), "waits"},
@@ -275,7 +275,7 @@ func TestEvents(t *testing.T) {
 
 		{"an #identity", known(), Announced{}, "checked, stale true, identity/2 in 0s, checks 2"},
 		{"an #identity a moment after the last look-up", known(freshly), Announced{}, "checked, stale true, identity/2 in 2s, checks 2"},
-		{"an #identity of an unknown DID", known(stranger), Announced{}, "waits, first-sight/3 in 0s, void"},
+		{"an #identity of an unknown DID", known(unknownDID), Announced{}, "waits, first-sight/3 in 0s, void"},
 
 		{"a relay says what is known", known(), relay(true, ""), "noted"},
 		{"a relay says deactivated", known(), relay(false, "deactivated"), "hidden, state desynchronized, active false deactivated, status/2 in 0s, void, ask status true"},
@@ -302,7 +302,7 @@ func TestEventsBeyondTheirBudget(t *testing.T) {
 	e := env()
 	e.Budget = budget(false)
 	check(t, []row{
-		{"an unknown DID", known(stranger), commit(12, 1, 2), "unseen"},
+		{"an unknown DID", known(unknownDID), commit(12, 1, 2), "unseen"},
 		{"a DID without document", known(candidate), commit(12, 1, 2), "waits"},
 		{"a real commit that cannot be proven", known(), badly(commit(11, 1, 2), refusal.BadTree), "refused, refuse bad-tree, seen 11, missed-rev/6 in 30s, want 11"},
 		{"a rev of the future", known(), badly(commit(11, 1, 2), refusal.FutureRev), "refused, refuse future-rev"},
@@ -314,7 +314,7 @@ func TestEventsBeyondTheirBudget(t *testing.T) {
 func TestListings(t *testing.T) {
 	e := env()
 	check(t, []row{
-		{"an unknown DID", known(stranger), Entry{Rev: 12, Active: true}, "backfill/4 in 0s, void"},
+		{"an unknown DID", known(unknownDID), Entry{Rev: 12, Active: true}, "backfill/4 in 0s, void"},
 		{"what is known", known(), Entry{Rev: 10, Active: true}, ""},
 		{"a newer rev", known(), Entry{Rev: 12, Active: true}, "missed-rev/6 in 30s, want 12"},
 		{"a newer rev that proved harmless", known(func(r *Repo) { r.HarmlessRev = 12 }), Entry{Rev: 12, Active: true}, ""},
@@ -337,8 +337,8 @@ func TestListings(t *testing.T) {
 		{"an old document of a repo that waits", known(queued(Prove)), Aged{now}, ""},
 	}, e)
 	e.ParkBackfill = true
-	check(t, []row{{"an unknown DID, parked back", known(stranger), Entry{Rev: 12, Active: true}, "backfill/4 in 0s, parked, void"}}, e)
-	if r := Decide(known(stranger), Entry{Host: 7, Candidate: true}, e).Repo; r.FoundHostID != 7 {
+	check(t, []row{{"an unknown DID, parked", known(unknownDID), Entry{Rev: 12, Active: true}, "backfill/4 in 0s, parked, void"}}, e)
+	if r := Decide(known(unknownDID), Entry{Host: 7, Candidate: true}, e).Repo; r.FoundHostID != 7 {
 		t.Errorf("found at %d", r.FoundHostID)
 	}
 }
@@ -374,7 +374,7 @@ func TestOperationsOfTheLog(t *testing.T) {
 		{"no usable identity of a repo whose look-up comes", known(candidate, queued(Backfill)), Operation{At: now.Add(-time.Minute), AsOf: now}, "ignored"},
 		{"of a repo whose look-up comes", known(candidate, queued(Backfill)), said(key, 7, -time.Minute, false), "ignored"},
 		{"the last one of a repo without document", known(candidate, queued(Backfill)), said(key, 7, -time.Minute, true), "identity, key changed, backfill/4 in -1m0s, void"},
-		{"of one that is parked back", known(candidate, queued(Backfill, parked)), said(key, 7, -time.Minute, false), "identity, key changed"},
+		{"of one that is parked", known(candidate, queued(Backfill, parked)), said(key, 7, -time.Minute, false), "identity, key changed"},
 	}, env())
 	for _, tc := range []struct {
 		name      string
@@ -387,7 +387,7 @@ func TestOperationsOfTheLog(t *testing.T) {
 		{"the last one", known(), said(key, 7, -time.Minute, true), 0, false},
 		{"of the future", known(), said(other, 7, time.Hour, false), 0, false},
 		{"one that doubts", known(), said(other, 7, -time.Hour, true), -time.Hour, true},
-		{"of one that is parked back", known(candidate, queued(Backfill, parked)), said(key, 7, -time.Minute, false), -time.Minute, true},
+		{"of one that is parked", known(candidate, queued(Backfill, parked)), said(key, 7, -time.Minute, false), -time.Minute, true},
 		{"while the first document is looked up", known(candidate, queued(Backfill, leasedRow)), said(key, 7, -time.Minute, true), 0, true},
 	} {
 		i := Decide(tc.repo, tc.op, env()).Repo.Identity
@@ -437,7 +437,7 @@ func TestQuestionsAddUp(t *testing.T) {
 	r = Decide(leased.Repo, Entry{Rev: 14, Active: true}, env()).Repo
 	r = Decide(r, Ended{Attempt: a, Found: &Found{Head: head(10, 1), Proof: ProofTree}}, env()).Repo
 	if w := r.Waiting; w == nil || w.WantRev != 14 {
-		t.Errorf("the wish for a newer rev is dropped: %+v", w)
+		t.Errorf("the wanted newer rev is dropped: %+v", w)
 	}
 }
 

@@ -46,7 +46,7 @@ func TestBackfillEqualsTheLoadHosts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := run(t, scene{method: establish.Method(name), hosts: 20, repos: 300, attackers: 8})
 			if n := r.proofs[repostate.ProofTree] + r.proofs[repostate.ProofProbe] + r.proofs[repostate.ProofClaim]; n != r.repos {
-				t.Errorf("%d of %d repos are proven or claimed: %v", n, r.repos, r.proofs)
+				t.Errorf("%d of %d repos are proven or described: %v", n, r.repos, r.proofs)
 			}
 		})
 	}

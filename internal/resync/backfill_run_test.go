@@ -119,7 +119,7 @@ func run(tb testing.TB, s scene) *result {
 	working.Go(func() { failures[1] = st.Maintain(ctx, log) })
 	s.await(ctx, tb, st)
 	r := &result{scene: s, spent: time.Since(start), cpu: processorTime() - used, memory: peak(tb)}
-	r.heap = held()
+	r.heap = memory()
 	r.loadHosts = loadHosts.ask(tb, false)
 	r.loadHosts.CPU -= before.CPU
 	cancel()
@@ -274,7 +274,7 @@ func (s scene) everyHost() (hosts []host) {
 	return hosts
 }
 
-// fill makes a file in which all repos wait to be looked at for the first time.
+// fill makes a file in which all repos wait for their first attempt.
 func (s scene) fill(tb testing.TB, path string, e *loadRepos) {
 	tb.Helper()
 	st, err := store.Open(tb.Context(), store.Config{Path: path, Version: "test"})
@@ -420,8 +420,8 @@ func forgetPeak(tb testing.TB) {
 	must(tb, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o200))
 }
 
-// held is the memory that Go has from the system, in bytes.
-func held() int64 {
+// memory is what that Go has from the system, in bytes.
+func memory() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.Sys - m.HeapReleased)
@@ -440,7 +440,7 @@ func peak(tb testing.TB) int64 {
 			return kib << 10
 		}
 	}
-	tb.Fatal("the system does not tell")
+	tb.Fatal("the system does not say")
 	return 0
 }
 

@@ -15,11 +15,11 @@ import (
 // mostAtOnce is how many attempts may ask one host at once. (schema.sql, host_queue.share)
 const mostAtOnce = 4
 
-// A giant host has 100,000 rows in front of everybody else's. The others are served
-// at their own rate all the same, and so is the giant.
+// A large host has 100,000 rows in front of everybody else's. The others are served
+// at their own rate all the same, and so is the large one.
 func TestALargeHostCrowdsOutNobody(t *testing.T) {
 	withTestHosts(t, Config{HostQPS: 8}, func(w *testHosts) {
-		giant := w.host(1, true, nil)
+		large := w.host(1, true, nil)
 		w.accounts(1, 100_000, 4)
 		for id := 2; id <= 51; id++ {
 			w.host(id, true, nil)
@@ -33,8 +33,8 @@ func TestALargeHostCrowdsOutNobody(t *testing.T) {
 			}
 		}
 		time.Sleep(7500 * time.Millisecond)
-		if n := len(w.times(giant)); n < 75 || n > 83 {
-			t.Errorf("the giant was asked %d times in ten seconds at 8 a second", n)
+		if n := len(w.times(large)); n < 75 || n > 83 {
+			t.Errorf("the large host was asked %d times in ten seconds at 8 a second", n)
 		}
 	})
 }
@@ -145,17 +145,17 @@ func TestUnprovenHostsTakeHalfOfTheWorkers(t *testing.T) {
 			}
 		}
 		if n := w.most(); n != 4 {
-			t.Errorf("%d of 8 workers were held by hosts on probation", n)
+			t.Errorf("%d of 8 workers were taken by unproven hosts", n)
 		}
 		for id := 1; id <= 500; id++ {
 			if n := busiest(w.times(fmt.Sprintf("h%d", id)), 5*time.Second); n > 1 {
-				t.Errorf("host %d on probation was asked %d times at once", id, n)
+				t.Errorf("unproven host %d was asked %d times at once", id, n)
 			}
 		}
 	})
 }
 
-// A host that proves itself leaves probation: it gets its whole share at once.
+// A host that answers is proven: it gets its whole share at once.
 func TestAHostThatAnswersIsProven(t *testing.T) {
 	withTestHosts(t, Config{}, func(w *testHosts) {
 		name := w.host(1, false, nil)
@@ -196,7 +196,7 @@ func TestAHostNeverSeesMoreThanItsRate(t *testing.T) {
 func TestHostLimitsSurviveARestart(t *testing.T) {
 	withTestHosts(t, Config{HostQPS: 8}, func(w *testHosts) {
 		refuse := true
-		cool := w.host(1, true, func(rw http.ResponseWriter, r *http.Request) {
+		limited := w.host(1, true, func(rw http.ResponseWriter, r *http.Request) {
 			if refuse {
 				rw.Header().Set("Retry-After", "600")
 				rw.WriteHeader(http.StatusTooManyRequests)
@@ -214,13 +214,13 @@ func TestHostLimitsSurviveARestart(t *testing.T) {
 		time.Sleep(60 * time.Second)
 		w.close()
 		refuse = false
-		before := len(w.times(cool))
+		before := len(w.times(limited))
 		if before == 0 || before > mostAtOnce {
 			t.Errorf("the host that refused was asked %d times", before)
 		}
 		w.run()
 		time.Sleep(530 * time.Second)
-		if n := len(w.times(cool)) - before; n != 0 {
+		if n := len(w.times(limited)) - before; n != 0 {
 			t.Errorf("%d requests after the restart while the host cools down", n)
 		}
 		time.Sleep(20 * time.Second)

@@ -67,7 +67,7 @@ func (k *keyring) EarlierKeys(context.Context, string) ([]identity.EarlierKey, e
 
 // Whether our head and the keys of before count, and what else must hold for that.
 func TestWhichSignaturesCount(t *testing.T) {
-	w, did := settler(t, establish.Auto, tiny)
+	w, did := migrant(t, establish.Auto, tiny)
 	w.enqueue(did, repostate.Backfill)
 	w.work()
 	w.move(did, simnet.Migration{To: 1})
@@ -75,9 +75,9 @@ func TestWhichSignaturesCount(t *testing.T) {
 	ring := &keyring{Resolver: w.rs.cfg.Resolver, keys: []identity.EarlierKey{{}}}
 	w.rs.cfg.Resolver = ring
 	for _, tc := range []struct {
-		name       string
-		change     func(*repostate.Attempt)
-		held, keys bool
+		name        string
+		change      func(*repostate.Attempt)
+		known, keys bool
 	}{
 		{"at once", func(*repostate.Attempt) {}, true, true},
 		{"no head", func(a *repostate.Attempt) { a.Repo.Head = nil }, false, true},
@@ -92,7 +92,7 @@ func TestWhichSignaturesCount(t *testing.T) {
 			a := &repostate.Attempt{Repo: r, At: r.Identity.FetchedAt}
 			tc.change(a)
 			q := w.rs.request(a)
-			if held := q.KnownHead != (atproto.Digest{}); held != tc.held || held && q.KnownHead != r.Head.CID {
+			if known := q.KnownHead != (atproto.Digest{}); known != tc.known || known && q.KnownHead != r.Head.CID {
 				t.Errorf("our head is %x", q.KnownHead)
 			}
 			if (q.EarlierKeys != nil) != tc.keys {

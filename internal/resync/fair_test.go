@@ -103,7 +103,7 @@ func (w *fairScenario) best(h *fairHost) (best fairRow, ok bool) {
 	return best, ok
 }
 
-// judge looks at a lease as if it had been the only one.
+// judge checks a lease as if it had been the only one.
 func (w *fairScenario) judge(a *attempt) {
 	w.t.Helper()
 	h := w.hosts[a.host]

@@ -20,8 +20,8 @@ import (
 	"railyard/internal/test/testrepo"
 )
 
-// strangers adds repos of which nothing is known but the DID.
-func (w *testHosts) strangers(n int, method string, priority int) {
+// addUnknown adds repos of which nothing is known but the DID.
+func (w *testHosts) addUnknown(n int, method string, priority int) {
 	fmt.Fprintf(&w.rows, `
 		DROP TABLE IF EXISTS temp.n;
 		CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT %[1]d UNION ALL SELECT i + 1 FROM n WHERE i < %[2]d) SELECT i FROM n;
@@ -61,8 +61,8 @@ func (h *hanging) EarlierKeys(ctx context.Context, _ string) ([]identity.Earlier
 func TestHangingDirectoriesHoldTheirPart(t *testing.T) {
 	h := &hanging{now: map[bool]int{}, most: map[bool]int{}}
 	withTestHosts(t, Config{Workers: 16, Resolver: h, HostQPS: 8}, func(w *testHosts) {
-		w.strangers(10_000, "did:web:", 1)
-		w.strangers(1000, "did:plc:", 3)
+		w.addUnknown(10_000, "did:web:", 1)
+		w.addUnknown(1000, "did:plc:", 3)
 		for id := 1; id <= 4; id++ {
 			w.host(id, false, silent)
 			w.accounts(id, 2, 1)
@@ -105,7 +105,7 @@ func (c *counted) Resolve(ctx context.Context, did string) (identity.Identity, e
 func TestADirectoryThatFailsIsLeftAlone(t *testing.T) {
 	c := &counted{Resolver: noDirectory{}}
 	withTestHosts(t, Config{Resolver: c}, func(w *testHosts) {
-		w.strangers(3000, "did:plc:", 3)
+		w.addUnknown(3000, "did:plc:", 3)
 		w.run()
 		time.Sleep(time.Hour)
 		c.mu.Lock()

@@ -13,8 +13,8 @@ import (
 	"railyard/internal/test/testrepo"
 )
 
-// settler has one account on the first of two PDSes, with so many records.
-func settler(t *testing.T, m establish.Method, records int) (*scenario, string) {
+// migrant has one account on the first of two PDSes, with so many records.
+func migrant(t *testing.T, m establish.Method, records int) (*scenario, string) {
 	t.Helper()
 	w := newScenarioOf(t, 2, 0)
 	w.setMethod(m)
@@ -64,7 +64,7 @@ func TestAnAccountThatMovedAndHasNotWritten(t *testing.T) {
 	for _, name := range establish.Methods() {
 		for _, records := range []int{tiny, large} {
 			t.Run(name, func(t *testing.T) {
-				w, did := settler(t, establish.Method(name), records)
+				w, did := migrant(t, establish.Method(name), records)
 				w.enqueue(did, repostate.Backfill)
 				w.work()
 				w.later(bulkRest)
@@ -101,7 +101,7 @@ func TestAnAccountThatMovedBeforeTheIndexBegan(t *testing.T) {
 	for _, name := range establish.Methods() {
 		for _, records := range []int{tiny, large} {
 			t.Run(name, func(t *testing.T) {
-				w, did := settler(t, establish.Method(name), records)
+				w, did := migrant(t, establish.Method(name), records)
 				w.move(did, simnet.Migration{To: 1, OldStays: true})
 				late := simnet.Write{Action: simnet.Create, Path: "com.example.late/a"}
 				if err := w.net.WriteOnOldHost(did, late); err != nil {
@@ -126,7 +126,7 @@ func TestAnAccountThatMovedBeforeTheIndexBegan(t *testing.T) {
 // After a move the revs of getRepoStatus, listRepos and #sync are not that of the
 // commit: hints that lead to one attempt each.
 func TestTheOtherRevsOfAMoveAreNoContradiction(t *testing.T) {
-	w, did := settler(t, establish.Auto, tiny)
+	w, did := migrant(t, establish.Auto, tiny)
 	w.enqueue(did, repostate.Backfill)
 	w.work()
 	w.move(did, simnet.Migration{To: 1})
@@ -149,7 +149,7 @@ func TestTheOtherRevsOfAMoveAreNoContradiction(t *testing.T) {
 // Commits that were lost before the move are in the new host's head, which an
 // earlier key has signed: the log says so.
 func TestAMoveWithCommitsThatWereLost(t *testing.T) {
-	w, did := settler(t, establish.Auto, large)
+	w, did := migrant(t, establish.Auto, large)
 	w.enqueue(did, repostate.Backfill)
 	w.work()
 	if err := w.net.Create(did, "com.example.lost/a"); err != nil {
@@ -165,7 +165,7 @@ func TestAMoveWithCommitsThatWereLost(t *testing.T) {
 
 // Home again without having written anywhere else: the key is a third one.
 func TestAMoveThereAndBack(t *testing.T) {
-	w, did := settler(t, establish.Auto, large)
+	w, did := migrant(t, establish.Auto, large)
 	w.enqueue(did, repostate.Backfill)
 	w.work()
 	for _, to := range []int{1, 0} {
@@ -186,7 +186,7 @@ func TestAMoveThereAndBack(t *testing.T) {
 func TestAnEarlierKeyIsRefusedOnceThePresentOneHasSigned(t *testing.T) {
 	for _, name := range establish.Methods() {
 		t.Run(name, func(t *testing.T) {
-			w, did := settler(t, establish.Method(name), small)
+			w, did := migrant(t, establish.Method(name), small)
 			w.enqueue(did, repostate.Backfill)
 			w.work()
 			w.later(bulkRest)
@@ -221,7 +221,7 @@ func TestAnEarlierKeyIsRefusedOnceThePresentOneHasSigned(t *testing.T) {
 // The present key's first commit is seen while the repo is fetched, and the answer is
 // of before it: the commit goes on from there, so both are good.
 func TestTheFirstCommitOfThePresentKeyDuringTheFetch(t *testing.T) {
-	w, did := settler(t, establish.WholeRepo, small)
+	w, did := migrant(t, establish.WholeRepo, small)
 	w.move(did, simnet.Migration{To: 1})
 	w.enqueue(did, repostate.Backfill)
 	w.hook = func(string, string) { w.commit(did, "com.example.written/a") }
@@ -237,7 +237,7 @@ func TestTheFirstCommitOfThePresentKeyDuringTheFetch(t *testing.T) {
 // which somebody else can have made.
 func TestAnAnswerOfBeforeTheChangeOfKeys(t *testing.T) {
 	for _, seen := range []int{5, 0, -5} {
-		w, did := settler(t, establish.WholeRepo, small)
+		w, did := migrant(t, establish.WholeRepo, small)
 		w.move(did, simnet.Migration{To: 1})
 		w.enqueue(did, repostate.Backfill)
 		state, _ := w.net.Repo(did)
@@ -262,7 +262,7 @@ func TestAnAnswerOfBeforeTheChangeOfKeys(t *testing.T) {
 // A directory whose log fails costs nothing but time, and the log is not asked for at
 // every retry.
 func TestALogThatCannotBeRead(t *testing.T) {
-	w, did := settler(t, establish.Auto, large)
+	w, did := migrant(t, establish.Auto, large)
 	w.move(did, simnet.Migration{To: 1})
 	asked, broken := 0, true
 	w.net.SetHook("plc", simnet.Hook{HTTP: func(rw http.ResponseWriter, r *http.Request) bool {
@@ -291,7 +291,7 @@ func TestALogThatCannotBeRead(t *testing.T) {
 
 // A rotation whose documents lag still is what a bad signature means at first.
 func TestAKeyThatNobodyHadIsNotAccepted(t *testing.T) {
-	w, did := settler(t, establish.Auto, small)
+	w, did := migrant(t, establish.Auto, small)
 	w.enqueue(did, repostate.Backfill)
 	w.work()
 	w.settled(did)

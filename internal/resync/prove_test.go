@@ -8,9 +8,9 @@ import (
 	"railyard/internal/test/testrepo"
 )
 
-// claimed makes the repo's set a claim of these collections, which waits for its
+// described makes the repo's set a claim of these collections, which waits for its
 // proof.
-func (w *scenario) claimed(did string, collections []string) {
+func (w *scenario) described(did string, collections []string) {
 	w.t.Helper()
 	w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
 		if _, _, err := testrepo.Establish(tx, r, *r.Head, collections, repostate.ProofClaim); err != nil {
@@ -32,7 +32,7 @@ func TestAClaimIsProvenInTheBackground(t *testing.T) {
 				truth, _ := w.net.Repo(did)
 				collections = truth.Collections
 			}
-			w.claimed(did, collections)
+			w.described(did, collections)
 			if st := w.stats(); st.Waiting != 0 {
 				t.Errorf("%d rows of the queue count as wrong", st.Waiting)
 			}
@@ -53,7 +53,7 @@ func TestAClaimIsProvenInTheBackground(t *testing.T) {
 func TestAClaimIsNotProvenAgainstAnotherHead(t *testing.T) {
 	w, did := filled(t)
 	before, _ := w.net.Repo(did)
-	w.claimed(did, before.Collections)
+	w.described(did, before.Collections)
 	if err := w.net.Create(did, "com.example.late/a"); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestAClaimIsNotProvenAgainstAnotherHead(t *testing.T) {
 func TestAProofFindsALostEvent(t *testing.T) {
 	w, did := filled(t)
 	before, _ := w.net.Repo(did)
-	w.claimed(did, before.Collections)
+	w.described(did, before.Collections)
 	if err := w.net.Create(did, "com.example.lost/a"); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestAProofFindsALostEvent(t *testing.T) {
 func TestWithoutProofsAClaimWaits(t *testing.T) {
 	w, did := filled(t)
 	w.rs.cfg.NoProofs = true
-	w.claimed(did, []string{"com.example.invented"})
+	w.described(did, []string{"com.example.invented"})
 	w.work()
 	w.later(2 * claimRest)
 	if r := w.repo(did); r.Proof != repostate.ProofClaim || w.count("getRepo") != 0 {

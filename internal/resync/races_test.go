@@ -175,7 +175,7 @@ func TestAccountsThatLeaveAndReturn(t *testing.T) {
 				}
 			}
 			must(w.net.Takedown(did))
-			lose() // a fetch learns of it
+			lose() // a fetch sees it
 			w.same(did, false)
 			must(w.net.Untakedown(did))
 			w.enqueue(did, repostate.StatusCheck)

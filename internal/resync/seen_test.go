@@ -63,7 +63,7 @@ func TestAnAnswerOfOurHeadBelowWhatWasSeenIsStale(t *testing.T) {
 func TestACommitDuringAProof(t *testing.T) {
 	w, did := filled(t)
 	before, _ := w.net.Repo(did)
-	w.claimed(did, before.Collections)
+	w.described(did, before.Collections)
 	state := repostate.Synchronized
 	w.hook = func(string, string) {
 		if err := w.net.Create(did, w.net.Paths(did)[0]+"x"); err != nil {

@@ -183,7 +183,7 @@ func (w *testHosts) run() {
 	}
 }
 
-// close stops the workers and looks at what they leave behind.
+// close stops the workers and checks what they leave behind.
 func (w *testHosts) close() {
 	w.Helper()
 	w.stop()

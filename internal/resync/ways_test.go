@@ -318,7 +318,7 @@ func TestAYoungRepoIsWaitedFor(t *testing.T) {
 			w.net.SetAbilities("pds1", simnet.Abilities{NoAbsentProofs: true})
 			w.enqueue(old, repostate.Backfill)
 			w.work()
-			w.proven(old, repostate.ProofTree) // the host does not cool down
+			w.proven(old, repostate.ProofTree) // the host does not limited down
 			w.later(youngMost)
 			w.settled(did)
 		})

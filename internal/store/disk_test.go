@@ -21,7 +21,7 @@ import (
 )
 
 // tale is a file and what is done to it, step by step. Its clock moves with the
-// steps, so that every telling of it leaves the same rows.
+// steps, so that every run of it leaves the same rows.
 type tale struct {
 	t    *testing.T
 	disk *faultvfs.Disk
@@ -31,8 +31,8 @@ type tale struct {
 	own *sql.DB // of the passive checkpoints
 }
 
-// tell opens a copy of a file on a disk that fails later.
-func tell(t *testing.T, disk *faultvfs.Disk, template []byte) *tale {
+// openTale opens a copy of a file on a disk that fails later.
+func openTale(t *testing.T, disk *faultvfs.Disk, template []byte) *tale {
 	t.Helper()
 	a := &tale{t: t, disk: disk, path: filepath.Join(t.TempDir(), "index.db"), now: time.Unix(1_800_100_000, 0)}
 	if err := os.WriteFile(a.path, template, 0o600); err != nil {
@@ -64,16 +64,16 @@ func (a *tale) end() {
 	a.Store, a.own = nil, nil
 }
 
-// deed is one thing that is done to a file.
-type deed struct {
+// step is one thing that is done to a file.
+type step struct {
 	name string
 	do   func(ctx context.Context, a *tale) error
 }
 
 // story uses every kind of change that the file knows.
-func story() []deed {
-	update := func(name string, n int, fn func(tx *Tx, r *Repo) error) deed {
-		return deed{name, func(ctx context.Context, a *tale) error {
+func story() []step {
+	update := func(name string, n int, fn func(tx *Tx, r *Repo) error) step {
+		return step{name, func(ctx context.Context, a *tale) error {
 			return a.Update(ctx, name, func(tx *Tx) error {
 				r, err := tx.RepoByDID(did(n))
 				if err == nil && r == nil {
@@ -95,7 +95,7 @@ func story() []deed {
 	for i := range many {
 		many[i] = fmt.Sprintf("com.example.many%02d", i)
 	}
-	return []deed{
+	return []step{
 		update("births", 0, func(tx *Tx, r *Repo) error {
 			_, err := testrepo.AddMemberships(tx, r, []string{"com.example.new", "com.example.d"})
 			return err
@@ -225,7 +225,7 @@ func template(t *testing.T) []byte {
 // first of all after Open.
 func chapters(t *testing.T, content []byte) []string {
 	t.Helper()
-	a := tell(t, faultvfs.New(t), content)
+	a := openTale(t, faultvfs.New(t), content)
 	defer a.end()
 	all := []string{contents(t, a.path)}
 	for _, s := range story() {
@@ -324,7 +324,7 @@ const meanStride = 25
 func faulted(t *testing.T, content []byte, want []string, f fault) bool {
 	t.Helper()
 	disk := faultvfs.New(t)
-	a := tell(t, disk, content)
+	a := openTale(t, disk, content)
 	defer a.end()
 	a.heard()
 	armed := disk.Fail(f.Fault)
@@ -407,7 +407,7 @@ func (a *tale) again(where string, want []string) bool {
 // A failing disk is met by whoever uses the file, also by its readers.
 func TestEveryConnectionGoesThroughTheVFS(t *testing.T) {
 	disk := faultvfs.New(t)
-	a := tell(t, disk, template(t))
+	a := openTale(t, disk, template(t))
 	defer a.end()
 	if err := a.Update(t.Context(), "a row", func(tx *Tx) error { return tx.SetCursor(1, 77) }); err != nil {
 		t.Fatal(err)

@@ -49,7 +49,7 @@ func TestAPowerCutLeavesAPrefix(t *testing.T) {
 func powerCut(t *testing.T, where string, content []byte, want []string, n int, fate faultvfs.Fate) (int, bool) {
 	t.Helper()
 	disk := faultvfs.New(t)
-	a := tell(t, disk, content)
+	a := openTale(t, disk, content)
 	defer a.end()
 	if err := a.checkpoint(t.Context(), a.own); err != nil { // what Open did is on the disk
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func TestServedNumbersSurviveAPowerCutInOpen(t *testing.T) {
 		for name, fate := range fates(uint64(n)) {
 			where := fmt.Sprintf("power cut at change %d, %s", n, name)
 			disk := faultvfs.New(t)
-			a := tell(t, disk, content)
+			a := openTale(t, disk, content)
 			served := a.seq
 			disk.Cut()
 			a.end()
@@ -131,7 +131,7 @@ func TestServedNumbersSurviveAPowerCutInOpen(t *testing.T) {
 // being copied into it. The leap is on the disk all the same.
 func TestAReaderDoesNotTakeTheLeapBack(t *testing.T) {
 	disk := faultvfs.New(t)
-	a := tell(t, disk, template(t))
+	a := openTale(t, disk, template(t))
 	if err := a.Update(t.Context(), "a row", func(tx *Tx) error { return tx.SetCursor(1, 77) }); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestAReaderDoesNotTakeTheLeapBack(t *testing.T) {
 func TestNumbersBeyondTheLeapAreOnTheDisk(t *testing.T) {
 	for _, tc := range []struct{ given, cursor int64 }{{maxUnsynced - 1, 12}, {maxUnsynced, 77}} {
 		disk := faultvfs.New(t)
-		a := tell(t, disk, template(t))
+		a := openTale(t, disk, template(t))
 		if err := a.checkpoint(t.Context(), a.own); err != nil {
 			t.Fatal(err)
 		}
@@ -297,7 +297,7 @@ func TestTheStoreGoesOnWhenThereIsRoomAgain(t *testing.T) {
 	content := template(t)
 	want := chapters(t, content)
 	disk := faultvfs.New(t)
-	a := tell(t, disk, content)
+	a := openTale(t, disk, content)
 	defer a.end()
 	for i, s := range story() {
 		f := disk.Fail(faultvfs.Fault{Call: faultvfs.Write, File: faultvfs.Any, Nth: 1, Code: sqlite3.SQLITE_FULL})

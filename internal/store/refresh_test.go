@@ -55,6 +55,6 @@ func TestOldIdentitiesAreMetInPieces(t *testing.T) {
 	}
 	f.with(did(0), func(tx *Tx, r *Repo) error { return decide(tx, r, repostate.Aged{At: tx.now}) })
 	if some, _ := aged(0, false, 1); !slices.Equal(some, []string{did(1)}) {
-		t.Errorf("while one is looked at: %q", some)
+		t.Errorf("while one is attempted: %q", some)
 	}
 }

@@ -19,7 +19,7 @@ import (
 func maintained(t *testing.T, during func(a *tale)) (log string, err error) {
 	content := template(t)
 	synctest.Test(t, func(t *testing.T) {
-		a := tell(t, faultvfs.New(t), content)
+		a := openTale(t, faultvfs.New(t), content)
 		defer a.end()
 		a.Store.now = time.Now // the bubble's
 		var lines bytes.Buffer

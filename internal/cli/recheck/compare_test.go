@@ -313,7 +313,7 @@ func TestAHostThatRefusesByRateIsLeftAlone(t *testing.T) {
 	})
 }
 
-// What the service has learned of a host holds here, too: it may have asked a lot.
+// What the service knows of a host holds here, too: it may have asked a lot.
 func TestTheLimitsOfTheFileAreKept(t *testing.T) {
 	limit := func(y *testHosts, fn func(tx *store.Tx, host int64) error) {
 		y.update(y.DIDs()[0], func(tx *store.Tx, r *repostate.Repo) error { return fn(tx, r.Identity.HostID) })
@@ -459,7 +459,7 @@ func TestARepoOutOfServiceHasMoved(t *testing.T) {
 		if f := y.one(did); f.Verdict != Equal || len(y.asked) != 1 {
 			t.Errorf("%d requests, %+v", len(y.asked), f)
 		}
-		// A wrong row that the service is about to look at is no news.
+		// A wrong row that the service is about to check is no finding.
 		y.plant("DELETE FROM membership")
 		y.update(did, func(tx *store.Tx, r *repostate.Repo) error {
 			return testrepo.Enqueue(tx, r, repostate.Audit, tx.Now().Add(time.Hour))

@@ -60,7 +60,7 @@ func (g *scenario) dieIn(n int) (at store.Point) {
 		}
 		return passed == n
 	})
-	g.tell(g)
+	g.story.run(g)
 	g.calm()
 	if g.alive() {
 		g.wait(time.Minute)

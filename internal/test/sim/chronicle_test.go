@@ -62,15 +62,15 @@ func (c *chronicle) upTo(seq int64) map[string]int64 {
 	return c.pages[at].revs
 }
 
-// heldRepo is a repo as a file has it.
-type heldRepo struct {
+// servedRepo is a repo as a file has it.
+type servedRepo struct {
 	rev         int64
 	collections []string
-	waits       bool // a look at it is queued
+	waits       bool // an attempt at it is queued
 }
 
 // inService reads the synchronized repos of active accounts.
-func inService(d *sql.DB) (map[string]heldRepo, error) {
+func inService(d *sql.DB) (map[string]servedRepo, error) {
 	rows, err := d.Query(`
 		SELECT r.did, h.rev, EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = r.id),
 		       coalesce((SELECT group_concat(c.nsid) FROM membership m JOIN collection c ON c.id = m.collection_id
@@ -80,10 +80,10 @@ func inService(d *sql.DB) (map[string]heldRepo, error) {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	held := map[string]heldRepo{}
+	served := map[string]servedRepo{}
 	for rows.Next() {
 		var did, collections string
-		var one heldRepo
+		var one servedRepo
 		if err := rows.Scan(&did, &one.rev, &one.waits, &collections); err != nil {
 			return nil, err
 		}
@@ -91,31 +91,31 @@ func inService(d *sql.DB) (map[string]heldRepo, error) {
 			one.collections = strings.Split(collections, ",")
 		}
 		slices.Sort(one.collections)
-		held[did] = one
+		served[did] = one
 	}
-	return held, rows.Err()
+	return served, rows.Err()
 }
 
 // holdAgainst compares a file that was left with what was true. The rows of a repo
 // are those of its head, whichever that is; what came up to the cursor is in the
-// file or somebody will look; and in an
+// file or somebody will ask; and in an
 // exact story nothing is that came later.
 func (g *scenario) holdAgainst(file string) {
 	g.t.Helper()
 	d := g.open(file)
 	defer func() { _ = d.Close() }()
-	held, err := inService(d)
+	served, err := inService(d)
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	for did, r := range held {
+	for did, r := range served {
 		if want, known := g.revs[did][r.rev]; known && !slices.Equal(r.collections, want) {
 			g.t.Errorf("%s at rev %d has %q, want %q", did, r.rev, r.collections, want)
 		}
 	}
 	var cursor sql.NullInt64
-	var walked bool
-	err = d.QueryRow("SELECT u.cursor, coalesce(c.started_at IS NULL AND c.again = 0, 0) FROM upstream u LEFT JOIN crawl c ON c.kind = 'upstream' AND c.server_id = u.id").Scan(&cursor, &walked)
+	var crawled bool
+	err = d.QueryRow("SELECT u.cursor, coalesce(c.started_at IS NULL AND c.again = 0, 0) FROM upstream u LEFT JOIN crawl c ON c.kind = 'upstream' AND c.server_id = u.id").Scan(&cursor, &crawled)
 	if err == sql.ErrNoRows || (err == nil && !cursor.Valid) || g.lossy {
 		return
 	}
@@ -123,7 +123,7 @@ func (g *scenario) holdAgainst(file string) {
 		g.t.Fatal(err)
 	}
 	for did, rev := range g.upTo(cursor.Int64) {
-		switch r, ok := held[did]; {
+		switch r, ok := served[did]; {
 		case !ok && g.exact:
 			g.t.Errorf("%s is not in service", did)
 		case ok && r.rev < rev && !r.waits:
@@ -131,8 +131,8 @@ func (g *scenario) holdAgainst(file string) {
 		case ok && r.rev > rev && g.exact:
 			g.t.Errorf("%s is at rev %d, which comes after event %d", did, r.rev, cursor.Int64)
 		}
-		if walked && g.count(d, "SELECT count(*) FROM repo WHERE did = ?", did) == 0 {
-			g.t.Errorf("nothing is known of %s, and nobody will look", did)
+		if crawled && g.count(d, "SELECT count(*) FROM repo WHERE did = ?", did) == 0 {
+			g.t.Errorf("nothing is known of %s, and nobody will ask", did)
 		}
 	}
 }

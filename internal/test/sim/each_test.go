@@ -24,14 +24,14 @@ type each struct {
 	away  bool   // it acts while the service is cut off
 	then  int    // commits that follow
 	// What is counted meanwhile, each at least once and nothing else: reasons of
-	// refusals, verdicts beside applied and noted, outcomes beside synchronized,
+	// refusals, outcomes beside applied and noted, outcomes beside synchronized,
 	// resolved and confirmed. "a|b" is one of the two or both, "a?" may be.
-	refused, judged, looks string
-	again                  int           // connections that are opened at least
-	walks                  bool          // the upstream's listing is walked
-	most                   time.Duration // until all is well again; a minute if 0, never asked if negative
-	proven                 time.Duration // after which claims are proven, if it shows only then
-	also                   func(*watched)
+	refused, judged, attempts string
+	again                     int           // connections that are opened at least
+	crawls                    bool          // the upstream's listing is crawled
+	most                      time.Duration // until all is well again; a minute if 0, never asked if negative
+	proven                    time.Duration // after which claims are proven, if it shows only then
+	also                      func(*watched)
 }
 
 // anyUpstream stands for the relay or, at odd seeds, a PDS that is followed.
@@ -190,7 +190,7 @@ func (w *watched) commit(times int) {
 	}
 }
 
-// heals waits until the service says that all is well, and tells how long that took.
+// heals waits until the service says that all is well, and returns how long that took.
 func (w *watched) heals() time.Duration {
 	began, pause := time.Now(), 5*time.Second
 	for time.Since(began) < 6*time.Hour {
@@ -254,7 +254,7 @@ func (w *watched) check(healed time.Duration) {
 	w.t.Helper()
 	after := w.counts()
 	for counter, want := range map[string]string{
-		"refusals_total reason": w.refused, "event_outcomes_total outcome": w.judged, "resyncs_total outcome": w.looks,
+		"refusals_total reason": w.refused, "event_outcomes_total outcome": w.judged, "resyncs_total outcome": w.attempts,
 	} {
 		var moved []string
 		for _, v := range counted()[counter] {
@@ -272,7 +272,7 @@ func (w *watched) check(healed time.Duration) {
 	if n := after["connections"] - w.before["connections"]; n < float64(w.again) || w.again == 0 && n > 0 {
 		w.t.Errorf("%g connections were opened again, want %d", n, w.again)
 	}
-	if walked := after["walks"] > w.before["walks"]; walked != w.walks && (w.walks || healed < time.Minute) {
+	if walked := after["walks"] > w.before["walks"]; walked != w.crawls && (w.crawls || healed < time.Minute) {
 		w.t.Errorf("the listing was walked: %t", walked)
 	}
 	if w.also != nil {

@@ -13,7 +13,7 @@ import (
 
 // Everything goes wrong at once for a while: streams that drop, repeat, reorder and
 // lie, hosts that fail, stall and lie, a directory that lags and lies, accounts that
-// move and return. Once it is over, sweeps and retries find what was lost, and the
+// move and return. Once it is over, later crawls and retries find what was lost, and the
 // rows are those of the truth.
 func TestTheIndexHealsFromFaults(t *testing.T) {
 	for _, pds := range []int{0, 3} {

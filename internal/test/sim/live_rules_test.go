@@ -14,7 +14,7 @@ func beyondEvents() []simnet.FaultName {
 	return []simnet.FaultName{simnet.DescribesLess, simnet.DescribesMore}
 }
 
-// harmless are the faults after which nobody has a reason to look at the account whose
+// harmless are the faults after which nobody has a reason to ask about the account whose
 // event they befall: nothing is lost, and nothing is said of it that could be true.
 func harmless() []simnet.FaultName {
 	return []simnet.FaultName{
@@ -89,7 +89,7 @@ func (r *rules) add(limit float64, like simnet.Rule, names ...simnet.FaultName) 
 }
 
 // early are the rules from the first start on: lies about some accounts while they are
-// looked at for the first time, and lies in the listing. The streams are followed
+// asked about for the first time, and lies in the listing. The streams are followed
 // without faults until each has a cursor: what is lost before that only a second
 // walk could find.
 func early(dice *rand.Rand, victims []string) []simnet.Rule {
@@ -99,7 +99,7 @@ func early(dice *rand.Rand, victims []string) []simnet.Rule {
 		r.add(0.05, simnet.Rule{DID: did}, asked...)
 	}
 	r.add(0.5, simnet.Rule{On: "listRepos"}, listings()...)
-	for _, query := range []string{"getRepo", "getRecord", "describeRepo"} { // commits come during the look
+	for _, query := range []string{"getRepo", "getRecord", "describeRepo"} { // commits come during the fetch
 		r.made = append(r.made, simnet.Rule{Fault: simnet.LateAnswer, On: query, Chance: 0.5})
 	}
 	return r.made

@@ -23,9 +23,9 @@ import (
 // has written once more, or its status was told again. Then
 //
 //   - the rows are those of the truth,
-//   - an account about which nothing happened but commits was looked at exactly once,
+//   - an account about which nothing happened but commits was fetched exactly once,
 //     and any other no more often than what happened justifies,
-//   - what such an account began after that look was brought by its commits.
+//   - what such an account began after that fetch was brought by its commits.
 //
 // RAILYARD_SEEDS=200 go test -run 'TestLivePath$' -timeout 1h ./internal/test/sim -v prints
 // how often each fault acted.
@@ -52,12 +52,12 @@ type live struct {
 	method  establish.Method
 	victims []string                  // accounts about which there are many lies
 	known   map[string]simnet.History // of the accounts that are older than the index
-	waiting map[string]int            // how often an account waited for a look when the service ended
-	first   map[string]atproto.TID    // the last rev that was shown in the first looks
-	// unfinished are those that waited for their first look then: it may have begun.
+	waiting map[string]int            // how often an account waited for an attempt when the service ended
+	first   map[string]atproto.TID    // the last rev that was shown in the first attempts
+	// unfinished are those that waited for their first attempt then: it may have begun.
 	unfinished map[string]bool
 	// broken counts how often the rest of a claim was being prolonged then: nobody knows
-	// what that look was about, and the document is looked at once more.
+	// what that attempt was about, and the document is looked up once more.
 	broken map[string]int
 	deaths int
 	r      *running
@@ -116,7 +116,7 @@ func (y *live) on(rules []simnet.Rule) {
 func (y *live) run(all *liveTally) {
 	y.on(early(y.dice, y.victims))
 	y.r = y.start("index.db", y.urls()...)
-	time.Sleep(time.Second) // connections are open, and looks under way
+	time.Sleep(time.Second) // connections are open, and attempts under way
 	for range 10 {
 		y.write(10)
 		time.Sleep(10 * time.Second)
@@ -226,7 +226,7 @@ func (y *live) survive() {
 	y.mourn()
 }
 
-// ended notes who waits for a look now that the service is down: that look may have
+// ended notes who waits for an attempt now that the service is down: that one may have
 // been made already, and is made again. Proofs are not made.
 func (y *live) ended() {
 	y.t.Helper()

@@ -42,9 +42,9 @@ func TestServeEqualsTheLedgerByEachMethod(t *testing.T) {
 	methods(t, (seeds(t)+1)/2, func(t *testing.T, method establish.Method, seed uint64) {
 		s := newSim(t, simnet.Config{Seed: seed, PDS: 3, Accounts: 30, Records: 200, Relay: true, Start: time.Now()})
 		s.configure = func(c *daemon.Config) { c.ResyncMethod = method }
-		odd := simnet.BridgyAbilities()
-		odd.YoungFor = 0
-		s.net.SetAbilities("pds3", odd)
+		bridgy := simnet.BridgyAbilities()
+		bridgy.YoungFor = 0
+		s.net.SetAbilities("pds3", bridgy)
 		r := s.start("index.db", s.net.Relay())
 		r.settle("relay")
 		s.live(200)
@@ -117,7 +117,7 @@ func TestServeEqualsTheLedgerWhateverHostsAnswer(t *testing.T) {
 	})
 }
 
-// Accounts move between PDSes, return, and get other keys in odd ways; an index that
+// Accounts move between PDSes, return, and get other keys in unusual ways; an index that
 // was there before and one that begins after it end with the truth.
 func TestServeEqualsTheLedgerOverMigrations(t *testing.T) {
 	old := 0 // repos whose head an earlier key has signed

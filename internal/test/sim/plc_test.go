@@ -142,7 +142,7 @@ func TestTheLogOfTheDirectoryReplacesLookUps(t *testing.T) {
 }
 
 // A directory that serves no log holds backfill back, but not those who speak;
-// and a process that is started without the log releases what was held.
+// and a process that is started without the log releases what was parked.
 func TestAStartWithoutTheLogReleasesWhatWaitedForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, simnet.Config{Seed: 4, PDS: 1, Accounts: 10, Records: 10, Relay: true, Start: time.Now()})

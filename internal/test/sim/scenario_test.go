@@ -22,18 +22,18 @@ type story struct {
 	records int
 	// configure changes the flags of its runs, if set.
 	configure func(*daemon.Config)
-	// prepare leaves the file "index.db" that each telling begins with; nil: none.
+	// prepare leaves the file "index.db" that each run begins with; nil: none.
 	prepare func(*scenario)
-	// tell lets things happen while the service runs, until their end or its.
-	tell func(*scenario)
+	// run lets things happen while the service runs, until their end or its.
+	run func(*scenario)
 	// exact: nothing but commits happens, so a file that is left is the truth of its
 	// cursor.
 	exact bool
-	// lossy: the upstream does not tell all.
+	// lossy: the upstream does not send all.
 	lossy bool
 }
 
-// scenario is a network on which a story is told again and again, each time with a
+// scenario is a network on which a story runs again and again, each time with a
 // death at another point.
 type scenario struct {
 	*sim
@@ -50,7 +50,7 @@ const (
 	probeFile  = "probe.db"  // a copy of what was left
 )
 
-// withScenario tells a story in a bubble, prepared.
+// withScenario runs a story in a bubble, prepared.
 func withScenario(t *testing.T, seed uint64, st *story, act func(*scenario)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, simnet.Config{Seed: seed, PDS: 2, Accounts: 10, Records: max(st.records, 10), Relay: true, Start: time.Now()})
@@ -209,7 +209,7 @@ func (g *scenario) passes() map[store.Point]int {
 	g.t.Helper()
 	g.keep(baseFile, indexFile)
 	r := g.run(nil)
-	g.tell(g)
+	g.story.run(g)
 	r.crash()
 	g.calm()
 	return r.death.met
@@ -234,7 +234,7 @@ func (g *scenario) dies(p store.Point, nth int) int {
 			}
 			return q == p && met == nth
 		})
-		g.tell(g)
+		g.story.run(g)
 		g.calm()
 		if g.alive() {
 			r.crash()
@@ -289,7 +289,7 @@ func (g *scenario) recover() {
 	// What was said while nobody was connected, and before there was a cursor, is found
 	// by the walk, and not at once.
 	time.Sleep(3 * repostate.MissedGrace)
-	if g.sweeps() {
+	if g.crawlsAgain() {
 		time.Sleep(2 * sweepEvery)
 	}
 	for range 100 { // quicker than to check the file each second
@@ -303,7 +303,7 @@ func (g *scenario) recover() {
 	r.end()
 }
 
-func (g *scenario) sweeps() bool {
+func (g *scenario) crawlsAgain() bool {
 	var c daemon.Config
 	if g.story.configure != nil {
 		g.story.configure(&c)
@@ -311,7 +311,7 @@ func (g *scenario) sweeps() bool {
 	return c.SweepEvery > 0
 }
 
-// label says in the log which telling this was, if it went wrong.
+// label says in the log which run this was, if it went wrong.
 func (g *scenario) label(words ...any) {
 	g.t.Helper()
 	if g.t.Failed() {

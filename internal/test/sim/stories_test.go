@@ -16,7 +16,7 @@ import (
 	"railyard/internal/test/simnet"
 )
 
-// sweepEvery is the time between the walks of stories that are about them.
+// sweepEvery is the time between the crawls of stories that are about them.
 const sweepEvery = 2 * time.Minute
 
 // The stories. Together they pass every point.
@@ -24,7 +24,7 @@ var (
 	firstStart = &story{
 		name: "a first start", records: 60,
 		configure: func(c *daemon.Config) { c.ResyncMethod = establish.Describe },
-		tell: func(g *scenario) {
+		run: func(g *scenario) {
 			g.wait(300 * time.Millisecond)
 			for range 3 {
 				g.write()
@@ -34,7 +34,7 @@ var (
 	}
 	onlyCommits = &story{
 		name: "commits", prepare: (*scenario).settled, exact: true,
-		tell: func(g *scenario) {
+		run: func(g *scenario) {
 			g.wait(5300 * time.Millisecond)
 			for range 12 {
 				g.write()
@@ -46,12 +46,12 @@ var (
 	atWork = &story{
 		name: "a working day", prepare: (*scenario).settled, lossy: true,
 		configure: func(c *daemon.Config) { c.ResyncMethod = establish.WholeRepo },
-		tell:      workingDay,
+		run:       workingDay,
 	}
 	crawling = &story{
 		name: "sweeps", prepare: (*scenario).settled,
 		configure: func(c *daemon.Config) { c.SweepEvery = sweepEvery },
-		tell: func(g *scenario) {
+		run: func(g *scenario) {
 			g.wait(10 * time.Second)
 			g.fault(simnet.Rule{Fault: simnet.HTMLPage, Host: "relay", On: "listRepos", Times: 1})
 			g.wait(sweepEvery * 5 / 4)
@@ -62,7 +62,7 @@ var (
 	deeply = &story{
 		name:      "a deep crawl",
 		configure: func(c *daemon.Config) { c.Crawl, c.SweepEvery = daemon.Deep, sweepEvery },
-		tell:      deepCrawl,
+		run:       deepCrawl,
 	}
 	fromTheLog = &story{
 		name:      "the log of the directory",
@@ -74,7 +74,7 @@ var (
 			g.sim.configure = configured
 			g.exec(indexFile, fmt.Sprintf("UPDATE resync_queue SET not_before = %d", time.Now().Add(30*24*time.Hour).UnixMicro()))
 		},
-		tell: func(g *scenario) {
+		run: func(g *scenario) {
 			g.net.SetHook("plc", simnet.Hook{HTTP: g.addsNonsense})
 			g.wait(300 * time.Millisecond)
 			g.write()
@@ -95,12 +95,12 @@ var (
 			g.net.SetHook("plc", simnet.Hook{})
 			g.sim.configure = configured
 		},
-		tell: func(g *scenario) { g.wait(300 * time.Millisecond); g.write(); g.wait(10 * time.Second) },
+		run: func(g *scenario) { g.wait(300 * time.Millisecond); g.write(); g.wait(10 * time.Second) },
 	}
 	leasesLeft = &story{
 		name:    "leases of a dead process",
 		prepare: func(g *scenario) { g.dieFirst(store.Point{Step: "lease resyncs", Done: true}) },
-		tell:    func(g *scenario) { g.wait(2 * time.Second) },
+		run:     func(g *scenario) { g.wait(2 * time.Second) },
 	}
 	longAgo = &story{
 		name: "after a long time",
@@ -110,11 +110,11 @@ var (
 			                   INSERT INTO membership_change (changed_at, repo_id, collection_id, visible, cause)
 			                   SELECT 1, repo_id, collection_id, 1, 1 FROM membership WHERE seq > 0 LIMIT 1`)
 		},
-		tell: func(g *scenario) { g.wait(130 * time.Second) },
+		run: func(g *scenario) { g.wait(130 * time.Second) },
 	}
 	largeLog = &story{
 		name: "a large write-ahead log", prepare: (*scenario).settled,
-		tell: func(g *scenario) {
+		run: func(g *scenario) {
 			g.wait(300 * time.Millisecond)
 			g.write()
 			g.wait(time.Second)
@@ -131,7 +131,7 @@ var (
 				g.must(g.net.Rotate(did, simnet.Rotation{Unsigned: true}))
 			}
 		},
-		tell: func(g *scenario) { g.wait(10 * time.Second) },
+		run: func(g *scenario) { g.wait(10 * time.Second) },
 	}
 )
 
@@ -215,7 +215,7 @@ func listsNobody(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// listsInvented lists more accounts than a host has room for.
+// listsInvented lists more accounts than a host may have candidates.
 func listsInvented(w http.ResponseWriter, r *http.Request) bool {
 	if !strings.HasSuffix(r.URL.Path, ".listRepos") {
 		return false

@@ -23,9 +23,9 @@ func TestServeEqualsTheLedgerOverOldHosts(t *testing.T) {
 				sometimes := simnet.LegacyAbilities()
 				sometimes.Sometimes = true
 				s.net.SetAbilities("pds2", sometimes)
-				odd := simnet.BridgyAbilities()
-				odd.YoungFor = 0
-				s.net.SetAbilities("pds3", odd)
+				bridgy := simnet.BridgyAbilities()
+				bridgy.YoungFor = 0
+				s.net.SetAbilities("pds3", bridgy)
 				r := s.start("index.db", s.net.Relay())
 				for range 3 {
 					s.live(150)

@@ -14,12 +14,12 @@ import (
 // at moments, and between two of them the change feed; the code that makes pages has
 // no part in it. A tick is one look.
 type witness struct {
-	t    *testing.T
-	tick int
-	feed int64 // last id of the change feed that was read
-	high int64 // highest number ever seen: nobody holds a higher one
-	rows map[string]map[string]*row
-	news []change // what happened between the last two looks, in order
+	t       *testing.T
+	tick    int
+	feed    int64 // last id of the change feed that was read
+	high    int64 // highest number ever seen: nobody holds a higher one
+	rows    map[string]map[string]*row
+	changes []change // what happened between the last two reads, in order
 }
 
 // row is a repo in a collection, or in the listing of all repos if that is "".
@@ -127,12 +127,12 @@ func eachRow(conn *sql.Conn, fn func(scan func(...any) error) error, query strin
 	return rows.Err()
 }
 
-// see takes the next look at the same file. The feed must tell of every change but
+// see reads the same file again. The feed must have every change but
 // those of a first backfill, and what came must have a number above all before it.
 func (w *witness) see(l look) {
 	w.t.Helper()
 	w.tick++
-	w.news, w.feed = nil, l.last
+	w.changes, w.feed = nil, l.last
 	met := make(map[[2]string]change) // the last change of a row in the feed
 	for _, c := range l.feed {
 		key := [2]string{c.did, c.nsid}
@@ -141,7 +141,7 @@ func (w *witness) see(l look) {
 			w.t.Errorf("the feed tells twice that %s in %s: visible %t", c.did, c.nsid, c.visible)
 		}
 		met[key] = c.change
-		w.news = append(w.news, c.change)
+		w.changes = append(w.changes, c.change)
 		if c.cause == accountInactive || c.cause == repoNotFound {
 			met[[2]string{c.did, ""}] = change{c.did, "", false}
 		}
@@ -150,14 +150,14 @@ func (w *witness) see(l look) {
 		c, changed := met[[2]string{did, nsid}]
 		switch {
 		case nsid == "" && (changed || r.seq != now):
-			w.news = append(w.news, change{did, "", false}, change{did, "", now > 0})
+			w.changes = append(w.changes, change{did, "", false}, change{did, "", now > 0})
 		case nsid == "":
 		case changed && c.visible != (now > 0):
 			w.t.Errorf("the feed ends with %s in %s: visible %t, but its number is %d", did, nsid, c.visible, now)
 		case !changed && r.seq > 0 && r.seq != now:
-			w.t.Errorf("%s in %s had the number %d and has %d, and the feed does not tell why", did, nsid, r.seq, now)
+			w.t.Errorf("%s in %s had the number %d and has %d, and the feed does not say why", did, nsid, r.seq, now)
 		case !changed && r.seq != now: // of a first backfill
-			w.news = append(w.news, change{did, nsid, true})
+			w.changes = append(w.changes, change{did, nsid, true})
 		}
 		if now > 0 && now <= w.high && (r.seq != now || changed) {
 			w.t.Errorf("%s in %q came between the ticks %d and %d with the number %d, and clients may hold %d",
@@ -166,7 +166,7 @@ func (w *witness) see(l look) {
 		r.seq = now
 	})
 	w.high = l.highest(w.high)
-	for _, c := range w.news {
+	for _, c := range w.changes {
 		if !c.visible {
 			w.at(c.did, c.nsid).ended = w.tick
 		}
@@ -178,7 +178,7 @@ func (w *witness) see(l look) {
 // at the last look has come back, under an old number.
 func (w *witness) seeRestored(l look) {
 	w.tick++
-	w.news, w.feed = nil, l.last
+	w.changes, w.feed = nil, l.last
 	var back []change
 	w.eachRow(l, func(did, nsid string, r *row, now int64) {
 		if r.seq == now {
@@ -186,7 +186,7 @@ func (w *witness) seeRestored(l look) {
 		}
 		if r.seq > 0 {
 			r.ended = w.tick
-			w.news = append(w.news, change{did, nsid, false})
+			w.changes = append(w.changes, change{did, nsid, false})
 		}
 		if now > 0 {
 			r.revived = w.tick
@@ -194,7 +194,7 @@ func (w *witness) seeRestored(l look) {
 		}
 		r.seq = now
 	})
-	w.news = append(w.news, back...)
+	w.changes = append(w.changes, back...)
 }
 
 // eachRow calls fn for every row that is visible now or ever was, with its number
@@ -262,12 +262,12 @@ func (w *witness) members(nsids []string, after int64) (found []member) {
 }
 
 // lapses calls fn for each repo that has been without membership in the collections
-// at some time between the last two looks, or was until then.
+// at some time between the last two reads, or was until then.
 func (w *witness) lapses(nsids []string, fn func(did string)) {
 	asked := keys(nsids)
 	count := make(map[string]int)
-	for i := len(w.news) - 1; i >= 0; i-- { // backwards: from what is so now
-		c := w.news[i]
+	for i := len(w.changes) - 1; i >= 0; i-- { // backwards: from what is so now
+		c := w.changes[i]
 		if !slices.Contains(asked, c.nsid) {
 			continue
 		}

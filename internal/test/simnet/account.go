@@ -215,13 +215,15 @@ func (n *Network) Unsuspend(did string) error {
 // set changes one of the account's states and emits the status.
 func (n *Network) set(a *account, state *bool, to bool, action ActionKind) error {
 	*state = to
-	n.tell(a)
+	n.sendStatus(a)
 	n.report(a, action)
 	return nil
 }
 
-// tell emits the account's status.
-func (n *Network) tell(a *account) { n.emit(a, accountMessage(a.did, a.status(), n.tick().Time())) }
+// sendStatus emits the account's status.
+func (n *Network) sendStatus(a *account) {
+	n.emit(a, accountMessage(a.did, a.status(), n.tick().Time()))
+}
 
 // Activate undoes Deactivate. Events: #account, #identity, #sync with the commit
 // that stood before.
@@ -259,7 +261,7 @@ func (n *Network) delete(a *account) {
 	a.pds.unlist(a)
 	n.living.remove(a)
 	a.pds.stream.erase(a.did)
-	n.tell(a)
+	n.sendStatus(a)
 	n.report(a, Deleted)
 }
 
@@ -311,7 +313,7 @@ func (n *Network) EmitAccount(did string) error {
 	if a == nil {
 		return fmt.Errorf("%s: %w", did, ErrNoAccount)
 	}
-	n.tell(a)
+	n.sendStatus(a)
 	return nil
 }
 

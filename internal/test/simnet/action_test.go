@@ -29,7 +29,7 @@ func TestEachVerbIsOneAction(t *testing.T) {
 		n.Create(did, path), n.Update(did, path), n.Delete(did, path), n.Apply(did),
 		n.Apply(did, Write{Action: Create, Path: path}, Write{Action: Delete, Path: path}),
 		n.Deactivate(did), n.Activate(did), n.Takedown(did), n.Untakedown(did), n.Suspend(did), n.Unsuspend(did),
-		n.ChangeHandle(did, "new.sim.test"), n.RotateKey(did), n.AnnounceKey(did), n.Rotate(did, Rotation{Unsigned: true, Untold: true}),
+		n.ChangeHandle(did, "new.sim.test"), n.RotateKey(did), n.AnnounceKey(did), n.Rotate(did, Rotation{Unsigned: true, Silent: true}),
 		n.Migrate(did, Migration{To: 0}), n.Migrate(did, Migration{To: 1, OldStays: true}),
 		n.WriteOnOldHost(did, Write{Action: Create, Path: path}), n.LeaveOldHost(did, true),
 		n.DeleteAccount(did), n.Return(did, 0), n.Tombstone(other),
@@ -45,7 +45,7 @@ func TestEachVerbIsOneAction(t *testing.T) {
 		"1 on 1 deleted", "1 on 0 returned", "0 on 0 tombstoned",
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("told of\n%q, want\n%q", got, want)
+		t.Errorf("got\n%q, want\n%q", got, want)
 	}
 }
 
@@ -71,7 +71,7 @@ func TestWhatFailsOrIsOnlySentOnceMoreIsNoAction(t *testing.T) {
 		t.Error("a record that is not there is deleted")
 	}
 	if want := (diary{"0 on 0 activated"}); !slices.Equal(got, want) {
-		t.Errorf("told of %q, want %q", got, want)
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -152,6 +152,6 @@ func requireSameState(t *testing.T, a, b *Network, did string) {
 		t.Errorf("%s: %+v, again %+v", did, x, y)
 	}
 	if p, q := a.History(did).Moves, b.History(did).Moves; p != q {
-		t.Errorf("%s: the directory was told of %d keys and hosts, again of %d", did, p, q)
+		t.Errorf("%s: the directory has %d keys and hosts, again of %d", did, p, q)
 	}
 }

@@ -3,7 +3,7 @@ package simnet
 import "time"
 
 // churn does what Config.Churn adds to a life: accounts move, return, and get
-// another key in odd ways. It is drawn beside the rest of the life.
+// another key in unusual ways. It is drawn beside the rest of the life.
 func (n *Network) churn() error {
 	if !n.cfg.Churn || n.trouble.IntN(20) > 0 || len(n.living) == 0 {
 		return nil
@@ -22,8 +22,8 @@ func (n *Network) churn() error {
 		}
 	default:
 		if a.active() {
-			odd := n.trouble.IntN(8)
-			return n.rotate(a, Rotation{Untold: odd&1 > 0, Unsigned: odd&2 > 0, Late: time.Duration(odd>>2) * time.Second})
+			bits := n.trouble.IntN(8)
+			return n.rotate(a, Rotation{Silent: bits&1 > 0, Unsigned: bits&2 > 0, Late: time.Duration(bits>>2) * time.Second})
 		}
 	}
 	return nil
@@ -35,8 +35,8 @@ func (n *Network) wander(a *account) error {
 	if n.pdses[to] == a.pds || !a.active() {
 		return nil
 	}
-	manner := n.trouble.IntN(4)
-	return n.migrate(a, Migration{To: to, OldStays: manner < 2, DeleteOld: manner == 3, Late: time.Duration(n.trouble.IntN(2)) * time.Second})
+	how := n.trouble.IntN(4)
+	return n.migrate(a, Migration{To: to, OldStays: how < 2, DeleteOld: how == 3, Late: time.Duration(n.trouble.IntN(2)) * time.Second})
 }
 
 // speakLate lets a PDS write for an account that left it, or end it there at last.

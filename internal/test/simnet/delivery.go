@@ -22,64 +22,64 @@ type delivery struct {
 	rule *rule      // the one that acts
 	dice *rand.Rand // for that rule
 
-	told          numbered     // the event itself; without a message it is not sent
+	sent          numbered     // the event itself; without a message it is not sent
 	lie           *commitEvent // sent in place of a #commit, nil for the truth
 	before, after []numbered   // sent with it
 }
 
-// hear puts an event into the stream of a host, with its faults. One that was held
-// back comes before the next of its own PDS, and after the next of another.
+// hear puts an event into the stream of a host, with its faults. One that was
+// delayed comes before the next of its own PDS, and after the next of another.
 func (h *host) hear(o *occasion) {
-	if h.held != nil && h.held.account.pds == o.account.pds {
+	if h.delayed != nil && h.delayed.account.pds == o.account.pds {
 		h.release()
 	}
-	waits := h.held != nil
-	d := &delivery{occasion: o, net: h.net, host: h, told: numbered{message: o.message}}
+	waits := h.delayed != nil
+	d := &delivery{occasion: o, net: h.net, host: h, sent: numbered{message: o.message}}
 	for _, r := range h.net.rules {
 		if !r.covers(OnStream, h.name, o.account.did, o.message.kind) || !r.opportunity() {
 			continue
 		}
 		d.rule, d.dice = r, h.net.dice(r.fault.Name, h.name, uint64(o.number))
-		if d.dice.Float64() < r.Chance && r.fault.tell(d) {
+		if d.dice.Float64() < r.Chance && r.fault.send(d) {
 			h.net.count(r, o.account.did)
 		}
 	}
-	d.tell()
+	d.send()
 	if waits {
 		h.release()
 	}
 }
 
-// tell appends the result to the stream.
-func (d *delivery) tell() {
+// send appends the result to the stream.
+func (d *delivery) send() {
 	if d.lie != nil {
-		d.told.message = d.lie.message()
+		d.sent.message = d.lie.message()
 	}
-	for _, said := range slices.Concat(d.before, []numbered{d.told}, d.after) {
+	for _, said := range slices.Concat(d.before, []numbered{d.sent}, d.after) {
 		if said.message != nil {
 			d.host.stream.append(said)
 		}
 	}
 }
 
-// heldBack is an event that a host sends later.
-type heldBack struct {
+// delayedEvent is an event that a host sends later.
+type delayedEvent struct {
 	numbered
 	account *account
 }
 
-// release sends the event that was held back.
+// release sends the delayed event.
 func (h *host) release() {
-	if h.held != nil {
-		h.stream.append(h.held.numbered)
-		h.held = nil
+	if h.delayed != nil {
+		h.stream.append(h.delayed.numbered)
+		h.delayed = nil
 	}
 }
 
 // alter returns the #commit to change, nil for another event. Where the rule says
 // so, the truth follows.
 func (d *delivery) alter() *commitEvent {
-	if d.commit == nil || d.told.message == nil {
+	if d.commit == nil || d.sent.message == nil {
 		return nil
 	}
 	if d.lie == nil {

@@ -18,7 +18,7 @@
 // query, or drawn from a seed (Mixture), and each counts how often it acted
 // (Fired). Faults change what is said, never what is true, and their draws touch
 // neither the history nor each other. Hosts of other software (Abilities), rates
-// (SetRate), the manners of the relay and of the directory, and Config.Churn,
+// (SetRate), the policies of the relay and of the directory, and Config.Churn,
 // which moves accounts about, are not lies: real networks are like that.
 //
 // It refuses to share code with what it tests: trees, CARs, commits and frames

@@ -33,7 +33,7 @@ type Fault struct {
 	Loses bool
 
 	on      []string // the events or queries where it can act; all if nil
-	tell    func(*delivery) bool
+	send    func(*delivery) bool
 	instead func(*match, http.ResponseWriter, *http.Request) bool
 	around  func(*match, http.ResponseWriter, *http.Request, *answered)
 }
@@ -104,8 +104,8 @@ func (n *Network) Switch(rules ...Rule) error {
 	return nil
 }
 
-// SwitchOff takes all rules away, and sends the events that a fault held back. Lies
-// that were told stay in the streams.
+// SwitchOff takes all rules away, and sends the events that a fault delayed. Lies
+// that were sent stay in the streams.
 func (n *Network) SwitchOff() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -24,26 +24,26 @@ const (
 func besideFaults() []Fault {
 	commits := []string{"#commit"}
 	return []Fault{
-		{Name: ForgedCommit, Where: OnStream, on: commits, tell: forgedCommit,
+		{Name: ForgedCommit, Where: OnStream, on: commits, send: forgedCommit,
 			Doc: "A commit follows that can be undone to the tree as it stands and leaves the collections as they are, with a signature that is not the account's."},
-		{Name: ForgedBirth, Where: OnStream, on: commits, tell: forgedBirth,
+		{Name: ForgedBirth, Where: OnStream, on: commits, send: forgedBirth,
 			Doc: "A commit follows that can be undone to the tree as it stands and begins a collection, with a signature that is not the account's."},
-		{Name: ForgedSync, Where: OnStream, on: commits, tell: forgedSync,
+		{Name: ForgedSync, Where: OnStream, on: commits, send: forgedSync,
 			Doc: "A #sync follows of an empty tree, with a signature that is not the account's."},
-		{Name: FalseStatus, Where: OnStream, tell: falseStatus,
+		{Name: FalseStatus, Where: OnStream, send: falseStatus,
 			Doc: "An #account follows that calls the active account inactive, in a word that is known or not."},
-		{Name: Impostor, Where: OnStream, tell: impostor,
+		{Name: Impostor, Where: OnStream, send: impostor,
 			Doc: "Another PDS says, on its own firehose, that the account is gone."},
-		{Name: UnknownType, Where: OnStream, tell: unknownType, Doc: "A message of a type that nobody knows follows, or one with an op that nobody knows."},
-		{Name: BadSchema, Where: OnStream, tell: badSchema, Doc: "A message follows that is a frame and breaks the schema of its type."},
-		{Name: MalformedFrame, Where: OnStream, tell: malformedFrame, Doc: "A message follows that is no frame, in every replay."},
-		{Name: OversizedFrame, Where: OnStream, tell: oversizedFrame, Doc: "A message of 6,000,000 bytes follows, in every replay."},
+		{Name: UnknownType, Where: OnStream, send: unknownType, Doc: "A message of a type that nobody knows follows, or one with an op that nobody knows."},
+		{Name: BadSchema, Where: OnStream, send: badSchema, Doc: "A message follows that is a frame and breaks the schema of its type."},
+		{Name: MalformedFrame, Where: OnStream, send: malformedFrame, Doc: "A message follows that is no frame, in every replay."},
+		{Name: OversizedFrame, Where: OnStream, send: oversizedFrame, Doc: "A message of 6,000,000 bytes follows, in every replay."},
 	}
 }
 
 // forge makes the commit that would follow, by somebody who has not the key.
 func (d *delivery) forge(path string) (*commitEvent, bool) {
-	by, ok := d.stranger()
+	by, ok := d.forger()
 	if !ok {
 		return nil, false
 	}
@@ -57,11 +57,11 @@ func (d *delivery) forge(path string) (*commitEvent, bool) {
 }
 
 func forgedCommit(d *delivery) bool {
-	held := d.change.after.collections()
-	if len(held) == 0 {
+	names := d.change.after.collections()
+	if len(names) == 0 {
 		return false
 	}
-	e, ok := d.forge(oneOf(d.dice, held) + "/forged")
+	e, ok := d.forge(oneOf(d.dice, names) + "/forged")
 	return ok && d.beside(e.message())
 }
 
@@ -71,7 +71,7 @@ func forgedBirth(d *delivery) bool {
 }
 
 func forgedSync(d *delivery) bool {
-	by, ok := d.stranger()
+	by, ok := d.forger()
 	if !ok {
 		return false
 	}

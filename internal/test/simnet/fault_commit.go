@@ -22,10 +22,10 @@ const (
 	WrongRepo      FaultName = "wrong repo"
 )
 
-// commitFaults are told instead of the true #commit, unless Rule.Also.
+// commitFaults are sent instead of the true #commit, unless Rule.Also.
 func commitFaults() []Fault {
-	lie := func(name FaultName, tell func(*delivery, *commitEvent) bool, doc string) Fault {
-		return Fault{Name: name, Where: OnStream, Loses: true, Doc: doc, on: []string{"#commit"}, tell: func(d *delivery) bool { return d.lied(tell) }}
+	lie := func(name FaultName, send func(*delivery, *commitEvent) bool, doc string) Fault {
+		return Fault{Name: name, Where: OnStream, Loses: true, Doc: doc, on: []string{"#commit"}, send: func(d *delivery) bool { return d.lied(send) }}
 	}
 	return []Fault{
 		lie(WrongSignature, wrongSignature, "The commit is signed by a key that is not the account's, or not at all."),
@@ -44,9 +44,9 @@ func commitFaults() []Fault {
 
 // lied lets a fault alter the #commit, and leaves everything as it was where the
 // fault finds nothing to do.
-func (d *delivery) lied(tell func(*delivery, *commitEvent) bool) bool {
+func (d *delivery) lied(send func(*delivery, *commitEvent) bool) bool {
 	before := *d
-	if lie := d.alter(); lie != nil && tell(d, lie) {
+	if lie := d.alter(); lie != nil && send(d, lie) {
 		return true
 	}
 	*d = before
@@ -75,8 +75,8 @@ func (d *delivery) resign(e *commitEvent, by author, rev atproto.TID) bool {
 	return true
 }
 
-// stranger is an author who has not the account's key.
-func (d *delivery) stranger() (author, bool) {
+// forger is an author who has not the account's key.
+func (d *delivery) forger() (author, bool) {
 	key, err := newKey(d.net.cfg.Seed, d.account.number, 1_000_000+d.dice.IntN(1000))
 	return author{d.account.did, key, d.account.author().links}, err == nil
 }
@@ -87,7 +87,7 @@ func wrongSignature(d *delivery, e *commitEvent) bool {
 		e.replaceCommit(appendCommit(nil, e.did, r.rev, r.data(), nil, junk(d.dice, 64)))
 		return true
 	}
-	by, ok := d.stranger()
+	by, ok := d.forger()
 	return ok && d.resign(e, by, e.rev)
 }
 

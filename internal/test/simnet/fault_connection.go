@@ -22,7 +22,7 @@ const stallTime = 5 * time.Minute
 
 func connectionFaults() []Fault {
 	once := func(name FaultName, befall func(*subscription, []byte) bool, doc string) Fault {
-		return Fault{Name: name, Where: OnStream, Doc: doc, tell: func(d *delivery) bool { return d.befall(befall) }}
+		return Fault{Name: name, Where: OnStream, Doc: doc, send: func(d *delivery) bool { return d.befall(befall) }}
 	}
 	return []Fault{
 		once(CutFrame, cutFrame, "The connection ends in the middle of the frame, once."),
@@ -45,8 +45,8 @@ type mark struct {
 
 // befall marks the event. The fault is counted when it has befallen somebody.
 func (d *delivery) befall(what func(*subscription, []byte) bool) bool {
-	if d.told.message != nil && d.told.mark == nil {
-		d.told.mark = &mark{rule: d.rule, did: d.account.did, befall: what}
+	if d.sent.message != nil && d.sent.mark == nil {
+		d.sent.mark = &mark{rule: d.rule, did: d.account.did, befall: what}
 		d.rule.fired++
 	}
 	return false

@@ -13,29 +13,29 @@ const (
 
 func eventFaults() []Fault {
 	return []Fault{
-		{Name: LostWindow, Where: OnStream, Loses: true, Doc: "The host forgets every event before this one: its replay begins here.", tell: forgetWindow},
-		{Name: SequenceReset, Where: OnStream, Loses: true, Doc: "The host forgets every event before this one, cuts all connections and numbers anew from 1.", tell: resetSequence},
-		{Name: Drop, Where: OnStream, Loses: true, Doc: "The event is never sent, and no number is missing.", tell: drop},
-		{Name: Repeat, Where: OnStream, Doc: "The event is sent a second time at once, under a number of its own.", tell: repeat},
-		{Name: Reorder, Where: OnStream, Doc: "The relay sends the event after the next one of another PDS; those of one PDS stay in order.", tell: reorder},
+		{Name: LostWindow, Where: OnStream, Loses: true, Doc: "The host forgets every event before this one: its replay begins here.", send: forgetWindow},
+		{Name: SequenceReset, Where: OnStream, Loses: true, Doc: "The host forgets every event before this one, cuts all connections and numbers anew from 1.", send: resetSequence},
+		{Name: Drop, Where: OnStream, Loses: true, Doc: "The event is never sent, and no number is missing.", send: drop},
+		{Name: Repeat, Where: OnStream, Doc: "The event is sent a second time at once, under a number of its own.", send: repeat},
+		{Name: Reorder, Where: OnStream, Doc: "The relay sends the event after the next one of another PDS; those of one PDS stay in order.", send: reorder},
 	}
 }
 
 func drop(d *delivery) bool {
-	d.told.message = nil
+	d.sent.message = nil
 	return true
 }
 
 func repeat(d *delivery) bool {
-	return d.told.message != nil && d.beside(d.message)
+	return d.sent.message != nil && d.beside(d.message)
 }
 
 func reorder(d *delivery) bool {
-	if d.host != d.net.relay || d.host.held != nil || d.told.message == nil || d.lie != nil || len(d.after) > 0 {
+	if d.host != d.net.relay || d.host.delayed != nil || d.sent.message == nil || d.lie != nil || len(d.after) > 0 {
 		return false
 	}
-	d.host.held = &heldBack{d.told, d.account}
-	d.told = numbered{}
+	d.host.delayed = &delayedEvent{d.sent, d.account}
+	d.sent = numbered{}
 	return true
 }
 
@@ -61,7 +61,7 @@ func resetSequence(d *delivery) bool {
 // restartAt makes a host number its events from behind seq, as after a reset, and
 // cuts its connections.
 func (h *host) restartAt(seq int64) {
-	h.held = nil
+	h.delayed = nil
 	h.stream.last = seq
 	h.stream.forget()
 	for c := range h.conns {

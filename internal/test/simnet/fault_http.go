@@ -89,14 +89,14 @@ func rateLimited(one *match, w http.ResponseWriter, _ *http.Request) bool {
 
 // refuseRate is the 429 of the reference PDS.
 func refuseRate(w http.ResponseWriter, limit int, window, after time.Duration) {
-	tellRate(w, limit, 0, window, after)
+	setRateHeaders(w, limit, 0, window, after)
 	w.Header().Set("Retry-After", strconv.Itoa(int(after.Seconds())))
 	refuse(w, &xrpcError{http.StatusTooManyRequests, "RateLimitExceeded", "Rate Limit Exceeded"})
 }
 
-// tellRate sets the headers of the reference PDS: how many requests are left, and
+// setRateHeaders sets the headers of the reference PDS: how many requests are left, and
 // when the count begins anew, in unix seconds.
-func tellRate(w http.ResponseWriter, limit, left int, window, after time.Duration) {
+func setRateHeaders(w http.ResponseWriter, limit, left int, window, after time.Duration) {
 	h := w.Header()
 	h.Set("RateLimit-Limit", strconv.Itoa(limit))
 	h.Set("RateLimit-Remaining", strconv.Itoa(left))

@@ -225,8 +225,8 @@ func TestEveryFaultOfHTTPDoesWhatItsLineSays(t *testing.T) {
 		if f.Where != OnHTTP {
 			continue
 		}
-		story, told := stories[f.Name]
-		if !told {
+		story, known := stories[f.Name]
+		if !known {
 			t.Errorf("%s: nothing shows that it does: %s", f.Name, f.Doc)
 		}
 		if story.check == nil {

@@ -277,8 +277,8 @@ func TestEveryFaultOfAStreamDoesWhatItsLineSays(t *testing.T) {
 		if f.Where != OnStream {
 			continue
 		}
-		story, told := stories[f.Name]
-		if !told {
+		story, known := stories[f.Name]
+		if !known {
 			t.Errorf("%s: nothing shows that it does: %s", f.Name, f.Doc)
 		}
 		if story == nil {
@@ -330,7 +330,7 @@ func TestReorderSwapsEventsOfTwoHostsAndKeepsTheOrderOfEach(t *testing.T) {
 		}
 		write(s.did, "1", "2")
 		write(s.other, "3")
-		told := func() string {
+		sent := func() string {
 			got, _ := look()
 			var text string
 			for _, e := range got {
@@ -339,15 +339,15 @@ func TestReorderSwapsEventsOfTwoHostsAndKeepsTheOrderOfEach(t *testing.T) {
 			}
 			return text
 		}
-		if got := told(); got != "132" {
+		if got := sent(); got != "132" {
 			t.Errorf("order %s, want 132: the second after the next event of another PDS", got)
 		}
 		write(s.did, "4")
-		if got := told(); got != "132" {
-			t.Errorf("order %s, want 132 and the last one held back", got)
+		if got := sent(); got != "132" {
+			t.Errorf("order %s, want 132 and the last one delayed", got)
 		}
 		s.SwitchOff()
-		if got := told(); got != "1324" || s.LastSeq("relay") != from+4 || s.Fired(Reorder) != 3 {
+		if got := sent(); got != "1324" || s.LastSeq("relay") != from+4 || s.Fired(Reorder) != 3 {
 			t.Errorf("order %s at the end, %v", got, s.FiredAll())
 		}
 	})
@@ -376,8 +376,8 @@ func TestALieCanBeFollowedByTheTruth(t *testing.T) {
 	})
 }
 
-// told hashes what the streams of all hosts hold.
-func told(n *Network) string {
+// streams hashes what the streams of all hosts hold.
+func streams(n *Network) string {
 	h := dagcbor.AppendArray(nil, 0)
 	for _, host := range append([]*host{n.relay}, n.pdses...) {
 		for _, e := range host.stream.events {
@@ -406,7 +406,7 @@ func TestFaultsAreAFunctionOfTheSeedAndChangeNoTruth(t *testing.T) {
 	if truth.Digest() != first.Digest() || truth.Ledger() != first.Ledger() {
 		t.Error("faults changed the history")
 	}
-	if told(first) != told(second) || told(first) == told(truth) {
+	if streams(first) != streams(second) || streams(first) == streams(truth) {
 		t.Error("the same faults told another story, or none at all")
 	}
 	if len(first.FiredAll()) < len(mixture)/2 {
@@ -473,7 +473,7 @@ func TestThereIsOneRowForEachFault(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 		names[f.Name] = true
-		if lie := strings.Contains(f.Doc, "never sent") || strings.Contains(f.Doc, "forgets") || f.on != nil && f.tell != nil && !strings.Contains(f.Doc, "follows"); lie != f.Loses {
+		if lie := strings.Contains(f.Doc, "never sent") || strings.Contains(f.Doc, "forgets") || f.on != nil && f.send != nil && !strings.Contains(f.Doc, "follows"); lie != f.Loses {
 			t.Errorf("%s: loses %v: %s", f.Name, f.Loses, f.Doc)
 		}
 	}

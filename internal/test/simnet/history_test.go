@@ -16,7 +16,7 @@ func TestAHistoryHasWhatHappenedToAnAccount(t *testing.T) {
 		want := map[string]int64{"#identity": 1, "#account": 1, "#sync": 1}
 		for kind, n := range want {
 			if before.Events[kind] != n {
-				t.Errorf("a new account was told of by %d %s", before.Events[kind], kind)
+				t.Errorf("a new account was counted with %d %s", before.Events[kind], kind)
 			}
 		}
 		if before.PLCOps != 1 || before.Moves != 1 {
@@ -125,6 +125,6 @@ func TestAStatusIsSentOnceMore(t *testing.T) {
 		t.Errorf("%d events of the relay, %v", n.LastSeq("relay")-before, n.History(did).Events)
 	}
 	if err := n.EmitAccount("did:plc:nobody"); err == nil {
-		t.Error("told of nobody")
+		t.Error("a history of nobody")
 	}
 }

@@ -30,10 +30,10 @@ type host struct {
 	down      bool
 	returns   time.Time // away until then
 	conns     map[*websocket.Conn]bool
-	stream    *stream    // nil for the directory
-	told      int64      // events of its accounts so far
-	held      *heldBack  // of a relay: told later
-	accounts  []*account // of a PDS, by time of creation and DID
+	stream    *stream       // nil for the directory
+	sent      int64         // events of its accounts so far
+	delayed   *delayedEvent // of a relay: sent later
+	accounts  []*account    // of a PDS, by time of creation and DID
 	rate      Rate
 	window    rateWindow
 	requests  map[string]int64 // so far, by query

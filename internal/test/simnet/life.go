@@ -159,7 +159,7 @@ func (n *Network) drawWrites(a *account) []Write {
 	case roll < 70:
 		d.delete()
 	case roll < 77:
-		d.empty(d.anyHeld())
+		d.empty(d.anyCollectionOf())
 	case roll < 92:
 		d.mix()
 	case roll < 94:
@@ -177,9 +177,9 @@ func (d *draft) anyCollection() string {
 	return all[d.net.life.IntN(len(all))]
 }
 
-// anyHeld draws one of the collections that the repo has, each as likely; empty
+// anyCollectionOf draws one of the collections that the repo has, each as likely; empty
 // if it has none.
-func (d *draft) anyHeld() string {
+func (d *draft) anyCollectionOf() string {
 	names := d.account.repo.collections()
 	if len(names) == 0 {
 		return ""
@@ -187,8 +187,8 @@ func (d *draft) anyHeld() string {
 	return names[d.net.life.IntN(len(names))]
 }
 
-// held draws the collection of a record, empty if there is none.
-func (d *draft) held() string {
+// collectionOfARecord draws the collection of a record, empty if there is none.
+func (d *draft) collectionOfARecord() string {
 	entries := d.account.repo.entries
 	if len(entries) == 0 {
 		return ""
@@ -200,7 +200,7 @@ func (d *draft) held() string {
 // collection draws one to write to: mostly one that the repo has, else a
 // relative of it or any.
 func (d *draft) collection() string {
-	name := d.held()
+	name := d.collectionOfARecord()
 	switch roll := d.net.life.IntN(10); {
 	case name == "" || roll == 0:
 		return d.anyCollection()
@@ -312,7 +312,7 @@ func (d *draft) waver() {
 
 // succeed ends a collection and begins a relative of it in one commit.
 func (d *draft) succeed() {
-	name := d.anyHeld()
+	name := d.anyCollectionOf()
 	d.empty(name)
 	if kin := relatives(name); len(kin) > 0 && len(d.writes) < maxOps {
 		d.create(kin[d.net.life.IntN(len(kin))])

@@ -111,7 +111,7 @@ func (n *Network) endFormer(left *account, deleted bool) {
 		left.pds.forgetFormer(left.did)
 		left.pds.stream.erase(left.did)
 	}
-	n.tell(left)
+	n.sendStatus(left)
 	n.report(left, LeftOldHost)
 }
 

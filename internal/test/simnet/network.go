@@ -43,15 +43,15 @@ type Config struct {
 	ReplayWindow int
 	// RelayWindow is how many events the relay can replay, ReplayWindow if 0.
 	RelayWindow int
-	// RelayManners are those of the relay from the beginning.
-	RelayManners RelayManners
+	// RelayPolicy is that of the relay from the beginning.
+	RelayPolicy RelayPolicy
 	// Churn lets Step also move accounts between PDSes, bring deleted ones back and
-	// rotate keys in odd ways.
+	// rotate keys in unusual ways.
 	Churn bool
 	// Abilities are those of PDSes of other software than the reference one, by
 	// the host's name.
 	Abilities map[string]Abilities
-	// Watch, if set, is told of every action in order, those of New too. It is called
+	// Watch, if set, is called with every action in order, those of New too. It is called
 	// in the middle of the verb that does the action and must not call the network.
 	Watch func(AccountAction)
 }
@@ -107,7 +107,7 @@ type Network struct {
 	plcOps    []*plcOp  // of the directory, oldest first
 	published time.Time // of the last plcOp
 	directory Directory
-	manners   RelayManners
+	policy    RelayPolicy
 	events    int64   // so far
 	rules     []*rule // of faults, in the order of the table
 	fired     map[FaultName]int64
@@ -126,7 +126,7 @@ func New(cfg Config) (*Network, error) {
 	cfg.applyDefaults()
 	n := &Network{
 		cfg: cfg, clock: cfg.Start.UTC(), byDID: map[string]*account{}, hosts: map[string]*host{}, digest: sha256.New(),
-		fired: map[FaultName]int64{}, histories: map[string]*History{}, manners: cfg.RelayManners,
+		fired: map[FaultName]int64{}, histories: map[string]*History{}, policy: cfg.RelayPolicy,
 		ticks: rand.New(rand.NewPCG(cfg.Seed, 1)), life: rand.New(rand.NewPCG(cfg.Seed, 2)), trouble: rand.New(rand.NewPCG(cfg.Seed, 3)),
 	}
 	if err := n.raise(); err != nil {
@@ -203,7 +203,7 @@ func (n *Network) tick() atproto.TID {
 // emitCommit puts a #commit on the firehoses, as the account's PDS words it.
 func (n *Network) emitCommit(a *account, c *change, at time.Time) {
 	e := newCommitEvent(a.did, c, at)
-	a.pds.abilities.word(e, c, a.pds.told)
+	a.pds.abilities.word(e, c, a.pds.sent)
 	n.spread(&occasion{account: a, message: e.message(), commit: e, change: c})
 }
 
@@ -216,13 +216,13 @@ func (n *Network) spread(o *occasion) {
 	n.events++
 	o.number = n.events
 	n.histories[a.did].Events[m.kind]++
-	a.pds.told++
+	a.pds.sent++
 	a.pds.hear(o)
 	if n.relayHears(o) {
 		n.relay.hear(o)
 	}
 	var number [16]byte
-	binary.BigEndian.PutUint64(number[:], uint64(a.pds.told))
+	binary.BigEndian.PutUint64(number[:], uint64(a.pds.sent))
 	binary.BigEndian.PutUint64(number[8:], uint64(a.number))
 	n.digest.Write(number[:])
 	n.digest.Write(m.head)

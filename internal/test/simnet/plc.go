@@ -53,7 +53,7 @@ type Directory struct {
 	TombstoneStatus int
 }
 
-// SetDirectory changes the manners of the directory from now on.
+// SetDirectory changes the policy of the directory from now on.
 func (n *Network) SetDirectory(to Directory) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

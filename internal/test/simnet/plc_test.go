@@ -126,8 +126,8 @@ func TestRotationsComeInEveryOrder(t *testing.T) {
 		signed   int // which key signed the repo
 	}{
 		{"usual", func(n *Network, did string) error { return n.RotateKey(did) }, []string{identity, sync}, 1, 1},
-		{"untold", func(n *Network, did string) error { return n.Rotate(did, Rotation{Untold: true}) }, []string{sync}, 1, 1},
-		{"untold and unsigned", func(n *Network, did string) error { return n.Rotate(did, Rotation{Untold: true, Unsigned: true}) }, nil, 1, 0},
+		{"silent", func(n *Network, did string) error { return n.Rotate(did, Rotation{Silent: true}) }, []string{sync}, 1, 1},
+		{"silent and unsigned", func(n *Network, did string) error { return n.Rotate(did, Rotation{Silent: true, Unsigned: true}) }, nil, 1, 0},
 		{"unsigned", func(n *Network, did string) error { return n.Rotate(did, Rotation{Unsigned: true}) }, []string{identity}, 1, 0},
 		{"late in the directory", func(n *Network, did string) error { return n.Rotate(did, Rotation{Late: time.Minute}) }, []string{identity, sync}, 0, 1},
 		{"announced", func(n *Network, did string) error { return n.AnnounceKey(did) }, nil, 1, 0},

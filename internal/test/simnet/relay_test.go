@@ -37,7 +37,7 @@ func TestAThrottledAccountIsInactiveAtTheRelayOnly(t *testing.T) {
 }
 
 func TestARelayTakesSoManyAccountsOfOnePDS(t *testing.T) {
-	p := plug(t, Config{Seed: 3, PDS: 2, Relay: true, RelayManners: RelayManners{Accounts: 2}})
+	p := plug(t, Config{Seed: 3, PDS: 2, Relay: true, RelayPolicy: RelayPolicy{Accounts: 2}})
 	var dids []string
 	for i := range 6 {
 		dids = append(dids, p.mustCreate(t, i%2))
@@ -82,7 +82,7 @@ func TestARelayMayRefuseTheSyncOfAMigration(t *testing.T) {
 	n := quiet(t, Config{Seed: 3, PDS: 2, Relay: true})
 	did := n.mustCreate(t, 0)
 	do(t, n.Create(did, "net.rails.yard/a"))
-	n.SetRelay(RelayManners{RefusesInvalidSync: true})
+	n.SetRelay(RelayPolicy{RefusesInvalidSync: true})
 	from := n.LastSeq("relay")
 	do(t, n.Migrate(did, Migration{To: 1}), n.Create(did, "net.rails.yard/b"), n.EmitSync(did))
 	want := []string{"#account (active:true)", "#identity (handle)", "#commit", "#sync (rev = commit.rev; 1 block)"}

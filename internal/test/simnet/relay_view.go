@@ -2,9 +2,9 @@ package simnet
 
 import "fmt"
 
-// RelayManners are what the relay does otherwise than to forward all that its PDSes
+// RelayPolicy is what the relay does otherwise than to forward all that its PDSes
 // say.
-type RelayManners struct {
+type RelayPolicy struct {
 	// RefusesInvalidSync keeps back the #sync of an account that has migrated and not
 	// written yet: neither its rev nor its signature is what it should be.
 	RefusesInvalidSync bool
@@ -13,11 +13,11 @@ type RelayManners struct {
 	Accounts int
 }
 
-// SetRelay changes the manners of the relay from now on.
-func (n *Network) SetRelay(to RelayManners) {
+// SetRelay changes the policy of the relay from now on.
+func (n *Network) SetRelay(to RelayPolicy) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.manners = to
+	n.policy = to
 }
 
 // SetRelayStatus makes the relay call an account inactive in a word of its own, such
@@ -61,14 +61,14 @@ func (n *Network) relayHears(o *occasion) bool {
 	case n.relay == nil || !n.current(a) || a.relayWord != "" || a.pds.relayWord == "banned":
 		return false
 	case o.message.kind == "#sync" && a.arrival != nil:
-		return !n.manners.RefusesInvalidSync
+		return !n.policy.RefusesInvalidSync
 	}
 	return true
 }
 
 // admit throttles a new account where the relay takes no more of its PDS.
 func (n *Network) admit(a *account) {
-	if n.manners.Accounts > 0 && len(a.pds.accounts) > n.manners.Accounts {
+	if n.policy.Accounts > 0 && len(a.pds.accounts) > n.policy.Accounts {
 		a.relayWord = "throttled"
 	}
 }

@@ -4,8 +4,8 @@ import "time"
 
 // Rotation says how an account gets another signing key.
 type Rotation struct {
-	// Untold leaves out the #identity.
-	Untold bool
+	// Silent leaves out the #identity.
+	Silent bool
 	// Unsigned leaves the repo signed by the key before, and out the #sync; the next
 	// commit is by the new key.
 	Unsigned bool
@@ -17,7 +17,7 @@ type Rotation struct {
 // a new rev, with the same content. Events: #identity, #sync.
 func (n *Network) RotateKey(did string) error { return n.Rotate(did, Rotation{}) }
 
-// Rotate is RotateKey in another manner.
+// Rotate is RotateKey in another way.
 func (n *Network) Rotate(did string, how Rotation) error {
 	return n.with(did, func(a *account) error { return n.rotate(a, how) })
 }
@@ -76,7 +76,7 @@ func (n *Network) rotate(a *account, how Rotation) error {
 	if !known {
 		n.publish(a, key, how.Late)
 	}
-	if !how.Untold {
+	if !how.Silent {
 		n.identityChanged(a)
 	}
 	if !how.Unsigned {

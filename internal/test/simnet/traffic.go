@@ -128,7 +128,7 @@ func (v verdict) refuses(w http.ResponseWriter) bool {
 	case v.left < 0:
 		refuseRate(w, v.Requests, v.Window, max(v.after.Round(time.Second), time.Second))
 	case v.Requests > 0 && !v.Bare:
-		tellRate(w, v.Requests, v.left, v.Window, v.after)
+		setRateHeaders(w, v.Requests, v.left, v.Window, v.after)
 	}
 	return v.left < 0
 }

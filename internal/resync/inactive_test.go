@@ -14,7 +14,7 @@ import (
 func TestAClaimOfAnInactiveAccountIsNotQueued(t *testing.T) {
 	w, did := filled(t)
 	truth, _ := w.net.Repo(did)
-	w.claimed(did, truth.Collections)
+	w.described(did, truth.Collections)
 	if err := w.net.Deactivate(did); err != nil {
 		t.Fatal(err)
 	}

@@ -120,8 +120,8 @@ func (f *shelf) inService(did string) {
 	})
 }
 
-// learn takes an operation of the directory's log.
-func (f *shelf) learn(did, key, host string, at time.Time) {
+// applyOperation applies an operation of the directory's log.
+func (f *shelf) applyOperation(did, key, host string, at time.Time) {
 	f.t.Helper()
 	f.with(did, func(tx *Tx, r *Repo) error {
 		id, err := tx.IdentityAtHost(key, host, false)
@@ -166,13 +166,13 @@ func TestBackfillIsParkedWhileTheLogIsReadForTheFirstTime(t *testing.T) {
 	}
 	// What the log says of them is not acted upon, however often it changes.
 	for i, op := range []struct{ key, host string }{{testKey, "a.example.com"}, {otherKey, "b.example.com"}} {
-		f.learn(did(3), op.key, op.host, f.now.Add(time.Duration(i-5)*time.Hour))
+		f.applyOperation(did(3), op.key, op.host, f.now.Add(time.Duration(i-5)*time.Hour))
 		if got := f.leasable(); !slices.Equal(got, free) {
 			t.Errorf("due after an operation: %q", got)
 		}
 	}
 	// An event of one makes it due, and its document is looked up.
-	f.learn(did(4), testKey, "a.example.com", f.now.Add(-time.Hour))
+	f.applyOperation(did(4), testKey, "a.example.com", f.now.Add(-time.Hour))
 	f.with(did(4), func(tx *Tx, r *Repo) error {
 		if !r.Waiting.Parked || !r.Waiting.Later() {
 			t.Errorf("its row %+v", r.Waiting)
@@ -183,7 +183,7 @@ func TestBackfillIsParkedWhileTheLogIsReadForTheFirstTime(t *testing.T) {
 	if got := f.leasable(); !slices.Equal(got, free) {
 		t.Errorf("due after an event: %q", got)
 	}
-	// Another listing says nothing that the look will not find out.
+	// Another listing says nothing that the attempt will not show.
 	f.update(func(tx *Tx) error {
 		return testrepo.List(tx, map[string]repostate.Entry{did(2): {Active: true}, did(3): {Active: true}})
 	})
@@ -207,7 +207,7 @@ func TestBackfillIsParkedWhileTheLogIsReadForTheFirstTime(t *testing.T) {
 	}
 	f.find(did(7))
 	if got := f.leasable(); !slices.Contains(got, did(7)+resolve) {
-		t.Errorf("held back after the end: %q", got)
+		t.Errorf("parked after the end: %q", got)
 	}
 	if r := f.repo(did(3)); r.Identity.Key != otherKey || r.Identity.Host != "b.example.com" || r.Identity.Stale {
 		t.Errorf("identity %+v", r.Identity)
@@ -221,7 +221,7 @@ func TestAFirstReadingThatIsGivenUp(t *testing.T) {
 	f.log(PLCLog{URL: "https://plc.example.com"})
 	f.find(did(0))
 	f.find(did(1))
-	f.learn(did(1), testKey, "a.example.com", f.now.Add(-time.Hour))
+	f.applyOperation(did(1), testKey, "a.example.com", f.now.Add(-time.Hour))
 	if err := f.DropPLCLog(t.Context()); err != nil {
 		t.Fatal(err)
 	}
