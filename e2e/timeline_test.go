@@ -24,8 +24,8 @@ const (
 	momentAccounts = 40
 )
 
-// methods are the ways to establish a repo, which lead to one index. Most sweep when
-// they are told of a loss only; a sweep every minute is the most that serve offers, and
+// methods are the ways to establish a repo, which lead to one index. Most crawl when
+// they are told of a loss only; a crawl every minute is the most that serve offers, and
 // must do no harm.
 var methods = []struct {
 	name  string
@@ -35,7 +35,7 @@ var methods = []struct {
 	{"describe", []string{"--resync-method", "describe"}},
 	{"probe", []string{"--resync-method", "probe"}},
 	{"repo", []string{"--resync-method", "repo"}},
-	{"often swept", []string{"--sweep-every", "1m"}},
+	{"often crawled", []string{"--sweep-every", "1m"}},
 }
 
 func TestHostileTimeline(t *testing.T) {

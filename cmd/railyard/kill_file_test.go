@@ -131,8 +131,8 @@ func (f *deadFile) pass(ctx context.Context, d time.Duration) error {
 	return f.write(ctx, passTime, d.Microseconds())
 }
 
-// sweep makes a sweep due in the next run.
-func (f *deadFile) sweep(ctx context.Context) error {
+// wantCrawls makes the crawls due in the next run.
+func (f *deadFile) wantCrawls(ctx context.Context) error {
 	return f.write(ctx, wantCrawl, time.Now().UnixMicro())
 }
 

@@ -91,7 +91,7 @@ func (k *killed) untilConnected(ctx context.Context, base string) bool {
 	return false
 }
 
-// settle lets the index come to rest, without lies, and compares it with the truth.
+// settle lets the index become idle, without lies, and compares it with the truth.
 func (k *killed) settle() {
 	for round := 1; !k.t.Failed(); round++ {
 		if round > roundsMost {
@@ -112,7 +112,7 @@ func (k *killed) round(number int) (last bool) {
 	k.net.SetDirectory(simnet.Directory{Lag: -roundTime}) // the hours pass there, too
 	err := k.file.pass(ctx, roundTime)
 	if !k.honest {
-		err = errors.Join(err, k.file.sweep(ctx))
+		err = errors.Join(err, k.file.wantCrawls(ctx))
 	}
 	if err != nil {
 		k.fail("%v", err)
@@ -122,7 +122,7 @@ func (k *killed) round(number int) (last bool) {
 	before := k.file.rows
 	c := startChild(k.t, k.program, filepath.Join(k.dir, fmt.Sprintf("round-%02d.log", number)), k.args)
 	base := c.where(ctx)
-	err = k.rest(ctx, base, number)
+	err = k.waitIdle(ctx, base, number)
 	claims, failed := k.file.claims(k.t.Context())
 	last = number >= roundsLeast && err == nil && failed == nil && claims == 0
 	if last {
@@ -134,8 +134,8 @@ func (k *killed) round(number int) (last bool) {
 	return last
 }
 
-// rest waits until nothing changes any more. Its error says what is not settled.
-func (k *killed) rest(ctx context.Context, base string, round int) error {
+// waitIdle waits until nothing changes any more. Its error says what is not settled.
+func (k *killed) waitIdle(ctx context.Context, base string, round int) error {
 	if base == "" || !k.untilConnected(ctx, base) {
 		return errors.New("not connected")
 	}

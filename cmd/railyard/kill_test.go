@@ -49,8 +49,8 @@ func fromEnviron(t *testing.T, name string, usual uint64) uint64 {
 //
 // RAILYARD_KILLS is the number of deaths, RAILYARD_SEED what everything but the clock
 // is drawn from. A file dies at most killsOfOne times; then another one begins, with
-// the next seed. Networks of odd seeds lie, and sweeps mend what was lost by that;
-// those of even seeds are honest, and no sweep hides what a death has lost.
+// the next seed. Networks of odd seeds lie, and later crawls mend what was lost by that;
+// those of even seeds are honest, and no crawl hides what a death has lost.
 func TestKilledAtAnyMomentTheIndexIsThatOfTheNetwork(t *testing.T) {
 	t.Parallel()
 	kills, seed := fromEnviron(t, "RAILYARD_KILLS", 6), fromEnviron(t, "RAILYARD_SEED", 1)

@@ -61,18 +61,18 @@ func network(hosts map[string]func(cursor string) (pds.ReposPage, error)) *listi
 }
 
 // deep makes a deep crawler.
-func (y *testHosts) deep(l Lister, sweep time.Duration) *Crawler {
+func (y *testHosts) deep(l Lister, every time.Duration) *Crawler {
 	y.update(func(tx *store.Tx) error { return tx.SetKind(y.up, store.KindRelay) })
 	return New(Config{
-		Store: y.store, Lister: l, Deep: true, SweepEvery: sweep, Log: slog.New(slog.DiscardHandler), Metrics: y.metrics,
+		Store: y.store, Lister: l, Deep: true, SweepEvery: every, Log: slog.New(slog.DiscardHandler), Metrics: y.metrics,
 		Now: func() time.Time { return time.Now().Add(time.Duration(y.shift.Load())) },
 	}, []int64{y.up})
 }
 
 // crawls runs a deep crawl for a while.
-func (y *testHosts) crawls(l Lister, sweep, during time.Duration) {
+func (y *testHosts) crawls(l Lister, every, during time.Duration) {
 	y.Helper()
-	c := y.deep(l, sweep)
+	c := y.deep(l, every)
 	stop := y.start(c)
 	c.Wake(y.up)
 	time.Sleep(during)
@@ -410,7 +410,7 @@ func TestAHostIsCrawledOnlyOnceWithoutRepetition(t *testing.T) {
 		}
 		y.crawls(l, day, 10*day)
 		if n := l.asks("https://a.example.com"); n < 1+9 || n > 1+10 {
-			y.Errorf("asked %d times in ten days more with a sweep every day", n)
+			y.Errorf("asked %d times in ten days more with a crawl every day", n)
 		}
 	})
 }

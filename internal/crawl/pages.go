@@ -65,7 +65,7 @@ const (
 	outOfTime            // others want the place
 )
 
-// pages takes pages until the listing is over or the attempt has to end otherwise;
+// pages takes pages until the listing is over or the attempt has to stop otherwise;
 // w.cause says why it failed.
 func (c *Crawler) pages(ctx context.Context, w *crawl) (how, error) {
 	limited, cancel := context.WithTimeout(ctx, attemptTime)

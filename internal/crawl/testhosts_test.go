@@ -217,7 +217,7 @@ func (y *testHosts) start(c *Crawler) (stop func() error) {
 	}
 }
 
-// crawl runs one wanted crawl of a listing until everything rests.
+// crawl runs one wanted crawl of a listing until everything is idle.
 func (y *testHosts) crawl(l Lister) {
 	y.Helper()
 	c := y.crawler(l)

@@ -77,7 +77,7 @@ func revved(from, to int, rev atproto.TID) pds.ReposPage {
 }
 
 // A repo's first commit of its life, and another one's last, were lost while we
-// were away; their accounts are quiet since. The sweep finds both. A third repo
+// were away; their accounts are quiet since. The next crawl finds both. A third repo
 // exists no longer, and its #account was lost too: its host is asked, in the
 // background, and the repo stays in service until it has answered.
 func TestTheNextCrawlFindsLostBirthsAndVanishedRepos(t *testing.T) {
@@ -243,7 +243,7 @@ func TestAPDSUpstreamSpeaksForItsOwnAccounts(t *testing.T) {
 	})
 }
 
-// More repos are missing than one sweep asks about. It takes those that were not
+// More repos are missing than one crawl asks about. It takes those that were not
 // asked about for longest; the next one takes the rest.
 func TestACrawlAsksAboutTheLongestUnaskedFirst(t *testing.T) {
 	var o oldestFirst
@@ -329,7 +329,7 @@ func TestARepeatedCrawlSurvivesARestart(t *testing.T) {
 		c.Wake(y.up)
 		time.Sleep(2 * time.Hour)
 		if !c.Busy(y.up) {
-			y.Error("not busy during a sweep")
+			y.Error("not busy during a repeated crawl")
 		}
 		if err := stop(); err != nil {
 			y.Error(err)

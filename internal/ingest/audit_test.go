@@ -66,7 +66,7 @@ func TestTheAuditReadsTheRowsAfterTheCommit(t *testing.T) {
 	s.wantState(repostate.Synchronized, 11)
 }
 
-// Where the tree hides what stands beside the keys, nothing is concluded; and a
+// Where the tree hides what stands beside the keys, nothing is decided; and a
 // commit that was not applied says nothing about our rows.
 func TestTheAuditConcludesNothingFromWhatIsHidden(t *testing.T) {
 	s := newStory(t, store.KindRelay)

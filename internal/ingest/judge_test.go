@@ -226,8 +226,8 @@ func (s *story) lease(step repostate.Step) *repostate.Attempt {
 	return attempts[0]
 }
 
-// end ends an attempt.
-func (s *story) end(a *repostate.Attempt, e repostate.Ended) {
+// end finishes an attempt.
+func (s *story) end(a *repostate.Attempt, e repostate.Result) {
 	s.t.Helper()
 	e.Attempt = a
 	s.change(func(tx *store.Tx, r *repostate.Repo) error {
@@ -666,7 +666,7 @@ func TestADIDThatDoesNotResolveIsNotAskedForByEachEvent(t *testing.T) {
 	s.known(posts)
 	s.judge(&slot{kind: identityEvent})
 	s.judge(commit(12, 7, 8, nil, nil)) // does not follow
-	s.end(s.lease(repostate.Resolve), repostate.Ended{Failure: &repostate.Failure{Kind: repostate.FailedNoDID}})
+	s.end(s.lease(repostate.Resolve), repostate.Result{Failure: &repostate.Failure{Kind: repostate.FailedNoDID}})
 	s.now = s.now.Add(time.Minute)
 	for rev := range int64(5) {
 		s.want(s.judge(commit(13+rev, 8, 9, nil, nil)), repostate.Waits)

@@ -8,7 +8,7 @@ import (
 	"railyard/internal/refusal"
 )
 
-// result is the end of an attempt in the making.
+// result is the result of an attempt being decided.
 type result struct {
 	*machine
 	*Attempt
@@ -20,7 +20,7 @@ func (a *result) was() *Waiting { return a.Repo.Waiting }
 
 // decide finishes an attempt. What it brings is void if the row has another generation
 // now, but for a document, which is as good as ever.
-func (e Ended) decide(m *machine) Outcome {
+func (e Result) decide(m *machine) Outcome {
 	a := &result{m, e.Attempt, m.r.Identity != nil && m.r.Identity.Stale}
 	if m.r.Waiting == nil {
 		return Superseded
@@ -47,7 +47,7 @@ func (e Ended) decide(m *machine) Outcome {
 	case e.Found != nil:
 		return a.fetched(e.Found, e.Buffered)
 	case a.Step != Nothing: // a fault of ours: the repo keeps its row
-		panic(fmt.Sprintf("the end of an attempt at %s has nothing", m.r.DID))
+		panic(fmt.Sprintf("the result of an attempt at %s has nothing", m.r.DID))
 	}
 	a.done()
 	return Confirmed

@@ -410,7 +410,7 @@ func TestWhatVoidsAnAttempt(t *testing.T) {
 		for _, when := range []string{"at first", "when it comes again"} {
 			m := &machine{Env: env(), r: r, d: new(Decision)}
 			m.enqueue(why, now)
-			got := Decide(r, Ended{Attempt: a, Status: &Account{Active: true}}, env()).Outcome
+			got := Decide(r, Result{Attempt: a, Status: &Account{Active: true}}, env()).Outcome
 			if (got == Superseded) != void {
 				t.Errorf("%s, %s: %s", why, when, got)
 			}
@@ -435,7 +435,7 @@ func TestQuestionsAddUp(t *testing.T) {
 	leased := Decide(r, Lease{}, env())
 	a := &Attempt{Repo: r, Step: leased.Step, At: now}
 	r = Decide(leased.Repo, Entry{Rev: 14, Active: true}, env()).Repo
-	r = Decide(r, Ended{Attempt: a, Found: &Found{Head: head(10, 1), Proof: ProofTree}}, env()).Repo
+	r = Decide(r, Result{Attempt: a, Found: &Found{Head: head(10, 1), Proof: ProofTree}}, env()).Repo
 	if w := r.Waiting; w == nil || w.WantRev != 14 {
 		t.Errorf("the wanted newer rev is dropped: %+v", w)
 	}
@@ -497,59 +497,59 @@ func TestResultsOfAttempts(t *testing.T) {
 		repo  *Repo
 		step  Step
 		since func(*Repo) // what happened meanwhile
-		end   Ended
+		end   Result
 		want  string
 	}{
-		{"fetched", fetching(), Fetch, nil, Ended{Found: answer(12, 3)}, "synchronized, state synchronized, head 12, set [posts], unqueued"},
-		{"fetched, with commits that follow", fetching(), Fetch, nil, Ended{Found: answer(12, 3), Buffered: []Commit{commit(13, 3, 4, "likes").Commit}}, "synchronized, state synchronized, head 13, set [posts], +[likes] -[], unqueued"},
-		{"fetched, and a hole behind it", fetching(), Fetch, nil, Ended{Found: answer(12, 3), Buffered: []Commit{commit(14, 8, 9).Commit}}, "superseded, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
-		{"fetched, and void", fetching(), Fetch, void, Ended{Found: answer(12, 3)}, "superseded, state desynchronized, discontinuity/1 in 0s, attempts 1, leased false"},
-		{"fetched, older than what was seen", fetching(seen(12)), Fetch, nil, Ended{Found: answer(11, 2)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, said 3 x 1, leased false"},
-		{"the third equal answer in an hour", fetching(seen(12), said(OlderRev, 2, time.Hour)), Fetch, nil, Ended{Found: answer(8, 2)}, "synchronized, refuse answer-stale, state synchronized, head 8, seen 0, set [posts], unqueued"},
-		{"the third answer in an hour, of another rev", fetching(seen(12), said(OlderRev, 2, time.Hour)), Fetch, nil, Ended{Found: answer(7, 2)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, said 3 x 1, leased false"},
-		{"fetched, as new as what was seen when it was asked", fetching(), Fetch, seen(12), Ended{Found: answer(11, 2)}, "stale, state desynchronized, head 11, set [posts], discontinuity/1 in 20s, void, attempts 1, leased false"},
-		{"the host's word", fetching(), Fetch, nil, Ended{Found: &Found{Head: head(12, 3), Proof: ProofClaim}}, "synchronized, state synchronized, head 12, proof 4, set [], prove/6 in 10m0s, leased false"},
-		{"by an earlier key", fetching(), Fetch, nil, Ended{Found: byEarlier(12)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
-		{"by an earlier key of an account that moved", fetching(func(r *Repo) { r.Identity.EarlierRev = 10 }), Fetch, nil, Ended{Found: byEarlier(12)}, "synchronized, state synchronized, head 12, proof 3, earlier keys to 12, set [], unqueued"},
-		{"by an earlier key, and nothing was seen", fetching(func(r *Repo) { r.Head = nil }), Fetch, nil, Ended{Found: byEarlier(12)}, "synchronized, state synchronized, head 12, proof 3, earlier keys to 12, set [], unqueued"},
-		{"by an earlier key, older than what it has signed", fetching(seen(12), func(r *Repo) { r.Identity.EarlierRev = 12 }), Fetch, nil, Ended{Found: byEarlier(11)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, said 3 x 1, leased false"},
-		{"by an earlier key, older than what the present one has signed", fetching(seen(12)), Fetch, nil, Ended{Found: byEarlier(11)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
-		{"by an earlier key, and the present one leads on", fetching(seen(13)), Fetch, nil, Ended{Found: byEarlier(12), Buffered: []Commit{commit(13, 3, 4).Commit}}, "synchronized, state synchronized, head 13, seen 0, proof 3, earlier keys to 12, set [], +[] -[], unqueued"},
-		{"by an earlier key, and the present one does not lead far enough", fetching(seen(14)), Fetch, nil, Ended{Found: byEarlier(12), Buffered: []Commit{commit(13, 3, 4).Commit}}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
+		{"fetched", fetching(), Fetch, nil, Result{Found: answer(12, 3)}, "synchronized, state synchronized, head 12, set [posts], unqueued"},
+		{"fetched, with commits that follow", fetching(), Fetch, nil, Result{Found: answer(12, 3), Buffered: []Commit{commit(13, 3, 4, "likes").Commit}}, "synchronized, state synchronized, head 13, set [posts], +[likes] -[], unqueued"},
+		{"fetched, and a hole behind it", fetching(), Fetch, nil, Result{Found: answer(12, 3), Buffered: []Commit{commit(14, 8, 9).Commit}}, "superseded, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
+		{"fetched, and void", fetching(), Fetch, void, Result{Found: answer(12, 3)}, "superseded, state desynchronized, discontinuity/1 in 0s, attempts 1, leased false"},
+		{"fetched, older than what was seen", fetching(seen(12)), Fetch, nil, Result{Found: answer(11, 2)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, said 3 x 1, leased false"},
+		{"the third equal answer in an hour", fetching(seen(12), said(OlderRev, 2, time.Hour)), Fetch, nil, Result{Found: answer(8, 2)}, "synchronized, refuse answer-stale, state synchronized, head 8, seen 0, set [posts], unqueued"},
+		{"the third answer in an hour, of another rev", fetching(seen(12), said(OlderRev, 2, time.Hour)), Fetch, nil, Result{Found: answer(7, 2)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, said 3 x 1, leased false"},
+		{"fetched, as new as what was seen when it was asked", fetching(), Fetch, seen(12), Result{Found: answer(11, 2)}, "stale, state desynchronized, head 11, set [posts], discontinuity/1 in 20s, void, attempts 1, leased false"},
+		{"the host's word", fetching(), Fetch, nil, Result{Found: &Found{Head: head(12, 3), Proof: ProofClaim}}, "synchronized, state synchronized, head 12, proof 4, set [], prove/6 in 10m0s, leased false"},
+		{"by an earlier key", fetching(), Fetch, nil, Result{Found: byEarlier(12)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
+		{"by an earlier key of an account that moved", fetching(func(r *Repo) { r.Identity.EarlierRev = 10 }), Fetch, nil, Result{Found: byEarlier(12)}, "synchronized, state synchronized, head 12, proof 3, earlier keys to 12, set [], unqueued"},
+		{"by an earlier key, and nothing was seen", fetching(func(r *Repo) { r.Head = nil }), Fetch, nil, Result{Found: byEarlier(12)}, "synchronized, state synchronized, head 12, proof 3, earlier keys to 12, set [], unqueued"},
+		{"by an earlier key, older than what it has signed", fetching(seen(12), func(r *Repo) { r.Identity.EarlierRev = 12 }), Fetch, nil, Result{Found: byEarlier(11)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, said 3 x 1, leased false"},
+		{"by an earlier key, older than what the present one has signed", fetching(seen(12)), Fetch, nil, Result{Found: byEarlier(11)}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
+		{"by an earlier key, and the present one leads on", fetching(seen(13)), Fetch, nil, Result{Found: byEarlier(12), Buffered: []Commit{commit(13, 3, 4).Commit}}, "synchronized, state synchronized, head 13, seen 0, proof 3, earlier keys to 12, set [], +[] -[], unqueued"},
+		{"by an earlier key, and the present one does not lead far enough", fetching(seen(14)), Fetch, nil, Result{Found: byEarlier(12), Buffered: []Commit{commit(13, 3, 4).Commit}}, "stale, refuse answer-stale, state desynchronized, discontinuity/1 in 20s, attempts 1, leased false"},
 
-		{"proven", proving(), Fetch, nil, Ended{Found: answer(10, 1)}, "synchronized, proof 1, set [posts], proves a claim, unqueued"},
-		{"a commit came while it was proven", proving(), Fetch, func(r *Repo) { h := head(11, 2); r.Head = &h }, Ended{Found: answer(10, 1)}, "superseded, prove/6 in 20s, attempts 1, leased false"},
-		{"the host is ahead of us", known(freshly, queued(MissedRev, leasedRow)), Fetch, nil, Ended{Found: answer(12, 3)}, "superseded, missed-rev/6 in 30s, attempts 1, want 12, leased false"},
-		{"the host is ahead of us again and again", known(freshly, queued(MissedRev, leasedRow), tried(3)), Fetch, nil, Ended{Found: answer(12, 3)}, "superseded, state desynchronized, discontinuity/1 in 0s, void, leased false"},
-		{"a wanted rev that the host does not have", known(freshly, queued(MissedRev, leasedRow, func(w *Waiting) { w.WantRev = 12 })), Fetch, nil, Ended{Found: answer(10, 1)}, "synchronized, harmless 12, set [posts], unqueued"},
+		{"proven", proving(), Fetch, nil, Result{Found: answer(10, 1)}, "synchronized, proof 1, set [posts], proves a claim, unqueued"},
+		{"a commit came while it was proven", proving(), Fetch, func(r *Repo) { h := head(11, 2); r.Head = &h }, Result{Found: answer(10, 1)}, "superseded, prove/6 in 20s, attempts 1, leased false"},
+		{"the host is ahead of us", known(freshly, queued(MissedRev, leasedRow)), Fetch, nil, Result{Found: answer(12, 3)}, "superseded, missed-rev/6 in 30s, attempts 1, want 12, leased false"},
+		{"the host is ahead of us again and again", known(freshly, queued(MissedRev, leasedRow), tried(3)), Fetch, nil, Result{Found: answer(12, 3)}, "superseded, state desynchronized, discontinuity/1 in 0s, void, leased false"},
+		{"a wanted rev that the host does not have", known(freshly, queued(MissedRev, leasedRow, func(w *Waiting) { w.WantRev = 12 })), Fetch, nil, Result{Found: answer(10, 1)}, "synchronized, harmless 12, set [posts], unqueued"},
 
-		{"a document as before", resolving(), Resolve, nil, Ended{Identity: &Identity{Key: key, HostID: 7}}, "resolved, identity/2 in -1m0s, checks 1, leased false"},
-		{"a document with another key", resolving(), Resolve, nil, Ended{Identity: &Identity{Key: other, HostID: 7}}, "resolved, state desynchronized, earlier keys to 10, key changed, rotated/1 in 0s, void, checks 0, leased false"},
-		{"an #identity during the look-up", resolving(), Resolve, lookedUp, Ended{Identity: &Identity{Key: key, HostID: 7}}, "resolved, identity/2 in 2s, checks 1, leased false"},
-		{"no directory", resolving(), Resolve, nil, Ended{Failure: &Failure{Kind: FailedDirectory, Cause: broken, Pause: time.Minute}}, "identity-failed, stale true, identity/2 in 1m0s, attempts 1, leased false"},
-		{"no such DID", resolving(), Resolve, nil, Ended{Failure: fail(FailedNoDID)}, "identity-failed, stale true, not-found/6 in 10m0s, attempts 1, said 2 x 1, leased false"},
-		{"no such DID, said twice", resolving(said(NoSuchDID, 1, notFoundSecond)), Resolve, nil, Ended{Failure: fail(FailedNoDID)}, "identity-failed, state candidate, active false deleted, no head, proof 0, stale true, set [], not-found/6 in 24h0m0s, attempts 1, said 2 x 2, leased false"},
-		{"an invented DID, said twice", known(candidate, queued(Backfill, leasedRow), said(NoSuchDID, 1, notFoundSecond)), Resolve, nil, Ended{Failure: fail(FailedNoDID)}, "identity-failed, forget, not-found/6 in 24h0m0s, attempts 1, said 2 x 2, leased false"},
+		{"a document as before", resolving(), Resolve, nil, Result{Identity: &Identity{Key: key, HostID: 7}}, "resolved, identity/2 in -1m0s, checks 1, leased false"},
+		{"a document with another key", resolving(), Resolve, nil, Result{Identity: &Identity{Key: other, HostID: 7}}, "resolved, state desynchronized, earlier keys to 10, key changed, rotated/1 in 0s, void, checks 0, leased false"},
+		{"an #identity during the look-up", resolving(), Resolve, lookedUp, Result{Identity: &Identity{Key: key, HostID: 7}}, "resolved, identity/2 in 2s, checks 1, leased false"},
+		{"no directory", resolving(), Resolve, nil, Result{Failure: &Failure{Kind: FailedDirectory, Cause: broken, Pause: time.Minute}}, "identity-failed, stale true, identity/2 in 1m0s, attempts 1, leased false"},
+		{"no such DID", resolving(), Resolve, nil, Result{Failure: fail(FailedNoDID)}, "identity-failed, stale true, not-found/6 in 10m0s, attempts 1, said 2 x 1, leased false"},
+		{"no such DID, said twice", resolving(said(NoSuchDID, 1, notFoundSecond)), Resolve, nil, Result{Failure: fail(FailedNoDID)}, "identity-failed, state candidate, active false deleted, no head, proof 0, stale true, set [], not-found/6 in 24h0m0s, attempts 1, said 2 x 2, leased false"},
+		{"an invented DID, said twice", known(candidate, queued(Backfill, leasedRow), said(NoSuchDID, 1, notFoundSecond)), Resolve, nil, Result{Failure: fail(FailedNoDID)}, "identity-failed, forget, not-found/6 in 24h0m0s, attempts 1, said 2 x 2, leased false"},
 
-		{"the host says active", known(freshly, queued(StatusCheck, leasedRow)), AskStatus, nil, Ended{Status: &Account{Active: true}}, "confirmed, unqueued"},
-		{"the host says suspended", known(freshly, queued(StatusCheck, leasedRow)), AskStatus, nil, Ended{Status: &Account{Status: "suspended"}}, "gone, state desynchronized, active false suspended, unqueued"},
-		{"it says so under an old document", known(queued(StatusCheck, leasedRow)), AskStatus, nil, Ended{Status: &Account{Status: "suspended"}}, "superseded, stale true, status/2 in -1m0s, leased false"},
-		{"the account is back", known(freshly, inactive("suspended"), queued(StatusCheck, leasedRow)), AskStatus, nil, Ended{Status: &Account{Active: true}}, "reactivated, active true , proof 0, reactivated/2 in 0s, leased false"},
-		{"no such repo", known(freshly, queued(StatusCheck, leasedRow)), AskStatus, nil, Ended{Failure: fail(FailedNoRepo)}, "not-found, not-found/6 in 10m0s, attempts 1, said 1 x 1, leased false"},
-		{"no such repo, asked too early", known(freshly, queued(NotFoundAgain, leasedRow), said(NoSuchRepo, 1, time.Minute)), AskStatus, nil, Ended{Failure: fail(FailedNoRepo)}, "not-found, not-found/6 in 9m0s, leased false"},
-		{"no such repo, said twice", known(freshly, queued(NotFoundAgain, leasedRow), said(NoSuchRepo, 1, notFoundSecond)), AskStatus, nil, Ended{Failure: fail(FailedNoRepo)}, "not-found, state not_found, proof 0, not-found/6 in 24h0m0s, attempts 1, said 1 x 2, leased false"},
+		{"the host says active", known(freshly, queued(StatusCheck, leasedRow)), AskStatus, nil, Result{Status: &Account{Active: true}}, "confirmed, unqueued"},
+		{"the host says suspended", known(freshly, queued(StatusCheck, leasedRow)), AskStatus, nil, Result{Status: &Account{Status: "suspended"}}, "gone, state desynchronized, active false suspended, unqueued"},
+		{"it says so under an old document", known(queued(StatusCheck, leasedRow)), AskStatus, nil, Result{Status: &Account{Status: "suspended"}}, "superseded, stale true, status/2 in -1m0s, leased false"},
+		{"the account is back", known(freshly, inactive("suspended"), queued(StatusCheck, leasedRow)), AskStatus, nil, Result{Status: &Account{Active: true}}, "reactivated, active true , proof 0, reactivated/2 in 0s, leased false"},
+		{"no such repo", known(freshly, queued(StatusCheck, leasedRow)), AskStatus, nil, Result{Failure: fail(FailedNoRepo)}, "not-found, not-found/6 in 10m0s, attempts 1, said 1 x 1, leased false"},
+		{"no such repo, asked too early", known(freshly, queued(NotFoundAgain, leasedRow), said(NoSuchRepo, 1, time.Minute)), AskStatus, nil, Result{Failure: fail(FailedNoRepo)}, "not-found, not-found/6 in 9m0s, leased false"},
+		{"no such repo, said twice", known(freshly, queued(NotFoundAgain, leasedRow), said(NoSuchRepo, 1, notFoundSecond)), AskStatus, nil, Result{Failure: fail(FailedNoRepo)}, "not-found, state not_found, proof 0, not-found/6 in 24h0m0s, attempts 1, said 1 x 2, leased false"},
 
-		{"gone while it was fetched", fetching(), Fetch, nil, Ended{Failure: &Failure{Kind: FailedGone, Status: "takendown"}}, "gone, state desynchronized, active false takendown, unqueued"},
-		{"refused by rate", fetching(), Fetch, nil, Ended{Failure: fail(FailedRate)}, "rate-limited, state desynchronized, discontinuity/1 in 0s, leased false"},
-		{"the host fails", fetching(), Fetch, nil, Ended{Failure: fail(FailedHost)}, "transient, state desynchronized, discontinuity/1 in 30s, attempts 1, leased false"},
-		{"the host fails, under an old document", fetching(func(r *Repo) { r.Identity.FetchedAt = now.Add(-time.Hour) }), Fetch, nil, Ended{Failure: fail(FailedHost)}, "transient, state desynchronized, stale true, discontinuity/1 in 30s, attempts 1, leased false"},
-		{"another key", fetching(), Fetch, nil, Ended{Failure: fail(FailedKey)}, "invalid, state desynchronized, stale true, discontinuity/1 in 2s, attempts 1, leased false"},
-		{"an answer that nobody can read", fetching(), Fetch, nil, Ended{Failure: fail(FailedAnswer)}, "invalid, state desynchronized, discontinuity/1 in 5m0s, attempts 1, leased false"},
-		{"backfill that fails", known(freshly, queued(Backfill, leasedRow), in(Resyncing), func(r *Repo) { r.Head = nil }), Fetch, nil, Ended{Failure: fail(FailedHost)}, "transient, state candidate, backfill/5 in 30s, attempts 1, leased false"},
-		{"no memory", fetching(), Fetch, nil, Ended{Failure: &Failure{Kind: FailedDeferred, Pause: 5 * time.Second}}, "superseded, state desynchronized, discontinuity/1 in 5s, leased false"},
-		{"the process stops", fetching(), Fetch, nil, Ended{Failure: fail(FailedCancelled)}, "cancelled, state desynchronized, discontinuity/1 in 0s, leased false"},
-		{"nothing to do", known(freshly, queued(MissedRev, leasedRow)), Nothing, nil, Ended{}, "confirmed, unqueued"},
-		{"nothing to do, but an #identity came", known(freshly, queued(MissedRev, leasedRow)), Nothing, lookedUp, Ended{}, "confirmed, identity/2 in 0s, leased false"},
+		{"gone while it was fetched", fetching(), Fetch, nil, Result{Failure: &Failure{Kind: FailedGone, Status: "takendown"}}, "gone, state desynchronized, active false takendown, unqueued"},
+		{"refused by rate", fetching(), Fetch, nil, Result{Failure: fail(FailedRate)}, "rate-limited, state desynchronized, discontinuity/1 in 0s, leased false"},
+		{"the host fails", fetching(), Fetch, nil, Result{Failure: fail(FailedHost)}, "transient, state desynchronized, discontinuity/1 in 30s, attempts 1, leased false"},
+		{"the host fails, under an old document", fetching(func(r *Repo) { r.Identity.FetchedAt = now.Add(-time.Hour) }), Fetch, nil, Result{Failure: fail(FailedHost)}, "transient, state desynchronized, stale true, discontinuity/1 in 30s, attempts 1, leased false"},
+		{"another key", fetching(), Fetch, nil, Result{Failure: fail(FailedKey)}, "invalid, state desynchronized, stale true, discontinuity/1 in 2s, attempts 1, leased false"},
+		{"an answer that nobody can read", fetching(), Fetch, nil, Result{Failure: fail(FailedAnswer)}, "invalid, state desynchronized, discontinuity/1 in 5m0s, attempts 1, leased false"},
+		{"backfill that fails", known(freshly, queued(Backfill, leasedRow), in(Resyncing), func(r *Repo) { r.Head = nil }), Fetch, nil, Result{Failure: fail(FailedHost)}, "transient, state candidate, backfill/5 in 30s, attempts 1, leased false"},
+		{"no memory", fetching(), Fetch, nil, Result{Failure: &Failure{Kind: FailedDeferred, Pause: 5 * time.Second}}, "superseded, state desynchronized, discontinuity/1 in 5s, leased false"},
+		{"the process stops", fetching(), Fetch, nil, Result{Failure: fail(FailedCancelled)}, "cancelled, state desynchronized, discontinuity/1 in 0s, leased false"},
+		{"nothing to do", known(freshly, queued(MissedRev, leasedRow)), Nothing, nil, Result{}, "confirmed, unqueued"},
+		{"nothing to do, but an #identity came", known(freshly, queued(MissedRev, leasedRow)), Nothing, lookedUp, Result{}, "confirmed, identity/2 in 0s, leased false"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.end.Attempt = &Attempt{Repo: tc.repo.clone(), Step: tc.step, At: now}

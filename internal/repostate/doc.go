@@ -34,7 +34,7 @@
 //	left out of a listing  synchronized: ask the host, behind all other work
 //	a log's operation      its document is applied; another key or host: desynchronize
 //
-// The result of an attempt (Ended) is void if something happened meanwhile (the
+// The result of an attempt (Result) is void if something happened meanwhile (the
 // generation), but for a document, which is always applied. Otherwise:
 //
 //	established           synchronized; a claim stays queued for its proof

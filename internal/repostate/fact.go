@@ -8,7 +8,7 @@ import (
 )
 
 // Fact is whatever reaches a repo: an event, an entry of a listing, an operation of
-// the directory's log, the end of an attempt.
+// the directory's log, the result of an attempt.
 type Fact interface{ decide(*machine) Outcome }
 
 // Signed is a #commit, or a #sync, which has no ops.
@@ -100,9 +100,9 @@ type Found struct {
 	OldKey      bool // an earlier key of the DID has signed the head
 }
 
-// Ended is the result of an attempt: one of Identity, Status, Found and Failure, or none
+// Result is what came of an attempt: one of Identity, Status, Found and Failure, or none
 // if there was nothing to do.
-type Ended struct {
+type Result struct {
 	Attempt  *Attempt
 	Identity *Identity
 	Status   *Account

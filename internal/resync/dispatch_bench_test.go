@@ -52,7 +52,7 @@ func script(tb testing.TB, path, text string) {
 }
 
 // What the dispatcher itself costs: 200,000 repos at 1,000 hosts, and nothing to
-// be done for any of them. An attempt is a lease and an end.
+// be done for any of them. An attempt is a lease and a result.
 func BenchmarkDispatch(b *testing.B) {
 	const hosts, repos = 1000, 200_000
 	attempts, spent := 0, time.Duration(0)

@@ -188,7 +188,7 @@ func (w *fairScenario) lease() time.Time {
 	return next
 }
 
-// end ends an attempt: an answer, a failure, or no request at all; the row goes, or is
+// end finishes an attempt: an answer, a failure, or no request at all; the row goes, or is
 // put back.
 func (w *fairScenario) end(tx *store.Tx, a *attempt) error {
 	h := w.hosts[a.host]

@@ -31,7 +31,7 @@ func (rs *Resyncer) finish(tx *store.Tx, res *result) (repostate.Outcome, error)
 			return "", err
 		}
 	}
-	end, err := rs.ended(tx, r, res)
+	end, err := rs.resultOf(tx, r, res)
 	if err != nil {
 		return "", err
 	}
@@ -63,8 +63,8 @@ func (rs *Resyncer) finish(tx *store.Tx, res *result) (repostate.Outcome, error)
 	return d.Outcome, rs.judgeHost(tx, r, res, end)
 }
 
-// ended is what an attempt has found out, as a fact.
-func (rs *Resyncer) ended(tx *store.Tx, r *repostate.Repo, res *result) (end repostate.Ended, err error) {
+// resultOf returns what came of an attempt, as a fact.
+func (rs *Resyncer) resultOf(tx *store.Tx, r *repostate.Repo, res *result) (end repostate.Result, err error) {
 	end.Attempt = res.Attempt
 	switch {
 	case res.err != nil:

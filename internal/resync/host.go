@@ -34,7 +34,7 @@ const (
 // judgeHost stores whether the host of an attempt has answered, unless something
 // happened meanwhile that makes the answer worthless. A host that refuses by rate, or
 // goes on failing, is left alone for as long as it says, or longer and longer.
-func (rs *Resyncer) judgeHost(tx *store.Tx, r *repostate.Repo, res *result, end repostate.Ended) error {
+func (rs *Resyncer) judgeHost(tx *store.Tx, r *repostate.Repo, res *result, end repostate.Result) error {
 	current := r.Waiting != nil && r.Waiting.Generation == res.Repo.Waiting.Generation
 	switch f := end.Failure; {
 	case res.Step == repostate.Resolve:

@@ -84,7 +84,7 @@ func TestARepoThatMovesDuringAnAttempt(t *testing.T) {
 					w.enqueue(did, why)
 					w.work()
 					if records > 30 {
-						t.Errorf("%d requests for a repo that does not rest", records)
+						t.Errorf("%d requests for a repo that is not idle", records)
 					}
 					w.setHosts(hosts)
 					w.same(did, true)

@@ -13,7 +13,7 @@ import (
 )
 
 // between leases the one row that is due, asks the network, and lets something
-// happen before the end of the attempt is stored.
+// happen before the result of the attempt is stored.
 func (w *scenario) between(step repostate.Step, happens func()) {
 	w.t.Helper()
 	attempts, err := w.rs.lease(w.t.Context())

@@ -127,14 +127,14 @@ func (y *hostsFile) vanishes(from, to int) {
 	}
 }
 
-// noSuchDID ends an attempt at a repo with that word of the directory.
+// noSuchDID finishes an attempt at a repo with that word of the directory.
 func noSuchDID(tx *Tx, r *Repo) error {
 	if err := decide(tx, r, repostate.Lease{}); err != nil {
 		return err
 	}
 	a := &Attempt{Repo: r, Step: Resolve, At: tx.now}
 	gone := &repostate.Failure{Kind: repostate.FailedNoDID, Cause: errors.New("not found")}
-	return decide(tx, r, repostate.Ended{Attempt: a, Failure: gone})
+	return decide(tx, r, repostate.Result{Attempt: a, Failure: gone})
 }
 
 // numbered is the DID of an account; there is no end of them.

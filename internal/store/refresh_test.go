@@ -9,7 +9,7 @@ import (
 	"railyard/internal/repostate"
 )
 
-// The walk meets each repo of an old identity once, in pieces, and then begins
+// The caller meets each repo of an old identity once, in pieces, and then begins
 // again.
 func TestOldIdentitiesAreMetInPieces(t *testing.T) {
 	f := newShelf(t)

@@ -132,7 +132,7 @@ func TestADrawFromAFileOfFewScans(t *testing.T) {
 	ids := draw(t, rd, 10, 1)
 	for _, id := range ids {
 		if !slices.Contains(idle, id) {
-			t.Errorf("%d does not rest", id)
+			t.Errorf("%d is not idle", id)
 		}
 	}
 	if len(ids) != 10 {

@@ -37,12 +37,12 @@ func TestADeepCrawlFindsWhatTheRelayDoesNotList(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = d.Close() }()
-		var walked int
-		if err := d.QueryRow("SELECT count(*) FROM crawls WHERE finished IS NOT NULL AND server GLOB 'pds*' AND candidates = 0").Scan(&walked); err != nil {
+		var crawled int
+		if err := d.QueryRow("SELECT count(*) FROM crawls WHERE finished IS NOT NULL AND server GLOB 'pds*' AND candidates = 0").Scan(&crawled); err != nil {
 			t.Fatal(err)
 		}
-		if walked != 2 {
-			t.Errorf("%d hosts are walked and have proven right, want 2", walked)
+		if crawled != 2 {
+			t.Errorf("%d hosts are crawled and have proven right, want 2", crawled)
 		}
 	})
 }

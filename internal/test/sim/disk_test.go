@@ -108,7 +108,7 @@ func TestTheServiceGoesOnWhileOnlyCheckpointsFail(t *testing.T) {
 }
 
 // What came before the first cursor was stored is in no order that could be gone on
-// with: the walk of the listing and the sweep find it.
+// with: the crawl of the listing and the next one find it.
 func TestAPowerCutBeforeTheFirstEventIsStoredIsSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, disk := onDisk(t)

@@ -245,7 +245,7 @@ func (w *watched) counts() map[string]float64 {
 		}
 	}
 	all["connections"] = float64(w.net.Traffic(w.host()).Requests["subscribeRepos"])
-	all["walks"] = float64(w.net.Traffic(w.host()).Requests["listRepos"])
+	all["crawls"] = float64(w.net.Traffic(w.host()).Requests["listRepos"])
 	return all
 }
 
@@ -272,8 +272,8 @@ func (w *watched) check(healed time.Duration) {
 	if n := after["connections"] - w.before["connections"]; n < float64(w.again) || w.again == 0 && n > 0 {
 		w.t.Errorf("%g connections were opened again, want %d", n, w.again)
 	}
-	if walked := after["walks"] > w.before["walks"]; walked != w.crawls && (w.crawls || healed < time.Minute) {
-		w.t.Errorf("the listing was walked: %t", walked)
+	if crawled := after["crawls"] > w.before["crawls"]; crawled != w.crawls && (w.crawls || healed < time.Minute) {
+		w.t.Errorf("the listing was crawled: %t", crawled)
 	}
 	if w.also != nil {
 		w.also(w)

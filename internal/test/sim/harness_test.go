@@ -142,7 +142,7 @@ func (r *running) get(path string, into any) {
 	}
 }
 
-// list walks a listing from a cursor and returns its last cursor.
+// list pages through a listing from a cursor and returns its last cursor.
 func (r *running) list(cursor string, collections ...string) (dids []string, last string) {
 	r.t.Helper()
 	path := "/xrpc/com.atproto.sync.listReposByCollection?limit=7"

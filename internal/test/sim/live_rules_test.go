@@ -34,7 +34,7 @@ func forgetting() []simnet.FaultName {
 	return []simnet.FaultName{simnet.LostWindow, simnet.SequenceReset}
 }
 
-// listings are the faults of the one walk at the beginning.
+// listings are the faults of the one crawl at the beginning.
 func listings() []simnet.FaultName {
 	return []simnet.FaultName{simnet.ListsLess, simnet.ListsUnknown, simnet.CursorLoop, simnet.ListsInvalidHosts}
 }
@@ -91,7 +91,7 @@ func (r *rules) add(limit float64, like simnet.Rule, names ...simnet.FaultName) 
 // early are the rules from the first start on: lies about some accounts while they are
 // asked about for the first time, and lies in the listing. The streams are followed
 // without faults until each has a cursor: what is lost before that only a second
-// walk could find.
+// crawl could find.
 func early(dice *rand.Rand, victims []string) []simnet.Rule {
 	r := &rules{dice: dice}
 	asked := slices.DeleteFunc(ofAccount(simnet.OnHTTP, simnet.OnDirectory), func(f simnet.FaultName) bool { return f == simnet.HostVanishes })

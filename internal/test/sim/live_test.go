@@ -16,7 +16,7 @@ import (
 	"railyard/internal/test/simnet"
 )
 
-// TestLivePath is the sweep without repair: audits, sweeps and proofs are switched
+// TestLivePath is the sweep without repair: audits, repeated crawls and proofs are switched
 // off, so that what the path of events does wrong stays wrong. Streams, hosts and the
 // directory fail and lie, the service is stopped and killed, accounts move about. At
 // the end everything wrong has been followed by an event that shows it: every account

@@ -287,7 +287,7 @@ func (g *scenario) recover() {
 	time.Sleep(5 * time.Second)
 	g.write()
 	// What was said while nobody was connected, and before there was a cursor, is found
-	// by the walk, and not at once.
+	// by the crawl, and not at once.
 	time.Sleep(3 * repostate.MissedGrace)
 	if g.crawlsAgain() {
 		time.Sleep(2 * sweepEvery)

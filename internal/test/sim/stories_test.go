@@ -49,7 +49,7 @@ var (
 		run:       workingDay,
 	}
 	crawling = &story{
-		name: "sweeps", prepare: (*scenario).settled,
+		name: "crawls again", prepare: (*scenario).settled,
 		configure: func(c *daemon.Config) { c.SweepEvery = sweepEvery },
 		run: func(g *scenario) {
 			g.wait(10 * time.Second)
@@ -183,7 +183,7 @@ func deepCrawl(g *scenario) {
 	}
 }
 
-// requestCrawl asks the service to walk a host, which may be dead.
+// requestCrawl asks the service to crawl a host, which may be dead.
 func (g *scenario) requestCrawl(host string) {
 	if !g.alive() {
 		return

@@ -165,7 +165,7 @@ func (y *trial) run() *toll {
 	// A connection that began live with the last events has no cursor of its own. (What
 	// else may happen to accounts takes longer than a minute to settle.)
 	y.commits(5)
-	y.rest()
+	y.wait()
 	if y.t.Failed() { // pages that repeat themselves have no end
 		y.t.FailNow()
 	}
@@ -179,9 +179,9 @@ func (y *trial) run() *toll {
 	return &toll{trials: 1, events: y.net.Events(), deaths: y.deaths, fired: y.net.FiredAll(), told: y.paging.tally}
 }
 
-// rest waits for the few repos that failed so often that their next look is to come
+// wait waits for the few repos that failed so often that their next attempt is to come
 // more than eight hours later. The longest pause is a day.
-func (y *trial) rest() {
+func (y *trial) wait() {
 	for range 30 {
 		time.Sleep(time.Minute)
 		synctest.Wait()

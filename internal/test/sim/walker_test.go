@@ -58,20 +58,20 @@ func (s *tally) add(more tally) {
 	s.forgotten += more.forgotten
 }
 
-// manner is the habit of a client.
-type manner int
+// habit is how a client reads a listing.
+type habit int
 
 const (
-	steady  manner = iota // goes on, and on with its last cursor when it was at the end
-	fresh                 // begins again from nothing at times
-	fickle                // changes its set of collections in the middle of a walk
-	sleeper               // walks to the end once, and comes back when all is over
-	manners
+	steady  habit = iota // goes on, and on with its last cursor when it was at the end
+	fresh                // begins again from nothing at times
+	fickle               // changes its set of collections in the middle of a walk
+	sleeper              // walks to the end once, and comes back when all is over
+	habits
 )
 
 // walker is one client and its walk: one set of collections from one cursor on.
 type walker struct {
-	manner manner
+	habit  habit
 	nsids  []string
 	limit  int
 	cursor string
@@ -81,7 +81,7 @@ type walker struct {
 	knew   map[string]bool // members that were born before the cursor that it began with
 	came   map[string]int  // by DID, the tick of the last page that had it
 	lapsed map[string]int  // by DID, the tick at which it was last seen without membership
-	rests  bool
+	pauses bool
 }
 
 // newWalkers makes n clients, who are drawn from dice. Nobody asks for anything
@@ -89,7 +89,7 @@ type walker struct {
 func newWalkers(t *testing.T, dice *rand.Rand, n int) *walkers {
 	w := &walkers{witness: newWitness(t), dice: dice}
 	for i := range n {
-		w.clients = append(w.clients, &walker{manner: manner(i) % manners})
+		w.clients = append(w.clients, &walker{habit: habit(i) % habits})
 	}
 	return w
 }
@@ -222,9 +222,9 @@ func (w *walkers) move(c *walker) {
 	case c.came == nil:
 		c.nsids = w.someNames()
 		w.begin(c, "")
-	case c.manner == fresh && w.dice.IntN(6) == 0:
+	case c.habit == fresh && w.dice.IntN(6) == 0:
 		w.begin(c, "")
-	case c.manner == fickle && w.dice.IntN(6) == 0:
+	case c.habit == fickle && w.dice.IntN(6) == 0:
 		c.nsids = w.someNames()
 		w.begin(c, c.cursor)
 	}
@@ -247,7 +247,7 @@ func (w *walkers) someNames() []string {
 
 // begin starts a walk behind a cursor of this service, or from nothing.
 func (w *walkers) begin(c *walker, cursor string) {
-	c.cursor, c.number, c.begun, c.rests = cursor, numberOf(w.t, cursor), w.tick, false
+	c.cursor, c.number, c.begun, c.pauses = cursor, numberOf(w.t, cursor), w.tick, false
 	c.limit = 1 + w.dice.IntN(20)
 	c.came, c.lapsed, c.knew = make(map[string]int), make(map[string]int), make(map[string]bool)
 	for _, m := range w.members(c.nsids, 0) {
@@ -273,7 +273,7 @@ func numberOf(t *testing.T, cursor string) int64 {
 
 func (w *walkers) toTheEnd(c *walker) {
 	w.t.Helper()
-	c.rests = false
+	c.pauses = false
 	for range 1000 {
 		if w.read(c) || w.t.Failed() {
 			return
@@ -286,7 +286,7 @@ func (w *walkers) toTheEnd(c *walker) {
 // walk is at its end for now.
 func (w *walkers) read(c *walker) (end bool) {
 	w.t.Helper()
-	if c.rests {
+	if c.pauses {
 		return true
 	}
 	if cursor := c.cursor; cursor != "" && !strings.HasPrefix(cursor, w.index+".") {
@@ -298,7 +298,7 @@ func (w *walkers) read(c *walker) (end bool) {
 	w.pages++
 	if len(dids) == 0 {
 		w.ends++
-		c.rests = c.manner == sleeper
+		c.pauses = c.habit == sleeper
 		w.nobodyMissed(c)
 		return true
 	}

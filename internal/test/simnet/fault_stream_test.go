@@ -43,7 +43,7 @@ func readSeen(kind int, raw []byte) seen {
 }
 
 // watch follows a firehose from behind a number and returns what came, and how the
-// connection ended, once everything in the bubble rests.
+// connection ended, once everything in the bubble is idle.
 func (p *plugged) watch(t testing.TB, base string, after int64) func() ([]seen, error) {
 	t.Helper()
 	return p.watchConn(t, p.dial(t, base, fmt.Sprintf("cursor=%d", after)))

@@ -81,7 +81,7 @@ func (f *follower) read() bool {
 	return true
 }
 
-// text returns what came, once everything in the bubble rests.
+// text returns what came, once everything in the bubble is idle.
 func (f *follower) text() string {
 	synctest.Wait()
 	return strings.Join(f.got, " ")

@@ -79,7 +79,7 @@ func (p *peak) add(now time.Time, window time.Duration) {
 const knownQueries = 100
 
 // measure counts a request, and returns what the host's rate says of it.
-func (h *host) measure(r *http.Request) verdict {
+func (h *host) measure(r *http.Request) rateState {
 	on, did := h.subject(r.URL)
 	now := time.Now()
 	h.net.mu.Lock()
@@ -95,7 +95,7 @@ func (h *host) measure(r *http.Request) verdict {
 	for i, window := range windows() {
 		h.peaks[i].add(now, window)
 	}
-	v := verdict{Rate: h.rate}
+	v := rateState{Rate: h.rate}
 	if h.rate.Requests == 0 {
 		return v
 	}
@@ -113,15 +113,15 @@ func (h *host) measure(r *http.Request) verdict {
 	return v
 }
 
-// verdict is what a host's rate says of a request.
-type verdict struct {
+// rateState is what a host's rate says of a request.
+type rateState struct {
 	Rate
 	left  int           // requests in this window, negative for one too many
 	after time.Duration // until the next window
 }
 
 // refuses reports the rate to the client, and answers where the request is one too many.
-func (v verdict) refuses(w http.ResponseWriter) bool {
+func (v rateState) refuses(w http.ResponseWriter) bool {
 	switch {
 	case v.left < 0 && v.Bare:
 		writePage(w, http.StatusTooManyRequests)
