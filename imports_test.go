@@ -88,7 +88,7 @@ func floorOf(folder string) int {
 	return slices.IndexFunc(floors, func(floor []string) bool { return slices.Contains(floor, folder) })
 }
 
-// reach gives all that a package imports, directly or not.
+// reach returns all that a package imports, directly or not.
 func (g graph) reach(from string) map[string]bool {
 	seen := make(map[string]bool)
 	todo := slices.Clone(g[from])

@@ -116,7 +116,7 @@ type twin struct {
 	apart map[simnet.ActionKind]bool
 }
 
-// reason tells why an action is left out, empty if it can be done. None is about what is
+// reason returns why an action is left out, empty if it can be done. None is about what is
 // written: the real servers make every commit that a life draws.
 func (w *twin) reason(d simnet.AccountAction) string {
 	if w.deleted {

@@ -123,7 +123,7 @@ func transcript(t *testing.T, s *side) []entry {
 	return slices.Concat(s.events(t), s.questions(t), s.pages(t), s.cursors(t))
 }
 
-// events takes the steps and tells the frames of each.
+// events takes the steps and returns the frames of each.
 func (s *side) events(t *testing.T) (all []entry) {
 	t.Helper()
 	for _, step := range script(t) {

@@ -96,26 +96,26 @@ func requireEqual(t *testing.T, want truth, indexes ...index) {
 func requireEqualWithin(t *testing.T, within time.Duration, want truth, indexes ...index) {
 	t.Helper()
 	c := comparison{want: want, indexes: indexes}
-	if err := poll(t.Context(), within, func() (bool, error) { return c.look(t.Context()) }); err != nil {
+	if err := poll(t.Context(), within, func() (bool, error) { return c.check(t.Context()) }); err != nil {
 		c.fail(t, fmt.Sprintf("the index does not reach the truth: %v", err))
 	}
 	for end := time.Now().Add(holdFor); time.Now().Before(end); pause(t.Context()) {
-		if equal, err := c.look(t.Context()); !equal {
+		if equal, err := c.check(t.Context()); !equal {
 			c.fail(t, fmt.Sprintf("the index left the truth again: %v", err))
 		}
 	}
 }
 
-// comparison is the last look at some indexes.
+// comparison is the last check of some indexes.
 type comparison struct {
 	want    truth
 	indexes []index
 	diff    []string
 }
 
-// look compares all indexes. That one does not answer is a difference too; an
+// check compares all indexes. That one does not answer is a difference too; an
 // error is what waiting cannot mend.
-func (c *comparison) look(ctx context.Context) (bool, error) {
+func (c *comparison) check(ctx context.Context) (bool, error) {
 	c.diff = nil
 	for _, x := range c.indexes {
 		diff, err := differences(ctx, x, c.want)
@@ -167,7 +167,7 @@ func poll(ctx context.Context, within time.Duration, ask func() (bool, error)) e
 	}
 }
 
-// pause waits for the next look at another process.
+// pause waits for the next check of another process.
 func pause(ctx context.Context) {
 	select {
 	case <-ctx.Done():

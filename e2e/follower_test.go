@@ -22,7 +22,7 @@ func follow(collections ...string) *follower {
 	return &follower{collections: collections, known: map[string]bool{}}
 }
 
-// observe tells the follower of a settled truth without asking the index: who is
+// observe shows the follower a settled truth without asking the index: who is
 // no member now, or left and came back, may come again.
 func (f *follower) observe(want truth, back []string) {
 	members := want.members(f.collections...)
@@ -94,7 +94,7 @@ func newAudience() *audience {
 	}
 }
 
-// settled tells all clients of a settled truth, and lets the regulars ask.
+// settled shows all clients a settled truth, and lets the regulars ask.
 func (a *audience) settled(t *testing.T, x index, want truth, back []string) {
 	t.Helper()
 	first := a.sleepers == nil

@@ -82,7 +82,7 @@ func (s *side) untilRecordOf(f *feed, name string) {
 	}
 }
 
-// headsOfMover tells how the revs and CIDs that the sources of the new PDS name stand
+// headsOfMover says how the revs and CIDs that the sources of the new PDS name stand
 // to each other.
 func (s *side) headsOfMover(t *testing.T) string {
 	t.Helper()

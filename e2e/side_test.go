@@ -43,7 +43,7 @@ type side struct {
 	feed *feed
 	// marks is the number of the last mark.
 	marks int
-	// states are the repos after the last #commit that was told.
+	// states are the repos after the last #commit that was sent.
 	states map[string]state
 }
 
@@ -300,7 +300,7 @@ func markOf(frame []byte) int {
 	return n
 }
 
-// until tells the frames before a mark, one per line, or up to the end of the
+// until returns the frames before a mark, one per line, or up to the end of the
 // stream and how that came.
 func (s *side) until(f *feed, mark int) string {
 	var told []string

@@ -25,7 +25,7 @@ const (
 )
 
 // methods are the ways to establish a repo, which lead to one index. Most crawl when
-// they are told of a loss only; a crawl every minute is the most that serve offers, and
+// they hear of a loss only; a crawl every minute is the most that serve offers, and
 // must do no harm.
 var methods = []struct {
 	name  string
@@ -151,7 +151,7 @@ func (m *timeline) outage(t *testing.T) []account {
 	return m.net.waitSeed(t)
 }
 
-// figures are the accounts whose timeline are told. Those of the first PDS have an
+// figures are the accounts whose timelines are shown. Those of the first PDS have an
 // even place among the seeded.
 type figures struct {
 	quiet, busy, emptied   string // write nothing, something, nothing but deletions
@@ -232,7 +232,7 @@ func (m *timeline) lose(t *testing.T, c figures) {
 	m.each(t, func(t *testing.T, s *service) { s.start(t) })
 }
 
-// requireLoss makes sure that the services were told of lost events.
+// requireLoss makes sure that the services were informed of lost events.
 func (m *timeline) requireLoss(t *testing.T) {
 	m.each(t, func(t *testing.T, s *service) {
 		db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: s.db, RawQuery: "mode=ro"}).String())

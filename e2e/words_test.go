@@ -49,7 +49,7 @@ func (s *side) words(v any) string {
 	return strings.TrimSpace(out.String())
 }
 
-// plain replaces what differs from run to run. CARs are told in words.
+// plain replaces what differs from run to run. CARs are put in words.
 func (s *side) plain(field string, v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -123,7 +123,7 @@ func decode(r *dagcbor.Reader) any {
 	return nil
 }
 
-// frame tells a message of the firehose in words, and what package event refuses
+// frame describes a message of the firehose in words, and what package event refuses
 // about it.
 func (s *side) frame(b []byte) string {
 	r := dagcbor.NewReader(b)
@@ -145,7 +145,7 @@ type state struct {
 	data atproto.Digest
 }
 
-// relations tells how a frame fits its commit block and the commit before.
+// relations says how a frame fits its commit block and the commit before.
 func (s *side) relations(f event.Frame) string {
 	var blocks []byte
 	var rev atproto.TID
@@ -177,7 +177,7 @@ func (s *side) relations(f event.Frame) string {
 	return text
 }
 
-// archive tells a CAR in words: the roots, the blocks in their order, the commit.
+// archive describes a CAR in words: the roots, the blocks in their order, the commit.
 // The question that it answers is empty for a CAR in a frame. The blocks of getRepo
 // come in an order of their CIDs and are only counted. The answer of getRecord is
 // walked for the record that was asked for.
@@ -240,7 +240,7 @@ func blockKinds(car *repopkg.CAR, sorted bool) string {
 	return fmt.Sprint(kinds)
 }
 
-// proof tells what the answer of getRecord proves.
+// proof says what the answer of getRecord proves.
 func proof(car *repopkg.CAR, block []byte, asked url.Values) string {
 	commit, err := repopkg.ParseCommit(block)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"railyard/internal/store"
 )
 
-// deadFile is the file of processes that die. It is looked at between two of them.
+// deadFile is the file of processes that die. It is read between two of them.
 type deadFile struct {
 	path  string
 	made  bool         // a process has made the schema
@@ -50,7 +50,7 @@ func (f *deadFile) examine(ctx context.Context) error {
 	for _, v := range broken {
 		err = errors.Join(err, fmt.Errorf("%s: %s: %d: %s", v.Invariant, v.Explanation, v.Count, strings.Join(v.Rows, "; ")))
 	}
-	return errors.Join(err, f.look(ctx))
+	return errors.Join(err, f.reload(ctx))
 }
 
 // named reports whether the file says which index it is.
@@ -64,8 +64,8 @@ func (f *deadFile) named(ctx context.Context) bool {
 	return d.QueryRowContext(ctx, "SELECT index_id FROM meta").Scan(&name) == nil
 }
 
-// look reads the file with plain SQL.
-func (f *deadFile) look(ctx context.Context) error {
+// reload reads the file with plain SQL.
+func (f *deadFile) reload(ctx context.Context) error {
 	d, err := sql.Open("sqlite", "file:"+f.path+"?mode=ro")
 	if err != nil {
 		return err

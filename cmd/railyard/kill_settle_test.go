@@ -16,7 +16,7 @@ import (
 
 const (
 	// Once the faults are over, the file lives through so many rounds, each some hours
-	// after the one before. Back-off, second looks and the proof of claims take that
+	// after the one before. Back-off, second attempts and the proof of claims take that
 	// time, which cannot be waited for.
 	roundsLeast, roundsMost = 3, 12
 	roundTime               = 12 * time.Hour

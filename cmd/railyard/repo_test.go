@@ -469,7 +469,7 @@ func TestMistakesOfRepoCommandsAreUsage(t *testing.T) {
 		o := invoke(t, []string{"repo", arg})
 		for _, v := range repoVerbs() {
 			if o.code != exitOK || !strings.Contains(o.stdout, "\n  "+v.name) || !strings.Contains(o.stdout, v.purpose) {
-				t.Errorf("%+v does not tell of %s", o, v.name)
+				t.Errorf("%+v does not report %s", o, v.name)
 			}
 		}
 	}

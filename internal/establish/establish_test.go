@@ -89,7 +89,7 @@ func TestWhatIsAskedOfAHost(t *testing.T) {
 	}
 }
 
-// A repo that is not there does not tell why its records are not.
+// A repo that is not there does not show why its records are not.
 func TestABridgeIsTakenForOneOnlyIfTheRepoIsThere(t *testing.T) {
 	s := holding(t, large)
 	s.fails["getRecord"] = &pds.Error{Outcome: pds.NoRecord}

@@ -80,7 +80,7 @@ func (n *leaf) link() *atproto.Digest {
 	return &n.digest
 }
 
-// path gives the blocks that the reference PDS sends for a key: the nodes down to
+// path returns the blocks that the reference PDS sends for a key: the nodes down to
 // the one that holds it, or to the end of its place, and its record.
 func (n *leaf) path(key string) (blocks [][]byte) {
 	for n != nil {
@@ -94,7 +94,7 @@ func (n *leaf) path(key string) (blocks [][]byte) {
 	return blocks
 }
 
-// all gives every node.
+// all returns every node.
 func (n *leaf) all() (blocks [][]byte) {
 	if n == nil {
 		return nil

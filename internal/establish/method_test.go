@@ -39,7 +39,7 @@ func TestTheMethodOfARequest(t *testing.T) {
 func TestTheBudgetOfARepo(t *testing.T) {
 	for records, want := range map[int64]int{0: 0, 1: 0, 218: 0, 219: 4, 691: 12, 5_560: 102, 60_000: 1000, 1 << 62: 1000} {
 		if got := budget(records); got != want {
-			t.Errorf("%d records are worth %d requests, want %d", records, got, want)
+			t.Errorf("%d records have a budget of %d requests, want %d", records, got, want)
 		}
 	}
 }

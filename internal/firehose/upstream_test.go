@@ -22,7 +22,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// pipeListener gives each dial one end of a pipe and the server the other.
+// pipeListener hands each dial one end of a pipe and the server the other.
 type pipeListener struct {
 	conns chan net.Conn
 	done  chan struct{}

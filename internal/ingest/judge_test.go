@@ -545,7 +545,7 @@ func TestTheHostsWordVoidsASecondAttempt(t *testing.T) {
 }
 
 // Relays repeat what hosts say, and hosts repeat themselves. Of an account that is
-// asked about later, a copy tells nothing new.
+// asked about later, a copy says nothing new.
 func TestCopiesOfAStatusKeepThePauseOfAnAccount(t *testing.T) {
 	for _, kind := range []store.Kind{store.KindRelay, store.KindPDS} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -769,7 +769,7 @@ func TestADeletedAccountLeavesNothing(t *testing.T) {
 }
 
 // The old host of a moved account goes on sending: neither its words nor its
-// commits count, but they make us look the document up.
+// commits count, but the document is looked up.
 func TestAForeignHostIsRefused(t *testing.T) {
 	for name, ev := range map[string]*slot{
 		"account": account(false, "deactivated"), "commit": commit(11, 1, 2, []string{likes}, nil), "sync": syncAt(11, 2),

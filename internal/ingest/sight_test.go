@@ -54,7 +54,7 @@ func TestAnUpstreamBringsALimitedNumberOfUnknownDIDs(t *testing.T) {
 
 // The directory does not know a DID, and is to be asked once more in ten minutes.
 // Its events bring that forward, but not without end. A DID that one host's listing
-// alone had told of is no longer that host's candidate, since it speaks here.
+// alone had named is no longer that host's candidate, since it speaks here.
 func TestEventsOfAnUnknownDIDBringTheSecondAttemptForward(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	const did = "did:plc:cccccccccccccccccccccccc"

@@ -76,7 +76,7 @@ func TestLongChainsOfSharedPrefixesAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzParseNode: what is accepted is canonical, so encoding it again gives the
+// FuzzParseNode: what is accepted is canonical, so encoding it again returns the
 // same bytes.
 func FuzzParseNode(f *testing.F) {
 	_, blocks := msttest.Build(randomContent(rand.New(rand.NewPCG(8, 8)), 40))

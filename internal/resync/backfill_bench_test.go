@@ -9,7 +9,7 @@ import (
 	"railyard/internal/repostate"
 )
 
-// backfillSize gives the repos and hosts of the benchmarks: RAILYARD_BACKFILL of
+// backfillSize returns the repos and hosts of the benchmarks: RAILYARD_BACKFILL of
 // the former, 20,000 if it is not set, at a thousand hosts.
 func backfillSize(b *testing.B) (repos, hosts int) {
 	b.Helper()

@@ -170,7 +170,7 @@ func startLoadHosts(tb testing.TB) *loadClient {
 	return &loadClient{strings.TrimSpace(address)}
 }
 
-// ask gives what the load hosts has seen since it was asked last.
+// ask returns what the load hosts has seen since it was asked last.
 func (c *loadClient) ask(tb testing.TB, log bool) (a account) {
 	tb.Helper()
 	url := "http://" + c.address + "/report"
@@ -252,7 +252,7 @@ type host struct {
 // answer; other attackers have fewer.
 const deadRepos, attackerRepos = 10_000, 100
 
-// everyHost gives the healthy hosts and then the attackers: one that is dead, and a
+// everyHost returns the healthy hosts and then the attackers: one that is dead, and a
 // quarter each of those that send without end, drip, lead elsewhere, or are names
 // of addresses inside.
 func (s scene) everyHost() (hosts []host) {
@@ -397,7 +397,7 @@ func (s scene) compare(tb testing.TB, st *store.Store, path string, e *loadRepos
 	}
 }
 
-// texts gives the one column of an answer.
+// texts returns the one column of an answer.
 func texts(tb testing.TB, d *sql.DB, query string, args ...any) (all []string) {
 	tb.Helper()
 	rows, err := d.Query(query, args...)

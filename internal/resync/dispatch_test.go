@@ -369,7 +369,7 @@ func TestARowWithoutAWakeIsFound(t *testing.T) {
 		w.write()
 		time.Sleep(30 * time.Second)
 		if len(w.turns()) != 0 {
-			t.Fatal("somebody told")
+			t.Fatal("somebody woke it")
 		}
 		time.Sleep(mostPause)
 		if n := w.number("SELECT count(*) FROM resync_queue"); n != 1 {

@@ -13,7 +13,7 @@ import (
 	"railyard/internal/test/simnet"
 )
 
-// A repo with more collections than its size is worth is fetched, unless probing is
+// A repo with more collections than its budget of requests is fetched, unless probing is
 // what the operator wants.
 func TestProofsThatCostMoreThanTheRepo(t *testing.T) {
 	for m, want := range map[establish.Method]repostate.Proof{establish.Auto: repostate.ProofTree, establish.Probe: repostate.ProofProbe} {
@@ -29,7 +29,7 @@ func TestProofsThatCostMoreThanTheRepo(t *testing.T) {
 		w.work()
 		w.proven(did, want)
 		if n := w.count("getRecord"); m == establish.Auto && n > 100 {
-			t.Errorf("%d probes of a repo that is worth less", n)
+			t.Errorf("%d probes of a repo with a smaller budget", n)
 		}
 	}
 }

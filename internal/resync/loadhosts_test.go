@@ -20,7 +20,7 @@ import (
 	"railyard/internal/atproto"
 )
 
-// loadVariable tells the test binary to be the load hosts instead: a process of its own,
+// loadVariable makes the test binary the load hosts instead: a process of its own,
 // so that memory and processor time of either side are known.
 const loadVariable = "RAILYARD_TEST_FARM"
 
@@ -256,7 +256,7 @@ type account struct {
 	CPU     time.Duration  // processor time of the process
 }
 
-// report gives the account and begins a new one, with or without a log of times.
+// report returns the account and begins a new one, with or without a log of times.
 func (f *loadHosts) report(log bool) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -93,7 +93,7 @@ func loadRepo(did string) (repo int, ok bool) {
 	return repo, true
 }
 
-// commit gives the signed commit of a repo.
+// commit returns the signed commit of a repo.
 func (e *loadRepos) commit(repo int) (block []byte, cid atproto.Digest) {
 	var unsigned, signed [256]byte
 	message := e.commitFields(unsigned[:0], repo, nil)
@@ -136,7 +136,7 @@ func newSeal(number int) *seal {
 	return s
 }
 
-// point gives the compressed public key of a secret.
+// point returns the compressed public key of a secret.
 func point(secret *big.Int) []byte {
 	private, err := atcrypto.ParsePrivateBytesK256(secret.FillBytes(make([]byte, 32)))
 	if err != nil {
@@ -149,7 +149,7 @@ func point(secret *big.Int) []byte {
 	return public.Bytes()
 }
 
-// sign gives r and s = (digest + r·secret)/nonce, in its lower form.
+// sign returns r and s = (digest + r·secret)/nonce, in its lower form.
 func (k *seal) sign(digest atproto.Digest) []byte {
 	s := new(big.Int).SetBytes(digest[:])
 	s.Mul(s, k.inv).Add(s, k.sum).Mod(s, k.order)
@@ -272,7 +272,7 @@ func (n *branch) walk(visit func(*branch)) {
 	}
 }
 
-// proof gives the sections of the nodes from the root towards a key, which no repo
+// proof returns the sections of the nodes from the root towards a key, which no repo
 // has.
 func (p *plot) proof(key string) []byte {
 	if sections, ok := p.proofs.Load(key); ok {

@@ -93,7 +93,7 @@ func TestWhoIsNotRefreshed(t *testing.T) {
 			w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return testrepo.Enqueue(tx, r, repostate.Prove, tx.Now()) })
 		}, 0, 1},
 		"while other work waits": {func(w *scenario, _ string) { w.enqueue("did:web:other.example.com", repostate.FirstSight) }, refreshIdle + time.Second, 1},
-		"the log tells":          {func(w *scenario, _ string) { w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-time.Minute) } }, 0, 0},
+		"the log has it":         {func(w *scenario, _ string) { w.rs.cfg.LogCurrent = func() time.Time { return w.now.Add(-time.Minute) } }, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, did := filled(t)
@@ -143,7 +143,7 @@ func TestARefreshThatFails(t *testing.T) {
 
 // The host says that the account is gone, and our document is two hours old. It is looked up
 // first, also when the log of the directory has nothing newer: a look-up at a replica
-// that lagged may have undone what the log had told.
+// that lagged may have undone what the log had.
 func TestTheLogDoesNotSpareTheLookUpBeforeAnAccountIsHidden(t *testing.T) {
 	w, did := filled(t)
 	w.now = w.now.Add(2 * time.Hour)

@@ -106,7 +106,7 @@ func (w *testHosts) host(id int, answered bool, serve http.HandlerFunc) string {
 	return name
 }
 
-// enter notes a request; what it gives notes its end.
+// enter notes a request; what it returns notes its end.
 func (w *testHosts) enter(name string) func() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

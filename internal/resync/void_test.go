@@ -28,7 +28,7 @@ func (w *scenario) between(step repostate.Step, happens func()) {
 }
 
 // The account was active when its host was asked, and is not when the answer is
-// stored. An event has told of it meanwhile, which asks for nothing but an attempt.
+// stored. An event has named it meanwhile, which asks for nothing but an attempt.
 func TestAQuestionDuringAnAttemptIsAsked(t *testing.T) {
 	for name, begin := range map[string]struct {
 		why  repostate.Reason

@@ -43,7 +43,7 @@ func sound(t *testing.T, rd *Reader) {
 // filled makes a file with a repo in each state that there is:
 // 0 synchronized, 1 too, 2 resyncing for the first time with a buffered commit,
 // 3 desynchronized, 4 deactivated, 5 deleted, 6 not found, 7 a candidate, and 8 one
-// that only a host's listing tells of.
+// that only a host's listing names.
 func filled(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "index.db")

@@ -147,7 +147,7 @@ func story() []step {
 	}
 }
 
-// contents gives all rows of a file as text, by a connection that does not fail.
+// contents returns all rows of a file as text, by a connection that does not fail.
 func contents(t *testing.T, path string) string {
 	t.Helper()
 	d, err := sql.Open("sqlite", dsn(path, "mode=ro"))
@@ -186,7 +186,7 @@ func columns(t *testing.T, d *sql.DB, query string) (all []string) {
 	return all
 }
 
-// unlike gives the rows that one of two contents has and the other has not.
+// unlike returns the rows that one of two contents has and the other has not.
 func unlike(got, want string) string {
 	has := func(text string) map[string]bool {
 		rows := make(map[string]bool)
@@ -221,7 +221,7 @@ func template(t *testing.T) []byte {
 	return content
 }
 
-// chapters gives what is in the file after each step of the story that goes well,
+// chapters returns what is in the file after each step of the story that goes well,
 // first of all after Open.
 func chapters(t *testing.T, content []byte) []string {
 	t.Helper()
@@ -320,7 +320,7 @@ func stride(t *testing.T) int {
 
 const meanStride = 25
 
-// faulted tells the story with a fault, and whether it acted.
+// faulted runs the story with a fault, and whether it acted.
 func faulted(t *testing.T, content []byte, want []string, f fault) bool {
 	t.Helper()
 	disk := faultvfs.New(t)
@@ -336,7 +336,7 @@ func faulted(t *testing.T, content []byte, want []string, f fault) bool {
 			continue
 		}
 		where := fmt.Sprintf("%s %d, in %s", f.name, f.Nth, s.name)
-		a.told(where, err, f)
+		a.says(where, err, f)
 		if a.heard() {
 			t.Errorf("%s: somebody is woken for what is not in the file", where)
 		}
@@ -372,8 +372,8 @@ func (a *tale) heard() bool {
 	}
 }
 
-// told fails the test if an error does not tell what it should.
-func (a *tale) told(where string, err error, f fault) {
+// says fails the test if an error does not say what it should.
+func (a *tale) says(where string, err error, f fault) {
 	a.t.Helper()
 	said := false
 	for _, words := range f.says {

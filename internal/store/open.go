@@ -57,7 +57,7 @@ type Config struct {
 	Version string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// NewIndexID gives the file, an older copy of itself, a new index id: every crawl
+	// NewIndexID sets a new index id in the file, an older copy of itself: every crawl
 	// of a client begins anew, and misses nothing that the copy has brought back under
 	// a number that the client has passed.
 	NewIndexID bool

@@ -59,7 +59,7 @@ func (f *shelf) update(fn func(tx *Tx) error) {
 	}
 }
 
-// with gives the repo of a DID; an unknown one is found by a crawl.
+// with returns the repo of a DID; an unknown one is found by a crawl.
 func (f *shelf) with(did string, fn func(tx *Tx, r *Repo) error) {
 	f.t.Helper()
 	f.update(func(tx *Tx) error {

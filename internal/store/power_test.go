@@ -45,7 +45,7 @@ func TestAPowerCutLeavesAPrefix(t *testing.T) {
 	t.Logf("no power cut from change %d on; the last steps were %v", n, left)
 }
 
-// powerCut gives the last step that was left, and whether the power was cut at all.
+// powerCut returns the last step that was left, and whether the power was cut at all.
 func powerCut(t *testing.T, where string, content []byte, want []string, n int, fate faultvfs.Fate) (int, bool) {
 	t.Helper()
 	disk := faultvfs.New(t)
@@ -219,7 +219,7 @@ func TestAStartThatFailsIsDoneAgain(t *testing.T) {
 	}
 }
 
-// shapes gives the schemas that a file may have, before a start and after it.
+// shapes returns the schemas that a file may have, before a start and after it.
 func shapes(t *testing.T, content []byte) []string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shape.db")
@@ -268,7 +268,7 @@ func failedStart(t *testing.T, content []byte, whole []string, f fault) bool {
 			t.Fatal(err)
 		}
 	} else if err != nil {
-		a.told(where, err, f)
+		a.says(where, err, f)
 	}
 	disk.Mend()
 	if got := shape(t, a.path); !slices.Contains(whole, got) {

@@ -466,7 +466,7 @@ func act(t *testing.T, s *Store, m *model, rng *rand.Rand, seen int64) int64 {
 	return highest
 }
 
-// visibleRows gives the birth number of every listed pair and repo.
+// visibleRows returns the birth number of every listed pair and repo.
 func visibleRows(t *testing.T, s *Store) map[string]int64 {
 	t.Helper()
 	out := map[string]int64{}

@@ -47,7 +47,7 @@ func (a *tale) pass(seconds int) error {
 	return nil
 }
 
-// A checkpoint that finds no room in the file is told of and counted, each minute
+// A checkpoint that finds no room in the file is logged and counted, each minute
 // once, and goes on to be tried. Nothing else stops.
 func TestCheckpointsThatFailAreReportedUntilTheyWork(t *testing.T) {
 	var failures int64
@@ -70,8 +70,8 @@ func TestCheckpointsThatFailAreReportedUntilTheyWork(t *testing.T) {
 			t.Errorf("%d failures after %d; stopped: %v", a.UpkeepFailures(), failures, a.Err())
 		}
 	})
-	told := strings.Count(log, "level=WARN msg=checkpoint")
-	if err != nil || told < 3 || told > 4 || strings.Count(log, "msg=\"checkpoint works again\"") != 1 || strings.Count(log, "\n") != told+1 {
+	logged := strings.Count(log, "level=WARN msg=checkpoint")
+	if err != nil || logged < 3 || logged > 4 || strings.Count(log, "msg=\"checkpoint works again\"") != 1 || strings.Count(log, "\n") != logged+1 {
 		t.Errorf("%v; the log is\n%s", err, log)
 	}
 	if !strings.Contains(log, "index.db: checkpoint: database or disk is full") {

@@ -201,7 +201,7 @@ func (r *bigRepo) commits(t testing.TB, key atcrypto.PrivateKey) []*event.Commit
 	return commits
 }
 
-// proof gives the nodes from the root to each of the keys with these numbers.
+// proof returns the nodes from the root to each of the keys with these numbers.
 func (r *bigRepo) proof(t testing.TB, keys ...int) (blocks [][]byte) {
 	t.Helper()
 	asked := msttest.Blocks{}
@@ -226,7 +226,7 @@ func (r *bigRepo) proof(t testing.TB, keys ...int) (blocks [][]byte) {
 	return blocks
 }
 
-// next gives the child of a node that is on the way to a key.
+// next returns the child of a node that is on the way to a key.
 func (r *bigRepo) next(t testing.TB, d atproto.Digest, key string) (child atproto.Digest) {
 	t.Helper()
 	rd := dagcbor.NewReader(r.nodes[d])

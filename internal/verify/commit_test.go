@@ -44,7 +44,7 @@ func newAccount(t testing.TB) *account {
 		content: map[string][]byte{}, records: map[string][]byte{}}
 }
 
-// record makes another record and gives its CID.
+// record makes another record and returns its CID.
 func (a *account) record() []byte {
 	a.written++
 	block := dagcbor.AppendInt(nil, int64(a.written))
@@ -146,7 +146,7 @@ func carOf(root atproto.Digest, blocks ...[]byte) []byte {
 	return car
 }
 
-// digestPtr gives a pointer to a copy.
+// digestPtr returns a pointer to a copy.
 func digestPtr(d atproto.Digest) *atproto.Digest { return &d }
 
 func (a *account) wantReason(c *event.Commit, want refusal.Reason) {

@@ -23,7 +23,7 @@ type anySignature struct{ atcrypto.PublicKey }
 
 func (anySignature) HashAndVerify(_, _ []byte) error { return nil }
 
-// fuzzFrames gives a few small real and synthetic frames where the fixtures are.
+// fuzzFrames returns a few small real and synthetic frames where the fixtures are.
 func fuzzFrames(f *testing.F) (frames [][]byte) {
 	if _, ok := fixtures.Find(f); !ok {
 		return nil

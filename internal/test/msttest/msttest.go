@@ -32,7 +32,7 @@ type Entry struct {
 	Right  *atproto.Digest
 }
 
-// Encode encodes a node as it is told, legal or not.
+// Encode encodes a node as it is given, legal or not.
 func Encode(left *atproto.Digest, entries ...Entry) []byte {
 	b := dagcbor.AppendMap(nil, 2)
 	b = dagcbor.AppendText(b, "e")

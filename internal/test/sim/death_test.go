@@ -163,7 +163,7 @@ func (r *running) restore(from string) error {
 	return errors.Join(copyFile(from, r.file), removeIfThere(r.file+"-shm"))
 }
 
-// renew tells the file that it is an older copy.
+// renew makes the file an older copy.
 func (r *running) renew() {
 	r.t.Helper()
 	st, err := store.Open(r.t.Context(), store.Config{Path: r.file, Version: "sim", NewIndexID: true})

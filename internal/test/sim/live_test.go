@@ -20,7 +20,7 @@ import (
 // off, so that what the path of events does wrong stays wrong. Streams, hosts and the
 // directory fail and lie, the service is stopped and killed, accounts move about. At
 // the end everything wrong has been followed by an event that shows it: every account
-// has written once more, or its status was told again. Then
+// has written once more, or its status was sent again. Then
 //
 //   - the rows are those of the truth,
 //   - an account about which nothing happened but commits was fetched exactly once,

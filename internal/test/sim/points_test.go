@@ -20,12 +20,12 @@ import (
 // The process dies at each point of the list, in each variant: what it leaves keeps
 // the rules of the file, is what is promised, and becomes the truth after a start.
 func TestTheProcessMayDieAtEachPoint(t *testing.T) {
-	told := map[*story]bool{}
+	passed := map[*story]bool{}
 	for _, p := range promises {
-		if told[p.story] {
+		if passed[p.story] {
 			continue
 		}
-		told[p.story] = true
+		passed[p.story] = true
 		for seed := range max(1, seeds(t)/4) {
 			t.Run(fmt.Sprintf("%s, seed %d", p.story.name, seed), func(t *testing.T) {
 				withScenario(t, seed, p.story, func(g *scenario) { g.dieEverywhere(seeds(t) > 4) })
@@ -168,7 +168,7 @@ func stepsOf(root string) (steps []string, err error) {
 	return slices.Compact(steps), err
 }
 
-// cmpErr skips a folder, or gives the error.
+// cmpErr skips a folder, or returns the error.
 func cmpErr(err error, d fs.DirEntry) error {
 	if err == nil && d.IsDir() {
 		return fs.SkipDir

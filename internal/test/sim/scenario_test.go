@@ -204,7 +204,7 @@ func (g *scenario) settled() {
 	r.end()
 }
 
-// passes tells the story once without a death and counts the points.
+// passes runs the story once without a death and counts the points.
 func (g *scenario) passes() map[store.Point]int {
 	g.t.Helper()
 	g.keep(baseFile, indexFile)
@@ -215,7 +215,7 @@ func (g *scenario) passes() map[store.Point]int {
 	return r.death.met
 }
 
-// dies tells the story with a death at the nth pass of a point. Where the history
+// dies runs the story with a death at the nth pass of a point. Where the history
 // differs a little from that of the count, and there are fewer passes, the last one
 // is taken; it returns the pass, 0 if the point was not reached.
 func (g *scenario) dies(p store.Point, nth int) int {

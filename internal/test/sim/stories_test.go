@@ -165,7 +165,7 @@ func (g *scenario) active(n int) string {
 	return dids[n%len(dids)]
 }
 
-// deepCrawl: hosts fail in all ways that a deep crawl tells apart.
+// deepCrawl: hosts fail in all ways that a deep crawl distinguishes.
 func deepCrawl(g *scenario) {
 	g.net.SetHook("pds2", simnet.Hook{HTTP: listsInvented})
 	g.fault(

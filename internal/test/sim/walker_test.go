@@ -110,7 +110,7 @@ func (w *walkers) step(r *running) {
 	})
 }
 
-// restored tells that an older copy of the file was put back, before a run is
+// restored notes that an older copy of the file was put back, before a run is
 // started on it.
 func (w *walkers) restored() {
 	w.t.Helper()
@@ -150,7 +150,7 @@ func (w *walkers) finish(r *running) {
 	})
 }
 
-// everybodyKnown: a client at its end was told of every true member, in this walk or
+// everybodyKnown: a client at its end has got every true member, in this walk or
 // before its cursor.
 func (w *walkers) everybodyKnown(c *walker, truth []string) {
 	w.t.Helper()
@@ -180,7 +180,7 @@ func membersIn(truth map[string][]string, nsids []string) []string {
 	return dids
 }
 
-// moment stops the time of a run, looks at its file, and lets fn happen. After a
+// moment stops the time of a run, reads its file, and lets fn happen. After a
 // broken promise nobody asks any more: what follows would say it again.
 func (w *walkers) moment(r *running, fn func()) {
 	w.t.Helper()
@@ -200,7 +200,7 @@ func (w *walkers) moment(r *running, fn func()) {
 	}
 	slices.Sort(w.names)
 	w.names = slices.Compact(w.names)
-	w.observe(r.file, "ro", func(l look) {
+	w.observe(r.file, "ro", func(l snapshot) {
 		w.see(l)
 		w.lapse()
 		fn()

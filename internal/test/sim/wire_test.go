@@ -22,7 +22,7 @@ const (
 )
 
 // holding is how long what was received is in memory only: batches of events are
-// closed after 50 ms, groups of ended looks after 3 ms.
+// closed after 50 ms, groups of results after 3 ms.
 const holding = time.Millisecond
 
 // wire shows the points on the connections of a process to those who may kill it. A
@@ -98,7 +98,7 @@ func (c *tapped) later(step string) {
 // isPage: pages are stored at once.
 func isPage(step string) bool { return strings.HasPrefix(step, "list") || step == stepLogPage }
 
-// stepOf tells what a request asks for, empty if b begins none.
+// stepOf returns what a request asks for, empty if b begins none.
 func stepOf(b []byte) string {
 	line, _, _ := bytes.Cut(b, []byte(" HTTP/1.1\r\n"))
 	path, isGet := strings.CutPrefix(string(line), "GET /")

@@ -12,7 +12,7 @@ import (
 
 // witness knows the history of the visible rows of an index. It reads the tables
 // at moments, and between two of them the change feed; the code that makes pages has
-// no part in it. A tick is one look.
+// no part in it. A tick is one snapshot.
 type witness struct {
 	t       *testing.T
 	tick    int
@@ -35,15 +35,15 @@ type change struct {
 	visible   bool
 }
 
-// look is what the file holds at a moment.
-type look struct {
+// snapshot is what the file holds at a moment.
+type snapshot struct {
 	rows map[string]map[string]int64 // numbers of visible rows by DID and collection
 	feed []told                      // in the order of their ids
 	last int64                       // highest id
 }
 
 // highest returns the highest number of all rows, or one that is higher.
-func (l look) highest(number int64) int64 {
+func (l snapshot) highest(number int64) int64 {
 	for _, numbers := range l.rows {
 		for _, n := range numbers {
 			number = max(number, n)
@@ -78,10 +78,10 @@ func (w *witness) at(did, nsid string) *row {
 	return w.rows[did][nsid]
 }
 
-// look reads a file on a connection of one's own.
-func (w *witness) look(conn *sql.Conn) look {
+// snapshot reads a file on a connection of one's own.
+func (w *witness) snapshot(conn *sql.Conn) snapshot {
 	w.t.Helper()
-	l := look{rows: make(map[string]map[string]int64), last: w.feed}
+	l := snapshot{rows: make(map[string]map[string]int64), last: w.feed}
 	err := errors.Join(
 		eachRow(conn, func(scan func(...any) error) error {
 			var did, nsid string
@@ -129,7 +129,7 @@ func eachRow(conn *sql.Conn, fn func(scan func(...any) error) error, query strin
 
 // see reads the same file again. The feed must have every change but
 // those of a first backfill, and what came must have a number above all before it.
-func (w *witness) see(l look) {
+func (w *witness) see(l snapshot) {
 	w.t.Helper()
 	w.tick++
 	w.changes, w.feed = nil, l.last
@@ -138,7 +138,7 @@ func (w *witness) see(l look) {
 		key := [2]string{c.did, c.nsid}
 		before, again := met[key]
 		if again && before.visible == c.visible || !again && c.visible && w.at(c.did, c.nsid).seq > 0 {
-			w.t.Errorf("the feed tells twice that %s in %s: visible %t", c.did, c.nsid, c.visible)
+			w.t.Errorf("the feed says twice that %s in %s: visible %t", c.did, c.nsid, c.visible)
 		}
 		met[key] = c.change
 		w.changes = append(w.changes, c.change)
@@ -173,10 +173,10 @@ func (w *witness) see(l look) {
 	}
 }
 
-// seeRestored looks at an older copy of the file, of which nobody has taken a page
+// seeRestored reads an older copy of the file, of which nobody has taken a page
 // since it was put back. What it lacks has died; what it has and what was not there
-// at the last look has come back, under an old number.
-func (w *witness) seeRestored(l look) {
+// at the last read has come back, under an old number.
+func (w *witness) seeRestored(l snapshot) {
 	w.tick++
 	w.changes, w.feed = nil, l.last
 	var back []change
@@ -199,7 +199,7 @@ func (w *witness) seeRestored(l look) {
 
 // eachRow calls fn for every row that is visible now or ever was, with its number
 // now. A row that is visible for the first time is among them.
-func (w *witness) eachRow(l look, fn func(did, nsid string, r *row, now int64)) {
+func (w *witness) eachRow(l snapshot, fn func(did, nsid string, r *row, now int64)) {
 	for did, numbers := range l.rows {
 		for nsid := range numbers {
 			w.at(did, nsid)
@@ -294,9 +294,9 @@ func (w *witness) lapses(nsids []string, fn func(did string)) {
 	}
 }
 
-// observe opens the file for a look and for what fn does at that moment. It fails
+// observe opens the file to read it and for what fn does at that moment. It fails
 // if something is written meanwhile.
-func (w *witness) observe(file, mode string, fn func(look)) {
+func (w *witness) observe(file, mode string, fn func(snapshot)) {
 	w.t.Helper()
 	d, err := sql.Open("sqlite", fmt.Sprintf("file:%s?mode=%s", file, mode))
 	if err != nil {
@@ -309,7 +309,7 @@ func (w *witness) observe(file, mode string, fn func(look)) {
 	}
 	defer func() { _ = conn.Close() }()
 	before := w.version(conn)
-	fn(w.look(conn))
+	fn(w.snapshot(conn))
 	if w.version(conn) != before {
 		w.t.Fatal("somebody has written to the file in the middle of a moment")
 	}

@@ -26,7 +26,7 @@ type Write struct {
 	Action Action
 	Path   string // "collection/rkey"
 	// Record is the DAG-CBOR of the record; nil lets the network make one that
-	// differs from every other. It is not looked at for Delete.
+	// differs from every other. It is ignored for Delete.
 	Record []byte
 }
 

@@ -28,8 +28,8 @@ type Fault struct {
 	Where Place
 	// Expect is what a good follower does, in words for its operator.
 	Expect string
-	// Loses means that a true event may never be sent: only who looks at the repo
-	// itself finds out, unless a later event shows it. Rule.Also cures lies of that.
+	// Loses means that a true event may never be sent: only who fetches the repo
+	// itself sees it, unless a later event shows it. Rule.Also cures lies of that.
 	Loses bool
 
 	on      []string // the events or queries where it can act; all if nil

@@ -38,8 +38,8 @@ func directoryFaults() []Fault {
 		of(WrongID, "The document is that of another DID."),
 		of(NoService, "The document names no PDS."),
 		log(ExportLags, "The log leaves out the operations of the last ten minutes."),
-		log(ExportRepeats, "The log gives operations twice, and older ones than were asked for."),
-		log(ExportShuffles, "The log gives the operations of a page in another order."),
+		log(ExportRepeats, "The log returns operations twice, and older ones than were asked for."),
+		log(ExportShuffles, "The log returns the operations of a page in another order."),
 	}
 }
 

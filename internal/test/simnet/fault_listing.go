@@ -28,7 +28,7 @@ func listingFaults() []Fault {
 		of(ListsUnknown, "listRepos names accounts that are nowhere.", "listRepos"),
 		of(ListsOthers, "A PDS's listRepos names accounts of another PDS, with newer revs.", "listRepos"),
 		of(ListsStatuses, "listRepos calls active accounts inactive, and inactive ones active.", "listRepos"),
-		of(CursorLoop, "listRepos gives the cursor that it was asked with.", "listRepos"),
+		of(CursorLoop, "listRepos returns the cursor that it was asked with.", "listRepos"),
 		of(EndlessListing, "listRepos goes on for ever behind its end: empty pages, each with a cursor of its own.", "listRepos"),
 		of(ListsInvalidHosts, "The relay's listHosts names hosts that are not there, or are no hosts.", "listHosts"),
 		of(EndlessHosts, "The relay's listHosts goes on for ever behind its end.", "listHosts"),

@@ -407,7 +407,7 @@ func TestFaultsAreAFunctionOfTheSeedAndChangeNoTruth(t *testing.T) {
 		t.Error("faults changed the history")
 	}
 	if streams(first) != streams(second) || streams(first) == streams(truth) {
-		t.Error("the same faults told another story, or none at all")
+		t.Error("the same faults made another history, or none at all")
 	}
 	if len(first.FiredAll()) < len(mixture)/2 {
 		t.Errorf("of %d faults only %v fired", len(mixture), first.FiredAll())

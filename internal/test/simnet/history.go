@@ -7,7 +7,7 @@ import (
 )
 
 // History is what happened to one account so far: what was sent about it, what
-// went wrong with that, and what was asked about it. An index has no reason to look at an
+// went wrong with that, and what was asked about it. An index has no reason to ask about an
 // account again about which nothing else happened than commits.
 type History struct {
 	Events  map[string]int64 // by type, as they are without faults

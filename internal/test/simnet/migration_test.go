@@ -53,13 +53,13 @@ func TestAMigratedAccountHasThreeRevsUntilItWrites(t *testing.T) {
 	invalidSync := "#sync (rev ≠ commit.rev; 1 block)"
 	arrived := []string{"#account (active:true)", "#identity (handle)", invalidSync}
 	if got := framesBehind(t, p.pdses[1], from[1]); !slices.Equal(got, arrived) {
-		t.Errorf("the new PDS tells %v", got)
+		t.Errorf("the new PDS sends %v", got)
 	}
 	if got := framesBehind(t, p.pdses[0], from[0]); !slices.Equal(got, []string{"#account (active:false status:deactivated)"}) {
-		t.Errorf("the old PDS tells %v", got)
+		t.Errorf("the old PDS sends %v", got)
 	}
 	if got := framesBehind(t, p.relay, relayed); !slices.Equal(got, arrived) {
-		t.Errorf("the relay tells %v", got)
+		t.Errorf("the relay sends %v", got)
 	}
 	h := p.heads(t, 1, did)
 	if h.signed != old.Rev.String() || h.latest <= h.listed || h.listed <= h.signed || h.status != h.latest ||
@@ -126,7 +126,7 @@ func TestAnOldHostSpeaksForAnAccountThatLeftIt(t *testing.T) {
 		t.Errorf("after the deletion: %s, %d events left", got, len(late))
 	}
 	if got := describe(t, late[0].frame(1)); got != "#account (active:false status:deleted)" {
-		t.Errorf("the old PDS tells %s", got)
+		t.Errorf("the old PDS sends %s", got)
 	}
 	for what, err := range map[string]error{
 		"leaves twice": p.LeaveOldHost(did, false), "writes where it is gone": p.WriteOnOldHost(did), "unknown": p.Migrate("did:plc:none", Migration{}),
@@ -166,7 +166,7 @@ func TestADeletedAccountReturnsEmptyAndChainsAnew(t *testing.T) {
 	do(t, p.Return(did, 1))
 	want := []string{"#identity (handle)", "#account (active:true)", "#commit (no ops; since:null; prevData:absent; 2 blocks)", "#sync (rev = commit.rev; 1 block)"}
 	if got := framesBehind(t, p.pdses[1], from); !slices.Equal(got, want) {
-		t.Errorf("the new PDS tells %v", got)
+		t.Errorf("the new PDS sends %v", got)
 	}
 	now, _ := p.Repo(did)
 	if names, there := p.Truth()[did]; !there || len(names) != 0 || now.Rev <= old.Rev || p.Ledger().Active != 2 || len(p.DIDs()) != 2 {
@@ -241,7 +241,7 @@ func TestChurnDoesEverythingAndKeepsTheLedgerExact(t *testing.T) {
 		}
 		slices.Sort(want)
 		if !slices.Equal(slices.Compact(want), collections) {
-			t.Errorf("%s: the relay tells %v, the ledger %v", did, want, collections)
+			t.Errorf("%s: the relay sends %v, the ledger %v", did, want, collections)
 		}
 	}
 	if moved < 10 || formers < 5 || returned == 0 || announced == 0 {

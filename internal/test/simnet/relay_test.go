@@ -13,7 +13,7 @@ func TestAThrottledAccountIsInactiveAtTheRelayOnly(t *testing.T) {
 	from, own := p.LastSeq("relay"), p.LastSeq("pds1")
 	do(t, p.SetRelayStatus(did, "throttled"), p.Create(did, "net.rails.yard/b"), p.Create(did, "net.rails.other/c"))
 	if got := framesBehind(t, p.relay, from); !slices.Equal(got, []string{"#account (active:false status:throttled)"}) || p.LastSeq("pds1") != own+2 {
-		t.Errorf("the relay tells %v", got)
+		t.Errorf("the relay sends %v", got)
 	}
 	if got := p.get(t, p.Relay(), "/xrpc/com.atproto.sync.getRepo?did="+did).words(); got != "403 RepoInactive account is throttled" {
 		t.Errorf("getRepo: %s", got)
@@ -29,7 +29,7 @@ func TestAThrottledAccountIsInactiveAtTheRelayOnly(t *testing.T) {
 	from = p.LastSeq("relay")
 	do(t, p.SetRelayStatus(did, ""), p.Create(did, "net.rails.yard/d"))
 	if got := framesBehind(t, p.relay, from); len(got) != 2 || got[0] != "#account (active:true)" {
-		t.Errorf("the relay tells %v", got)
+		t.Errorf("the relay sends %v", got)
 	}
 	if quiet(t, Config{}).SetRelayStatus(did, "throttled") == nil {
 		t.Error("a relay that is not there throttles")
@@ -88,7 +88,7 @@ func TestARelayMayRefuseTheSyncOfAMigration(t *testing.T) {
 	want := []string{"#account (active:true)", "#identity (handle)", "#commit", "#sync (rev = commit.rev; 1 block)"}
 	got := framesBehind(t, n.relay, from)
 	if len(got) != 4 || got[0] != want[0] || got[1] != want[1] || got[2][:7] != want[2] || got[3] != want[3] {
-		t.Errorf("the relay tells %v", got)
+		t.Errorf("the relay sends %v", got)
 	}
 }
 

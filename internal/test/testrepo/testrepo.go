@@ -246,7 +246,7 @@ func Retry(tx Tx, r *repostate.Repo, why repostate.Reason, at time.Time, failed,
 	return err
 }
 
-// Release gives a leased row back.
+// Release releases a leased row.
 func Release(tx Tx, r *repostate.Repo, at time.Time) error {
 	_, err := apply(tx, r, repostate.Decision{Unbuffer: r.State == repostate.Resyncing}, func(r *repostate.Repo) {
 		r.Waiting.NotBefore, r.Waiting.Leased = at, false
