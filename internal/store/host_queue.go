@@ -178,7 +178,8 @@ func (tx *Tx) Lease(h ReadyHost, nextAt time.Time, env repostate.Env) (*repostat
 	return a, tx.readHead(h.ID) // a less urgent one may be due
 }
 
-// FinishAttempt finishes what Lease began. The host's pace allows the next request at nextAt.
+// FinishAttempt finishes what Lease began. The host's pace allows the next request at
+// nextAt.
 func (tx *Tx) FinishAttempt(host int64, nextAt time.Time) error {
 	return tx.q.FinishAttempt(tx.ctx, db.FinishAttemptParams{Host: host, NextAt: nextAt.UnixMicro()})
 }

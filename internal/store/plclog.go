@@ -116,7 +116,8 @@ func (s *Store) DropPLCLog(ctx context.Context) error {
 	return s.unpark(ctx, false, func(tx *Tx) error { return tx.q.DeletePLCLog(tx.ctx) })
 }
 
-// unpark releases what is parked, and parks no more from its first transaction on. finish belongs into the last one.
+// unpark releases what is parked, and parks no more from its first transaction on.
+// finish belongs into the last one.
 func (s *Store) unpark(ctx context.Context, trust bool, finish func(*Tx) error) error {
 	if err := s.Update(ctx, "park no more", func(tx *Tx) error {
 		tx.AfterCommit(func() { s.parks = false })

@@ -43,7 +43,8 @@ func (y *live) judge() *liveTally {
 	return one
 }
 
-// crawledOnce: nothing is crawled again. A crawl of so few repos is a page, and an empty one.
+// crawledOnce: nothing is crawled again. A crawl of so few repos is a page, and an
+// empty one.
 func (y *live) crawledOnce() {
 	for _, name := range y.ups {
 		if n := y.net.Traffic(name).Requests["listRepos"]; n > 2 {
