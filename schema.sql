@@ -178,7 +178,8 @@ CREATE TABLE upstream (
   url               TEXT    NOT NULL UNIQUE,
   kind              TEXT    CHECK (kind IN ('relay', 'pds')), -- found at connect; NULL = never connected
   cursor            INTEGER, -- everything up to this sequence number is in this file; NULL = start live
-  last_event_at     INTEGER  -- when the event of the cursor arrived here
+  last_event_at     INTEGER, -- when the event of the cursor was applied
+  event_time        INTEGER  -- the newest time that an applied event states, at most that of its arrival
 ) STRICT;
 
 CREATE TABLE crawl (

@@ -9,7 +9,9 @@ SELECT * FROM upstream ORDER BY id;
 UPDATE upstream SET kind = sqlc.arg(kind) WHERE id = sqlc.arg(id);
 
 -- name: SetUpstreamCursor :exec
-UPDATE upstream SET cursor = sqlc.arg(cursor), last_event_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
+UPDATE upstream SET cursor = sqlc.arg(cursor), last_event_at = sqlc.arg(now),
+                    event_time = coalesce(sqlc.arg(event_time), event_time)
+WHERE id = sqlc.arg(id);
 
 -- name: UpstreamByID :one
 SELECT * FROM upstream WHERE id = sqlc.arg(id);

@@ -18,10 +18,6 @@ import (
 	"railyard/internal/test/simnet"
 )
 
-// demoStart is when the simulated network's own clock begins: always the same,
-// so that one seed is one history to the last rev.
-var demoStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
 const (
 	demoReplay     = 1 << 20 // events that a simulated firehose can repeat
 	demoMaxCommits = 100_000_000
@@ -133,7 +129,7 @@ func runDemo(ctx context.Context, cfg *demoConfig, stdout, stderr io.Writer, log
 
 	d.screen.say("making a network of %d accounts on %d PDSes, seed %d ...", cfg.accounts, cfg.pds, cfg.seed)
 	d.net, err = simnet.New(simnet.Config{
-		Seed: cfg.seed, PDS: cfg.pds, Accounts: cfg.accounts, Relay: true, Start: demoStart, ReplayWindow: demoReplay,
+		Seed: cfg.seed, PDS: cfg.pds, Accounts: cfg.accounts, Relay: true, Now: time.Now, ReplayWindow: demoReplay,
 		Listen: func(string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
 	})
 	if err != nil {

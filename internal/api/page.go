@@ -13,9 +13,11 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/health"
 	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
@@ -146,7 +148,7 @@ type pageView struct {
 	Problem     string // if not empty, the rest is
 	Index       string
 	At          moment
-	Health      health
+	Health      healthLine
 	Totals      []total
 	States      []stateRow
 	Upstreams   []upstreamRow
@@ -154,8 +156,8 @@ type pageView struct {
 	Trials      []trial
 }
 
-// health is one word on how the service is, and a sentence that explains it.
-type health struct{ Level, Word, Sentence string }
+// healthLine is one word on how the service is, and a sentence that explains it.
+type healthLine struct{ Level, Word, Sentence string }
 
 type total struct{ Name, Value, Note string }
 
@@ -193,22 +195,35 @@ func (p *frontPage) viewOf(f *figures, base string) pageView {
 		}
 		v.Upstreams = append(v.Upstreams, upstreamRowOf(u, f.at, open, p.Live != nil))
 	}
-	v.Health = p.healthOf(f.stats.Waiting, connected, len(v.Upstreams))
+	v.Health = p.healthOf(f, connected, len(v.Upstreams))
 	return v
 }
 
-func (p *frontPage) healthOf(waiting int64, connected, followed int) health {
-	switch {
+func (p *frontPage) healthOf(f *figures, connected, followed int) healthLine {
+	waiting := f.stats.Waiting
+	switch stands := health.Stands(f.live.Troubles, followed); {
 	case p.Store.Err() != nil:
-		return health{"bad", "Stopped", "The index is no longer written: what stands here does not change any more."}
+		return healthLine{"bad", "Stopped", "The index is no longer written: what stands here does not change any more."}
 	case p.Live == nil:
-		return health{"good", "Reading", "This process answers from the file and follows no network."}
+		return healthLine{"good", "Reading", "This process answers from the file and follows no network."}
+	case stands != nil:
+		return healthLine{"bad", "Standing still", sentence(standing(stands))}
 	case connected < followed || followed == 0:
-		return health{"warn", "Disconnected", fmt.Sprintf("Connected to %d of %s.", connected, counted(int64(followed), "upstream"))}
+		return healthLine{"warn", "Disconnected", fmt.Sprintf("Connected to %d of %s.", connected, counted(int64(followed), "upstream"))}
+	case len(f.live.Troubles) > 0:
+		return healthLine{"warn", "In trouble", sentence(standing(&f.live.Troubles[0]))}
 	case waiting > 0:
-		return health{"good", "Following", counted(waiting, "repo") + " still to be proven or proven again."}
+		return healthLine{"good", "Following", counted(waiting, "repo") + " still to be proven or proven again."}
 	}
-	return health{"good", "In step", "Connected, and no repo is left to be proven."}
+	return healthLine{"good", "In step", "Connected, and no repo is left to be proven."}
+}
+
+// sentence begins with a capital, unless that would change a name, and ends with a stop.
+func sentence(text string) string {
+	if !strings.Contains(strings.Fields(text)[0], "://") {
+		text = strings.ToUpper(text[:1]) + text[1:]
+	}
+	return text + "."
 }
 
 func totalsOf(f *figures, alive bool) []total {

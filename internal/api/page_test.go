@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"railyard"
+	"railyard/internal/health"
 	"railyard/internal/metrics"
 	"railyard/internal/repostate"
 	"railyard/internal/store"
@@ -124,7 +125,7 @@ func (x *index) upstream(url string) (u store.Upstream) {
 		if err := tx.SetKind(u.ID, store.KindRelay); err != nil {
 			return err
 		}
-		return tx.SetCursor(u.ID, 1234567)
+		return tx.SetCursor(u.ID, 1234567, time.Time{})
 	})
 	if err != nil {
 		x.Fatal(err)
@@ -391,7 +392,12 @@ func TestHeadOfTheFirstPageHasItsHeadersAndNoBody(t *testing.T) {
 }
 
 func TestTheFirstPageSaysHowTheServiceIs(t *testing.T) {
-	both := func(a, b bool) *Live { return &Live{Connected: map[int64]bool{1: a, 2: b}} }
+	both := func(a, b bool, troubles ...health.Trouble) *Live {
+		return &Live{Connected: map[int64]bool{1: a, 2: b}, Troubles: troubles}
+	}
+	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	locked := health.Trouble{Kind: health.Locked, Why: "process 12 holds the lock", Since: since}
+	behind := health.Trouble{Kind: health.Behind, Upstream: "https://one.example.com", Why: "its events are 2h0m0s old", Since: since}
 	for _, c := range []struct {
 		live    *Live
 		waiting bool
@@ -403,6 +409,8 @@ func TestTheFirstPageSaysHowTheServiceIs(t *testing.T) {
 		{both(true, false), true, false, "Disconnected Connected to 1 of 2 upstreams."},
 		{&Live{}, false, false, "Disconnected Connected to 0 of 0 upstreams."},
 		{nil, true, false, "Reading This process"},
+		{both(true, true, locked), false, false, "Standing still Process 12 holds the lock, since 2026-01-02T03:04:05Z."},
+		{both(true, true, behind), true, false, "In trouble https://one.example.com: its events are 2h0m0s old, since 2026"},
 		{both(true, true), false, true, "Stopped The index is no longer written"},
 		{nil, false, true, "Stopped The index is no longer written"},
 	} {

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/health"
 	"railyard/internal/metrics"
 	"railyard/internal/store"
 )
@@ -41,6 +43,11 @@ type Live struct {
 	// Connected reports of each upstream, by its id in the file, whether its
 	// socket is open. Upstreams that are not in it are not followed.
 	Connected map[int64]bool
+	// Lag is how old the newest event of an upstream was when it was applied, by the time
+	// that it states.
+	Lag map[int64]time.Duration
+	// Troubles are what stands still or falls behind.
+	Troubles []health.Trouble
 }
 
 type server struct {
@@ -114,6 +121,11 @@ func procedure(s *server, mux *http.ServeMux, path string, handle func(*http.Req
 // route is the one place where values and errors become answers.
 func route(s *server, mux *http.ServeMux, path, label string, handle func(*http.Request) (any, error)) {
 	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodOptions {
+			preflight(w, r)
+			s.Metrics.Request(label, strconv.Itoa(http.StatusNoContent))
+			return
+		}
 		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 		defer cancel()
 		value, err := handle(r.WithContext(ctx))
@@ -147,6 +159,24 @@ func route(s *server, mux *http.ServeMux, path, label string, handle func(*http.
 		_, _ = w.Write(body) // a client that went away is its own affair
 	})
 }
+
+// preflight lets a page of any origin ask with any header: everything here is public,
+// and nothing depends on who asks. (Fetch standard, CORS-preflight)
+func preflight(w http.ResponseWriter, r *http.Request) {
+	headers := "*"
+	if asked := r.Header.Get("Access-Control-Request-Headers"); headerNames.MatchString(asked) {
+		headers = asked // * does not stand for all of them
+	}
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
+	h.Set("Access-Control-Allow-Headers", headers)
+	h.Set("Access-Control-Max-Age", "86400")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+var headerNames = regexp.MustCompile(`^[A-Za-z0-9, -]{1,1000}$`)
 
 // internal hides the cause from the client and shows it to the operator.
 func (s *server) internal(r *http.Request, err error) *Error {

@@ -91,6 +91,32 @@ func TestHealthFailsOnceTheWriterHasStopped(t *testing.T) {
 	}
 }
 
+// A page in a browser may ask with whatever headers the official client sends, and only
+// names of headers are repeated.
+func TestAPreflightAllowsWhatItAsksFor(t *testing.T) {
+	x := newIndex(t)
+	for asked, want := range map[string]string{
+		"":                        "*",
+		"atproto-accept-labelers": "atproto-accept-labelers",
+		"atproto-accept-labelers,atproto-proxy, content-type": "atproto-accept-labelers,atproto-proxy, content-type",
+		"a\"b":                          "*",
+		strings.Repeat("a,", 500) + "a": "*",
+	} {
+		for _, path := range []string{listingPath, "/v1/stats", "/_health", "/xrpc/com.atproto.sync.getBlob", "/nothing"} {
+			r := httptest.NewRequestWithContext(t.Context(), "OPTIONS", path, nil)
+			r.Header.Set("Origin", "https://app.example.com")
+			r.Header.Set("Access-Control-Request-Method", "GET")
+			r.Header.Set("Access-Control-Request-Headers", asked)
+			w := httptest.NewRecorder()
+			x.handler.ServeHTTP(w, r)
+			if h := w.Header(); w.Code != 204 || h.Get("Access-Control-Allow-Origin") != "*" || h.Get("Access-Control-Allow-Headers") != want ||
+				!strings.Contains(h.Get("Access-Control-Allow-Methods"), "GET") {
+				t.Errorf("%s with %q: %d %v", path, asked, w.Code, h)
+			}
+		}
+	}
+}
+
 func TestAFailureOfTheFileHidesItsCauseFromTheClient(t *testing.T) {
 	x := newIndex(t)
 	var log bytes.Buffer
@@ -131,6 +157,7 @@ type wireStats struct {
 	ResyncLater *int64           `json:"resync_later"`
 	Upstreams   []map[string]any `json:"upstreams"`
 	Version     string           `json:"version"`
+	Troubles    []map[string]any `json:"troubles"`
 }
 
 func (x *index) stats() (s wireStats) {
@@ -152,7 +179,7 @@ func TestStatsOfAnEmptyIndexAreZeroAndUnknownFiguresNull(t *testing.T) {
 	body := x.ask("GET", "/v1/stats").Body.String()
 	want := `{"index":"` + x.store.IndexID() + `","repos":{"active":0,"candidate":0,"desynchronized":0,"not_found":0,` +
 		`"resyncing":0,"synchronized":0,"total":0},"memberships":0,"collections":0,"resync_queue":0,"in_flight":null,` +
-		`"resync_later":0,"upstreams":[],"version":"1.2.3"}`
+		`"resync_later":0,"upstreams":[],"version":"1.2.3","troubles":[]}`
 	if body != want {
 		t.Errorf("stats %s\nwant  %s", body, want)
 	}
@@ -214,7 +241,7 @@ func TestStatsTellOfUpstreamsWhatIsKnown(t *testing.T) {
 		if err = tx.SetKind(relay.ID, store.KindRelay); err != nil {
 			return err
 		}
-		return tx.SetCursor(relay.ID, 42)
+		return tx.SetCursor(relay.ID, 42, tx.Now().Add(-90*time.Second))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -240,8 +267,8 @@ func TestStatsTellOfUpstreamsWhatIsKnown(t *testing.T) {
 	}
 	delete(up, "last_event_at")
 	for i, want := range []map[string]any{
-		{"url": "https://relay.example.com", "kind": "relay", "cursor": 42.0, "connected": true},
-		{"url": "https://quiet.example.com", "kind": nil, "cursor": nil, "connected": false, "last_event_at": nil},
+		{"url": "https://relay.example.com", "kind": "relay", "cursor": 42.0, "connected": true, "lag_seconds": 90.0},
+		{"url": "https://quiet.example.com", "kind": nil, "cursor": nil, "connected": false, "last_event_at": nil, "lag_seconds": nil},
 	} {
 		for field, value := range want {
 			if got, ok := s.Upstreams[i][field]; got != value || !ok {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"railyard/internal/health"
 	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
@@ -18,14 +19,16 @@ type statsAnswer struct {
 	ResyncLater int64            `json:"resync_later"`
 	Upstreams   []upstreamStats  `json:"upstreams"`
 	Version     string           `json:"version"`
+	Troubles    []health.Trouble `json:"troubles"`
 }
 
 type upstreamStats struct {
-	URL         string  `json:"url"`
-	Kind        *string `json:"kind"`
-	Cursor      *int64  `json:"cursor"`
-	Connected   bool    `json:"connected"`
-	LastEventAt *string `json:"last_event_at"`
+	URL         string   `json:"url"`
+	Kind        *string  `json:"kind"`
+	Cursor      *int64   `json:"cursor"`
+	Connected   bool     `json:"connected"`
+	LastEventAt *string  `json:"last_event_at"`
+	LagSeconds  *float64 `json:"lag_seconds"`
 }
 
 // stats answers /v1/stats.
@@ -46,6 +49,7 @@ func (s *server) stats(r *http.Request) (any, error) {
 		Index: s.Store.IndexID(), Memberships: st.Memberships, Collections: st.Collections,
 		ResyncQueue: st.Waiting, ResyncLater: st.WaitingLater, Version: s.Version,
 		Repos: map[string]int64{"active": st.Active}, Upstreams: []upstreamStats{},
+		Troubles: append([]health.Trouble{}, live.Troubles...),
 	}
 	if s.Live != nil {
 		out.InFlight = &live.InFlight
@@ -75,13 +79,41 @@ func statsOf(u store.Upstream, connected bool) upstreamStats {
 		t := u.LastEventAt.UTC().Format(time.RFC3339Nano)
 		out.LastEventAt = &t
 	}
+	if !u.EventTime.IsZero() {
+		lag := u.Lag().Seconds()
+		out.LagSeconds = &lag
+	}
 	return out
 }
 
-// health answers /_health: 503 once the writer has stopped.
+type healthAnswer struct {
+	Version  string           `json:"version"`
+	Troubles []health.Trouble `json:"troubles,omitempty"`
+}
+
+// health answers /_health: 503 once the writer has stopped, and while the index stands
+// still. A trouble that slows it down is in the answer.
 func (s *server) health(*http.Request) (any, error) {
 	if err := s.Store.Err(); err != nil {
 		return nil, fail(http.StatusServiceUnavailable, "WriterStopped", "the index is no longer written")
 	}
-	return map[string]string{"version": s.Version}, nil
+	out := healthAnswer{Version: s.Version}
+	if s.Live == nil {
+		return out, nil
+	}
+	live := s.Live()
+	if t := health.Stands(live.Troubles, len(live.Connected)); t != nil {
+		return nil, fail(http.StatusServiceUnavailable, "StandsStill", "%s", standing(t))
+	}
+	out.Troubles = live.Troubles
+	return out, nil
+}
+
+// standing says what a trouble is of, and since when.
+func standing(t *health.Trouble) string {
+	of := ""
+	if t.Upstream != "" {
+		of = t.Upstream + ": "
+	}
+	return of + t.Why + ", since " + t.Since.Format(time.RFC3339)
 }

@@ -16,6 +16,7 @@ import (
 	"railyard/internal/atproto"
 	"railyard/internal/crawl"
 	"railyard/internal/establish"
+	"railyard/internal/health"
 	"railyard/internal/identity"
 	"railyard/internal/ingest"
 	"railyard/internal/metrics"
@@ -84,6 +85,7 @@ type Service struct {
 	resync   *resync.Resyncer
 	crawl    *crawl.Crawler
 	plc      *plc.Follower // nil without Config.PLCExport
+	health   *health.Board
 }
 
 // Open opens the file and makes the service over it; Close ends both.
@@ -112,7 +114,7 @@ func (s *Service) Store() *store.Store { return s.store }
 func (s *Service) Metrics() *metrics.Metrics { return s.metrics }
 
 func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger) (*Service, error) {
-	s := &Service{cfg: cfg, log: log, metrics: metrics.New(), store: st}
+	s := &Service{cfg: cfg, log: log, metrics: metrics.New(), store: st, health: health.New(log, time.Now)}
 	agent := "railyard/" + cfg.Version
 	hosts := atproto.Hosts{AllowPrivate: cfg.AllowPrivate}
 	var exempt []string
@@ -161,7 +163,21 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 		func() float64 { return float64(s.live().InFlight) })
 	s.metrics.Gauge("upkeep_failures", "Checkpoints of the file and prunings of the change feed that failed since the start. "+
 		"Growth means that the disk is full or fails.", nil, func() float64 { return float64(st.UpkeepFailures()) })
+	for _, kind := range health.Kinds() {
+		s.metrics.Gauge("troubles", "What stands still or falls behind, for longer than a moment: the file (locked, log-pinned) or upstreams "+
+			"(cut-off, silent, refused, behind). Anything above 0 deserves a look at /v1/stats.", map[string]string{"kind": string(kind)},
+			func() float64 { return float64(s.troubles(kind)) })
+	}
 	return s, nil
+}
+
+func (s *Service) troubles(kind health.Kind) (n int) {
+	for _, t := range s.health.Troubles() {
+		if t.Kind == kind {
+			n++
+		}
+	}
+	return n
 }
 
 // OperatorHost returns the canonical name of a server that the operator chose, and
@@ -177,7 +193,7 @@ func (s *Service) kind(ctx context.Context, base string) (store.Kind, error) {
 }
 
 func (s *Service) live() api.Live {
-	l := api.Live{InFlight: s.ingest.InFlight() + s.resync.Running(), Connected: make(map[int64]bool)}
+	l := api.Live{InFlight: s.ingest.InFlight() + s.resync.Running(), Connected: make(map[int64]bool), Lag: make(map[int64]time.Duration)}
 	for _, id := range s.ingest.Upstreams() {
 		l.Connected[id] = s.ingest.Connected(id)
 		if s.cfg.Crawl != Off && s.crawl.Busy(id) {
@@ -185,6 +201,12 @@ func (s *Service) live() api.Live {
 		}
 	}
 	l.InFlight += int64(s.crawl.Hosts())
+	l.Troubles = s.health.Troubles()
+	for _, p := range s.ingest.Progress() {
+		if !p.Applied.IsZero() {
+			l.Lag[p.ID] = p.Lag
+		}
+	}
 	return l
 }
 
@@ -221,6 +243,7 @@ func (s *Service) Run(ctx context.Context, public, private net.Listener) error {
 		work("refresh", s.resync.Refresh)
 	}
 	work("plc", s.followLog)
+	work("health", s.watch)
 	if s.cfg.Crawl != Off {
 		work("crawl", s.crawl.Run)
 	}
@@ -242,6 +265,7 @@ func (s *Service) Run(ctx context.Context, public, private net.Listener) error {
 		return s.store.Maintain(queries, s.log)
 	})
 
+	defer context.AfterFunc(ctx, s.store.WaitNoLonger)()
 	err := intake.Wait() // 1. no new events; what was received is committed
 	closeQueries()       // 2. requests under way are answered, the upkeep ends
 	return errors.Join(err, rest.Wait())

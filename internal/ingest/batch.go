@@ -34,7 +34,7 @@ func (in *Ingest) commitBatches(ctx context.Context, slots <-chan *slot) error {
 type batch struct {
 	in       *Ingest
 	tx       *store.Tx
-	outcomes map[repostate.Outcome]int
+	outcomes []repostate.Outcome // of each slot
 	refused  []store.Refused
 	births   int
 	deaths   int
@@ -46,13 +46,13 @@ func (in *Ingest) commit(ctx context.Context, slots []*slot) error {
 	start := time.Now()
 	var b *batch
 	err := in.cfg.Store.Update(ctx, "judge a batch", func(tx *store.Tx) error {
-		b = &batch{in: in, tx: tx, outcomes: make(map[repostate.Outcome]int)}
+		b = &batch{in: in, tx: tx, outcomes: make([]repostate.Outcome, 0, len(slots))}
 		for _, s := range slots {
 			outcome, err := b.judge(s)
 			if err != nil {
 				return fmt.Errorf("%s of %s, seq %d: %w", s.kind, s.frame.DID, s.frame.Seq, err)
 			}
-			b.outcomes[outcome]++
+			b.outcomes = append(b.outcomes, outcome)
 		}
 		if err := tx.AddRefusals(b.refused); err != nil {
 			return err
@@ -64,6 +64,7 @@ func (in *Ingest) commit(ctx context.Context, slots []*slot) error {
 	}
 	in.inFlight.Add(-int64(len(slots)))
 	b.count(len(slots), time.Since(start))
+	progressed(slots, b.outcomes, in.cfg.Now())
 	return nil
 }
 
@@ -71,16 +72,21 @@ func (in *Ingest) commit(ctx context.Context, slots []*slot) error {
 func (b *batch) cursors(slots []*slot) error {
 	type position struct {
 		cursor int64
-		set    bool
+		newest time.Time
 	}
 	last := make(map[*upstream]position)
 	for _, s := range slots {
-		if s.cursor != 0 || s.reset {
-			last[s.up] = position{s.cursor, true}
+		if s.cursor == 0 && !s.reset {
+			continue
 		}
+		p := position{s.cursor, last[s.up].newest}
+		if s.frame.Time.After(p.newest) {
+			p.newest = s.frame.Time
+		}
+		last[s.up] = p
 	}
 	for up, p := range last {
-		if err := b.tx.SetCursor(up.id, p.cursor); err != nil {
+		if err := b.tx.SetCursor(up.id, p.cursor, p.newest); err != nil {
 			return err
 		}
 	}
@@ -89,7 +95,11 @@ func (b *batch) cursors(slots []*slot) error {
 
 func (b *batch) count(events int, took time.Duration) {
 	m := b.in.cfg.Metrics
-	for outcome, n := range b.outcomes {
+	counts := make(map[repostate.Outcome]int)
+	for _, outcome := range b.outcomes {
+		counts[outcome]++
+	}
+	for outcome, n := range counts {
 		m.Outcomes(string(outcome), n)
 	}
 	for _, r := range b.refused {
@@ -101,6 +111,7 @@ func (b *batch) count(events int, took time.Duration) {
 
 // refuse counts a refusal and keeps a sample of it.
 func (b *batch) refuse(s *slot, reason refusal.Reason, detail string) {
+	s.refused = reason
 	b.refused = append(b.refused, store.Refused{
 		Reason: reason, Source: s.up.host, DID: s.frame.DID, Detail: detail, At: b.tx.Now().UTC(),
 	})

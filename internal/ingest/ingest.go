@@ -82,6 +82,7 @@ type upstream struct {
 	kind     atomic.Value // store.Kind
 	hasSeq   atomic.Bool  // a position is known: the next connection has a cursor
 	ready    atomic.Bool  // connected has done its part for the present connection
+	progress progress
 }
 
 func (u *upstream) isPDS() bool {
@@ -103,7 +104,8 @@ type slot struct {
 	key     string        // the signing key that the prover used; empty if none is known
 	proof   proof
 	refusal *refusal.Error
-	fault   error // of our file
+	refused refusal.Reason // the last one that it was counted under
+	fault   error          // of our file
 	kind    kind
 }
 
@@ -203,6 +205,7 @@ func (in *Ingest) connected(ctx context.Context, u *upstream) error {
 		return err
 	}
 	u.kind.Store(k)
+	u.progress.heard.Store(in.cfg.Now().UnixNano())
 	in.cfg.Log.Info("connected", "upstream", u.base, "kind", k)
 	in.wakeCrawl(u)
 	u.ready.Store(true)
@@ -303,6 +306,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 func (in *Ingest) receive(ctx context.Context, u *upstream, it firehose.Item) error {
 	s := &slot{up: u, frame: it.Frame, notice: it.Notice, cursor: it.Cursor, reset: it.ResetCursor, missed: it.Missed, done: make(chan struct{})}
 	s.kind = kindOf(s.frame.Event)
+	u.progress.heard.Store(in.cfg.Now().UnixNano())
 	in.cfg.Metrics.Event(s.kind.String())
 	if s.kind.signed() {
 		var blocks int

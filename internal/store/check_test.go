@@ -108,7 +108,7 @@ func filled(t *testing.T) string {
 	})
 	step(0, func(tx *Tx, r *Repo) error {
 		up, err := tx.AddUpstream("wss://relay.example.com")
-		return errors.Join(err, tx.SetCursor(up.ID, 12), tx.WantCrawl(CrawlID{OfUpstream, up.ID}), tx.StartCrawl(CrawlID{OfUpstream, up.ID}),
+		return errors.Join(err, tx.SetCursor(up.ID, 12, time.Time{}), tx.WantCrawl(CrawlID{OfUpstream, up.ID}), tx.StartCrawl(CrawlID{OfUpstream, up.ID}),
 			tx.AdvanceCrawl(CrawlID{OfUpstream, up.ID}, "c", 0),
 			tx.PutPLCLog(PLCLog{URL: "https://plc.example.com", After: time.UnixMicro(1), Seen: map[string]time.Time{"bafyb": time.UnixMicro(3)}}),
 			tx.AddRefusals([]Refused{{Reason: "bad-car", Source: "relay.example.com", Detail: "d", At: tx.now}}))

@@ -4,8 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"railyard/db"
@@ -14,11 +14,17 @@ import (
 
 const (
 	checkpointEvery = time.Second
-	// truncateAbove is the size of the write-ahead log at which the writer
+	// truncateAbove is the size in use of the write-ahead log at which the writer
 	// itself checkpoints: a passive one cannot reset the log of a writer that
-	// runs flat out.
+	// runs flat out. truncateEvery is how often it tries if a reader is in the way.
 	truncateAbove = 256 << 20
-	pruneEvery    = time.Minute
+	truncateEvery = 3 * time.Second
+	// slowAbove is the size from which on a log that a reader has pinned slows the writer
+	// down, rather than filling the disk: by slowest at twice the size.
+	slowAbove  = 1 << 30
+	slowest    = 2 * time.Second
+	frameSize  = 4096 + 24 // of the log: a page, and its header
+	pruneEvery = time.Minute
 	// changesKept is how long the change feed reaches back.
 	changesKept = 7 * 24 * time.Hour
 	pruneRows   = 5000
@@ -74,6 +80,7 @@ func (s *Store) Maintain(ctx context.Context, log *slog.Logger) error {
 			return nil
 		case <-tick.C:
 		}
+		s.inPlace()
 		now := s.now()
 		s.upkept(ctx, log, &checkpoints, now, s.checkpoint(ctx, own))
 		if now.Sub(pruned) >= pruneEvery {
@@ -86,7 +93,8 @@ func (s *Store) Maintain(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-// upkept counts and logs how a part of the upkeep went.
+// upkept counts and logs how a part of the upkeep went. That a reader is in the way is
+// for those to tell who ask Pinned.
 func (s *Store) upkept(ctx context.Context, log *slog.Logger, c *complaint, now time.Time, err error) {
 	if err != nil && ctx.Err() != nil {
 		return
@@ -94,7 +102,9 @@ func (s *Store) upkept(ctx context.Context, log *slog.Logger, c *complaint, now 
 	if err != nil {
 		s.neglected.Add(1)
 	}
-	c.tell(log, now, err)
+	if !errors.Is(err, errPinned) {
+		c.tell(log, now, err)
+	}
 }
 
 // UpkeepFailures counts the checkpoints and the prunings of the change feed that have
@@ -134,41 +144,85 @@ func (s *Store) openUpkeep() (*sql.DB, error) {
 }
 
 // checkpoint brings what was committed from the log into the file, if anything was
-// since the last checkpoint that brought all of it.
+// since the last checkpoint that brought all of it. It fails if the log is large and
+// cannot begin anew, which SQLite says in its answer and calls no error.
 func (s *Store) checkpoint(ctx context.Context, own *sql.DB) error {
-	if info, err := os.Stat(s.path + "-wal"); err == nil && info.Size() > truncateAbove {
-		return s.truncate(ctx)
-	}
 	commits := s.commits.Load()
-	if commits == s.brought {
+	if commits == s.brought && s.pinned.Load() == 0 {
 		return nil
 	}
-	return s.around("checkpoint", func() error {
-		var busy, logged, moved int64
+	var logged, moved int64
+	if err := s.around("checkpoint", func() error {
+		var busy int64
 		err := own.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &logged, &moved)
 		if err == nil && busy == 0 && logged == moved {
 			s.brought = commits
 		}
 		return s.failed("checkpoint", err)
-	})
+	}); err != nil {
+		return err
+	}
+	if size := logged * frameSize; size > truncateAbove {
+		return s.shorten(ctx, size)
+	}
+	s.pinned.Store(0)
+	return nil
+}
+
+// errPinned: somebody reads a state of the file that only its log has. (Pinned)
+var errPinned = errors.New("a reader keeps the write-ahead log from being shortened")
+
+// shorten has a log of a size begin anew. If a reader is in the way, it fails, and is
+// not tried again for a while.
+func (s *Store) shorten(ctx context.Context, size int64) error {
+	free := false
+	if now := s.now(); now.Sub(s.shortened).Abs() >= truncateEvery {
+		s.shortened = now
+		var err error
+		if free, err = s.truncate(ctx); err != nil {
+			return err
+		}
+	}
+	if free {
+		s.pinned.Store(0)
+		return nil
+	}
+	s.pinned.Store(size)
+	return errPinned
 }
 
 // truncate empties the write-ahead log on the writer's own connection, between
-// two transactions. A reader that is in the way is not waited for: the writer is.
-func (s *Store) truncate(ctx context.Context) error {
+// two transactions, and reports whether it could. A reader that is in the way is not
+// waited for: the writer is.
+func (s *Store) truncate(ctx context.Context) (done bool, err error) {
 	s.turns.take()
 	defer s.turns.give()
 	ctx = context.WithoutCancel(ctx) // the timeout must be set back
 	if err := s.connect(ctx); err != nil {
-		return err
+		return false, err
 	}
 	if err := s.writer.run(ctx, "PRAGMA busy_timeout=50"); err != nil {
-		return err
+		return false, err
 	}
-	err := s.around("truncate", func() error {
-		return s.failed("truncate the write-ahead log", s.writer.run(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"))
+	err = s.around("truncate", func() error {
+		var busy, logged, moved int64
+		err := s.writer.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &logged, &moved)
+		done = err == nil && busy == 0
+		return s.failed("truncate the write-ahead log", err)
 	})
-	return errors.Join(err, s.writer.run(ctx, "PRAGMA busy_timeout=5000"))
+	again := s.writer.run(ctx, fmt.Sprintf("PRAGMA busy_timeout=%d", busyTimeout.Milliseconds()))
+	return done, errors.Join(err, again)
+}
+
+// Pinned returns the size in bytes of a write-ahead log that is too large and cannot be
+// shortened, because somebody reads an old state of the file; 0 if all is well.
+func (s *Store) Pinned() int64 { return s.pinned.Load() }
+
+// slowDown holds a transaction back while a log that is pinned grows beyond its bound.
+func (s *Store) slowDown() {
+	if over := s.pinned.Load() - slowAbove; over > 0 {
+		time.Sleep(min(slowest, time.Duration(float64(slowest)*float64(over)/slowAbove)))
+	}
 }
 
 func (s *Store) prune(ctx context.Context) error {

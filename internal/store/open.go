@@ -24,10 +24,10 @@ const (
 	// applicationID marks the file: "rail" in ASCII.
 	applicationID = 0x7261696c
 	// schemaVersion is what schema.sql at the root describes.
-	schemaVersion = 3
+	schemaVersion = 4
 	// firstSchema is the oldest schema from which migrations lead here. Those before
 	// it were in no release.
-	firstSchema = 3
+	firstSchema = 4
 	// seqsPerMilli is how many birth numbers go with a millisecond of the clock: more
 	// than are given in one, over any run. In 6 bytes they last until the year 2109.
 	seqsPerMilli = 32
@@ -99,6 +99,10 @@ type Store struct {
 	commits   atomic.Int64          // so far
 	cooldowns atomic.Int64          // of hosts, that began since the file was opened
 	brought   int64                 // commits that the upkeep knows to be in the file itself; -1 = none
+	lockedAt  atomic.Int64          // since when the writer waits for another program's lock; Unix µs, 0 = it does not
+	closing   atomic.Bool           // it waits no longer
+	shortened time.Time             // when the upkeep last tried to empty the log
+	pinned    atomic.Int64          // bytes of a write-ahead log that could not be shortened; 0 = it is short, or will be
 }
 
 // Open opens or makes the file, brings its schema up to date and releases the
@@ -121,6 +125,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	defer func() {
 		if err != nil {
+			if busy(err) {
+				err = fmt.Errorf("%w: %s holds its lock", err, s.Holder())
+			}
 			_ = s.Close()
 			err = onFile(cfg.Path, err)
 		}
@@ -129,7 +136,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		return nil, err
 	}
 	if s.file, err = sql.Open("sqlite", dsn(cfg.Path, through(cfg.VFS,
-		"_pragma=busy_timeout(5000)", "_pragma=synchronous(NORMAL)", "_pragma=temp_store(MEMORY)",
+		fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeout.Milliseconds()), "_pragma=synchronous(NORMAL)", "_pragma=temp_store(MEMORY)",
 		"_pragma=cache_size(-131072)", "_pragma=wal_autocheckpoint(0)", "_pragma=journal_size_limit(67108864)")...)); err != nil {
 		return nil, err
 	}
@@ -263,7 +270,7 @@ func (s *Store) secure(ctx context.Context) error {
 	if err := s.synchronous(ctx, "FULL"); err != nil {
 		return err
 	}
-	err := s.writer.q.SetNextSeq(ctx, s.seq+1) // what does not change is not written
+	err := s.patiently(ctx, func() error { return s.writer.q.SetNextSeq(ctx, s.seq+1) }) // what does not change is not written
 	if err == nil {
 		s.seq++
 		s.durable = s.seq

@@ -132,7 +132,7 @@ func TestServedNumbersSurviveAPowerCutInOpen(t *testing.T) {
 func TestAReaderDoesNotTakeTheLeapBack(t *testing.T) {
 	disk := faultvfs.New(t)
 	a := openTale(t, disk, template(t))
-	if err := a.Update(t.Context(), "a row", func(tx *Tx) error { return tx.SetCursor(1, 77) }); err != nil {
+	if err := a.Update(t.Context(), "a row", func(tx *Tx) error { return tx.SetCursor(1, 77, time.Time{}) }); err != nil {
 		t.Fatal(err)
 	}
 	a.end()
@@ -174,11 +174,11 @@ func TestNumbersBeyondTheLeapAreOnTheDisk(t *testing.T) {
 		if err := a.checkpoint(t.Context(), a.own); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.Update(t.Context(), "a row", func(tx *Tx) error { return tx.SetCursor(1, 77) }); err != nil {
+		if err := a.Update(t.Context(), "a row", func(tx *Tx) error { return tx.SetCursor(1, 77, time.Time{}) }); err != nil {
 			t.Fatal(err)
 		}
 		a.durable = a.seq - tc.given
-		if err := a.Update(t.Context(), "another", func(tx *Tx) error { return tx.SetCursor(1, 78) }); err != nil {
+		if err := a.Update(t.Context(), "another", func(tx *Tx) error { return tx.SetCursor(1, 78, time.Time{}) }); err != nil {
 			t.Fatal(err)
 		}
 		a.mirrored()

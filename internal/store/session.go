@@ -76,7 +76,7 @@ func (sn *session) run(ctx context.Context, script string) error {
 // that writes.
 func (sn *session) begin(ctx context.Context, how string) error {
 	_, err := sn.ExecContext(ctx, how)
-	sn.broken = sn.broken || err != nil
+	sn.broken = sn.broken || err != nil && !busy(err)
 	return err
 }
 

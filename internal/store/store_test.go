@@ -169,10 +169,12 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestMigrationsLeadStepByStepToTheNewestVersion(t *testing.T) {
+	const first = firstSchema
+	file := func(n int, name string) string { return fmt.Sprintf("db/migrations/%04d_%s.sql", first+n, name) }
 	steps := fstest.MapFS{
-		"db/migrations/0004_more.sql": {Data: []byte("ALTER TABLE a ADD COLUMN c")},
-		"db/migrations/0005_less.sql": {Data: []byte("ALTER TABLE a DROP COLUMN b; CREATE TABLE d (e)")},
-		"db/migrations/0006_bad.sql":  {Data: []byte("CREATE TABLE f (g); ALTER TABLE nothing ADD COLUMN x")},
+		file(1, "more"): {Data: []byte("ALTER TABLE a ADD COLUMN c")},
+		file(2, "less"): {Data: []byte("ALTER TABLE a DROP COLUMN b; CREATE TABLE d (e)")},
+		file(3, "bad"):  {Data: []byte("CREATE TABLE f (g); ALTER TABLE nothing ADD COLUMN x")},
 	}
 	path := filepath.Join(t.TempDir(), "x.db")
 	d, err := sql.Open("sqlite", dsn(path))
@@ -191,22 +193,22 @@ func TestMigrationsLeadStepByStepToTheNewestVersion(t *testing.T) {
 		}
 		return v
 	}
-	if err := st.upgrade(t.Context(), steps, "CREATE TABLE a (b)", 3, nil); err != nil || version() != 3 {
+	if err := st.upgrade(t.Context(), steps, "CREATE TABLE a (b)", first, nil); err != nil || version() != first {
 		t.Fatal(err, version())
 	}
-	if err := st.upgrade(t.Context(), steps, "", 5, nil); err != nil || version() != 5 {
+	if err := st.upgrade(t.Context(), steps, "", first+2, nil); err != nil || version() != first+2 {
 		t.Fatal(err, version())
 	}
 	if _, err := d.Exec("INSERT INTO a (c) VALUES (1); INSERT INTO d (e) VALUES (1)"); err != nil {
 		t.Error(err)
 	}
-	if err := st.upgrade(t.Context(), steps, "", 6, nil); err == nil || version() != 5 {
+	if err := st.upgrade(t.Context(), steps, "", first+3, nil); err == nil || version() != first+2 {
 		t.Errorf("a bad step: %v, version %d", err, version())
 	}
 	if _, err := d.Exec("SELECT g FROM f"); err == nil {
 		t.Error("half of a bad step stayed")
 	}
-	if err := st.upgrade(t.Context(), fstest.MapFS{}, "", 6, nil); err == nil || !strings.Contains(err.Error(), "0 migrations") {
+	if err := st.upgrade(t.Context(), fstest.MapFS{}, "", first+3, nil); err == nil || !strings.Contains(err.Error(), "0 migrations") {
 		t.Errorf("a missing step: %v", err)
 	}
 }

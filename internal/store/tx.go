@@ -63,13 +63,14 @@ func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) erro
 		}
 		s.seq, s.reload = meta.NextSeq, false
 	}
+	s.slowDown()
 	if s.seq-s.durable >= maxUnsynced {
 		if err := s.secure(ctx); err != nil {
 			s.reload = true
 			return s.failed("sync the birth counter", err)
 		}
 	}
-	if err := s.writer.begin(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if err := s.patiently(ctx, func() error { return s.writer.begin(ctx, "BEGIN IMMEDIATE") }); err != nil {
 		return s.failed(why+": begin", err)
 	}
 	tx := &Tx{Rx: Rx{ctx: ctx, q: s.writer.q}, s: s, now: s.now(), seq: s.seq}

@@ -37,7 +37,7 @@ func maintained(t *testing.T, during func(a *tale)) (log string, err error) {
 // pass lets seconds pass, with an Update in each.
 func (a *tale) pass(seconds int) error {
 	for range seconds {
-		err := a.Update(a.t.Context(), "a second", func(tx *Tx) error { return tx.SetCursor(1, time.Now().Unix()) })
+		err := a.Update(a.t.Context(), "a second", func(tx *Tx) error { return tx.SetCursor(1, time.Now().Unix(), time.Time{}) })
 		if err != nil {
 			return err
 		}

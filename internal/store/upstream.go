@@ -23,12 +23,22 @@ type Upstream struct {
 	Kind        Kind
 	Cursor      int64 // 0 = start live
 	LastEventAt time.Time
+	EventTime   time.Time // that the newest applied event states
+}
+
+// Lag returns how old the newest event was when it was applied, by the time that it
+// states. It is 0 where no event has stated one.
+func (u Upstream) Lag() time.Duration {
+	if u.EventTime.IsZero() {
+		return 0
+	}
+	return max(0, u.LastEventAt.Sub(u.EventTime))
 }
 
 func upstreamOf(row db.Upstream) Upstream {
 	return Upstream{
 		ID: row.ID, URL: row.URL, Kind: Kind(deref(row.Kind)), Cursor: deref(row.Cursor),
-		LastEventAt: instant(row.LastEventAt),
+		LastEventAt: instant(row.LastEventAt), EventTime: instant(row.EventTime),
 	}
 }
 
@@ -71,11 +81,16 @@ func (tx *Tx) SetKind(id int64, k Kind) error {
 }
 
 // SetCursor stores the position up to which everything is in this file. Zero
-// clears it. It belongs into the transaction of the changes that it covers.
-func (tx *Tx) SetCursor(id, cursor int64) error {
+// clears it. It belongs into the transaction of the changes that it covers. newest is
+// the newest time that an event up to there states, zero if none does; one of the
+// future counts as now.
+func (tx *Tx) SetCursor(id, cursor int64, newest time.Time) error {
+	if newest.After(tx.now) {
+		newest = tx.now
+	}
 	v, now := &cursor, tx.micros()
 	if cursor == 0 {
 		v = nil
 	}
-	return tx.q.SetUpstreamCursor(tx.ctx, db.SetUpstreamCursorParams{ID: id, Cursor: v, Now: &now})
+	return tx.q.SetUpstreamCursor(tx.ctx, db.SetUpstreamCursorParams{ID: id, Cursor: v, Now: &now, EventTime: micros(newest)})
 }
