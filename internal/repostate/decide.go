@@ -90,9 +90,11 @@ func (m *machine) refused(e Signed) {
 		m.doubtIdentity(identityMinAge)
 	case reason == refusal.Internal:
 		m.expect(e.Rev)
-	case reason == refusal.FutureRev: // nobody has signed it yet
+	case reason == refusal.FutureRev:
+		// Perhaps there is a commit that we lack. What its rev is nobody knows, and what is
+		// fetched before then, for another reason, has it.
 		if m.Budget.Desync() {
-			m.expect(e.Rev)
+			m.expect(r.Floor() + 1)
 		}
 	case !reason.AfterSignature(), r.Head != nil && e.Commit.Head.CID == r.Head.CID:
 	default:

@@ -263,7 +263,7 @@ func TestEvents(t *testing.T) {
 		{"a broken tree of our head", known(), badly(commit(10, 1, 1), refusal.BadTree), "refused, refuse bad-tree"},
 		{"a broken CAR", known(), badly(commit(11, 1, 2), refusal.BadCAR), "refused, refuse bad-car"},
 		{"a fault of ours", known(), badly(commit(11, 1, 2), refusal.Internal), "refused, refuse internal, missed-rev/6 in 30s, want 11"},
-		{"a rev of the future", known(), badly(commit(11, 1, 2), refusal.FutureRev), "refused, refuse future-rev, missed-rev/6 in 30s, want 11"},
+		{"a rev of the future", known(), badly(commit(15, 1, 2), refusal.FutureRev), "refused, refuse future-rev, missed-rev/6 in 30s, want 11"},
 
 		{"a #sync of our data", known(), syncAt(11, 1), "applied, head 11, +[] -[]"},
 		{"a #sync of our head", known(), syncAt(10, 1), "stale"},
