@@ -65,6 +65,7 @@ type Config struct {
 	Provers int
 	Batch   int
 	Delay   time.Duration
+	LogSize int64 // of the write-ahead log from which on the writer shortens it
 	// Die is asked where the process may die; only tests set it. (store.Config)
 	Die func(store.Point) error
 	// Unrepaired leaves out all that finds what events alone do not show, so that
@@ -90,7 +91,7 @@ type Service struct {
 
 // Open opens the file and makes the service over it; Close ends both.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Service, error) {
-	st, err := store.Open(ctx, store.Config{Path: cfg.DB, Version: cfg.Version, Die: cfg.Die})
+	st, err := store.Open(ctx, store.Config{Path: cfg.DB, Version: cfg.Version, Die: cfg.Die, LogSize: cfg.LogSize})
 	if err != nil {
 		return nil, err
 	}

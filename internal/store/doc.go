@@ -8,8 +8,9 @@
 // a statement when it is first asked for, and keeps it.
 //
 // It has no policy. What becomes of a repo is decided by package repostate; Tx.Apply
-// writes what a decision changes, and is the only way to do so. Visibility follows: a
-// repo's rows are visible exactly when its account is active and its set is proven.
+// writes what a decision changes, and is the only way to do so but for parking: the
+// first reading of the directory's log parks and releases rows of the queue in bulk
+// (plclog.go). Visibility follows: a repo's rows are visible exactly when its account is active and its set is proven.
 //
 // Rows of the queue name whoever is asked next, and for each host there is a row that
 // knows the first of them (host_queue), which triggers keep. So one ordered query finds

@@ -14,10 +14,8 @@ import (
 
 const (
 	checkpointEvery = time.Second
-	// truncateAbove is the size in use of the write-ahead log at which the writer
-	// itself checkpoints: a passive one cannot reset the log of a writer that
-	// runs flat out. truncateEvery is how often it tries if a reader is in the way.
-	truncateAbove = 256 << 20
+	// truncateEvery is how often the writer tries to shorten a log that is too large: it
+	// waits meanwhile, and a reader may be in the way.
 	truncateEvery = 3 * time.Second
 	// slowAbove is the size from which on a log that a reader has pinned slows the writer
 	// down, rather than filling the disk: by slowest at twice the size.
@@ -162,7 +160,7 @@ func (s *Store) checkpoint(ctx context.Context, own *sql.DB) error {
 	}); err != nil {
 		return err
 	}
-	if size := logged * frameSize; size > truncateAbove {
+	if size := logged * frameSize; size > s.logSize {
 		return s.shorten(ctx, size)
 	}
 	s.pinned.Store(0)

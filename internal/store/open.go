@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -65,6 +66,10 @@ type Config struct {
 	// the file; an error stops the writer there, as the death would. Only tests
 	// set it.
 	Die func(Point) error
+	// LogSize is the size in use of the write-ahead log, in bytes, at which the writer
+	// itself brings it into the file and begins it anew; 0 means 256 MiB. A passive
+	// checkpoint cannot do that while a writer runs flat out. Only tests set it.
+	LogSize int64
 	// VFS is SQLite's name of what its connections reach the file through; empty
 	// means the operating system. It is for tests of a failing disk.
 	VFS string
@@ -75,6 +80,7 @@ type Store struct {
 	*Reader // of queries beside the writer
 	path    string
 	vfs     string
+	logSize int64 // Config.LogSize
 	now     func() time.Time
 	die     func(Point) error
 	indexID string
@@ -90,7 +96,7 @@ type Store struct {
 	durable int64            // the next birth number, as it surely is on the disk
 	minute  int64            // of the last row of seq_clock
 	reload  bool             // a transaction failed: read seq again
-	parks   bool             // backfill waits for the PLC directory's log (log.go)
+	parks   bool             // backfill waits for the PLC directory's log (plclog.go)
 	nsids   map[string]int64 // ids of collections, committed ones only
 	names   map[int64]string // the same, the other way round
 
@@ -109,8 +115,11 @@ type Store struct {
 // leases of a former process.
 func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	s := &Store{
-		path:   cfg.Path,
-		vfs:    cfg.VFS,
+		path: cfg.Path,
+		vfs:  cfg.VFS,
+
+		logSize: cmp.Or(cfg.LogSize, 256<<20),
+
 		now:    cfg.Now,
 		die:    cfg.Die,
 		nsids:  make(map[string]int64),

@@ -130,7 +130,7 @@ func flag(b bool) int64 {
 }
 
 // SigningKey returns the key of an account: multicodec prefix and compressed point,
-// empty if none is known. It reads on the pool.
+// empty if none is known.
 func (rx *Rx) SigningKey(did string) (string, error) {
 	key, err := rx.q.SigningKey(rx.ctx, did)
 	if errors.Is(err, sql.ErrNoRows) {
