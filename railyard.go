@@ -4,10 +4,7 @@
 // The program is cmd/railyard; the life of a frame starts in internal/firehose.
 package railyard
 
-import (
-	"embed"
-	_ "embed" // for Schema
-)
+import "embed"
 
 // Schema makes a new index file. It is documentation: every table and column
 // says what it means.

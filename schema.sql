@@ -31,7 +31,7 @@ INSERT INTO repo_state (id, name, meaning) VALUES
   (0, 'candidate', 'heard of, never proven'),
   (1, 'desynchronized', 'the rows may be wrong; it waits in resync_queue'),
   (2, 'resyncing', 'a worker fetches it; its commits go to resync_buffer'),
-  (3, 'synchronized', 'commits are applied by compare-and-swap'),
+  (3, 'synchronized', 'commits that follow its head are applied'),
   (4, 'not_found', 'its host says twice that it has no such repo');
 
 CREATE TABLE proof (

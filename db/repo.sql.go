@@ -39,8 +39,8 @@ type AdvanceHeadParams struct {
 	Prev   []byte
 }
 
-// The compare-and-swap that is the chain check: only from the tree that a commit starts from, only to a newer rev, and
-// only while the repo is in service. No row is changed otherwise.
+// That a commit follows was decided before (repostate); this asserts it once more: only from the tree that it starts
+// from, only to a newer rev, and only while the repo is in service. No row is changed otherwise.
 func (q *Queries) AdvanceHead(ctx context.Context, arg AdvanceHeadParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, advanceHead,
 		arg.Rev,

@@ -49,8 +49,8 @@ WHERE id = sqlc.arg(id);
 -- name: SetRepoSeq :exec
 UPDATE repo SET seq = sqlc.arg(seq) WHERE id = sqlc.arg(id);
 
--- The compare-and-swap that is the chain check: only from the tree that a commit starts from, only to a newer rev, and
--- only while the repo is in service. No row is changed otherwise.
+-- That a commit follows was decided before (repostate); this asserts it once more: only from the tree that it starts
+-- from, only to a newer rev, and only while the repo is in service. No row is changed otherwise.
 -- name: AdvanceHead :execrows
 UPDATE repo_head SET rev = sqlc.arg(rev), data = sqlc.arg(data), cid = sqlc.arg(cid)
 WHERE repo_id = sqlc.arg(repo_id) AND data = sqlc.arg(prev) AND rev < sqlc.arg(rev)

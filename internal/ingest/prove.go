@@ -68,8 +68,8 @@ func statedBy(e event.Event) (rev atproto.TID, blocks int) {
 func (in *Ingest) prove(ctx context.Context) {
 	for s := range in.work {
 		in.proveOne(ctx, s)
-		// What waits for the judge is small: neither the frame nor what the proof
-		// says beside the births and deaths.
+		// What waits for its batch is small: the frame goes, and what the proof says that
+		// only "railyard firehose" shows.
 		s.frame.Event = nil
 		s.proof.Born, s.proof.BirthUnknown = nil, nil
 		in.memory.Release(s.size)

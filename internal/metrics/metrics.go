@@ -43,7 +43,7 @@ func New() *Metrics {
 			"A lasting share of desynchronized means that events are being lost.", "outcome"),
 		refusals: counter("refusals_total", "What the network sent and we refused, by reason (docs/refusals.md). "+
 			"Any internal deserves a report.", "reason"),
-		resyncs: counter("resyncs_total", "Finished looks at a repo, by outcome.", "outcome"),
+		resyncs: counter("resyncs_total", "Finished attempts at a repo, by outcome.", "outcome"),
 		births:  counter("births_total", "Membership rows added, by source.", "source"),
 		deaths:  counter("deaths_total", "Membership rows removed, by source.", "source"),
 		batches: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -65,7 +65,7 @@ func New() *Metrics {
 				"Claims of hosts can be wrong; anything else deserves a report.",
 		}),
 		listed: counter("listed_total", "Entries of listings, by what they were: found (unknown until then), known, "+
-			"foreign (of an account whose document names another host), unlisted (in service, and left out by a whole walk).", "what"),
+			"foreign (of an account whose document names another host), unlisted (in service, and left out by a whole crawl).", "what"),
 	}
 	m.registry.MustRegister(m.listed, m.audits, m.events, m.outcomes, m.refusals, m.resyncs, m.births, m.deaths, m.logged, m.batches, m.sizes, m.requests, m.foreign,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

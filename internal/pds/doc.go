@@ -1,6 +1,6 @@
 // Package pds reads the XRPC endpoints of PDSes and relays that find and check
-// repos: listRepos, getRepoStatus, getLatestCommit, describeRepo, getRecord,
-// getRepo, and which kind of server one is.
+// repos: listRepos, listHosts, getRepoStatus, describeRepo, getRecord, getRepo, and
+// which kind of server one is.
 //
 // It promises a typed answer that keeps to its lexicon, or one of these errors:
 //   - *Error, the server's refusal or a failure to reach it, with an Outcome from

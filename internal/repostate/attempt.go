@@ -339,7 +339,7 @@ func chain(head Head, waiting []Commit) (reached atproto.TID, replay []Commit, l
 // establish takes what was found, with the commits that follow it.
 func (a *result) establish(f *Found, replay []Commit) {
 	r := a.r
-	a.d.ProvesClaim = r.Proof == ProofClaim && r.Head != nil && *r.Head == f.Head && f.Proof != ProofClaim
+	a.d.TestsClaim = r.Proof == ProofClaim && r.Head != nil && *r.Head == f.Head && f.Proof != ProofClaim
 	a.d.Set, a.d.Commits = &Set{Collections: f.Collections, First: r.ProvenAt.IsZero()}, replay
 	head := f.Head
 	if n := len(replay); n > 0 {

@@ -161,7 +161,7 @@ func changes(was *Repo, d Decision) string {
 	if d.Disproved {
 		say("disproved")
 	}
-	if d.ProvesClaim {
+	if d.TestsClaim {
 		say("proves a claim")
 	}
 	if d.Forget {

@@ -1,7 +1,8 @@
 // Package repostate is the life of a repo in the index: what becomes of it when a fact
-// reaches it. It is pure: Decide takes what is known of a repo and a fact, and returns
-// the repo as it is from now on. The store loads the one and applies the other; ingest,
-// crawl, plc and resync make facts, and none of them decides.
+// reaches it. It reads no file, no network and no clock: Decide takes what is known of a
+// repo and a fact, and returns the repo as it is from now on. What it spends (Budget) and
+// draws (Backoff) comes in by its Env. The store loads the one and applies the other;
+// ingest, crawl, plc and resync make facts, and none of them decides.
 //
 // A #commit or #sync (Signed.decide; the first line that is true decides):
 //
@@ -27,7 +28,7 @@
 // Other facts:
 //
 //	#identity              look the document up, twice unless that brings another key or host
-//	#account, named host   inactive: hide, and ask; active: fetch; another PDS: as above
+//	#account, named host   inactive: hide, and look an old document up; active: fetch; another PDS: as above
 //	#account, a relay      inactive: hide at once, and ask the host; active: ask the host
 //	listed, newer rev      in service: look for it in half a minute
 //	listed, other status   ask the host under a new document; not_found and listed active: fetch
@@ -44,9 +45,9 @@
 //	anything else         again, later and later
 //
 // That an account has moved is decided in one place, where a document or an operation
-// is applied (adopt, moved). It is doubted in six, which only have the document looked
-// up: another host lists it (foreign), a relay's listing is behind our head (Entry), a
-// PDS that is not named speaks for it (wrongHost), the named host calls it inactive or
-// has no such repo (fresh), does not answer (FailedHost), or serves what another key has
-// signed (wrongKey).
+// is applied (adopt, moved). Whoever doubts where it lives only has the document looked
+// up: the callers of doubtIdentity, recheck, stale and fresh. They are another host that
+// lists it or a PDS that speaks for it, a relay behind our head, a host that calls it
+// inactive, lists another status, has no such repo, serves an older one or none, and a
+// signature under another key.
 package repostate

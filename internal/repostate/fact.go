@@ -173,7 +173,7 @@ const (
 	Invalid        Outcome = "invalid"         // an answer that no retry will mend soon
 	StaleAnswer    Outcome = "stale"           // older than a commit that was seen
 	IdentityFailed Outcome = "identity-failed" // unresolvable, no PDS, no key
-	Superseded     Outcome = "superseded"      // something happened meanwhile; again at once
+	Superseded     Outcome = "superseded"      // something happened meanwhile, or the host could not be asked: again
 	Cancelled      Outcome = "cancelled"       // the process stops
 	InternalFault  Outcome = "internal"        // a fault of ours
 )
@@ -203,10 +203,10 @@ type Decision struct {
 
 	Refusals   []*refusal.Error // to be counted under their source
 	KeyChanged bool             // who caches the signing key must drop it
-	// Disproved: the host's describeRepo was wrong. ProvesClaim: it was, if the set
-	// changes now.
-	Disproved   bool
-	ProvesClaim bool
+	// Disproved: the host's describeRepo was wrong. TestsClaim: Set is the first proof of
+	// what it said, of the same head; if it changes rows, it was wrong.
+	Disproved  bool
+	TestsClaim bool
 }
 
 // Set is a whole set of collections, as a fetch has established it.

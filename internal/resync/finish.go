@@ -45,7 +45,7 @@ func (rs *Resyncer) finish(tx *store.Tx, res *result) (repostate.Outcome, error)
 	if err != nil {
 		return "", err
 	}
-	if n := c.ResyncBirths + c.ResyncDeaths; d.ProvesClaim && n > 0 {
+	if n := c.ResyncBirths + c.ResyncDeaths; d.TestsClaim && n > 0 {
 		e := refusal.New(refusal.AnswerInvalid, "describeRepo left out %d collections that the tree has, and named %d that it lacks", c.ResyncBirths, c.ResyncDeaths)
 		if err := errors.Join(rs.refused(tx, r, e), rs.distrust(tx, r)); err != nil {
 			return "", err

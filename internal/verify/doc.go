@@ -1,6 +1,5 @@
 // Package verify proves what one event says by itself, without stored state:
-// checks 7 to 13 of the validation of a #commit and those of a #sync (spec:
-// sync).
+// checks 2 to 7 of docs/verification.md for a #commit, and those of a #sync (spec: sync).
 //
 // A Proof of Commit says: the account's key signed this commit; every op is true
 // of its tree; undone, the ops lead back to the tree Prev; so the collections

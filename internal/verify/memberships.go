@@ -44,9 +44,10 @@ func (pr *prover) touched(ops []event.Op) []string {
 	return slices.Compact(pr.names)
 }
 
-// kinds returns which actions a commit does in one collection.
+// kinds are the actions that a commit does in one collection.
 type kinds struct{ created, updated, deleted bool }
 
+// actionsIn returns the actions of ops in a collection.
 func actionsIn(ops []event.Op, nsid string) kinds {
 	var k kinds
 	for i := range ops {

@@ -56,7 +56,7 @@ var provers = sync.Pool{New: func() any { return new(prover) }}
 // proof took is worth keeping.
 const usualBytes = 64 << 10
 
-// release returns the prover back after a message with these blocks. After a panic
+// release gives the prover back after a message with these blocks. After a panic
 // it is not called: nobody knows what state that left.
 func (pr *prover) release(blocks []byte) {
 	if len(blocks) <= usualBytes {
