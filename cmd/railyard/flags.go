@@ -73,6 +73,7 @@ type choice struct {
 func (c *choice) String() string { return c.value }
 
 func (c *choice) Set(v string) error {
+	v = strings.ToLower(v) // RAILYARD_LOG_LEVEL=INFO
 	if !slices.Contains(c.allowed, v) {
 		return fmt.Errorf("want one of %s", strings.Join(c.allowed, ", "))
 	}

@@ -16,27 +16,31 @@ var ownCursor = regexp.MustCompile(`^([a-z2-7]{13})\.([0-9]{1,19})$`)
 // makeCursor names the place behind a birth number.
 func makeCursor(indexID string, seq int64) string { return indexID + "." + strconv.FormatInt(seq, 10) }
 
-// parseCursor returns the birth number to go on after. A cursor of another index,
-// or of collectiondir, begins anew: the client sees repos twice and misses
+// parseCursor returns the birth number to go on after. A cursor of another index, of
+// collectiondir or of lightrail, begins anew: the client sees repos twice and misses
 // none. Other text is refused.
 func parseCursor(indexID, text string) (after int64, foreign bool, err error) {
 	if text == "" {
 		return 0, false, nil
 	}
 	if m := ownCursor.FindStringSubmatch(text); m != nil {
-		seq, err := strconv.ParseInt(m[2], 10, 64)
-		if err != nil {
-			return 0, false, badRequest("cursor %q: not one of this service", atproto.Clip(text))
-		}
 		if m[1] != indexID {
 			return 0, true, nil
 		}
-		return seq, false, nil
-	}
-	if isCollectiondir(text) {
+		if seq, err := strconv.ParseInt(m[2], 10, 64); err == nil {
+			return seq, false, nil
+		}
+	} else if isCollectiondir(text) || isLightrail(text) {
 		return 0, true, nil
 	}
 	return 0, false, badRequest("cursor %q: not one of this service", atproto.Clip(text))
+}
+
+// isLightrail recognises the cursors of lightrail, which lists in the order of DIDs: the
+// last one.
+func isLightrail(text string) bool {
+	_, err := atproto.ParseDID(text)
+	return err == nil
 }
 
 // isCollectiondir recognises the cursors of Bluesky's collectiondir: base64 of

@@ -41,6 +41,9 @@ func TestCursorIsOurOwnForeignOrRefused(t *testing.T) {
 		{text: thisIndex + ".0042", after: 42, ok: true},
 		{text: thisIndex + ".9223372036854775807", after: 1<<63 - 1, ok: true},
 		{text: otherIndex + ".5", foreign: true, ok: true},
+		{text: otherIndex + ".9223372036854775808", foreign: true, ok: true},
+		{text: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", foreign: true, ok: true}, // lightrail's
+		{text: "did:web:example.com", foreign: true, ok: true},
 
 		{text: base64.RawURLEncoding.EncodeToString(raw), foreign: true, ok: true},
 		{text: base64.RawStdEncoding.EncodeToString(raw), foreign: true, ok: true},
@@ -58,7 +61,8 @@ func TestCursorIsOurOwnForeignOrRefused(t *testing.T) {
 		{text: strings.ToUpper(thisIndex) + ".1"},
 		{text: thisIndex + "a.1"},
 		{text: "17"},
-		{text: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"},
+		{text: "did:plc:aaaaaaaa"},
+		{text: "did:key:zabc"},
 		{text: "garbage"},
 		{text: "\x00\xff"},
 		{text: "===="},

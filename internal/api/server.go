@@ -100,7 +100,7 @@ func badRequest(format string, args ...any) *Error {
 func query(s *server, mux *http.ServeMux, path string, handle func(*http.Request) (any, error)) {
 	route(s, mux, path, path, func(r *http.Request) (any, error) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			return nil, fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected GET", r.Method)
+			return nil, fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected GET", atproto.Clip(r.Method))
 		}
 		return handle(r)
 	})
@@ -110,7 +110,7 @@ func query(s *server, mux *http.ServeMux, path string, handle func(*http.Request
 func procedure(s *server, mux *http.ServeMux, path string, handle func(*http.Request) (any, error)) {
 	route(s, mux, path, path, func(r *http.Request) (any, error) {
 		if r.Method != http.MethodPost {
-			err := fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected POST", r.Method)
+			err := fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected POST", atproto.Clip(r.Method))
 			err.allow = http.MethodPost
 			return nil, err
 		}
