@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode"
 
+	"railyard/internal/health"
 	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
@@ -39,6 +40,7 @@ type statusReport struct {
 	ResyncLater int64            `json:"resync_later"`
 	InFlight    *int64           `json:"in_flight"`
 	Upstreams   []upstreamReport `json:"upstreams"`
+	Troubles    []health.Trouble `json:"troubles,omitempty"` // a running service knows them
 	Refusals    []refusalReport  `json:"refusals"`
 	Hosts       []hostReport     `json:"hosts"`
 }
@@ -49,7 +51,7 @@ type upstreamReport struct {
 	Cursor      *int64     `json:"cursor"`
 	Connected   *bool      `json:"connected"`
 	LastEventAt *time.Time `json:"last_event_at"`
-	LagSeconds  *float64   `json:"lag_seconds"`       // age of the newest event
+	LagSeconds  *float64   `json:"lag_seconds"`       // age of the newest event: when it was applied, of a file now
 	Rate        *float64   `json:"events_per_second"` // how fast the cursor moves
 }
 
@@ -83,7 +85,6 @@ func status(ctx context.Context, args, environ []string, stdout, _ io.Writer) er
 	if err != nil {
 		return err
 	}
-	report.age(time.Now())
 	if *asJSON {
 		return json.NewEncoder(stdout).Encode(report)
 	}
@@ -99,16 +100,6 @@ func statusFrom(ctx context.Context, db, service string) (*statusReport, error) 
 		return nil, usagef("status: --url %q: %v", service, err)
 	}
 	return statusOfService(ctx, base)
-}
-
-// age returns how old the newest event of each upstream is.
-func (s *statusReport) age(now time.Time) {
-	for i := range s.Upstreams {
-		if u := &s.Upstreams[i]; u.LastEventAt != nil {
-			lag := max(0, now.Sub(*u.LastEventAt)).Seconds()
-			u.LagSeconds = &lag
-		}
-	}
 }
 
 // statusOfService asks twice, to see how fast the cursors move.
@@ -226,6 +217,10 @@ func (s *statusReport) figures(st store.Stats) {
 		s.Upstreams[i] = upstreamReport{
 			URL: u.URL, Kind: known(string(u.Kind)), Cursor: known(u.Cursor), LastEventAt: knownTime(u.LastEventAt),
 		}
+		if !u.EventTime.IsZero() {
+			lag := max(0, time.Since(u.EventTime)).Seconds()
+			s.Upstreams[i].LagSeconds = &lag
+		}
 	}
 }
 
@@ -268,6 +263,13 @@ func (s *statusReport) print(w io.Writer) error {
 }
 
 func (s *statusReport) printTables(line func(cells ...string)) {
+	if len(s.Troubles) > 0 {
+		line()
+		line("TROUBLE", "SINCE", "UPSTREAM", "WHY")
+	}
+	for _, t := range s.Troubles {
+		line(printable(string(t.Kind)), cell(&t.Since), cell(known(t.Upstream)), printable(t.Why))
+	}
 	if len(s.Upstreams) > 0 {
 		line()
 		line("UPSTREAM", "KIND", "CONNECTED", "CURSOR", "LAG (S)", "EVENTS/S")

@@ -166,6 +166,7 @@ type stateRow struct{ Name, Meaning, Repos, Share string }
 type upstreamRow struct {
 	URL, Kind, Cursor, Level, State string
 	LastEvent                       moment
+	Lag                             string // how old that was when it was applied; empty if it did not say
 }
 
 type collectionRow struct {
@@ -277,6 +278,9 @@ func upstreamRowOf(u store.Upstream, now time.Time, connected, alive bool) upstr
 	}
 	if !u.LastEventAt.IsZero() {
 		row.LastEvent = moment{u.LastEventAt.UTC().Format(time.RFC3339), ago(now.Sub(u.LastEventAt))}
+	}
+	if !u.EventTime.IsZero() {
+		row.Lag = strings.TrimSuffix(ago(u.Lag()), " ago")
 	}
 	return row
 }

@@ -125,7 +125,7 @@ func (x *index) upstream(url string) (u store.Upstream) {
 		if err := tx.SetKind(u.ID, store.KindRelay); err != nil {
 			return err
 		}
-		return tx.SetCursor(u.ID, 1234567, time.Time{})
+		return tx.SetCursor(u.ID, 1234567, tx.Now().Add(-90*time.Second))
 	})
 	if err != nil {
 		x.Fatal(err)
@@ -155,7 +155,7 @@ func TestTheFirstPageShowsTheFigures(t *testing.T) {
 		"Following 3 repos still to be proven",
 		"Repos 6 5 of active accounts", "Memberships 3 pairs", "Collections 2 with",
 		"Queue 3 waiting to be proven; 12 in flight; 1 for a second look",
-		"https://relay.example.com connected Last event just now Cursor 1234567 Kind relay",
+		"https://relay.example.com connected Last event just now Lag 1 min Cursor 1234567 Kind relay",
 		"index " + x.store.IndexID(), "railyard 1.2.3",
 	} {
 		if !strings.Contains(d.text, want) {

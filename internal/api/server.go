@@ -43,9 +43,6 @@ type Live struct {
 	// Connected reports of each upstream, by its id in the file, whether its
 	// socket is open. Upstreams that are not in it are not followed.
 	Connected map[int64]bool
-	// Lag is how old the newest event of an upstream was when it was applied, by the time
-	// that it states.
-	Lag map[int64]time.Duration
 	// Troubles are what stands still or falls behind.
 	Troubles []health.Trouble
 }

@@ -194,7 +194,7 @@ func (s *Service) kind(ctx context.Context, base string) (store.Kind, error) {
 }
 
 func (s *Service) live() api.Live {
-	l := api.Live{InFlight: s.ingest.InFlight() + s.resync.Running(), Connected: make(map[int64]bool), Lag: make(map[int64]time.Duration)}
+	l := api.Live{InFlight: s.ingest.InFlight() + s.resync.Running(), Connected: make(map[int64]bool)}
 	for _, id := range s.ingest.Upstreams() {
 		l.Connected[id] = s.ingest.Connected(id)
 		if s.cfg.Crawl != Off && s.crawl.Busy(id) {
@@ -203,11 +203,6 @@ func (s *Service) live() api.Live {
 	}
 	l.InFlight += int64(s.crawl.Hosts())
 	l.Troubles = s.health.Troubles()
-	for _, p := range s.ingest.Progress() {
-		if !p.Applied.IsZero() {
-			l.Lag[p.ID] = p.Lag
-		}
-	}
 	return l
 }
 

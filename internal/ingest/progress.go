@@ -11,7 +11,6 @@ import (
 
 // Progress is how well an upstream is followed.
 type Progress struct {
-	ID        int64 // of its row in the file
 	URL       string
 	Relay     bool
 	Connected bool      // as Connected returns
@@ -40,7 +39,7 @@ func (in *Ingest) Progress() []Progress {
 		kind, _ := u.kind.Load().(store.Kind)
 		reason, _ := u.progress.reason.Load().(refusal.Reason)
 		list[i] = Progress{
-			ID: u.id, URL: u.base, Relay: kind == store.KindRelay, Connected: in.Connected(u.id),
+			URL: u.base, Relay: kind == store.KindRelay, Connected: in.Connected(u.id),
 			Heard: nanos(u.progress.heard.Load()), Applied: nanos(u.progress.applied.Load()), Lag: time.Duration(u.progress.lag.Load()),
 			Refused: u.progress.refused.Load(), Reason: reason,
 		}
