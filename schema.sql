@@ -179,7 +179,7 @@ CREATE TABLE upstream (
   kind              TEXT    CHECK (kind IN ('relay', 'pds')), -- found at connect; NULL = never connected
   cursor            INTEGER, -- everything up to this sequence number is in this file; NULL = start live
   last_event_at     INTEGER, -- when the event of the cursor was applied
-  event_time        INTEGER  -- the newest time that an applied event states, at most that of its arrival
+  lag               INTEGER  -- how old the newest event was when it was applied, by its own time; microseconds
 ) STRICT;
 
 CREATE TABLE crawl (

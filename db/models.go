@@ -307,7 +307,7 @@ type Upstream struct {
 	Kind        *string
 	Cursor      *int64
 	LastEventAt *int64
-	EventTime   *int64
+	Lag         *int64
 }
 
 type Violation struct {

@@ -10,7 +10,7 @@ import (
 )
 
 const addUpstream = `-- name: AddUpstream :one
-INSERT INTO upstream (url) VALUES (?1) ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id, url, kind, cursor, last_event_at, event_time
+INSERT INTO upstream (url) VALUES (?1) ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id, url, kind, cursor, last_event_at, lag
 `
 
 // The update changes nothing: without it RETURNING is silent about a row that is there.
@@ -23,29 +23,29 @@ func (q *Queries) AddUpstream(ctx context.Context, url string) (Upstream, error)
 		&i.Kind,
 		&i.Cursor,
 		&i.LastEventAt,
-		&i.EventTime,
+		&i.Lag,
 	)
 	return i, err
 }
 
 const setUpstreamCursor = `-- name: SetUpstreamCursor :exec
 UPDATE upstream SET cursor = ?1, last_event_at = ?2,
-                    event_time = coalesce(?3, event_time)
+                    lag = coalesce(?3, lag)
 WHERE id = ?4
 `
 
 type SetUpstreamCursorParams struct {
-	Cursor    *int64
-	Now       *int64
-	EventTime *int64
-	ID        int64
+	Cursor *int64
+	Now    *int64
+	Lag    *int64
+	ID     int64
 }
 
 func (q *Queries) SetUpstreamCursor(ctx context.Context, arg SetUpstreamCursorParams) error {
 	_, err := q.db.ExecContext(ctx, setUpstreamCursor,
 		arg.Cursor,
 		arg.Now,
-		arg.EventTime,
+		arg.Lag,
 		arg.ID,
 	)
 	return err
@@ -66,7 +66,7 @@ func (q *Queries) SetUpstreamKind(ctx context.Context, arg SetUpstreamKindParams
 }
 
 const upstreamByID = `-- name: UpstreamByID :one
-SELECT id, url, kind, cursor, last_event_at, event_time FROM upstream WHERE id = ?1
+SELECT id, url, kind, cursor, last_event_at, lag FROM upstream WHERE id = ?1
 `
 
 func (q *Queries) UpstreamByID(ctx context.Context, id int64) (Upstream, error) {
@@ -78,13 +78,13 @@ func (q *Queries) UpstreamByID(ctx context.Context, id int64) (Upstream, error) 
 		&i.Kind,
 		&i.Cursor,
 		&i.LastEventAt,
-		&i.EventTime,
+		&i.Lag,
 	)
 	return i, err
 }
 
 const upstreams = `-- name: Upstreams :many
-SELECT id, url, kind, cursor, last_event_at, event_time FROM upstream ORDER BY id
+SELECT id, url, kind, cursor, last_event_at, lag FROM upstream ORDER BY id
 `
 
 func (q *Queries) Upstreams(ctx context.Context) ([]Upstream, error) {
@@ -102,7 +102,7 @@ func (q *Queries) Upstreams(ctx context.Context) ([]Upstream, error) {
 			&i.Kind,
 			&i.Cursor,
 			&i.LastEventAt,
-			&i.EventTime,
+			&i.Lag,
 		); err != nil {
 			return nil, err
 		}

@@ -10,7 +10,7 @@ UPDATE upstream SET kind = sqlc.arg(kind) WHERE id = sqlc.arg(id);
 
 -- name: SetUpstreamCursor :exec
 UPDATE upstream SET cursor = sqlc.arg(cursor), last_event_at = sqlc.arg(now),
-                    event_time = coalesce(sqlc.arg(event_time), event_time)
+                    lag = coalesce(sqlc.arg(lag), lag)
 WHERE id = sqlc.arg(id);
 
 -- name: UpstreamByID :one

@@ -217,8 +217,8 @@ func (s *statusReport) figures(st store.Stats) {
 		s.Upstreams[i] = upstreamReport{
 			URL: u.URL, Kind: known(string(u.Kind)), Cursor: known(u.Cursor), LastEventAt: knownTime(u.LastEventAt),
 		}
-		if !u.EventTime.IsZero() {
-			lag := max(0, time.Since(u.EventTime)).Seconds()
+		if u.Lag != nil {
+			lag := (max(0, time.Since(u.LastEventAt)) + *u.Lag).Seconds()
 			s.Upstreams[i].LagSeconds = &lag
 		}
 	}

@@ -279,8 +279,8 @@ func upstreamRowOf(u store.Upstream, now time.Time, connected, alive bool) upstr
 	if !u.LastEventAt.IsZero() {
 		row.LastEvent = moment{u.LastEventAt.UTC().Format(time.RFC3339), ago(now.Sub(u.LastEventAt))}
 	}
-	if !u.EventTime.IsZero() {
-		row.Lag = strings.TrimSuffix(ago(u.Lag()), " ago")
+	if u.Lag != nil {
+		row.Lag = strings.TrimSuffix(ago(*u.Lag), " ago")
 	}
 	return row
 }

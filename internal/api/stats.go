@@ -79,8 +79,8 @@ func statsOf(u store.Upstream, connected bool) upstreamStats {
 		t := u.LastEventAt.UTC().Format(time.RFC3339Nano)
 		out.LastEventAt = &t
 	}
-	if !u.EventTime.IsZero() {
-		lag := u.Lag().Seconds()
+	if u.Lag != nil {
+		lag := u.Lag.Seconds()
 		out.LagSeconds = &lag
 	}
 	return out

@@ -162,8 +162,8 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 	})
 	s.metrics.Gauge("in_flight", "Frames received and not committed, attempts at repos and wanted crawls of listings.", nil,
 		func() float64 { return float64(s.live().InFlight) })
-	s.metrics.Gauge("upkeep_failures", "Checkpoints of the file and prunings of the change feed that failed since the start. "+
-		"Growth means that the disk is full or fails.", nil, func() float64 { return float64(st.UpkeepFailures()) })
+	s.metrics.Gauge("upkeep_failures", "Checkpoints of the file and prunings of the change feed that failed since the start, or came to nothing because of a reader. "+
+		"Growth means that the disk is full or fails, or railyard_troubles{kind=\"log-pinned\"}.", nil, func() float64 { return float64(st.UpkeepFailures()) })
 	for _, kind := range health.Kinds() {
 		s.metrics.Gauge("troubles", "What stands still or falls behind, for longer than a moment: the file (locked, log-pinned) or upstreams "+
 			"(cut-off, silent, refused, behind). Anything above 0 deserves a look at /v1/stats.", map[string]string{"kind": string(kind)},

@@ -32,7 +32,9 @@ func (s *Service) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			s.watchFile()
+			if s.watchFile(); !s.store.Locked().IsZero() {
+				continue // upstreams wait for us
+			}
 			for _, p := range s.ingest.Progress() {
 				s.watchUpstream(p, now)
 			}
@@ -49,7 +51,7 @@ func (s *Service) watchFile() {
 	}
 	why := ""
 	if size := s.store.Pinned(); size > 0 {
-		why = fmt.Sprintf("the write-ahead log has %d MiB and cannot be shortened: a shell, a backup or a replicator has been reading one state of the file for long", size>>20)
+		why = fmt.Sprintf("the write-ahead log has %d MiB and cannot be shortened: a shell, a backup, a replicator or slow queries have been reading old states of the file", size>>20)
 	}
 	s.health.Report(health.Pinned, "", why, time.Time{})
 }

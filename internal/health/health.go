@@ -1,6 +1,6 @@
 // Package health keeps what is wrong with the running service: what stands still, or
-// fails to keep up. Whoever watches a part reports it again and again; a trouble of an
-// upstream counts once it has lasted for a while. It is logged when it begins and when it
+// fails to keep up. Whoever watches a part reports it again and again; a trouble counts
+// once it has lasted for a while. It is logged when it begins and when it
 // ends, one of the file each minute. /_health, /v1/stats, the page and the metrics read the one list.
 package health
 
@@ -31,10 +31,19 @@ func Kinds() []Kind { return []Kind{Locked, Pinned, CutOff, Silent, Refused, Beh
 // stops reports whether what has the trouble does not move at all.
 func (k Kind) stops() bool { return k == Locked || k == CutOff || k == Refused }
 
+// grace is how long a trouble lasts before it counts: connections are made anew now and
+// then, and a query can be in the way of the log. Whoever reports a lock has waited.
+func (k Kind) grace() time.Duration {
+	switch k {
+	case Locked:
+		return 0
+	case Pinned:
+		return 5 * time.Second
+	}
+	return 15 * time.Second
+}
+
 const (
-	// grace is how long an upstream is in trouble before that counts: connections are made
-	// anew now and then. Whoever reports one of the file has waited already.
-	grace = 15 * time.Second
 	// repeat is how often a trouble of the file is logged that stays: somebody has to go
 	// and end it.
 	repeat = time.Minute
@@ -98,9 +107,9 @@ func (b *Board) Report(kind Kind, upstream, why string, since time.Time, attrs .
 		e.since = since
 	}
 	switch {
-	case upstream != "" && (now.Sub(e.since) < grace || !e.logged.IsZero()):
+	case now.Sub(e.since) < kind.grace():
 		return
-	case upstream == "" && now.Sub(e.logged) < repeat:
+	case !e.logged.IsZero() && (upstream != "" || now.Sub(e.logged) < repeat):
 		return
 	}
 	e.logged = now

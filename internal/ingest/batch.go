@@ -57,40 +57,43 @@ func (in *Ingest) commit(ctx context.Context, slots []*slot) error {
 		if err := tx.AddRefusals(b.refused); err != nil {
 			return err
 		}
-		return b.cursors(slots)
+		return b.cursors(slots, b.newest(slots))
 	})
 	if err != nil {
 		return err
 	}
 	in.inFlight.Add(-int64(len(slots)))
 	b.count(len(slots), time.Since(start))
-	progressed(slots, b.outcomes, in.cfg.Now())
+	progressed(slots, b.outcomes, b.newest(slots), in.cfg.Now())
 	return nil
 }
 
 // cursors stores how far each upstream's events are in the file.
-func (b *batch) cursors(slots []*slot) error {
-	type position struct {
-		cursor int64
-		newest time.Time
-	}
-	last := make(map[*upstream]position)
+func (b *batch) cursors(slots []*slot, newest map[*upstream]time.Time) error {
+	last := make(map[*upstream]int64)
 	for _, s := range slots {
-		if s.cursor == 0 && !s.reset {
-			continue
+		if s.cursor != 0 || s.reset {
+			last[s.up] = s.cursor
 		}
-		p := position{s.cursor, last[s.up].newest}
-		if s.frame.Time.After(p.newest) {
-			p.newest = s.frame.Time
-		}
-		last[s.up] = p
 	}
-	for up, p := range last {
-		if err := b.tx.SetCursor(up.id, p.cursor, p.newest); err != nil {
+	for up, cursor := range last {
+		if err := b.tx.SetCursor(up.id, cursor, newest[up]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// newest returns the newest time that an event of each upstream states which was not
+// refused.
+func (b *batch) newest(slots []*slot) map[*upstream]time.Time {
+	newest := make(map[*upstream]time.Time)
+	for i, s := range slots {
+		if t := s.frame.Time; b.outcomes[i] != repostate.Refused && t.After(newest[s.up]) {
+			newest[s.up] = t
+		}
+	}
+	return newest
 }
 
 func (b *batch) count(events int, took time.Duration) {

@@ -205,7 +205,7 @@ func (in *Ingest) connected(ctx context.Context, u *upstream) error {
 		return err
 	}
 	u.kind.Store(k)
-	u.progress.heard.Store(in.cfg.Now().UnixNano())
+	u.progress.heard.CompareAndSwap(0, in.cfg.Now().UnixNano())
 	in.cfg.Log.Info("connected", "upstream", u.base, "kind", k)
 	in.wakeCrawl(u)
 	u.ready.Store(true)

@@ -123,7 +123,7 @@ func (s *story) judge(sl *slot) repostate.Outcome {
 		if err := tx.AddRefusals(b.refused); err != nil {
 			return err
 		}
-		return b.cursors([]*slot{sl})
+		return b.cursors([]*slot{sl}, nil)
 	})
 	return v
 }
@@ -942,7 +942,7 @@ func TestTheCursorFollowsItsEventsAndCanBeReset(t *testing.T) {
 	}
 	s.update(func(tx *store.Tx) error {
 		b := &batch{in: s.in, tx: tx}
-		return b.cursors([]*slot{{up: s.up, cursor: 7}, {up: s.up}, {up: s.up, reset: true}})
+		return b.cursors([]*slot{{up: s.up, cursor: 7}, {up: s.up}, {up: s.up, reset: true}}, nil)
 	})
 	if cursor() != 0 {
 		t.Errorf("cursor %d after a reset", cursor())
@@ -962,7 +962,7 @@ func TestAFailedBatchLeavesNothing(t *testing.T) {
 				return err
 			}
 		}
-		if err := b.cursors([]*slot{{up: s.up, cursor: 99}}); err != nil {
+		if err := b.cursors([]*slot{{up: s.up, cursor: 99}}, nil); err != nil {
 			return err
 		}
 		panic("a fault of ours")

@@ -14,11 +14,11 @@ type Progress struct {
 	URL       string
 	Relay     bool
 	Connected bool      // as Connected returns
-	Heard     time.Time // when the last message came, or the connection was made; zero = never
+	Heard     time.Time // when the last message came, or the first connection was made; zero = never
 	Applied   time.Time // when an event was last applied that states its time
 	Lag       time.Duration
-	// Refused counts the events that were refused since the last one that was not, and
-	// Reason is that of the last of them.
+	// Refused counts the events that were refused since the last one that was not, those
+	// of one account in a row once; Reason is that of the last of them.
 	Refused int64
 	Reason  refusal.Reason
 }
@@ -30,6 +30,8 @@ type progress struct {
 	lag     atomic.Int64 // ns
 	refused atomic.Int64
 	reason  atomic.Value // refusal.Reason
+
+	refusedDID string // that of the last refused event; only batches use it
 }
 
 // Progress returns how well each upstream is followed.
@@ -54,23 +56,33 @@ func nanos(n int64) (t time.Time) {
 	return t
 }
 
-// progressed notes what became of events, once they are in the file.
-func progressed(slots []*slot, outcomes []repostate.Outcome, now time.Time) {
+// progressed notes what became of events, once they are in the file. newest is when the
+// newest event of each upstream happened, by its own words.
+func progressed(slots []*slot, outcomes []repostate.Outcome, newest map[*upstream]time.Time, now time.Time) {
+	for up, t := range newest {
+		up.progress.applied.Store(now.UnixNano())
+		up.progress.lag.Store(int64(max(0, now.Sub(t))))
+	}
 	for i, s := range slots {
 		p := &s.up.progress
-		if t := s.frame.Time; !t.IsZero() {
-			p.applied.Store(now.UnixNano())
-			p.lag.Store(int64(max(0, now.Sub(t))))
-		}
 		switch {
+		case outcomes[i] == repostate.Refused:
+			p.refuse(s)
 		case s.kind == otherEvent: // it says nothing of a repo
-		case outcomes[i] != repostate.Refused:
-			p.refused.Store(0)
 		default:
-			p.refused.Add(1)
-			if s.refused != "" {
-				p.reason.Store(s.refused)
-			}
+			p.refused.Store(0)
 		}
+	}
+}
+
+// refuse counts a refused event, unless it is of the same account as the one before: what
+// is wrong with one account is not wrong with its host.
+func (p *progress) refuse(s *slot) {
+	if did := s.frame.DID; did == "" || did != p.refusedDID {
+		p.refused.Add(1)
+		p.refusedDID = did
+	}
+	if s.refused != "" {
+		p.reason.Store(s.refused)
 	}
 }

@@ -34,6 +34,11 @@ func (s *Store) patiently(ctx context.Context, fn func() error) error {
 			return err
 		}
 		s.lockedAt.CompareAndSwap(0, s.now().Add(-busyTimeout).UnixMicro())
+		s.inPlace() // the upkeep may be waiting, too
+		if err := s.Err(); err != nil {
+			s.lockedAt.Store(0)
+			return err
+		}
 	}
 }
 

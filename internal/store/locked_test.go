@@ -90,6 +90,17 @@ func TestAnUpdateThatIsToEndWaitsNoLonger(t *testing.T) {
 	})
 }
 
+// Whoever waits for a lock notices that the file is taken away.
+func TestALockedFileThatIsTakenAwayStopsTheWriter(t *testing.T) {
+	st, ended, _ := lockedOut(t, t.Context())
+	if err := os.Remove(st.path); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, ErrStopped) || st.Err() == nil || !st.Locked().IsZero() {
+		t.Errorf("%v; stopped: %v", err, st.Err())
+	}
+}
+
 // What is written into a file that its path does not name any more nobody would find.
 func TestAFileThatIsTakenAwayStopsTheWriter(t *testing.T) {
 	for name, take := range map[string]func(path string) error{

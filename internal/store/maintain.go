@@ -149,9 +149,8 @@ func (s *Store) checkpoint(ctx context.Context, own *sql.DB) error {
 	if commits == s.brought && s.pinned.Load() == 0 {
 		return nil
 	}
-	var logged, moved int64
+	var busy, logged, moved int64
 	if err := s.around("checkpoint", func() error {
-		var busy int64
 		err := own.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &logged, &moved)
 		if err == nil && busy == 0 && logged == moved {
 			s.brought = commits
@@ -160,10 +159,13 @@ func (s *Store) checkpoint(ctx context.Context, own *sql.DB) error {
 	}); err != nil {
 		return err
 	}
-	if size := logged * frameSize; size > s.logSize {
+	switch size := logged * frameSize; {
+	case busy != 0 || logged < 0: // another checkpoint is under way: nothing is known
+	case size > s.logSize:
 		return s.shorten(ctx, size)
+	default:
+		s.pinned.Store(0)
 	}
-	s.pinned.Store(0)
 	return nil
 }
 
@@ -173,27 +175,31 @@ var errPinned = errors.New("a reader keeps the write-ahead log from being shorte
 // shorten has a log of a size begin anew. If a reader is in the way, it fails, and is
 // not tried again for a while.
 func (s *Store) shorten(ctx context.Context, size int64) error {
-	free := false
 	if now := s.now(); now.Sub(s.shortened).Abs() >= truncateEvery {
 		s.shortened = now
-		var err error
-		if free, err = s.truncate(ctx); err != nil {
+		done, err := s.truncate(ctx)
+		if err != nil {
 			return err
 		}
+		if done {
+			size = 0
+		}
+		s.pinned.Store(size)
 	}
-	if free {
-		s.pinned.Store(0)
-		return nil
+	if s.pinned.Load() > 0 {
+		s.pinned.Store(size)
+		return errPinned
 	}
-	s.pinned.Store(size)
-	return errPinned
+	return nil
 }
 
 // truncate empties the write-ahead log on the writer's own connection, between
 // two transactions, and reports whether it could. A reader that is in the way is not
 // waited for: the writer is.
 func (s *Store) truncate(ctx context.Context) (done bool, err error) {
-	s.turns.take()
+	if err := s.turns.take(ctx); err != nil {
+		return false, err
+	}
 	defer s.turns.give()
 	ctx = context.WithoutCancel(ctx) // the timeout must be set back
 	if err := s.connect(ctx); err != nil {

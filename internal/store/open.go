@@ -275,16 +275,16 @@ func (s *Store) synchronous(ctx context.Context, level string) error {
 // before, by leaving a number out. Checkpoints do the same, unless a reader that stays
 // holds them up.
 func (s *Store) secure(ctx context.Context) error {
-	ctx = context.WithoutCancel(ctx) // the level must be set back
-	if err := s.synchronous(ctx, "FULL"); err != nil {
+	back := context.WithoutCancel(ctx) // the level must be set back
+	if err := s.synchronous(back, "FULL"); err != nil {
 		return err
 	}
-	err := s.patiently(ctx, func() error { return s.writer.q.SetNextSeq(ctx, s.seq+1) }) // what does not change is not written
+	err := s.patiently(ctx, func() error { return s.writer.q.SetNextSeq(back, s.seq+1) }) // what does not change is not written
 	if err == nil {
 		s.seq++
 		s.durable = s.seq
 	}
-	return errors.Join(err, s.synchronous(ctx, "NORMAL"))
+	return errors.Join(err, s.synchronous(back, "NORMAL"))
 }
 
 // firstSeq returns the birth number with which a run begins. A power cut or a restore

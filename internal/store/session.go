@@ -75,6 +75,9 @@ func (sn *session) run(ctx context.Context, script string) error {
 // begin starts a transaction: "BEGIN" for one that reads, "BEGIN IMMEDIATE" for one
 // that writes.
 func (sn *session) begin(ctx context.Context, how string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	_, err := sn.ExecContext(ctx, how)
 	sn.broken = sn.broken || err != nil && !busy(err)
 	return err

@@ -55,3 +55,29 @@ func TestAViewWaitsForAConnection(t *testing.T) {
 		t.Errorf("%d of %d connections came back", n, readers)
 	}
 }
+
+// A request whose client has gone costs no connection, and does not wait for its turn.
+func TestWhoHasGoneBreaksNoConnection(t *testing.T) {
+	st := open(t, filepath.Join(t.TempDir(), "x.db"))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	writer := st.writer
+	for range 20 { // the turn or the end of ctx, by chance
+		if err := st.Update(gone, "a test", func(*Tx) error { return nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("an Update: %v", err)
+		}
+		if err := st.View(gone, func(*Rx) error { return nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("a View: %v", err)
+		}
+	}
+	if err := st.Update(t.Context(), "a test", func(*Tx) error { return nil }); err != nil || st.writer != writer || len(st.idle) != 1 {
+		t.Errorf("%v; the writer's connection is another one: %t; %d of readers", err, st.writer != writer, len(st.idle))
+	}
+	if err := st.turns.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer st.turns.give()
+	if err := st.Update(gone, "a test", func(*Tx) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("an Update that has to wait: %v", err)
+	}
+}

@@ -38,7 +38,15 @@ type turns chan struct{}
 
 func newTurns() turns { return make(turns, 1) }
 
-func (t turns) take() { t <- struct{}{} }
+func (t turns) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func (t turns) give() { <-t }
 
 // Update runs fn in the write transaction and commits what it did. An error or
@@ -48,7 +56,9 @@ func (t turns) give() { <-t }
 // A failure of the disk names the file, and stops the writer if nobody knows any
 // more what is in it.
 func (s *Store) Update(ctx context.Context, why string, fn func(*Tx) error) error {
-	s.turns.take()
+	if err := s.turns.take(ctx); err != nil {
+		return fmt.Errorf("%s: %w", why, err)
+	}
 	defer s.turns.give()
 	if err := s.Err(); err != nil {
 		return err

@@ -23,23 +23,21 @@ type Upstream struct {
 	Kind        Kind
 	Cursor      int64 // 0 = start live
 	LastEventAt time.Time
-	EventTime   time.Time // that the newest applied event states
-}
-
-// Lag returns how old the newest event was when it was applied, by the time that it
-// states. It is 0 where no event has stated one.
-func (u Upstream) Lag() time.Duration {
-	if u.EventTime.IsZero() {
-		return 0
-	}
-	return max(0, u.LastEventAt.Sub(u.EventTime))
+	// Lag is how old the newest event was when it was applied, by the time that it states;
+	// nil if none has stated one.
+	Lag *time.Duration
 }
 
 func upstreamOf(row db.Upstream) Upstream {
-	return Upstream{
+	u := Upstream{
 		ID: row.ID, URL: row.URL, Kind: Kind(deref(row.Kind)), Cursor: deref(row.Cursor),
-		LastEventAt: instant(row.LastEventAt), EventTime: instant(row.EventTime),
+		LastEventAt: instant(row.LastEventAt),
 	}
+	if row.Lag != nil {
+		lag := time.Duration(*row.Lag) * time.Microsecond
+		u.Lag = &lag
+	}
+	return u
 }
 
 func instant(micros *int64) (t time.Time) {
@@ -85,12 +83,14 @@ func (tx *Tx) SetKind(id int64, k Kind) error {
 // the newest time that an event up to there states, zero if none does; one of the
 // future counts as now.
 func (tx *Tx) SetCursor(id, cursor int64, newest time.Time) error {
-	if newest.After(tx.now) {
-		newest = tx.now
+	var lag *int64
+	if !newest.IsZero() {
+		age := max(0, tx.now.Sub(newest).Microseconds())
+		lag = &age
 	}
 	v, now := &cursor, tx.micros()
 	if cursor == 0 {
 		v = nil
 	}
-	return tx.q.SetUpstreamCursor(tx.ctx, db.SetUpstreamCursorParams{ID: id, Cursor: v, Now: &now, EventTime: micros(newest)})
+	return tx.q.SetUpstreamCursor(tx.ctx, db.SetUpstreamCursorParams{ID: id, Cursor: v, Now: &now, Lag: lag})
 }

@@ -19,7 +19,7 @@ import (
 // about, or what name was drawn for the file: they may differ between two runs of one
 // history.
 var untold = []string{
-	"index_id", "proven_at", "error_at", "said_at", "fetched_at", "status_asked_at", "changed_at", "last_event_at", "last_at", "sample", "answers",
+	"index_id", "proven_at", "error_at", "said_at", "fetched_at", "status_asked_at", "changed_at", "last_event_at", "lag", "last_at", "sample", "answers",
 	"due_at", "started_at", "finished_at", "created_at", "cooldown_until",
 }
 
