@@ -46,6 +46,17 @@ INSERT INTO proof (id, name, meaning) VALUES
   (3, 'old-key', 'signed by an earlier key of the DID'),
   (4, 'claim', 'the host''s word: describeRepo');
 
+CREATE TABLE status_source (
+  -- What repo.status_from means: who said that an account is not active.
+  id      INTEGER PRIMARY KEY,
+  name    TEXT    NOT NULL,
+  meaning TEXT    NOT NULL
+) STRICT;
+INSERT INTO status_source (id, name, meaning) VALUES
+  (1, 'host', 'its PDS'),
+  (2, 'relay', 'a relay, and its PDS has not said so yet; a relay may take it back'),
+  (3, 'directory', 'the PLC directory: it has no document any more');
+
 CREATE TABLE repo (
   -- One row for each DID ever seen.
   id        INTEGER PRIMARY KEY,
@@ -54,6 +65,8 @@ CREATE TABLE repo (
   active    INTEGER NOT NULL DEFAULT 1 CHECK (active IN (0, 1)),
             -- the account's hosting status as its PDS has it; inactive accounts are not listed
   status    TEXT,    -- the word that explains: takendown, suspended, deactivated, deleted, ...; NULL = none
+  status_from INTEGER, -- status_source.id: whose word it is that it is not active; NULL = it is
+  status_at INTEGER, -- since when it has been that word of theirs
   seq       INTEGER NOT NULL DEFAULT 0 CHECK (seq >= 0),
             -- the birth number of the repo's own listing; 0 = not visible.
             -- Visible means: active = 1 and proof known
@@ -250,7 +263,7 @@ CREATE TABLE statement (
   meaning TEXT    NOT NULL
 ) STRICT;
 INSERT INTO statement (id, name, meaning) VALUES
-  (1, 'no such repo', 'the host has no such repo; believed when it says so again ten minutes later'),
+  (1, 'no such repo', 'the host has no such repo, or refuses it by every method and serves others; believed when it says so again ten minutes later'),
   (2, 'no such DID', 'the directory has no such document; believed when it says so again ten minutes later'),
   (3, 'older rev', 'the host serves a rev below seen_rev; three equal answers over an hour are a restored backup');
 
@@ -458,15 +471,20 @@ CREATE VIEW collection_stats AS
 CREATE VIEW repo_info AS
   -- Everything about a repo, in words. Ask with WHERE did = '...'.
   SELECT r.did,
-         s.name AS state, r.active, r.status, r.seq > 0 AS visible, p.name AS proof,
+         s.name AS state, r.active, r.status, f.name AS status_from, datetime(r.status_at / 1000000, 'unixepoch') AS status_since,
+         r.seq > 0 AS visible, p.name AS proof,
          datetime(r.proven_at / 1000000, 'unixepoch') AS proven,
          o.hostname AS host, hex(i.signing_key) AS signing_key, i.stale AS identity_stale,
          h.rev,
          'f01711220' || lower(hex(h.data)) AS data, -- a valid CID, in base16
          'f01711220' || lower(hex(h.cid)) AS "commit",
-         r.error, datetime(r.error_at / 1000000, 'unixepoch') AS error_time
+         r.error, datetime(r.error_at / 1000000, 'unixepoch') AS error_time,
+         t.name AS said, q.said_times, datetime(q.said_since / 1000000, 'unixepoch') AS said_since
   FROM repo r
   LEFT JOIN repo_state s ON s.id = r.state
+  LEFT JOIN status_source f ON f.id = r.status_from
+  LEFT JOIN resync_queue q ON q.repo_id = r.id
+  LEFT JOIN statement t ON t.id = q.said
   LEFT JOIN proof p ON p.id = r.proof
   LEFT JOIN repo_head h ON h.repo_id = r.id
   LEFT JOIN identity i ON i.repo_id = r.id
@@ -916,6 +934,8 @@ CREATE VIEW violation AS
   FROM repo r
   WHERE r.active NOT IN (0, 1) OR r.state NOT IN (SELECT id FROM repo_state)
      OR r.proof NOT IN (SELECT id FROM proof) OR r.seq < 0
+     OR r.status_from NOT IN (SELECT id FROM status_source) OR (r.status_from IS NULL) <> r.active
+     OR (r.status_from IS NULL) <> (r.status_at IS NULL)
   UNION ALL
   SELECT 'flags', 'identity of repo ' || i.repo_id || ': stale ' || i.stale
   FROM identity i

@@ -167,6 +167,8 @@ type Repo struct {
 	State       int64
 	Active      int64
 	Status      *string
+	StatusFrom  *int64
+	StatusAt    *int64
 	Seq         int64
 	Proof       *int64
 	ProvenAt    *int64
@@ -203,6 +205,8 @@ type RepoInfo struct {
 	State         *string
 	Active        int64
 	Status        *string
+	StatusFrom    *string
+	StatusSince   interface{}
 	Visible       bool
 	Proof         *string
 	Proven        interface{}
@@ -214,6 +218,9 @@ type RepoInfo struct {
 	Commit        interface{}
 	Error         *string
 	ErrorTime     interface{}
+	Said          *string
+	SaidTimes     *int64
+	SaidSince     interface{}
 }
 
 type RepoState struct {
@@ -296,6 +303,12 @@ type SeqClock struct {
 }
 
 type Statement struct {
+	ID      int64
+	Name    string
+	Meaning string
+}
+
+type StatusSource struct {
 	ID      int64
 	Name    string
 	Meaning string

@@ -164,16 +164,19 @@ func (q *Queries) PutHead(ctx context.Context, arg PutHeadParams) error {
 }
 
 const putRepo = `-- name: PutRepo :exec
-UPDATE repo SET state = ?1, active = ?2, status = ?3, proof = ?4,
-  proven_at = ?5, seen_rev = ?6, found_host_id = ?7,
-  harmless_rev = ?8, error = ?9, error_at = ?10
-WHERE id = ?11
+UPDATE repo SET state = ?1, active = ?2, status = ?3,
+  status_from = ?4, status_at = ?5, proof = ?6,
+  proven_at = ?7, seen_rev = ?8, found_host_id = ?9,
+  harmless_rev = ?10, error = ?11, error_at = ?12
+WHERE id = ?13
 `
 
 type PutRepoParams struct {
 	State       int64
 	Active      int64
 	Status      *string
+	StatusFrom  *int64
+	StatusAt    *int64
 	Proof       *int64
 	ProvenAt    *int64
 	SeenRev     *int64
@@ -189,6 +192,8 @@ func (q *Queries) PutRepo(ctx context.Context, arg PutRepoParams) error {
 		arg.State,
 		arg.Active,
 		arg.Status,
+		arg.StatusFrom,
+		arg.StatusAt,
 		arg.Proof,
 		arg.ProvenAt,
 		arg.SeenRev,
@@ -203,7 +208,9 @@ func (q *Queries) PutRepo(ctx context.Context, arg PutRepoParams) error {
 
 const repoByDID = `-- name: RepoByDID :one
 SELECT r.id, r.did, r.state, r.active, r.seq,
-       CAST(coalesce(r.status, '') AS TEXT) AS status, CAST(coalesce(r.proof, 0) AS INTEGER) AS proof,
+       CAST(coalesce(r.status, '') AS TEXT) AS status,
+       CAST(coalesce(r.status_from, 0) AS INTEGER) AS status_from, CAST(coalesce(r.status_at, 0) AS INTEGER) AS status_at,
+       CAST(coalesce(r.proof, 0) AS INTEGER) AS proof,
        CAST(coalesce(r.proven_at, 0) AS INTEGER) AS proven_at, CAST(coalesce(r.seen_rev, 0) AS INTEGER) AS seen_rev,
        CAST(coalesce(r.found_host_id, 0) AS INTEGER) AS found_host_id, CAST(coalesce(r.harmless_rev, 0) AS INTEGER) AS harmless_rev,
        CAST(coalesce(r.error, '') AS TEXT) AS error, CAST(coalesce(r.error_at, 0) AS INTEGER) AS error_at,
@@ -227,6 +234,8 @@ type RepoByDIDRow struct {
 	Active        int64
 	Seq           int64
 	Status        string
+	StatusFrom    int64
+	StatusAt      int64
 	Proof         int64
 	ProvenAt      int64
 	SeenRev       int64
@@ -263,6 +272,8 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 		&i.Active,
 		&i.Seq,
 		&i.Status,
+		&i.StatusFrom,
+		&i.StatusAt,
 		&i.Proof,
 		&i.ProvenAt,
 		&i.SeenRev,
@@ -290,7 +301,9 @@ func (q *Queries) RepoByDID(ctx context.Context, did string) (RepoByDIDRow, erro
 
 const repoByID = `-- name: RepoByID :one
 SELECT r.id, r.did, r.state, r.active, r.seq,
-       CAST(coalesce(r.status, '') AS TEXT) AS status, CAST(coalesce(r.proof, 0) AS INTEGER) AS proof,
+       CAST(coalesce(r.status, '') AS TEXT) AS status,
+       CAST(coalesce(r.status_from, 0) AS INTEGER) AS status_from, CAST(coalesce(r.status_at, 0) AS INTEGER) AS status_at,
+       CAST(coalesce(r.proof, 0) AS INTEGER) AS proof,
        CAST(coalesce(r.proven_at, 0) AS INTEGER) AS proven_at, CAST(coalesce(r.seen_rev, 0) AS INTEGER) AS seen_rev,
        CAST(coalesce(r.found_host_id, 0) AS INTEGER) AS found_host_id, CAST(coalesce(r.harmless_rev, 0) AS INTEGER) AS harmless_rev,
        CAST(coalesce(r.error, '') AS TEXT) AS error, CAST(coalesce(r.error_at, 0) AS INTEGER) AS error_at,
@@ -314,6 +327,8 @@ type RepoByIDRow struct {
 	Active        int64
 	Seq           int64
 	Status        string
+	StatusFrom    int64
+	StatusAt      int64
 	Proof         int64
 	ProvenAt      int64
 	SeenRev       int64
@@ -347,6 +362,8 @@ func (q *Queries) RepoByID(ctx context.Context, id int64) (RepoByIDRow, error) {
 		&i.Active,
 		&i.Seq,
 		&i.Status,
+		&i.StatusFrom,
+		&i.StatusAt,
 		&i.Proof,
 		&i.ProvenAt,
 		&i.SeenRev,

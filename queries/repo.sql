@@ -3,7 +3,9 @@
 -- the reader two allocations, and every event reads these columns.
 -- name: RepoByDID :one
 SELECT r.id, r.did, r.state, r.active, r.seq,
-       CAST(coalesce(r.status, '') AS TEXT) AS status, CAST(coalesce(r.proof, 0) AS INTEGER) AS proof,
+       CAST(coalesce(r.status, '') AS TEXT) AS status,
+       CAST(coalesce(r.status_from, 0) AS INTEGER) AS status_from, CAST(coalesce(r.status_at, 0) AS INTEGER) AS status_at,
+       CAST(coalesce(r.proof, 0) AS INTEGER) AS proof,
        CAST(coalesce(r.proven_at, 0) AS INTEGER) AS proven_at, CAST(coalesce(r.seen_rev, 0) AS INTEGER) AS seen_rev,
        CAST(coalesce(r.found_host_id, 0) AS INTEGER) AS found_host_id, CAST(coalesce(r.harmless_rev, 0) AS INTEGER) AS harmless_rev,
        CAST(coalesce(r.error, '') AS TEXT) AS error, CAST(coalesce(r.error_at, 0) AS INTEGER) AS error_at,
@@ -21,7 +23,9 @@ WHERE r.did = sqlc.arg(did);
 
 -- name: RepoByID :one
 SELECT r.id, r.did, r.state, r.active, r.seq,
-       CAST(coalesce(r.status, '') AS TEXT) AS status, CAST(coalesce(r.proof, 0) AS INTEGER) AS proof,
+       CAST(coalesce(r.status, '') AS TEXT) AS status,
+       CAST(coalesce(r.status_from, 0) AS INTEGER) AS status_from, CAST(coalesce(r.status_at, 0) AS INTEGER) AS status_at,
+       CAST(coalesce(r.proof, 0) AS INTEGER) AS proof,
        CAST(coalesce(r.proven_at, 0) AS INTEGER) AS proven_at, CAST(coalesce(r.seen_rev, 0) AS INTEGER) AS seen_rev,
        CAST(coalesce(r.found_host_id, 0) AS INTEGER) AS found_host_id, CAST(coalesce(r.harmless_rev, 0) AS INTEGER) AS harmless_rev,
        CAST(coalesce(r.error, '') AS TEXT) AS error, CAST(coalesce(r.error_at, 0) AS INTEGER) AS error_at,
@@ -41,7 +45,8 @@ WHERE r.id = sqlc.arg(id);
 INSERT INTO repo (did, found_host_id) VALUES (sqlc.arg(did), sqlc.arg(found_host_id)) RETURNING id;
 
 -- name: PutRepo :exec
-UPDATE repo SET state = sqlc.arg(state), active = sqlc.arg(active), status = sqlc.arg(status), proof = sqlc.arg(proof),
+UPDATE repo SET state = sqlc.arg(state), active = sqlc.arg(active), status = sqlc.arg(status),
+  status_from = sqlc.arg(status_from), status_at = sqlc.arg(status_at), proof = sqlc.arg(proof),
   proven_at = sqlc.arg(proven_at), seen_rev = sqlc.arg(seen_rev), found_host_id = sqlc.arg(found_host_id),
   harmless_rev = sqlc.arg(harmless_rev), error = sqlc.arg(error), error_at = sqlc.arg(error_at)
 WHERE id = sqlc.arg(id);

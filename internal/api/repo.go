@@ -18,6 +18,8 @@ type repoAnswer struct {
 	State       string             `json:"state"`
 	Active      bool               `json:"active"`
 	Status      *string            `json:"status"`
+	StatusFrom  *string            `json:"status_from"`  // whose word it is: host, relay, directory
+	StatusSince *string            `json:"status_since"` // and since when
 	Visible     bool               `json:"visible"`
 	Proof       *string            `json:"proof"`
 	ProvenAt    *string            `json:"proven_at"`
@@ -25,6 +27,8 @@ type repoAnswer struct {
 	Data        *string            `json:"data"`
 	Commit      *string            `json:"commit"`
 	Host        *string            `json:"host"`
+	Error       *string            `json:"error"` // what the last attempt failed for, and when
+	ErrorAt     *string            `json:"error_at"`
 	Queue       *queueAnswer       `json:"queue"`
 	Collections []membershipAnswer `json:"collections"`
 	Cursor      string             `json:"cursor,omitempty"`
@@ -37,6 +41,10 @@ type queueAnswer struct {
 	Attempts int     `json:"attempts"`
 	QueuedAt *string `json:"queued_at"`
 	DueAt    *string `json:"due_at"`
+	// Said is what was said, so often and since when, and is not believed on one word.
+	Said      *string `json:"said"`
+	SaidTimes int     `json:"said_times"`
+	SaidSince *string `json:"said_since"`
 }
 
 type membershipAnswer struct {
@@ -121,7 +129,8 @@ func detailOf(rx *store.Rx, did string, after int64, limit int) (d repoDetail, e
 func answerOf(d repoDetail, limit int) repoAnswer {
 	r := d.repo
 	out := repoAnswer{
-		DID: r.DID, State: r.State.String(), Active: r.Active, Status: known(r.Status), Visible: r.Seq > 0,
+		DID: r.DID, State: r.State.String(), Active: r.Active, Status: known(r.Status), StatusFrom: known(r.StatusFrom.String()),
+		StatusSince: timeText(r.StatusAt), Error: known(r.Error), ErrorAt: timeText(r.ErrorAt), Visible: r.Seq > 0,
 		Proof:       known(r.Proof.String()),
 		Collections: make([]membershipAnswer, len(d.set)),
 	}
@@ -137,7 +146,7 @@ func answerOf(d repoDetail, limit int) repoAnswer {
 	if w := r.Waiting; w != nil {
 		out.Queue = &queueAnswer{
 			Reason: w.Reason.String(), Later: w.Priority == repostate.PriorityBackground, Working: w.Leased, Attempts: w.Attempts,
-			QueuedAt: timeText(w.QueuedAt),
+			QueuedAt: timeText(w.QueuedAt), Said: known(w.Said.String()), SaidTimes: w.SaidTimes, SaidSince: timeText(w.SaidSince),
 		}
 		if !w.Parked {
 			out.Queue.DueAt = timeText(w.NotBefore)

@@ -21,6 +21,10 @@ type wireRepo struct {
 	State       string     `json:"state"`
 	Active      bool       `json:"active"`
 	Status      *string    `json:"status"`
+	StatusFrom  *string    `json:"status_from"`
+	StatusSince *time.Time `json:"status_since"`
+	Error       *string    `json:"error"`
+	ErrorAt     *time.Time `json:"error_at"`
 	Visible     bool       `json:"visible"`
 	Proof       *string    `json:"proof"`
 	ProvenAt    *time.Time `json:"proven_at"`
@@ -45,6 +49,10 @@ type wireQueue struct {
 	Attempts int       `json:"attempts"`
 	QueuedAt time.Time `json:"queued_at"`
 	DueAt    time.Time `json:"due_at"`
+
+	Said      *string    `json:"said"`
+	SaidTimes int        `json:"said_times"`
+	SaidSince *time.Time `json:"said_since"`
 }
 
 func (x *index) repo(did, more string) (r wireRepo) {

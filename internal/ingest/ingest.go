@@ -327,7 +327,6 @@ func (in *Ingest) receive(ctx context.Context, u *upstream, it firehose.Item) er
 		return ctx.Err()
 	}
 	if !s.kind.signed() {
-		s.refusal = s.frame.Refusal
 		close(s.done)
 		return nil
 	}

@@ -21,11 +21,11 @@ func (b *batch) judge(s *slot) (repostate.Outcome, error) {
 	if err := b.notice(s); err != nil {
 		return repostate.Refused, err
 	}
-	if !s.kind.signed() && s.refusal != nil {
-		b.refuse(s, s.refusal.Reason, s.refusal.Detail)
+	switch unread := s.frame.Refusal != nil; {
+	case unread && s.frame.DID == "":
+		b.refuse(s, s.frame.Refusal.Reason, s.frame.Refusal.Detail)
 		return repostate.Refused, nil
-	}
-	if s.kind == otherEvent {
+	case s.kind == otherEvent && !unread:
 		return repostate.Noted, nil // info, an unknown type
 	}
 	r, err := b.tx.RepoOrNew(s.frame.DID)
@@ -54,6 +54,8 @@ func (b *batch) fact(s *slot, r *repostate.Repo) (repostate.Fact, error) {
 		pds = s.up.host
 	}
 	switch s.kind {
+	case otherEvent:
+		return repostate.Unread{Refusal: s.frame.Refusal, PDS: pds}, nil
 	case identityEvent:
 		return repostate.Announced{}, nil
 	case accountEvent:

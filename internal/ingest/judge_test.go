@@ -821,7 +821,7 @@ func TestARelaysWordOnAnAccountIsChecked(t *testing.T) {
 }
 
 // Each word of a relay that is not what the index holds is a question. None is an
-// answer: neither what makes the account active again, nor what ends it for good.
+// answer: what its host has said it does not take back, and it ends nothing for good.
 func TestTheWordsOfARelayAreQuestions(t *testing.T) {
 	s := newStory(t, store.KindRelay)
 	s.known(posts)
@@ -844,10 +844,29 @@ func TestTheWordsOfARelayAreQuestions(t *testing.T) {
 			continue
 		}
 		s.lease(repostate.AskStatus)
-		s.change(func(tx *store.Tx, r *repostate.Repo) error { // the host is asked in vain, and the row goes
+		s.change(func(tx *store.Tx, r *repostate.Repo) error { // the host says so too, and the row goes
+			if err := testrepo.Hide(tx, r, r.Status); err != nil {
+				return err
+			}
 			return testrepo.Done(tx, r)
 		})
 	}
+}
+
+// What only a relay has said a relay takes back, whatever becomes of the question: the
+// account is listed again with the rows that it had.
+func TestARelayTakesBackItsWord(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	s.known(posts)
+	s.want(s.judge(account(false, "takendown")), repostate.Hidden)
+	if r := s.repo(); r.StatusFrom != repostate.FromRelay || r.StatusAt.IsZero() || s.listed(posts) {
+		t.Fatalf("the word of %s, since %s", r.StatusFrom, r.StatusAt)
+	}
+	s.want(s.judge(account(true, "")), repostate.Checked)
+	if r := s.repo(); !r.Active || r.StatusFrom != 0 || !s.listed(posts) {
+		t.Errorf("active %t, by the word of %q, listed %t", r.Active, r.StatusFrom, s.listed(posts))
+	}
+	s.lease(repostate.AskStatus)
 }
 
 // A relay's "deleted" is checked: if it was wrong, what is known of the repo is needed.

@@ -115,7 +115,7 @@ func (a *result) failed(f *Failure) Outcome {
 		a.inactive(f.Status)
 		return Gone
 	case FailedNoRepo:
-		a.noRepo()
+		a.noRepo(f.Cause)
 		return Missing
 	case FailedRate:
 		a.release(a.Now) // when the host may be asked again
@@ -191,7 +191,7 @@ func (a *result) wrongKey(cause error) {
 // inactive hides an account that its host calls inactive, and drops the row.
 func (a *result) inactive(status string) {
 	if a.fresh() {
-		a.leave(status)
+		a.leave(status, FromHost)
 		a.done()
 	}
 }
@@ -199,16 +199,16 @@ func (a *result) inactive(status string) {
 // noRepo: the host knows no such repo. A replica may lag, so it is asked once more;
 // then the rows are hidden, and it is asked now and then. An account that a relay
 // called deleted is.
-func (a *result) noRepo() {
+func (a *result) noRepo(cause error) {
 	if !a.fresh() {
 		return
 	}
 	a.r.Identity.StatusAskedAt = a.Now // late commits of an inactive account ask for no more
-	a.note("its host has no such repo")
+	a.note(cause.Error())
 	switch {
 	case !a.saidAgain(NoSuchRepo):
 	case !a.r.Active && a.r.Status == "deleted":
-		a.leave(a.r.Status)
+		a.leave(a.r.Status, FromHost)
 		a.done()
 	default:
 		a.r.State, a.r.Proof = NotFound, 0
@@ -224,7 +224,7 @@ func (a *result) noDID() {
 	case !a.saidAgain(NoSuchDID):
 	case a.r.Identity != nil:
 		a.r.Identity.StatusAskedAt = a.Now // its late commits ask for no more
-		a.leave("deleted")
+		a.leave("deleted", FromDirectory)
 	case a.r.Head == nil && a.r.ProvenAt.IsZero():
 		a.d.Forget = true
 	}
@@ -345,7 +345,8 @@ func (a *result) establish(f *Found, replay []Commit) {
 	if n := len(replay); n > 0 {
 		head = replay[n-1].Head
 	}
-	r.Head, r.State, r.Active, r.Status, r.SeenRev = &head, Synchronized, true, "", 0
+	r.Head, r.State, r.SeenRev = &head, Synchronized, 0
+	a.unhide()
 	r.Proof, r.ProvenAt, r.Error, r.ErrorAt = f.Proof, a.Now, "", time.Time{}
 	r.Identity.EarlierRev = 0
 	if f.OldKey {

@@ -74,9 +74,9 @@ func (m *machine) wrongHost() Outcome {
 }
 
 // refused handles what could not be proven. Before the signature nothing is known to
-// be true and nothing changes, but a failed signature can mean a new key, and a fault
-// of ours or of our clock can hide a good commit. After it the commit was real: our
-// state no longer is.
+// be true and nothing changes, but a failed signature can mean a new key, and there may
+// be a good commit behind what could not be read: the host is asked, after a while.
+// After the signature the commit was real: our state no longer is.
 func (m *machine) refused(e Signed) {
 	r, reason := m.r, e.Refusal.Reason
 	m.d.Refusals = append(m.d.Refusals, e.Refusal)
@@ -90,13 +90,9 @@ func (m *machine) refused(e Signed) {
 		m.doubtIdentity(identityMinAge)
 	case reason == refusal.Internal:
 		m.expect(e.Rev)
-	case reason == refusal.FutureRev:
-		// Perhaps there is a commit that we lack. What its rev is nobody knows, and what is
-		// fetched before then, for another reason, has it.
-		if m.Budget.Desync() {
-			m.expect(r.Floor() + 1)
-		}
-	case !reason.AfterSignature(), r.Head != nil && e.Commit.Head.CID == r.Head.CID:
+	case !reason.AfterSignature():
+		m.unread()
+	case r.Head != nil && e.Commit.Head.CID == r.Head.CID:
 	default:
 		rev := e.Commit.Head.Rev
 		m.saw(rev)
@@ -106,6 +102,23 @@ func (m *machine) refused(e Signed) {
 			m.desynchronize(Unprovable)
 		}
 	}
+}
+
+// unread: perhaps there is a commit that we lack. What its rev is nobody knows, and what
+// is fetched before then, for another reason, has it.
+func (m *machine) unread() {
+	if m.r.InService() && m.Budget.Desync() {
+		m.expect(m.r.Floor() + 1)
+	}
+}
+
+// decide counts a message that could not be read. Whatever it was about, the host knows.
+func (u Unread) decide(m *machine) Outcome {
+	m.d.Refusals = append(m.d.Refusals, u.Refusal)
+	if m.r.Identity != nil && (u.PDS == "" || u.PDS == m.r.Identity.Host) {
+		m.unread()
+	}
+	return Refused
 }
 
 // commitOfInactive: a host does not commit for an inactive account, so what we hold of
@@ -196,7 +209,7 @@ func (a Account) decide(m *machine) Outcome {
 		m.enqueue(Reactivated, m.Now)
 		return Checked
 	}
-	m.leave(a.Status)
+	m.leave(a.Status, FromHost)
 	if m.Now.Sub(m.r.Identity.FetchedAt) > identityMinAge {
 		m.doubtIdentity(identityMinAge) // it may name another host by now
 	}
@@ -209,16 +222,20 @@ func (a Account) decide(m *machine) Outcome {
 }
 
 // relayed is the word of a relay. One that means inactive hides at once and the host
-// is asked; other words only make us ask.
+// is asked; until that has said so too, a relay may take it back. Other words only make
+// us ask.
 func (m *machine) relayed(a Account) Outcome {
 	r, out := m.r, Checked
 	switch {
+	case a.Active && r.Active && r.State == NotFound: // as of the host
 	case a.Active && r.Active:
 		return Noted
 	case a.Active == r.Active && a.Status == r.Status && !m.leased():
 		return Noted // else the question under way may have been answered before this
-	case r.Active && meansInactive(a.Status):
-		m.hide(a.Status)
+	case a.Active && r.StatusFrom == FromRelay:
+		m.unhide() // the rows are what they were, and a fetch follows
+	case r.Active && !a.Active && meansInactive(a.Status):
+		m.hide(a.Status, FromRelay)
 		out = Hidden
 	}
 	m.enqueue(StatusCheck, m.Now)

@@ -67,8 +67,17 @@ func leasedRow(w *Waiting) { w.Leased, w.Lease = true, w.Generation }
 func later(w *Waiting)     { w.NotBefore = now.Add(time.Hour) }
 
 func inactive(status string) func(*Repo) {
-	return func(r *Repo) { r.State, r.Active, r.Status = Desynchronized, false, status }
+	return func(r *Repo) {
+		r.State, r.Active, r.Status, r.StatusFrom, r.StatusAt = Desynchronized, false, status, FromHost, now.Add(-time.Hour)
+	}
 }
+
+// relayed is inactive by the word of a relay alone.
+func relayed(status string) func(*Repo) {
+	return func(r *Repo) { inactive(status)(r); r.StatusFrom = FromRelay }
+}
+
+func unread(pds string) Unread { return Unread{refusal.New(refusal.EventSchema, "made up"), pds} }
 
 func candidate(r *Repo) {
 	r.State, r.Proof, r.ProvenAt, r.Head, r.Identity = Candidate, 0, time.Time{}, nil, nil
@@ -261,7 +270,13 @@ func TestEvents(t *testing.T) {
 		{"a wrong signature where earlier keys count", known(func(r *Repo) { r.Identity.EarlierRev = 10 }), badly(commit(11, 1, 2), refusal.BadSignature), "refused, refuse bad-signature, stale true, identity/2 in 0s, want 11, checks 2"},
 		{"a broken tree", known(), badly(commit(11, 1, 2), refusal.BadTree), "refused, refuse bad-tree, state desynchronized, seen 11, unprovable/1 in 0s, void"},
 		{"a broken tree of our head", known(), badly(commit(10, 1, 1), refusal.BadTree), "refused, refuse bad-tree"},
-		{"a broken CAR", known(), badly(commit(11, 1, 2), refusal.BadCAR), "refused, refuse bad-car"},
+		{"a broken CAR", known(), badly(commit(11, 1, 2), refusal.BadCAR), "refused, refuse bad-car, missed-rev/6 in 30s, want 11"},
+		{"a broken CAR while it waits", known(in(Desynchronized), queued(Discontinuity)), badly(commit(11, 1, 2), refusal.BadCAR), "refused, refuse bad-car"},
+		{"a message that cannot be read", known(), unread(""), "refused, refuse event-schema, missed-rev/6 in 30s, want 11"},
+		{"the same from its PDS", known(), unread("pds.example.com"), "refused, refuse event-schema, missed-rev/6 in 30s, want 11"},
+		{"the same from another PDS", known(), unread("elsewhere.example.com"), "refused, refuse event-schema"},
+		{"the same of an unknown DID", known(unknownDID), unread(""), "refused, refuse event-schema"},
+		{"the same of an inactive account", known(inactive("deactivated")), unread(""), "refused, refuse event-schema"},
 		{"a fault of ours", known(), badly(commit(11, 1, 2), refusal.Internal), "refused, refuse internal, missed-rev/6 in 30s, want 11"},
 		{"a rev of the future", known(), badly(commit(15, 1, 2), refusal.FutureRev), "refused, refuse future-rev, missed-rev/6 in 30s, want 11"},
 
@@ -280,6 +295,9 @@ func TestEvents(t *testing.T) {
 		{"a relay says what is known", known(), relay(true, ""), "noted"},
 		{"a relay says deactivated", known(), relay(false, "deactivated"), "hidden, state desynchronized, active false deactivated, status/2 in 0s, void, ask status true"},
 		{"a relay says deleted", known(), relay(false, "deleted"), "hidden, state desynchronized, active false deleted, status/2 in 0s, void, ask status true"},
+		{"a relay takes it back", known(relayed("deactivated")), relay(true, ""), "checked, active true , status/2 in 0s, void, ask status true"},
+		{"a relay takes it back while the host is asked", known(relayed("deactivated"), queued(StatusCheck, leasedRow)), relay(true, ""), "checked, active true , status/2 in -1m0s, void, ask status true"},
+		{"a relay says active of what its host did not have", known(undecided), relay(true, ""), "checked, status/2 in 0s, void, ask status true"},
 		{"a relay says throttled", known(), relay(false, "throttled"), "checked, status/2 in 0s, void, ask status true"},
 		{"a relay says active", known(inactive("suspended")), relay(true, ""), "checked, status/2 in 0s, void, ask status true"},
 		{"a relay repeats itself", known(inactive("suspended"), queued(StatusCheck, later)), relay(false, "suspended"), "noted"},
@@ -306,6 +324,8 @@ func TestEventsBeyondTheirBudget(t *testing.T) {
 		{"a DID without document", known(candidate), commit(12, 1, 2), "waits"},
 		{"a real commit that cannot be proven", known(), badly(commit(11, 1, 2), refusal.BadTree), "refused, refuse bad-tree, seen 11, missed-rev/6 in 30s, want 11"},
 		{"a rev of the future", known(), badly(commit(11, 1, 2), refusal.FutureRev), "refused, refuse future-rev"},
+		{"a broken CAR", known(), badly(commit(11, 1, 2), refusal.BadCAR), "refused, refuse bad-car"},
+		{"a message that cannot be read", known(), unread(""), "refused, refuse event-schema"},
 		{"an #identity", known(), Announced{}, "checked, stale true, identity/2 in 10m0s, checks 2"},
 		{"a listing at another host", known(), Entry{Rev: 12, Active: true, Host: 8}, ""},
 	}, e)

@@ -15,7 +15,7 @@
 //	refused, was signed      keep the rev                desynchronize        desynchronize     keep the rev
 //	refused, bad signature   look the document up; an earlier key: look for the rev in half a minute
 //	refused by our own fault look for the rev in half a minute, while in service
-//	refused otherwise        nothing: nobody may have signed it
+//	refused otherwise        as by our own fault: nobody may have signed it
 //	follows our head         keep the rev, queue         buffer               apply             keep the rev, ask the host
 //	does not follow          keep the rev, queue         buffer: its end sees desynchronize     keep the rev, ask the host
 //	#sync, same data         keep the rev, queue         nothing if buffered  move the rev      keep the rev, ask the host
@@ -29,7 +29,9 @@
 //
 //	#identity              look the document up, twice unless that brings another key or host
 //	#account, named host   inactive: hide, and look an old document up; active: fetch; another PDS: as above
-//	#account, a relay      inactive: hide at once, and ask the host; active: ask the host
+//	#account, a relay      inactive: hide at once, and ask the host; active: ask the host, and show
+//	                       again what only a relay has hidden
+//	a message unreadable   look for a newer rev in half a minute, while in service
 //	listed, newer rev      in service: look for it in half a minute
 //	listed, other status   ask the host under a new document; not_found and listed active: fetch
 //	left out of a listing  synchronized: ask the host, behind all other work
@@ -40,7 +42,8 @@
 //
 //	established           synchronized; a claim stays queued for its proof
 //	older than was seen   again; believed when three equal answers came over an hour
-//	no such repo or DID   again in ten minutes; then not_found, or deleted
+//	no such repo or DID   again in ten minutes; then not_found, or deleted. A host need not
+//	                      say so in words (package resync, enquire)
 //	gone                  inactive, if the document is of this moment
 //	anything else         again, later and later
 //

@@ -39,6 +39,12 @@ type Account struct {
 	PDS    string // that sent it; empty = a relay
 }
 
+// Unread is a message about the repo that breaks the lexicon or its limits.
+type Unread struct {
+	Refusal *refusal.Error
+	PDS     string // that sent it; empty = a relay
+}
+
 // Contradicted says that an applied commit shows a tree that the rows are not of.
 type Contradicted struct{}
 

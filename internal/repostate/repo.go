@@ -53,6 +53,18 @@ type Commit struct {
 	Died    []string // collections that it emptied
 }
 
+// Source is who said that an account is not active. (table status_source)
+type Source int64
+
+// The sources. Zero is none: the account is active.
+const (
+	FromHost      Source = iota + 1 // the PDS that the document names
+	FromRelay                       // a relay; the PDS has not said so yet
+	FromDirectory                   // the document is gone
+)
+
+func (s Source) String() string { return [...]string{"", "host", "relay", "directory"}[s] }
+
 // Ability is whether a host can do something.
 type Ability byte
 
@@ -89,9 +101,11 @@ type Repo struct {
 	ID          int64 // 0 = the DID was never seen
 	DID         string
 	State       State
-	Active      bool   // the account's hosting status, as its PDS has it
-	Status      string // the word that explains an inactive account
-	Proof       Proof  // 0 = never proven, or void
+	Active      bool      // the account's hosting status, as its PDS has it
+	Status      string    // the word that explains an inactive account,
+	StatusFrom  Source    // whose word it is,
+	StatusAt    time.Time // and since when
+	Proof       Proof     // 0 = never proven, or void
 	ProvenAt    time.Time
 	SeenRev     atproto.TID // newest rev that the account has signed and that was not applied; 0 = none
 	Head        *Head       // nil = unknown
@@ -228,6 +242,10 @@ const (
 	NoSuchDID             // the directory: it has no such document
 	OlderRev              // the host: its head is older than a commit that was seen
 )
+
+func (s Statement) String() string {
+	return [...]string{"", "no such repo", "no such DID", "older rev"}[s]
+}
 
 // Waiting is a repo's row in the queue.
 type Waiting struct {

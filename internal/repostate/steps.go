@@ -81,17 +81,20 @@ func (m *machine) refuse(reason refusal.Reason, format string, args ...any) {
 
 // hide makes the account inactive. Its chain is broken from here on: after a
 // reactivation the repo is fetched anew.
-func (m *machine) hide(status string) {
+func (m *machine) hide(status string, from Source) {
 	if m.r.State != Candidate && m.r.State != NotFound {
 		m.r.State = Desynchronized
+	}
+	if m.r.Active || m.r.Status != status || m.r.StatusFrom != from {
+		m.r.StatusFrom, m.r.StatusAt = from, m.Now
 	}
 	m.r.Active, m.r.Status, m.d.Unbuffer = false, status, true
 }
 
-// leave is hide on the word of the account's own host. What is deleted leaves no head
-// and no set.
-func (m *machine) leave(status string) {
-	m.hide(status)
+// leave is hide on the word of the account's own host, or of the directory. What is
+// deleted leaves no head and no set.
+func (m *machine) leave(status string, from Source) {
+	m.hide(status, from)
 	if status != "deleted" {
 		return
 	}
@@ -104,7 +107,15 @@ func (m *machine) leave(status string) {
 
 // show makes the account active again. The proof is void, because commits of inactive
 // accounts are ignored: the rows stay invisible until the next fetch.
-func (m *machine) show() { m.r.Active, m.r.Status, m.r.Proof = true, "", 0 }
+func (m *machine) show() {
+	m.unhide()
+	m.r.Proof = 0
+}
+
+// unhide takes back that the account is inactive, as though it had never been said.
+func (m *machine) unhide() {
+	m.r.Active, m.r.Status, m.r.StatusFrom, m.r.StatusAt = true, "", 0, time.Time{}
+}
 
 // stale asks for a new look-up of the DID document.
 func (m *machine) stale() {

@@ -113,7 +113,8 @@ func (tx *Tx) applyHead(was, r *repostate.Repo, d repostate.Decision) error {
 func (tx *Tx) applyRows(was, r *repostate.Repo) error {
 	if repoColumns(was) != repoColumns(r) {
 		if err := tx.q.PutRepo(tx.ctx, db.PutRepoParams{
-			ID: r.ID, State: int64(r.State), Active: flag(r.Active), Status: orNull(r.Status), Proof: orNull(int64(r.Proof)),
+			ID: r.ID, State: int64(r.State), Active: flag(r.Active), Status: orNull(r.Status),
+			StatusFrom: orNull(int64(r.StatusFrom)), StatusAt: micros(r.StatusAt), Proof: orNull(int64(r.Proof)),
 			ProvenAt: micros(r.ProvenAt), SeenRev: orNull(int64(r.SeenRev)), FoundHostID: orNull(r.FoundHostID),
 			HarmlessRev: orNull(int64(r.HarmlessRev)), Error: orNull(r.Error), ErrorAt: micros(r.ErrorAt),
 		}); err != nil {

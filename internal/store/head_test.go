@@ -67,6 +67,7 @@ func TestARepoIsReadAsItWasApplied(t *testing.T) {
 	at := func(n int) time.Time { return f.now.Add(time.Duration(n) * time.Minute) }
 	full := func(r *Repo) {
 		r.State, r.Active, r.Status, r.Proof, r.ProvenAt, r.SeenRev = Desynchronized, false, "suspended", ProofOldKey, at(1), 31
+		r.StatusFrom, r.StatusAt = repostate.FromRelay, at(9)
 		r.HarmlessRev, r.Error, r.ErrorAt = 32, "made up", at(2)
 		r.Head = &Head{Rev: 33, Data: atproto.Digest{1}, CID: atproto.Digest{2}}
 		r.Identity.Key, r.Identity.FetchedAt, r.Identity.Stale, r.Identity.StatusAskedAt, r.Identity.EarlierRev = otherKey, at(3), true, at(4), 34
@@ -85,7 +86,10 @@ func TestARepoIsReadAsItWasApplied(t *testing.T) {
 		func(r *Repo) {
 			r.Identity.Stale, r.Identity.StatusAskedAt, r.Identity.EarlierRev = false, time.Time{}, 0
 		},
-		func(r *Repo) { r.Active, r.Status, r.Proof, r.Error, r.ErrorAt = true, "", 0, "", time.Time{} },
+		func(r *Repo) {
+			r.Active, r.Status, r.Proof, r.Error, r.ErrorAt = true, "", 0, "", time.Time{}
+			r.StatusFrom, r.StatusAt = 0, time.Time{}
+		},
 		func(r *Repo) {
 			r.Head, r.SeenRev, r.HarmlessRev, r.ProvenAt, r.State = nil, 0, 0, time.Time{}, Candidate
 		},

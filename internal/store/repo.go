@@ -43,6 +43,7 @@ func (rx *Rx) RepoByID(id int64) (*repostate.Repo, error) {
 func (rx *Rx) repoOf(row db.RepoByIDRow) (*repostate.Repo, error) {
 	r := &repostate.Repo{
 		ID: row.ID, DID: row.DID, State: repostate.State(row.State), Active: row.Active == 1, Status: row.Status,
+		StatusFrom: repostate.Source(row.StatusFrom), StatusAt: instantOr0(row.StatusAt),
 		Proof: repostate.Proof(row.Proof), ProvenAt: instantOr0(row.ProvenAt), SeenRev: atproto.TID(row.SeenRev),
 		FoundHostID: row.FoundHostID, HarmlessRev: atproto.TID(row.HarmlessRev),
 		Error: row.Error, ErrorAt: instantOr0(row.ErrorAt), Seq: row.Seq,

@@ -52,12 +52,12 @@ func eachOnStreams() map[simnet.FaultName][]each {
 		simnet.NoPrevData:     either(each{}),
 		simnet.NoOpPrev:       signed("no-prev"),
 		simnet.MissingBlock:   either(each{refused: "inversion-blocked|record-missing|bad-tree?", judged: "refused?"}), // it may be one that the proof spares
-		simnet.ForgedBlock:    signed("bad-block"),
+		simnet.ForgedBlock:    either(each{refused: "bad-block", judged: "refused", attempts: "superseded?"}),
 		simnet.OmittedOp:      signed("inversion-failed|inversion-blocked|no-prev"), // an op may be the only one
 		simnet.InventedOp:     signed("ops-mismatch|inversion-blocked|inversion-failed|record-missing|bad-op"),
 		simnet.OldRev:         either(each{judged: "stale"}),
 		simnet.FutureRev:      either(each{refused: "future-rev", judged: "refused", attempts: "superseded?"}),
-		simnet.WrongRepo:      both(each{refused: "commit-mismatch|wrong-host", judged: "refused"}),
+		simnet.WrongRepo:      both(each{refused: "commit-mismatch|wrong-host", judged: "refused", attempts: "superseded?"}),
 	}
 }
 
@@ -77,7 +77,7 @@ func eachBesides() map[simnet.FaultName][]each {
 		},
 		simnet.Impostor:       on(each{refused: "wrong-host", judged: "refused"}, "pds1"),
 		simnet.UnknownType:    either(each{refused: "frame-unknown", judged: "refused"}),
-		simnet.BadSchema:      either(each{refused: "bad-rev", judged: "refused"}),
+		simnet.BadSchema:      either(each{refused: "bad-rev", judged: "refused", attempts: "superseded?"}),
 		simnet.MalformedFrame: broken("frame-malformed"),
 		simnet.OversizedFrame: broken("frame-too-big"),
 		simnet.CutFrame:       either(each{again: 1}),

@@ -18,7 +18,7 @@ func beyondEvents() []simnet.FaultName {
 // event they befall: nothing is lost, and nothing is said of it that could be true.
 func harmless() []simnet.FaultName {
 	return []simnet.FaultName{
-		simnet.Repeat, simnet.Reorder, simnet.UnknownType, simnet.BadSchema, simnet.MalformedFrame, simnet.OversizedFrame,
+		simnet.Repeat, simnet.Reorder, simnet.UnknownType, simnet.MalformedFrame, simnet.OversizedFrame,
 		simnet.CutFrame, simnet.Stall, simnet.Stutter, simnet.TextMessage, simnet.TooSlow, simnet.LateAnswer,
 	}
 }

@@ -144,6 +144,7 @@ func Establish(tx Tx, r *repostate.Repo, head repostate.Head, nsids []string, p 
 	d := repostate.Decision{Unbuffer: true, Set: &repostate.Set{Collections: nsids, First: r.ProvenAt.IsZero()}}
 	c, err := apply(tx, r, d, func(r *repostate.Repo) {
 		r.Head, r.State, r.Active, r.Status, r.SeenRev = &head, repostate.Synchronized, true, "", 0
+		r.StatusFrom, r.StatusAt = 0, time.Time{}
 		r.Proof, r.ProvenAt, r.Error, r.ErrorAt = p, tx.Now(), "", time.Time{}
 	})
 	return c.ResyncBirths, c.ResyncDeaths, err
@@ -194,15 +195,15 @@ func SetState(tx Tx, r *repostate.Repo, s repostate.State) error {
 
 // Hide makes the account inactive.
 func Hide(tx Tx, r *repostate.Repo, status string) error {
-	_, err := apply(tx, r, repostate.Decision{Unbuffer: true}, func(r *repostate.Repo) { hide(r, status) })
+	_, err := apply(tx, r, repostate.Decision{Unbuffer: true}, func(r *repostate.Repo) { hide(tx, r, status) })
 	return err
 }
 
-func hide(r *repostate.Repo, status string) {
+func hide(tx Tx, r *repostate.Repo, status string) {
 	if r.State != repostate.Candidate && r.State != repostate.NotFound {
 		r.State = repostate.Desynchronized
 	}
-	r.Active, r.Status = false, status
+	r.Active, r.Status, r.StatusFrom, r.StatusAt = false, status, repostate.FromHost, tx.Now()
 }
 
 // Leave makes the account inactive by the word of its host. What is deleted loses its set.
@@ -211,7 +212,7 @@ func Leave(tx Tx, r *repostate.Repo, status string) error {
 		return Hide(tx, r, status)
 	}
 	_, err := apply(tx, r, repostate.Decision{Unbuffer: true, Set: &repostate.Set{}}, func(r *repostate.Repo) {
-		hide(r, status)
+		hide(tx, r, status)
 		r.State, r.Head, r.SeenRev, r.Proof = repostate.Candidate, nil, 0, 0
 	})
 	return err
@@ -219,7 +220,9 @@ func Leave(tx Tx, r *repostate.Repo, status string) error {
 
 // Show makes the account active again; its proof is void.
 func Show(tx Tx, r *repostate.Repo) error {
-	_, err := apply(tx, r, repostate.Decision{}, func(r *repostate.Repo) { r.Active, r.Status, r.Proof = true, "", 0 })
+	_, err := apply(tx, r, repostate.Decision{}, func(r *repostate.Repo) {
+		r.Active, r.Status, r.StatusFrom, r.StatusAt, r.Proof = true, "", 0, time.Time{}, 0
+	})
 	return err
 }
 
