@@ -106,6 +106,51 @@ func (q *Queries) IdentityPiece(ctx context.Context, arg IdentityPieceParams) (i
 	return upto, err
 }
 
+const neighbours = `-- name: Neighbours :many
+SELECT r.did
+FROM (SELECT i.repo_id FROM identity i WHERE i.host_id = ?1 AND i.repo_id <> ?2
+      ORDER BY i.repo_id DESC LIMIT ?3) d
+CROSS JOIN repo r
+WHERE r.id = d.repo_id AND r.state = 3 AND r.active = 1
+ORDER BY r.id DESC LIMIT ?4
+`
+
+type NeighboursParams struct {
+	HostID  int64
+	RepoID  int64
+	Among   int64
+	MaxRows int64
+}
+
+// Other repos of a host that are in service, the newest of them, among the last so many of its accounts.
+func (q *Queries) Neighbours(ctx context.Context, arg NeighboursParams) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, neighbours,
+		arg.HostID,
+		arg.RepoID,
+		arg.Among,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var did string
+		if err := rows.Scan(&did); err != nil {
+			return nil, err
+		}
+		items = append(items, did)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const putIdentity = `-- name: PutIdentity :exec
 INSERT INTO identity (repo_id, signing_key, host_id, fetched_at, stale, status_asked_at, earlier_rev)
 VALUES (?1, ?2, ?3, ?4, ?5,

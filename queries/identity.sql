@@ -33,3 +33,12 @@ WHERE i.repo_id > sqlc.arg(after) AND i.repo_id <= sqlc.arg(upto) AND i.fetched_
   AND (CAST(sqlc.arg(only_web) AS INTEGER) = 0 OR substr(r.did, 1, 8) <> 'did:plc:')
   AND NOT EXISTS (SELECT 1 FROM resync_queue q WHERE q.repo_id = i.repo_id)
 ORDER BY i.repo_id LIMIT sqlc.arg(max_rows);
+
+-- Other repos of a host that are in service, the newest of them, among the last so many of its accounts.
+-- name: Neighbours :many
+SELECT r.did
+FROM (SELECT i.repo_id FROM identity i WHERE i.host_id = sqlc.arg(host_id) AND i.repo_id <> sqlc.arg(repo_id)
+      ORDER BY i.repo_id DESC LIMIT sqlc.arg(among)) d
+CROSS JOIN repo r
+WHERE r.id = d.repo_id AND r.state = 3 AND r.active = 1
+ORDER BY r.id DESC LIMIT sqlc.arg(max_rows);

@@ -64,6 +64,19 @@ func (e *Error) Error() string {
 	return text
 }
 
+// Unclear reports whether the server has answered and its answer has no meaning for what
+// was asked: it may concern the method, the account, or all that the server does. A
+// gateway in front of it, or its word that it is busy, is no answer.
+func (e *Error) Unclear() bool {
+	switch {
+	case e.Outcome != Unsupported && e.Outcome != Transient && e.Outcome != NoRecord && e.Outcome != NotSynchronized:
+		return false
+	case e.Status == http.StatusRequestTimeout, e.Status > http.StatusNotImplemented && e.Status != http.StatusHTTPVersionNotSupported:
+		return false
+	}
+	return e.Status != 0
+}
+
 // Unwrap returns the failure of the network.
 func (e *Error) Unwrap() error { return e.Err }
 
@@ -82,7 +95,7 @@ func refusedBy(method, host string, resp *outbound.Response, body []byte) *Error
 	if json.Unmarshal(body, &said) != nil {
 		said.Error, said.Message = "", ""
 	}
-	return &Error{
+	e := &Error{
 		Method:     method,
 		Host:       host,
 		Status:     resp.Status,
@@ -91,6 +104,10 @@ func refusedBy(method, host string, resp *outbound.Response, body []byte) *Error
 		RetryAfter: resp.RetryAfter(time.Now()),
 		Outcome:    outcome(resp.Status, said.Error, said.Message),
 	}
+	if e.RetryAfter > 0 && (e.Outcome == Unsupported || e.Outcome == Transient) {
+		e.Outcome = RateLimited // whatever the status: it says when to come back
+	}
+	return e
 }
 
 // outcome decides by the error name first and by the status second: the same

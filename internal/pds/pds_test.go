@@ -136,6 +136,37 @@ func TestRefusalsOfRealServersHaveAnOutcome(t *testing.T) {
 	}
 }
 
+// Whatever the status, who says when to come back is busy.
+func TestAPauseThatIsAskedForIsARefusalByRate(t *testing.T) {
+	for _, status := range []int{400, 403, 404, 420, 500, 503} {
+		c, base := host(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "42")
+			w.WriteHeader(status)
+			io.WriteString(w, html)
+		})
+		_, err := c.GetRepo(t.Context(), base, did1)
+		if e := wantOutcome(t, err, RateLimited); e.RetryAfter != 42*time.Second || e.Unclear() {
+			t.Errorf("status %d: %s, unclear %t", status, e.RetryAfter, e.Unclear())
+		}
+	}
+}
+
+func TestAnAnswerWithoutAMeaningIsUnclear(t *testing.T) {
+	for status, want := range map[int]bool{
+		200: true, 302: true, 400: true, 401: true, 403: true, 404: true, 405: true, 410: true, 422: true, 500: true, 501: true, 505: true,
+		0: false, 408: false, 429: false, 502: false, 503: false, 504: false, 520: false, 522: false, 530: false,
+	} {
+		if e := (&Error{Status: status, Outcome: outcome(status, "", "")}); e.Unclear() != want {
+			t.Errorf("status %d: %t", status, !want)
+		}
+	}
+	for _, name := range []string{"RepoNotFound", "RepoTakendown", "RepoDeactivated", "RepoDeleted", "RateLimitExceeded"} {
+		if e := (&Error{Status: 400, Outcome: outcome(400, name, "")}); e.Unclear() {
+			t.Errorf("%s is unclear", name)
+		}
+	}
+}
+
 func TestOnlyWordsAboutTheAccountAreGone(t *testing.T) {
 	for outcome, want := range map[Outcome]bool{
 		Takendown: true, Suspended: true, Deactivated: true, Deleted: true,

@@ -302,6 +302,26 @@ func TestAFailingReaderIsNoRefusal(t *testing.T) {
 	}
 }
 
+func TestReadRoot(t *testing.T) {
+	car := fixtures.Read(t, "cars", "little.car")
+	whole, err := ReadSnapshot(bytes.NewReader(car), SnapshotLimits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("connection reset")
+	root, err := ReadRoot(io.MultiReader(bytes.NewReader(car[:200]), iotest.ErrReader(broken)))
+	if err != nil || root != whole.Commit.CID {
+		t.Errorf("root %s, want %s: %v", root, whole.Commit.CID, err)
+	}
+	for _, answer := range []string{"", "{}", "<html><body>404 page not found</body></html>", `{"error":"NotFound","message":"Could not find repo"}`, "\xff\xff\xff\xff\xff\xff\xff\xff\x7f"} {
+		_, err := ReadRoot(strings.NewReader(answer))
+		wantReason(t, answer, err, refusal.BadCAR)
+	}
+	if _, err := ReadRoot(iotest.ErrReader(broken)); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAPanicOfTheReaderDoesNotEscape(t *testing.T) {
 	_, err := ReadSnapshot(panicking{}, SnapshotLimits{})
 	wantReason(t, "panic", err, refusal.Internal)
@@ -319,10 +339,17 @@ func FuzzReadSnapshot(f *testing.F) {
 		f.Add(c.car)
 	}
 	f.Fuzz(func(t *testing.T, car []byte) {
+		root, err := ReadRoot(bytes.NewReader(car))
+		if err != nil {
+			wantReason(t, "root", err, refusal.BadCAR)
+		}
 		s, err := ReadSnapshot(bytes.NewReader(car), SnapshotLimits{Bytes: 1 << 20, NodeBytes: 1 << 20, Blocks: 1000})
 		if err != nil {
 			wantReason(t, "snapshot", err, refusal.BadCAR, refusal.BadBlock, refusal.BadCommit, refusal.BadTree, refusal.AnswerPartial, refusal.AnswerTooBig)
 			return
+		}
+		if root != s.Commit.CID {
+			t.Fatalf("root %s, commit %s", root, s.Commit.CID)
 		}
 		if !slices.IsSorted(s.Collections) || len(slices.Compact(s.Collections)) != len(s.Collections) {
 			t.Fatalf("%+v", s)

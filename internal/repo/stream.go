@@ -3,6 +3,7 @@ package repo
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"slices"
@@ -55,6 +56,22 @@ func readStream(r *bufio.Reader, lim SnapshotLimits) (*nodeStore, error) {
 			return nil, err
 		}
 	}
+}
+
+// ReadRoot reads the header of a CAR and returns its root: the repo's commit.
+//
+// Reasons: BadCAR. An error of r's own comes back wrapped.
+func ReadRoot(r io.Reader) (atproto.Digest, error) {
+	source := &cappedReader{r: r, left: maxHeader + binary.MaxVarintLen64}
+	var scratch []byte
+	header, err := readSection(bufio.NewReaderSize(source, 0), &scratch, maxHeader)
+	switch {
+	case source.err != nil && source.left >= 0:
+		return atproto.Digest{}, source.err
+	case err != nil:
+		return atproto.Digest{}, refusal.New(refusal.BadCAR, "header: %w", err)
+	}
+	return parseHeader(header)
 }
 
 // readSection reads one length-prefixed part into scratch. It returns io.EOF only

@@ -39,10 +39,10 @@ func (rs *Resyncer) ask(ctx context.Context, a *attempt) (res result) {
 			return result{err: err}
 		}
 		st, err := rs.cfg.Hosts.GetRepoStatus(ctx, r.Identity.URL(), r.DID)
-		return result{status: &st, err: err}
+		return rs.enquire(ctx, a, result{status: &st, err: err})
 	case repostate.Fetch:
 		f, l, err := rs.establish(ctx, a)
-		return result{found: f, observed: l, err: err}
+		return rs.enquire(ctx, a, result{found: f, observed: l, err: err})
 	}
 	return result{}
 }

@@ -6,6 +6,9 @@
 // the account's status, establish the set of collections. Which step, and what becomes
 // of the repo and its row by the result, is decided by package repostate.
 //
+// An answer may mean nothing: hosts of other software have words of their own, and
+// proxies have pages. Then the host is asked by its other methods (enquire).
+//
 // Package establish asks for the set. What it takes on the host's word is proven
 // later; what a host cannot do, or said wrong, is remembered in its row.
 //

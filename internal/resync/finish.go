@@ -88,6 +88,7 @@ func failureOf(res *result) *repostate.Failure {
 	f.Refusal, _ = errors.AsType[*refusal.Error](res.err)
 	off, putOff := errors.AsType[*putOff](res.err)
 	e, said := errors.AsType[*pds.Error](res.err)
+	_, gone := errors.AsType[*absent](res.err)
 	switch {
 	case errors.Is(res.err, context.Canceled):
 		f.Kind = repostate.FailedCancelled
@@ -97,12 +98,12 @@ func failureOf(res *result) *repostate.Failure {
 		f.Kind = lookupFailure(f)
 	case said && e.Outcome.Gone():
 		f.Kind, f.Status = repostate.FailedGone, string(e.Outcome)
-	case said && e.Outcome == pds.NotFound:
+	case gone, said && e.Outcome == pds.NotFound:
 		f.Kind = repostate.FailedNoRepo
 	case said && e.Outcome == pds.RateLimited:
 		f.Kind = repostate.FailedRate
-	case said && e.Name == "NotImplemented" && res.Step == repostate.Fetch:
-		f.Kind = repostate.FailedYoung // some hosts do not serve repos in their first hours
+	case res.Step == repostate.Fetch && young(res.err):
+		f.Kind = repostate.FailedYoung
 	case said, f.Refusal == nil, f.Refusal.Reason == refusal.AnswerTooSlow:
 		f.Kind = repostate.FailedHost
 	case f.Refusal.Reason == refusal.Internal:
@@ -113,6 +114,12 @@ func failureOf(res *result) *repostate.Failure {
 		f.Kind = repostate.FailedAnswer
 	}
 	return f
+}
+
+// young reports whether a host does not serve a repo yet: some do not in its first hours.
+func young(err error) bool {
+	e, said := errors.AsType[*pds.Error](err)
+	return said && e.Name == "NotImplemented"
 }
 
 // lookupFailure sorts why a document was not found.

@@ -45,6 +45,8 @@ func (rs *Resyncer) judgeHost(tx *store.Tx, r *repostate.Repo, res *result, end 
 		return tx.HostAnswered(r.Identity.HostID)
 	case f == nil:
 		return nil
+	case res.answered: // about others; what it says of one account is not its own failure
+		return tx.HostAnswered(r.Identity.HostID)
 	case f.Kind == repostate.FailedRate:
 		return coolHost(tx, r.Identity.HostID, res)
 	case f.Kind == repostate.FailedHost, f.Refusal != nil && f.Refusal.Reason == refusal.ForbiddenAddress: // of all its accounts

@@ -25,6 +25,7 @@ type Resolver interface {
 type Hosts interface {
 	establish.Hosts
 	GetRepoStatus(ctx context.Context, base, did string) (pds.AccountStatus, error)
+	ListRepos(ctx context.Context, base, cursor string, limit int) (pds.ReposPage, error)
 }
 
 // Config of the workers.

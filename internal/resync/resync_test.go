@@ -1023,6 +1023,10 @@ func (f forbidden) DescribeRepo(context.Context, string, string) (pds.RepoDescri
 	return pds.RepoDescription{}, f.refuse()
 }
 
+func (f forbidden) ListRepos(context.Context, string, string, int) (pds.ReposPage, error) {
+	panic("nobody asks")
+}
+
 func (f forbidden) GetRepoStatus(context.Context, string, string) (pds.AccountStatus, error) {
 	panic("nobody asks")
 }

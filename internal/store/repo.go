@@ -148,3 +148,14 @@ func (rx *Rx) Knows(did string) (bool, error) {
 	}
 	return err == nil, err
 }
+
+// neighboursAmong bounds what is read for Neighbours.
+const neighboursAmong = 200
+
+// Neighbours returns the DIDs of other repos of a repo's host that are in service, at
+// most so many, of the accounts that came last.
+func (rx *Rx) Neighbours(r *repostate.Repo, most int) ([]string, error) {
+	return rx.q.Neighbours(rx.ctx, db.NeighboursParams{
+		HostID: r.Identity.HostID, RepoID: r.ID, Among: neighboursAmong, MaxRows: int64(most),
+	})
+}

@@ -47,6 +47,9 @@ func heals(t *testing.T, seed uint64, pds int) {
 		}
 		t.Logf("method %s, crawl %s, PLC export %q", c.ResyncMethod, c.Crawl, c.PLCExport)
 	}
+	if dice.IntN(2) == 0 {
+		s.net.SetAbilities("pds2", foreign(seed))
+	}
 	r := s.start("index.db", s.upstreams(pds)...)
 	if err := s.net.Switch(simnet.Mixture(seed, 0.05, simnet.OnStream, simnet.OnHTTP, simnet.OnDirectory)...); err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ func TestServeEqualsTheLedgerOverOldHosts(t *testing.T) {
 	for seed := range seeds(t) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newSim(t, simnet.Config{Seed: seed, PDS: 4, Accounts: 30, Records: 30, Relay: true, Start: time.Now()})
+				s := newSim(t, simnet.Config{Seed: seed, PDS: 5, Accounts: 40, Records: 30, Relay: true, Start: time.Now()})
 				s.configure = func(c *daemon.Config) { c.ResyncMethod = establish.WholeRepo }
 				s.net.SetAbilities("pds1", simnet.LegacyAbilities())
 				sometimes := simnet.LegacyAbilities()
@@ -26,6 +26,7 @@ func TestServeEqualsTheLedgerOverOldHosts(t *testing.T) {
 				bridgy := simnet.BridgyAbilities()
 				bridgy.YoungFor = 0
 				s.net.SetAbilities("pds3", bridgy)
+				s.net.SetAbilities("pds4", foreign(seed))
 				r := s.start("index.db", s.net.Relay())
 				for range 3 {
 					s.live(150)
@@ -39,6 +40,12 @@ func TestServeEqualsTheLedgerOverOldHosts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// foreign has words of its own for what its accounts are.
+func foreign(seed uint64) simnet.Abilities {
+	gone, status := simnet.GoneWords(), simnet.StatusWords()
+	return simnet.Abilities{Gone: &gone[seed%uint64(len(gone))], RepoStatus: &status[seed%uint64(len(status))]}
 }
 
 // claims counts the repos of active accounts whose set is a claim.

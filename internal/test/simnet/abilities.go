@@ -34,6 +34,10 @@ type Abilities struct {
 	NewNodesOnly bool
 	// CommitFirst sends the commit as the first block of every CAR.
 	CommitFirst bool
+	// Gone is how it says that it has no such repo, of every method, where it is not nil.
+	Gone *Words
+	// RepoStatus is its answer to every getRepoStatus, where it is not nil.
+	RepoStatus *Words
 }
 
 // BridgyAbilities are those of a bridge from other networks.

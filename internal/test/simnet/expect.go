@@ -4,14 +4,16 @@ package simnet
 // apart from the table, which is about the network alone.
 func expected() map[FaultName]string {
 	const (
-		unproven = "The event is dropped and counted, and nothing changes: nothing in it is proven. The next commit or the daily crawl shows that one was lost."
+		unproven = "The event is dropped and counted: nothing in it is proven. Half a minute later the host is asked for its head; the repo stays in service."
 		signed   = "The event is refused and counted. Its signature is good, so the repo has changed: it is taken out of service and fetched."
 		unsigned = "The event is dropped and counted, and the DID document is looked up again, at most once a minute for a repo. The repo stays in service."
 		broken   = "The connection is opened again at the cursor; at the third time the message is stepped over and the listing is crawled."
 		later    = "The request is sent again after a growing pause, and a host that goes on failing is left alone for a while. Nothing else changes."
-		invalid  = "The answer is not believed and counted. Another endpoint is asked, or the same one after a growing pause."
-		document = "The document is refused and counted, and asked for again after a growing pause. What is known of the account stays."
-		page     = "The answer is refused and counted, and the request is sent again after a growing pause."
+		// otherwise is for answers without a meaning.
+		otherwise = "The host is asked by its other methods, and what it says there counts. An account that it refuses by all of them while it serves others it has not, if that is so again ten minutes later. Else the request is sent again after a growing pause; a host that serves nobody is left alone for a while."
+		invalid   = "The answer is not believed and counted. Another endpoint is asked, or the same one after a growing pause."
+		document  = "The document is refused and counted, and asked for again after a growing pause. What is known of the account stays."
+		page      = "The answer is refused and counted, and the request is sent again after a growing pause."
 	)
 	return map[FaultName]string{
 		LostWindow:    "Who is connected loses nothing. Who returns goes on with the oldest event that there is, and the listing is crawled, at once where the loss is announced or large, else by the daily crawl.",
@@ -29,8 +31,8 @@ func expected() map[FaultName]string {
 		OmittedOp:      signed,
 		InventedOp:     signed,
 		OldRev:         "It counts as a repetition and changes nothing. The next commit or the daily crawl shows that one was lost.",
-		FutureRev:      "The event is dropped and counted, and half a minute later the host is asked for its head. The repo stays in service.",
-		WrongRepo:      "The event is dropped and counted, for neither account anything changes. The next commit or the daily crawl shows that one was lost.",
+		FutureRev:      unproven,
+		WrongRepo:      "The event is dropped and counted, and half a minute later the host of the named account is asked for its head. For neither account anything else changes.",
 
 		ForgedCommit:   unsigned,
 		ForgedBirth:    unsigned,
@@ -38,7 +40,7 @@ func expected() map[FaultName]string {
 		FalseStatus:    "From a relay a known word hides the account and its host is asked at once, which shows it again; an unknown word only leads to the question. The word of the host itself is believed until its next commit or listing speaks against it.",
 		Impostor:       "The event is dropped and counted, because the DID document names another host, and the document is looked up again.",
 		UnknownType:    "The message is counted and skipped.",
-		BadSchema:      "The message is counted and dropped.",
+		BadSchema:      "The message is counted and dropped, and half a minute later the host is asked for the head of the account that it names.",
 		MalformedFrame: broken,
 		OversizedFrame: broken,
 
@@ -55,7 +57,7 @@ func expected() map[FaultName]string {
 		RateLimited:     "The host is left alone for as long as it asks, at most an hour, and is never asked for something heavier instead.",
 		BareRateLimit:   "The host is left alone for half a minute, longer each time, and is never asked for something heavier instead.",
 		ServerError:     later,
-		UnknownError:    later,
+		UnknownError:    otherwise,
 		NoAnswer:        "The request is ended at its timeout and counted. " + later,
 		HTMLPage:        invalid,
 		PrivateRedirect: "The redirect is refused and counted (with --allow-private-hosts it is followed to nowhere), and the request is sent again after a growing pause.",

@@ -193,6 +193,10 @@ type (
 func answer(w http.ResponseWriter, r *http.Request, query func(params) (any, error), p params) {
 	result, err := query(p)
 	if err != nil {
+		if words, ok := errors.AsType[*Words](err); ok {
+			words.write(w)
+			return
+		}
 		refused, ok := errors.AsType[*xrpcError](err)
 		if !ok {
 			refused = &xrpcError{http.StatusInternalServerError, "InternalServerError", "Internal Server Error"}

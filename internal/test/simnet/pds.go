@@ -89,10 +89,13 @@ func (h *host) own(did string) (*account, error) {
 	if left := h.former[did]; left != nil {
 		a = left
 	}
-	if a == nil || a.deleted || a.pds != h {
-		return nil, repoNotFound(did)
+	switch {
+	case a != nil && !a.deleted && a.pds == h:
+		return a, nil
+	case h.abilities.Gone != nil:
+		return nil, h.abilities.Gone.about(did)
 	}
-	return a, nil
+	return nil, repoNotFound(did)
 }
 
 func repoNotFound(did string) error {
@@ -223,6 +226,9 @@ func (h *host) getRepoStatus(p params) (any, error) {
 	}
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
+	if words := h.abilities.RepoStatus; words != nil {
+		return nil, words.about(did)
+	}
 	a, err := h.own(did)
 	if err != nil {
 		return nil, err
