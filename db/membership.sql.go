@@ -285,31 +285,34 @@ func (q *Queries) Hide(ctx context.Context, repoID int64) ([]int64, error) {
 	return items, nil
 }
 
-const membershipIDs = `-- name: MembershipIDs :many
-SELECT collection_id FROM membership WHERE repo_id = ?1
+const lackingMembership = `-- name: LackingMembership :one
+SELECT CAST(j.value AS INTEGER) AS id FROM json_each(CAST(?1 AS TEXT)) j
+WHERE NOT EXISTS (SELECT 1 FROM membership m WHERE m.repo_id = ?2 AND m.collection_id = CAST(j.value AS INTEGER))
+LIMIT 1
 `
 
-func (q *Queries) MembershipIDs(ctx context.Context, repoID int64) ([]int64, error) {
-	rows, err := q.db.QueryContext(ctx, membershipIDs, repoID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var collection_id int64
-		if err := rows.Scan(&collection_id); err != nil {
-			return nil, err
-		}
-		items = append(items, collection_id)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+type LackingMembershipParams struct {
+	CollectionIds string
+	RepoID        int64
+}
+
+// One of some collections in which a repo has no row.
+func (q *Queries) LackingMembership(ctx context.Context, arg LackingMembershipParams) (int64, error) {
+	row := q.db.QueryRowContext(ctx, lackingMembership, arg.CollectionIds, arg.RepoID)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
+}
+
+const lastMembership = `-- name: LastMembership :one
+SELECT CAST(coalesce(max(collection_id), 0) AS INTEGER) AS id FROM membership WHERE repo_id = ?1
+`
+
+func (q *Queries) LastMembership(ctx context.Context, repoID int64) (int64, error) {
+	row := q.db.QueryRowContext(ctx, lastMembership, repoID)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
 }
 
 const pruneChanges = `-- name: PruneChanges :execrows
@@ -331,6 +334,23 @@ func (q *Queries) PruneChanges(ctx context.Context, arg PruneChangesParams) (int
 	return result.RowsAffected()
 }
 
+const setSize = `-- name: SetSize :one
+SELECT count(*) FROM (SELECT 1 FROM membership WHERE repo_id = ?1 LIMIT ?2) d
+`
+
+type SetSizeParams struct {
+	RepoID  int64
+	MaxRows int64
+}
+
+// How many rows a repo has, counted no further than so many.
+func (q *Queries) SetSize(ctx context.Context, arg SetSizeParams) (int64, error) {
+	row := q.db.QueryRowContext(ctx, setSize, arg.RepoID, arg.MaxRows)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const show = `-- name: Show :exec
 UPDATE membership SET seq = ?1
 WHERE collection_id = ?2 AND seq = ?3
@@ -345,4 +365,39 @@ type ShowParams struct {
 func (q *Queries) Show(ctx context.Context, arg ShowParams) error {
 	_, err := q.db.ExecContext(ctx, show, arg.Seq, arg.CollectionID, arg.HiddenSeq)
 	return err
+}
+
+const someMemberships = `-- name: SomeMemberships :many
+SELECT collection_id FROM membership
+WHERE repo_id = ?1 AND collection_id >= ?2 ORDER BY collection_id LIMIT ?3
+`
+
+type SomeMembershipsParams struct {
+	RepoID  int64
+	AtLeast int64
+	MaxRows int64
+}
+
+// Some rows of a repo, in the order of their ids.
+func (q *Queries) SomeMemberships(ctx context.Context, arg SomeMembershipsParams) ([]int64, error) {
+	rows, err := q.db.QueryContext(ctx, someMemberships, arg.RepoID, arg.AtLeast, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var collection_id int64
+		if err := rows.Scan(&collection_id); err != nil {
+			return nil, err
+		}
+		items = append(items, collection_id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

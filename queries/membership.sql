@@ -52,8 +52,23 @@ VALUES (sqlc.arg(now), sqlc.arg(repo_id), sqlc.arg(collection_id), sqlc.arg(visi
 DELETE FROM membership_change WHERE id IN (
   SELECT c.id FROM membership_change c WHERE c.changed_at < sqlc.arg(before) ORDER BY c.changed_at LIMIT sqlc.arg(max_rows));
 
--- name: MembershipIDs :many
-SELECT collection_id FROM membership WHERE repo_id = sqlc.arg(repo_id);
+-- Some rows of a repo, in the order of their ids.
+-- name: SomeMemberships :many
+SELECT collection_id FROM membership
+WHERE repo_id = sqlc.arg(repo_id) AND collection_id >= sqlc.arg(at_least) ORDER BY collection_id LIMIT sqlc.arg(max_rows);
+
+-- name: LastMembership :one
+SELECT CAST(coalesce(max(collection_id), 0) AS INTEGER) AS id FROM membership WHERE repo_id = sqlc.arg(repo_id);
+
+-- How many rows a repo has, counted no further than so many.
+-- name: SetSize :one
+SELECT count(*) FROM (SELECT 1 FROM membership WHERE repo_id = sqlc.arg(repo_id) LIMIT sqlc.arg(max_rows)) d;
+
+-- One of some collections in which a repo has no row.
+-- name: LackingMembership :one
+SELECT CAST(j.value AS INTEGER) AS id FROM json_each(CAST(sqlc.arg(collection_ids) AS TEXT)) j
+WHERE NOT EXISTS (SELECT 1 FROM membership m WHERE m.repo_id = sqlc.arg(repo_id) AND m.collection_id = CAST(j.value AS INTEGER))
+LIMIT 1;
 
 -- name: CollectionName :one
 SELECT nsid FROM collection WHERE id = sqlc.arg(id);

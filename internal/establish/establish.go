@@ -148,7 +148,7 @@ func (e *Establisher) Repo(ctx context.Context, q Request) (*Found, Observed, er
 func (a *attempt) probe(ctx context.Context, m Method) (*Found, error) {
 	cfg := probeConfig{
 		did: a.DID, source: a, verify: func(c *repo.Commit) error { return a.verify(ctx, c) },
-		maxRequests: maxProbes, maxCollections: maxCollections, maxRestarts: maxRestarts,
+		maxRequests: maxProbes, maxCollections: refusal.MaxCollections, maxRestarts: maxRestarts,
 	}
 	if a.cfg.Method == Auto {
 		cfg.budget = budget

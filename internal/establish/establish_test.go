@@ -187,16 +187,16 @@ func TestARevOfTheFutureIsRefused(t *testing.T) {
 }
 
 func TestTooManyCollectionsAreRefused(t *testing.T) {
-	keys := make([]string, maxCollections+1)
+	keys := make([]string, refusal.MaxCollections+1)
 	for i := range keys {
 		keys[i] = fmt.Sprintf("com.example.n%d/x", i)
 	}
 	s := serverOf(newHost(t, keys...))
 	_, _, err := s.establisher(WholeRepo).Repo(t.Context(), s.request())
-	wantReason(t, err, refusal.AnswerTooBig)
+	wantReason(t, err, refusal.RepoTooBig)
 	s.hold(keys[1:]...)
 	found, _, err := s.establisher(WholeRepo).Repo(t.Context(), s.request())
-	if err != nil || len(found.Collections) != maxCollections {
+	if err != nil || len(found.Collections) != refusal.MaxCollections {
 		t.Errorf("%v", err)
 	}
 }

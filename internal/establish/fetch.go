@@ -13,11 +13,11 @@ func (a *attempt) fetch(ctx context.Context) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := len(snap.Collections); n > maxCollections {
-		return nil, refusal.New(refusal.AnswerTooBig, "a repo with %d collections", n)
-	}
 	if snap.Commit.DID != a.DID {
 		return nil, refusal.New(refusal.AnswerWrongDID, "a repo of %s", snap.Commit.DID)
+	}
+	if n := len(snap.Collections); n > refusal.MaxCollections {
+		return nil, refusal.New(refusal.RepoTooBig, "%d collections, at most %d", n, refusal.MaxCollections)
 	}
 	if err := a.verify(ctx, snap.Commit); err != nil {
 		return nil, err

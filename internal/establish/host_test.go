@@ -12,6 +12,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/dagcbor"
+	"railyard/internal/refusal"
 	"railyard/internal/repo"
 	"railyard/internal/test/msttest"
 )
@@ -228,7 +229,7 @@ func truth(keys []string) []string {
 }
 
 func (h *host) config() probeConfig {
-	return probeConfig{did: testDID, source: h, verify: h.verify, maxRequests: 2000, maxCollections: maxCollections}
+	return probeConfig{did: testDID, source: h, verify: h.verify, maxRequests: 2000, maxCollections: refusal.MaxCollections}
 }
 
 func (h *host) prober() *prober { return newProber(h.config()) }

@@ -240,7 +240,7 @@ func TestOddKeysAreBoundedToo(t *testing.T) {
 	cfg.maxCollections = 3
 	_, err := newProber(cfg).collections(t.Context())
 	wantReason(t, err, refusal.AnswerTooBig)
-	cfg.maxCollections, cfg.maxRequests = maxCollections, 100
+	cfg.maxCollections, cfg.maxRequests = refusal.MaxCollections, 100
 	if _, err = newProber(cfg).collections(t.Context()); !errors.Is(err, errExpensive) {
 		t.Errorf("got %v", err)
 	}

@@ -77,8 +77,6 @@ const (
 	// maxRestarts is how often a repo may move while it is probed, before it is
 	// fetched: its commits are buffered meanwhile.
 	maxRestarts = 2
-	// maxCollections bounds those of one repo; the largest seen have about a thousand.
-	maxCollections = 10_000
 )
 
 // budget returns how many requests may be spent on a repo of so many records

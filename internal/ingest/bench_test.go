@@ -9,6 +9,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/event"
+	"railyard/internal/refusal"
 	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/testrepo"
@@ -70,6 +71,71 @@ func BenchmarkCommit(b *testing.B) {
 			s.frame = event.Frame{Seq: seq, DID: name(i)}
 			s.proof = proof{Rev: rev, Commit: next.CID, Data: next.Data, Prev: heads[i].Data, Present: set[:1]}
 			heads[i] = next
+			batch = append(batch, s)
+		}
+		if err := in.commit(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCommitOfAnAccount judges and stores commits of one account that write one
+// record, in batches of 200: of few collections, or of as many as a repo may have. The
+// two should take about the same time.
+func BenchmarkCommitOfAnAccount(b *testing.B) {
+	for _, size := range []int{6, refusal.MaxCollections} {
+		b.Run(fmt.Sprintf("%d collections", size), func(b *testing.B) { benchmarkAccount(b, many(size)) })
+	}
+}
+
+func benchmarkAccount(b *testing.B, set []string) {
+	const batchSize = 200
+	st, err := store.Open(b.Context(), store.Config{Path: filepath.Join(b.TempDir(), "index.db"), Version: "bench"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = st.Close() }()
+	in, err := New(b.Context(), Config{
+		Store: st, Upstreams: []string{"http://relay.example.com"}, Log: slog.New(slog.DiscardHandler),
+		HostName: func(string) (string, error) { return "relay.example.com", nil },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	last := repostate.Head{Rev: 1, Data: atproto.Digest{1}, CID: atproto.Digest{2}}
+	err = st.Update(b.Context(), "fill", func(tx *store.Tx) error {
+		r, err := testrepo.Add(tx, alice)
+		if err != nil {
+			return err
+		}
+		if _, err := testrepo.SetIdentity(tx, r, homeKey, home, false); err != nil {
+			return err
+		}
+		_, _, err = testrepo.Establish(tx, r, last, set, repostate.ProofTree)
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	keys := make([]string, len(set))
+	for i, nsid := range set {
+		keys[i] = nsid + "/1"
+	}
+	outline := outlineOf(b, 100, keys...)
+	rev := atproto.TIDAt(time.Now())
+	var seq int64
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; done += batchSize {
+		batch := make([]*slot, 0, batchSize)
+		for range batchSize {
+			seq++
+			rev++
+			next := repostate.Head{Rev: rev, Data: atproto.Digest{3, byte(seq), byte(seq >> 8), byte(seq >> 16)}, CID: atproto.Digest{4, byte(seq), byte(seq >> 8), byte(seq >> 16)}}
+			s := &slot{up: in.upstreams[0], kind: commitEvent, key: homeKey, rev: rev, cursor: seq}
+			s.frame = event.Frame{Seq: seq, DID: alice}
+			s.proof = proof{Rev: rev, Commit: next.CID, Data: next.Data, Prev: last.Data, Present: set[:1], Shown: outline}
+			last = next
 			batch = append(batch, s)
 		}
 		if err := in.commit(b.Context(), batch); err != nil {

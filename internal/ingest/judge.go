@@ -1,12 +1,12 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"railyard/internal/event"
 	"railyard/internal/firehose"
-	"railyard/internal/mst"
 	"railyard/internal/refusal"
 	"railyard/internal/repostate"
 	"railyard/internal/store"
@@ -36,13 +36,14 @@ func (b *batch) judge(s *slot) (repostate.Outcome, error) {
 	if err != nil {
 		return repostate.Refused, err
 	}
+	births := b.births
 	d, err := b.decide(s, r, f)
 	if f, signed := f.(repostate.Signed); signed && r.Identity != nil && r.Identity.Key != f.Key &&
 		d.Outcome != repostate.Stale && d.Outcome != repostate.Refused {
 		b.in.keys.forget(r.DID) // the prover had another key than the file has now
 	}
 	if err == nil && d.Outcome == repostate.Applied && s.kind == commitEvent {
-		err = b.audit(s, d.Repo)
+		err = b.audit(s, d.Repo, b.births > births)
 	}
 	return d.Outcome, err
 }
@@ -91,20 +92,54 @@ func (b *batch) decide(s *slot, r *repostate.Repo, f repostate.Fact) (repostate.
 	return d, err
 }
 
+// auditedRows is how many rows of a repo an audit reads. Nearly all repos have fewer.
+const auditedRows = 128
+
 // audit compares a repo's rows with what an applied commit shows of the whole tree: the
 // nodes that it carries hold some forty keys, of other collections too. A collection
 // that is seen and has no row, or one that has a row and cannot be where it would have
-// to be, proves a row wrong; the repo is then fetched. It costs one query of the repo's
-// rows and no request, so every commit is an audit of the index.
-func (b *batch) audit(s *slot, r *repostate.Repo) error {
+// to be, proves a row wrong; the repo is then fetched. It costs no request, so every
+// commit is an audit of the index.
+//
+// What it costs does not grow with the repo: of a large one it looks each collection up
+// that is seen, and reads some of the rows, other ones for each rev.
+func (b *batch) audit(s *slot, r *repostate.Repo, grown bool) error {
 	if b.in.cfg.NoAudit {
 		return nil
 	}
-	set, err := b.tx.Set(r)
+	set, err := b.tx.SomeOfSet(r, 0, auditedRows+1)
 	if err != nil {
 		return err
 	}
-	wrong := contradiction(s.proof.Shown, set)
+	if len(set) <= auditedRows {
+		return b.audited(s, r, s.proof.Shown.Contradicts(set, true))
+	}
+	if grown {
+		if n, err := b.tx.SetSize(r, refusal.MaxCollections+1); err != nil || n > refusal.MaxCollections {
+			return errors.Join(err, b.outgrown(s, r))
+		}
+	}
+	if set, err = b.tx.SomeOfSet(r, uint64(s.proof.Rev), auditedRows); err != nil {
+		return err
+	}
+	wrong := s.proof.Shown.Contradicts(set, false)
+	if wrong == "" {
+		wrong, err = b.tx.Lacking(r, slices.Collect(s.proof.Shown.Names()))
+	}
+	if err != nil {
+		return err
+	}
+	return b.audited(s, r, wrong)
+}
+
+// outgrown takes a repo out of service that has become too big.
+func (b *batch) outgrown(s *slot, r *repostate.Repo) error {
+	_, err := b.decide(s, r, repostate.Outgrown{})
+	return err
+}
+
+// audited handles the result of an audit: a collection whose row is wrong, if there is one.
+func (b *batch) audited(s *slot, r *repostate.Repo, wrong string) error {
 	if wrong == "" {
 		return nil
 	}
@@ -121,22 +156,6 @@ func (b *batch) audit(s *slot, r *repostate.Repo) error {
 		return b.tx.DistrustDescribe(r.Identity.HostID)
 	}
 	return nil
-}
-
-// contradiction returns a collection of which the stored set and the tree disagree,
-// or none.
-func contradiction(shown mst.Outline, set []string) string {
-	for _, nsid := range set {
-		if shown.Presence(nsid) == mst.Absent {
-			return nsid
-		}
-	}
-	for nsid := range shown.Names() {
-		if !slices.Contains(set, nsid) {
-			return nsid
-		}
-	}
-	return ""
 }
 
 // missedNumbers is how many sequence numbers between our cursor and the first

@@ -3,6 +3,7 @@ package mst
 import (
 	"bytes"
 	"iter"
+	"slices"
 	"strings"
 
 	"railyard/internal/atproto"
@@ -87,6 +88,39 @@ func (o Outline) Presence(nsid string) Presence {
 			return Unknown
 		}
 		return Absent
+	}
+}
+
+// Contradicts returns a collection of which the outline proves that a list is wrong, none
+// if it proves nothing of the kind: one of the list that is absent, or, if the list is
+// whole, one that is visible and not in it. It sorts the list.
+func (o Outline) Contradicts(list []string, whole bool) string {
+	if !o.known {
+		return ""
+	}
+	slices.SortFunc(list, compareNames)
+	for rest := o.text; ; {
+		hidden, name, next := cutItem(rest)
+		before := len(list) // those that would stand before name
+		if name != "" {
+			before = slices.IndexFunc(list, func(nsid string) bool { return compareNames(nsid, name) >= 0 })
+			if before < 0 {
+				before = len(list)
+			}
+		}
+		if before > 0 && !hidden {
+			return list[0]
+		}
+		if list = list[before:]; name == "" {
+			return ""
+		}
+		switch {
+		case len(list) > 0 && list[0] == name:
+			list = list[1:]
+		case whole:
+			return name
+		}
+		rest = next
 	}
 }
 

@@ -115,10 +115,35 @@ func TestOutlinesOfPartialTreesAreTrue(t *testing.T) {
 				vague++
 			}
 		}
+		checkContradictions(t, rng, o, asked, held)
 		checkNames(t, o, view)
 	}
 	if count[Present] < 1000 || count[Absent] < 1000 || count[Unknown] < 1000 || vague == 0 {
 		t.Errorf("%v, %d vague: too few", count, vague)
+	}
+}
+
+// checkContradictions: a list is contradicted if, and only if, the outline proves one of
+// its collections absent, or a collection present that a whole list lacks.
+func checkContradictions(t *testing.T, rng *rand.Rand, o Outline, asked []string, held map[string]bool) {
+	t.Helper()
+	var list []string
+	for _, nsid := range asked {
+		if wrong := rng.IntN(20) == 0; held[nsid] != wrong {
+			list = append(list, nsid)
+		}
+	}
+	rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	absent := slices.ContainsFunc(list, func(nsid string) bool { return o.Presence(nsid) == Absent })
+	lacking := slices.ContainsFunc(slices.Collect(o.Names()), func(nsid string) bool { return !slices.Contains(list, nsid) })
+	for _, whole := range []bool{false, true} {
+		got := o.Contradicts(slices.Clone(list), whole)
+		if want := absent || whole && lacking; got != "" != want {
+			t.Fatalf("%v, whole %t: %q, absent %t, lacking %t", list, whole, got, absent, lacking)
+		}
+		if got != "" && slices.Contains(list, got) == held[got] {
+			t.Fatalf("%v: %s is not wrong", list, got)
+		}
 	}
 }
 

@@ -59,6 +59,15 @@ const (
 	NoPrev           Reason = "no-prev"           // an op without prev (Sync 1.0): cannot be inverted
 )
 
+// MaxCollections bounds those of one repo, whether it is fetched or has grown by commits.
+// The largest seen have about a thousand.
+const MaxCollections = 10_000
+
+// Repos as a whole.
+const (
+	RepoTooBig Reason = "repo-too-big" // over MaxCollections
+)
+
 // Identities and hosts.
 const (
 	IdentityUnresolved Reason = "identity-unresolved" // the directory or did:web host has no document
@@ -113,6 +122,7 @@ var entries = []Entry{
 	{InversionBlocked, "a tree node that undoing the ops needs is absent"},
 	{InversionFailed, "undoing the ops does not give prevData"},
 	{NoPrev, "an update or delete that does not name the record before it (Sync 1.0): the commit cannot be inverted"},
+	{RepoTooBig, fmt.Sprintf("a repo with more than %d collections", MaxCollections)},
 	{IdentityUnresolved, "a DID for which the directory or the did:web host has no document"},
 	{IdentityInvalid, "a DID document without usable key or PDS, or of another DID"},
 	{WrongHost, "an event of an account whose DID document names another PDS"},

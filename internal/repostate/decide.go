@@ -183,6 +183,13 @@ func (Contradicted) decide(m *machine) Outcome {
 	return Broken
 }
 
+// decide: the repo is out of service until a fetch finds it smaller.
+func (Outgrown) decide(m *machine) Outcome {
+	m.refuse(refusal.RepoTooBig, "more than %d collections", refusal.MaxCollections)
+	m.desynchronize(Unprovable)
+	return Broken
+}
+
 // decide judges an #identity. Only a changed key or host will take the repo out of
 // service.
 func (Announced) decide(m *machine) Outcome {

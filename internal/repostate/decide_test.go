@@ -312,6 +312,7 @@ func TestEvents(t *testing.T) {
 		{"another PDS says deleted", known(), Account{Status: "deleted", PDS: "elsewhere.example.com"}, "refused, refuse wrong-host, stale true, identity/2 in 0s, checks 2"},
 
 		{"an audit finds a wrong row", known(), Contradicted{}, "desynchronized, state desynchronized, audit/1 in 0s, void"},
+		{"a repo that has grown too big", known(), Outgrown{}, "desynchronized, refuse repo-too-big, state desynchronized, unprovable/1 in 0s, void"},
 		{"an audit finds the host's word wrong", known(byClaim), Contradicted{}, "desynchronized, state desynchronized, disproved, audit/1 in 0s, void"},
 	}, env())
 }

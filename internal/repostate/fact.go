@@ -48,6 +48,9 @@ type Unread struct {
 // Contradicted says that an applied commit shows a tree that the rows are not of.
 type Contradicted struct{}
 
+// Outgrown says that an applied commit has made the set larger than refusal.MaxCollections.
+type Outgrown struct{}
+
 // Entry is what a listing says of a repo: a hint.
 type Entry struct {
 	Rev       atproto.TID // 0 = not said

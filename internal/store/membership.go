@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"strconv"
 
 	"railyard/db"
@@ -248,19 +249,59 @@ func (tx *Tx) knownCollection(nsid string) (int64, error) {
 	return id, nil
 }
 
-// Set returns the collections of a repo's set, visible or not, in no order.
-func (tx *Tx) Set(r *repostate.Repo) ([]string, error) {
-	ids, err := tx.q.MembershipIDs(tx.ctx, r.ID)
-	if err != nil {
-		return nil, err
-	}
-	nsids := make([]string, len(ids))
+func (tx *Tx) namesOf(ids []int64) (nsids []string, err error) {
+	nsids = make([]string, len(ids))
 	for i, id := range ids {
 		if nsids[i], err = tx.nameOf(id); err != nil {
 			return nil, err
 		}
 	}
 	return nsids, nil
+}
+
+// SomeOfSet returns up to most collections of a repo's set, in no order: the first ones
+// for 0, else some that depend on where.
+func (tx *Tx) SomeOfSet(r *repostate.Repo, where uint64, most int) ([]string, error) {
+	from := int64(0)
+	if where != 0 {
+		last, err := tx.q.LastMembership(tx.ctx, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		from = rand.New(rand.NewPCG(where, 0)).Int64N(last+int64(most)) - int64(most) + 1 // the first ones, too
+	}
+	ids, err := tx.q.SomeMemberships(tx.ctx, db.SomeMembershipsParams{RepoID: r.ID, AtLeast: from, MaxRows: int64(most)})
+	if err != nil {
+		return nil, err
+	}
+	return tx.namesOf(ids)
+}
+
+// SetSize returns how many collections a repo's set has, at most so many.
+func (tx *Tx) SetSize(r *repostate.Repo, most int) (int, error) {
+	n, err := tx.q.SetSize(tx.ctx, db.SetSizeParams{RepoID: r.ID, MaxRows: int64(most)})
+	return int(n), err
+}
+
+// Lacking returns one of some collections that a repo's set does not have, none if it
+// has all of them.
+func (tx *Tx) Lacking(r *repostate.Repo, nsids []string) (string, error) {
+	ids := make([]int64, len(nsids))
+	for i, nsid := range nsids {
+		id, err := tx.knownCollection(nsid)
+		if err != nil || id == 0 {
+			return nsid, err
+		}
+		ids[i] = id
+	}
+	id, err := tx.q.LackingMembership(tx.ctx, db.LackingMembershipParams{RepoID: r.ID, CollectionIds: jsonIDs(ids)})
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return tx.nameOf(id)
 }
 
 // nameOf returns the NSID of a collection's id.
