@@ -125,11 +125,13 @@ CREATE TABLE host (
 -- Collections and memberships.
 
 CREATE TABLE collection (
-  -- One row for each NSID that ever had a member.
-  id      INTEGER PRIMARY KEY,
+  -- One row for each NSID that has a member, or had one within the last week: names can be invented at will.
+  id      INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused
   nsid    TEXT    NOT NULL UNIQUE,
-  members INTEGER NOT NULL DEFAULT 0 -- visible members
+  members INTEGER NOT NULL DEFAULT 0, -- visible members
+  changed_at INTEGER NOT NULL DEFAULT 0 -- when they last changed; no row of membership_change that names it is newer
 ) STRICT;
+CREATE INDEX collection_idle ON collection (changed_at) WHERE members = 0;
 CREATE INDEX collection_by_members ON collection (members DESC, nsid) WHERE members > 0;
 
 CREATE TABLE membership_source (

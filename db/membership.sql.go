@@ -45,16 +45,17 @@ func (q *Queries) AddCollection(ctx context.Context, nsid string) (int64, error)
 }
 
 const addMembers = `-- name: AddMembers :exec
-UPDATE collection SET members = members + ?1 WHERE id = ?2
+UPDATE collection SET members = members + ?1, changed_at = max(changed_at, ?2) WHERE id = ?3
 `
 
 type AddMembersParams struct {
 	Delta int64
+	Now   interface{}
 	ID    int64
 }
 
 func (q *Queries) AddMembers(ctx context.Context, arg AddMembersParams) error {
-	_, err := q.db.ExecContext(ctx, addMembers, arg.Delta, arg.ID)
+	_, err := q.db.ExecContext(ctx, addMembers, arg.Delta, arg.Now, arg.ID)
 	return err
 }
 
@@ -332,6 +333,50 @@ func (q *Queries) PruneChanges(ctx context.Context, arg PruneChangesParams) (int
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+const pruneCollections = `-- name: PruneCollections :many
+DELETE FROM collection WHERE id IN (
+  SELECT c.id FROM collection c
+  WHERE c.members = 0 AND c.changed_at < ?1
+    AND c.changed_at < coalesce((SELECT min(f.changed_at) FROM membership_change f), ?1)
+    AND NOT EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = c.id)
+  ORDER BY c.changed_at LIMIT ?2)
+RETURNING id, nsid
+`
+
+type PruneCollectionsParams struct {
+	Before  int64
+	MaxRows int64
+}
+
+type PruneCollectionsRow struct {
+	ID   int64
+	NSID string
+}
+
+// Collections that nobody has had for long, not even hidden, and that no change names any more.
+func (q *Queries) PruneCollections(ctx context.Context, arg PruneCollectionsParams) ([]PruneCollectionsRow, error) {
+	rows, err := q.db.QueryContext(ctx, pruneCollections, arg.Before, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PruneCollectionsRow
+	for rows.Next() {
+		var i PruneCollectionsRow
+		if err := rows.Scan(&i.ID, &i.NSID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const setSize = `-- name: SetSize :one

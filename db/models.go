@@ -11,9 +11,10 @@ type ChangeCause struct {
 }
 
 type Collection struct {
-	ID      int64
-	NSID    string
-	Members int64
+	ID        int64
+	NSID      string
+	Members   int64
+	ChangedAt int64
 }
 
 type CollectionStats struct {

@@ -5,7 +5,7 @@ SELECT id FROM collection WHERE nsid = sqlc.arg(nsid);
 INSERT INTO collection (nsid) VALUES (sqlc.arg(nsid)) RETURNING id;
 
 -- name: AddMembers :exec
-UPDATE collection SET members = members + sqlc.arg(delta) WHERE id = sqlc.arg(id);
+UPDATE collection SET members = members + sqlc.arg(delta), changed_at = max(changed_at, sqlc.arg(now)) WHERE id = sqlc.arg(id);
 
 -- A row that is there stays as it is.
 -- name: Birth :execrows
@@ -51,6 +51,16 @@ VALUES (sqlc.arg(now), sqlc.arg(repo_id), sqlc.arg(collection_id), sqlc.arg(visi
 -- name: PruneChanges :execrows
 DELETE FROM membership_change WHERE id IN (
   SELECT c.id FROM membership_change c WHERE c.changed_at < sqlc.arg(before) ORDER BY c.changed_at LIMIT sqlc.arg(max_rows));
+
+-- Collections that nobody has had for long, not even hidden, and that no change names any more.
+-- name: PruneCollections :many
+DELETE FROM collection WHERE id IN (
+  SELECT c.id FROM collection c
+  WHERE c.members = 0 AND c.changed_at < sqlc.arg(before)
+    AND c.changed_at < coalesce((SELECT min(f.changed_at) FROM membership_change f), sqlc.arg(before))
+    AND NOT EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = c.id)
+  ORDER BY c.changed_at LIMIT sqlc.arg(max_rows))
+RETURNING id, nsid;
 
 -- Some rows of a repo, in the order of their ids.
 -- name: SomeMemberships :many

@@ -253,8 +253,10 @@ func (a *tale) mirrored() {
 	if minute := scalar[int64](a.t, a.path, "SELECT minute FROM seq_clock ORDER BY seq DESC LIMIT 1"); a.minute != minute {
 		a.t.Errorf("the last minute is %d, in the file %d", a.minute, minute)
 	}
-	for nsid, id := range a.nsids {
-		if file := scalar[int64](a.t, a.path, "SELECT coalesce((SELECT id FROM collection WHERE nsid = '"+nsid+"'), 0)"); file != id || a.names[id] != nsid {
+	for _, nsid := range a.nsids.Keys() {
+		id, _ := a.nsids.Peek(nsid)
+		name, _ := a.names.Peek(id)
+		if file := scalar[int64](a.t, a.path, "SELECT coalesce((SELECT id FROM collection WHERE nsid = '"+nsid+"'), 0)"); file != id || name != nsid {
 			a.t.Errorf("%s is %d, in the file %d", nsid, id, file)
 		}
 	}

@@ -229,15 +229,26 @@ func (s *Store) slowDown() {
 	}
 }
 
+// prune removes old changes, and collections that no row names any more.
 func (s *Store) prune(ctx context.Context) error {
-	before := s.now().Add(-changesKept).UnixMicro()
-	for more := true; more; {
-		err := s.Update(ctx, "prune changes", func(tx *Tx) error {
-			n, err := tx.q.PruneChanges(tx.ctx, db.PruneChangesParams{Before: before, MaxRows: pruneRows})
-			more = n == pruneRows
+	before := s.now().Add(-changesKept)
+	err := s.pruneAll(ctx, func(tx *Tx) (int, error) {
+		n, err := tx.q.PruneChanges(tx.ctx, db.PruneChangesParams{Before: before.UnixMicro(), MaxRows: pruneRows})
+		return int(n), err
+	})
+	if err != nil {
+		return err
+	}
+	return s.pruneAll(ctx, func(tx *Tx) (int, error) { return tx.pruneCollections(before, pruneRows) })
+}
+
+// pruneAll calls fn in transactions until it has removed fewer than pruneRows.
+func (s *Store) pruneAll(ctx context.Context, fn func(*Tx) (int, error)) error {
+	for n := pruneRows; n == pruneRows; {
+		if err := s.Update(ctx, "prune", func(tx *Tx) (err error) {
+			n, err = fn(tx)
 			return err
-		})
-		if err != nil {
+		}); err != nil {
 			return err
 		}
 	}

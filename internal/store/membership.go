@@ -6,9 +6,12 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strconv"
+	"time"
 
 	"railyard/db"
 	"railyard/internal/repostate"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // Source is what brought a membership row.
@@ -42,8 +45,8 @@ const (
 	becameNotFound
 )
 
-// maxNSIDs bounds the cache of collection ids: names can be minted at will.
-const maxNSIDs = 1 << 18
+// cachedNSIDs bounds the cache of collection ids: names can be invented at will.
+const cachedNSIDs = 1 << 16
 
 // AddMemberships adds collections to a repo's set, which a commit has brought. Rows that
 // exist stay as they are. It returns the number of births.
@@ -217,6 +220,14 @@ func (tx *Tx) count(collection, delta int64) {
 	tx.members[collection] += delta
 }
 
+func cacheOf[K comparable, V any](size int) *lru.Cache[K, V] {
+	c, err := lru.New[K, V](size)
+	if err != nil {
+		panic(err) // only a size below one fails
+	}
+	return c
+}
+
 // collection returns the id of an NSID and makes the row if there is none.
 func (tx *Tx) collection(nsid string) (int64, error) {
 	id, err := tx.knownCollection(nsid)
@@ -232,7 +243,7 @@ func (tx *Tx) collection(nsid string) (int64, error) {
 
 // knownCollection returns the id of an NSID, 0 if it has no row.
 func (tx *Tx) knownCollection(nsid string) (int64, error) {
-	if id, ok := tx.s.nsids[nsid]; ok {
+	if id, ok := tx.s.nsids.Get(nsid); ok {
 		return id, nil
 	}
 	if id, ok := tx.nsids[nsid]; ok {
@@ -304,9 +315,22 @@ func (tx *Tx) Lacking(r *repostate.Repo, nsids []string) (string, error) {
 	return tx.nameOf(id)
 }
 
+// pruneCollections removes up to most collections without members whose last change was
+// before a time, and returns how many.
+func (tx *Tx) pruneCollections(before time.Time, most int) (int, error) {
+	gone, err := tx.q.PruneCollections(tx.ctx, db.PruneCollectionsParams{Before: before.UnixMicro(), MaxRows: int64(most)})
+	tx.AfterCommit(func() {
+		for _, c := range gone {
+			tx.s.nsids.Remove(c.NSID)
+			tx.s.names.Remove(c.ID)
+		}
+	})
+	return len(gone), err
+}
+
 // nameOf returns the NSID of a collection's id.
 func (tx *Tx) nameOf(id int64) (string, error) {
-	if nsid, ok := tx.s.names[id]; ok {
+	if nsid, ok := tx.s.names.Get(id); ok {
 		return nsid, nil
 	}
 	nsid, err := tx.q.CollectionName(tx.ctx, id)
@@ -317,9 +341,6 @@ func (tx *Tx) nameOf(id int64) (string, error) {
 }
 
 func (tx *Tx) cacheNSID(nsid string, id int64) {
-	if len(tx.s.nsids)+len(tx.nsids) >= maxNSIDs {
-		return
-	}
 	if tx.nsids == nil {
 		tx.nsids = make(map[string]int64)
 	}

@@ -19,6 +19,8 @@ import (
 
 	"railyard"
 	"railyard/db"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 const (
@@ -91,14 +93,14 @@ type Store struct {
 	writer *session
 	wakeup chan struct{}
 
-	turns   turns            // of the writer: held for one Update, and guards what follows
-	seq     int64            // next birth number
-	durable int64            // the next birth number, as it surely is on the disk
-	minute  int64            // of the last row of seq_clock
-	reload  bool             // a transaction failed: read seq again
-	parks   bool             // backfill waits for the PLC directory's log (plclog.go)
-	nsids   map[string]int64 // ids of collections, committed ones only
-	names   map[int64]string // the same, the other way round
+	turns   turns                     // of the writer: held for one Update, and guards what follows
+	seq     int64                     // next birth number
+	durable int64                     // the next birth number, as it surely is on the disk
+	minute  int64                     // of the last row of seq_clock
+	reload  bool                      // a transaction failed: read seq again
+	parks   bool                      // backfill waits for the PLC directory's log (plclog.go)
+	nsids   *lru.Cache[string, int64] // ids of collections, committed ones only
+	names   *lru.Cache[int64, string] // the same, the other way round
 
 	stopped   atomic.Pointer[error] // why the writer has stopped
 	neglected atomic.Int64          // failures of the upkeep
@@ -122,8 +124,8 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 
 		now:    cfg.Now,
 		die:    cfg.Die,
-		nsids:  make(map[string]int64),
-		names:  make(map[int64]string),
+		nsids:  cacheOf[string, int64](cachedNSIDs),
+		names:  cacheOf[int64, string](cachedNSIDs),
 		wakeup: make(chan struct{}, 1),
 		turns:  newTurns(),
 

@@ -602,6 +602,80 @@ func TestTheChangeFeedHasEveryTransition(t *testing.T) {
 	}
 }
 
+// Names can be invented at will: a collection that nobody has had for a week goes, and
+// comes back as another one. Whoever was in the middle of its pages misses nobody.
+func TestCollectionsThatNobodyHasGo(t *testing.T) {
+	f := newShelf(t)
+	for n := range 3 {
+		f.inService(did(n))
+	}
+	change := func(n int, add bool, nsid string) {
+		f.with(did(n), func(tx *Tx, r *Repo) error {
+			if !add {
+				_, err := testrepo.RemoveMemberships(tx, r, []string{nsid})
+				return err
+			}
+			_, err := testrepo.AddMemberships(tx, r, []string{nsid})
+			return err
+		})
+	}
+	const junk, hidden, late = "junk.example.a", "junk.example.hidden", "junk.example.late"
+	change(0, true, junk)
+	change(1, true, hidden)
+	f.with(did(1), func(tx *Tx, r *Repo) error { return testrepo.Hide(tx, r, "suspended") })
+	list := func(after int64) (page Page) {
+		err := f.View(t.Context(), func(rx *Rx) (err error) {
+			page, err = rx.List([]string{junk}, after, 10)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page
+	}
+	page := list(0)
+	change(0, false, junk)
+	has := func(nsid string) bool {
+		return scalar[int](t, f.path, "SELECT count(*) FROM collection WHERE nsid = '"+nsid+"'") == 1
+	}
+	for day := range 8 {
+		if err := f.prune(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !has(junk) {
+			t.Fatalf("it is gone after %d days", day)
+		}
+		f.now = f.now.Add(24 * time.Hour)
+		if day == 6 { // in one transaction it comes and goes
+			f.with(did(2), func(tx *Tx, r *Repo) error {
+				_, err := testrepo.AddMemberships(tx, r, []string{late})
+				if err == nil {
+					_, err = testrepo.RemoveMemberships(tx, r, []string{late})
+				}
+				return err
+			})
+		}
+	}
+	if err := f.prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if has(junk) || !has(hidden) || !has(late) {
+		t.Errorf("%s %t, %s %t, %s %t", junk, has(junk), hidden, has(hidden), late, has(late))
+	}
+	last := scalar[int](t, f.path, "SELECT max(id) FROM collection")
+	f.now = f.now.Add(8 * 24 * time.Hour)
+	if err := f.prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	change(2, true, junk)
+	if again := scalar[int](t, f.path, "SELECT id FROM collection WHERE nsid = '"+junk+"'"); has(late) || again <= last {
+		t.Errorf("id %d, after %d had been given", again, last)
+	}
+	if next := list(page.Last); len(next.DIDs) != 1 || next.DIDs[0] != did(2) {
+		t.Errorf("behind the page of before: %v", next)
+	}
+}
+
 func TestRefusalsAreCountedAndSampled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index.db")
 	s := open(t, path)

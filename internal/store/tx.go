@@ -139,10 +139,8 @@ func (tx *Tx) run(fn func(*Tx) error) (err error) {
 // flush writes what was gathered: member counts, the birth counter, its clock.
 func (tx *Tx) flush() error {
 	for id, delta := range tx.members {
-		if delta != 0 {
-			if err := tx.q.AddMembers(tx.ctx, db.AddMembersParams{ID: id, Delta: delta}); err != nil {
-				return err
-			}
+		if err := tx.q.AddMembers(tx.ctx, db.AddMembersParams{ID: id, Delta: delta, Now: tx.micros()}); err != nil {
+			return err
 		}
 	}
 	if tx.seq == tx.s.seq {
@@ -163,7 +161,8 @@ func (s *Store) committed(tx *Tx) {
 		s.seq, s.minute = tx.seq, tx.now.Unix()/60
 	}
 	for nsid, id := range tx.nsids {
-		s.nsids[nsid], s.names[id] = id, nsid
+		s.nsids.Add(nsid, id)
+		s.names.Add(id, nsid)
 	}
 	for _, fn := range tx.after {
 		fn()

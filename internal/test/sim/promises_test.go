@@ -153,7 +153,7 @@ var promises = []promise{
 	{step: "truncate", story: largeLog,
 		lost: "All is in the write-ahead log, which stays large until the next start.",
 		kept: "All is in the file, and the log is empty."},
-	{step: "prune changes", story: longAgo, moves: "SELECT count(*) FROM membership_change", first: true,
+	{step: "prune", story: longAgo, moves: "SELECT count(*) FROM membership_change", first: true,
 		lost: "Changes older than a week are still in the feed, until the next start.",
 		kept: "Up to 5,000 of them are gone."},
 }
