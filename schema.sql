@@ -192,6 +192,7 @@ CREATE TABLE upstream (
   id                INTEGER PRIMARY KEY,
   url               TEXT    NOT NULL UNIQUE,
   kind              TEXT    CHECK (kind IN ('relay', 'pds')), -- found at connect; NULL = never connected
+  name              TEXT,    -- of a PDS: what DID documents call it (host.hostname); NULL = nothing but the host of url
   cursor            INTEGER, -- everything up to this sequence number is in this file; NULL = start live
   last_event_at     INTEGER, -- when the event of the cursor was applied
   lag               INTEGER  -- how old the newest event was when it was applied, by its own time; microseconds

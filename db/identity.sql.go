@@ -88,6 +88,24 @@ func (q *Queries) DistrustDescribe(ctx context.Context, id int64) error {
 	return err
 }
 
+const hostID = `-- name: HostID :one
+INSERT INTO host (hostname, insecure) VALUES (?1, ?2)
+ON CONFLICT (hostname) DO UPDATE SET hostname = excluded.hostname RETURNING id
+`
+
+type HostIDParams struct {
+	Hostname string
+	Insecure int64
+}
+
+// The update changes nothing: without it RETURNING is silent about a row that is there.
+func (q *Queries) HostID(ctx context.Context, arg HostIDParams) (int64, error) {
+	row := q.db.QueryRowContext(ctx, hostID, arg.Hostname, arg.Insecure)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
+}
+
 const identityPiece = `-- name: IdentityPiece :one
 SELECT CAST(coalesce(max(p.repo_id), 0) AS INTEGER) AS upto
 FROM (SELECT i.repo_id FROM identity i WHERE i.repo_id > ?1 ORDER BY i.repo_id LIMIT ?2) p

@@ -319,6 +319,7 @@ type Upstream struct {
 	ID          int64
 	URL         string
 	Kind        *string
+	Name        *string
 	Cursor      *int64
 	LastEventAt *int64
 	Lag         *int64

@@ -10,7 +10,7 @@ import (
 )
 
 const addUpstream = `-- name: AddUpstream :one
-INSERT INTO upstream (url) VALUES (?1) ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id, url, kind, cursor, last_event_at, lag
+INSERT INTO upstream (url) VALUES (?1) ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id, url, kind, name, cursor, last_event_at, lag
 `
 
 // The update changes nothing: without it RETURNING is silent about a row that is there.
@@ -21,6 +21,7 @@ func (q *Queries) AddUpstream(ctx context.Context, url string) (Upstream, error)
 		&i.ID,
 		&i.URL,
 		&i.Kind,
+		&i.Name,
 		&i.Cursor,
 		&i.LastEventAt,
 		&i.Lag,
@@ -52,21 +53,22 @@ func (q *Queries) SetUpstreamCursor(ctx context.Context, arg SetUpstreamCursorPa
 }
 
 const setUpstreamKind = `-- name: SetUpstreamKind :exec
-UPDATE upstream SET kind = ?1 WHERE id = ?2
+UPDATE upstream SET kind = ?1, name = ?2 WHERE id = ?3
 `
 
 type SetUpstreamKindParams struct {
 	Kind *string
+	Name *string
 	ID   int64
 }
 
 func (q *Queries) SetUpstreamKind(ctx context.Context, arg SetUpstreamKindParams) error {
-	_, err := q.db.ExecContext(ctx, setUpstreamKind, arg.Kind, arg.ID)
+	_, err := q.db.ExecContext(ctx, setUpstreamKind, arg.Kind, arg.Name, arg.ID)
 	return err
 }
 
 const upstreamByID = `-- name: UpstreamByID :one
-SELECT id, url, kind, cursor, last_event_at, lag FROM upstream WHERE id = ?1
+SELECT id, url, kind, name, cursor, last_event_at, lag FROM upstream WHERE id = ?1
 `
 
 func (q *Queries) UpstreamByID(ctx context.Context, id int64) (Upstream, error) {
@@ -76,6 +78,7 @@ func (q *Queries) UpstreamByID(ctx context.Context, id int64) (Upstream, error) 
 		&i.ID,
 		&i.URL,
 		&i.Kind,
+		&i.Name,
 		&i.Cursor,
 		&i.LastEventAt,
 		&i.Lag,
@@ -84,7 +87,7 @@ func (q *Queries) UpstreamByID(ctx context.Context, id int64) (Upstream, error) 
 }
 
 const upstreams = `-- name: Upstreams :many
-SELECT id, url, kind, cursor, last_event_at, lag FROM upstream ORDER BY id
+SELECT id, url, kind, name, cursor, last_event_at, lag FROM upstream ORDER BY id
 `
 
 func (q *Queries) Upstreams(ctx context.Context) ([]Upstream, error) {
@@ -100,6 +103,7 @@ func (q *Queries) Upstreams(ctx context.Context) ([]Upstream, error) {
 			&i.ID,
 			&i.URL,
 			&i.Kind,
+			&i.Name,
 			&i.Cursor,
 			&i.LastEventAt,
 			&i.Lag,

@@ -14,6 +14,11 @@ ON CONFLICT (repo_id) DO UPDATE SET signing_key = excluded.signing_key, host_id 
 INSERT INTO host (hostname, insecure) VALUES (sqlc.arg(hostname), sqlc.arg(insecure))
 ON CONFLICT (hostname) DO UPDATE SET insecure = excluded.insecure RETURNING id, describe_trust, absent_proofs;
 
+-- name: HostID :one
+-- The update changes nothing: without it RETURNING is silent about a row that is there.
+INSERT INTO host (hostname, insecure) VALUES (sqlc.arg(hostname), sqlc.arg(insecure))
+ON CONFLICT (hostname) DO UPDATE SET hostname = excluded.hostname RETURNING id;
+
 -- name: DistrustDescribe :exec
 UPDATE host SET describe_trust = 0 WHERE id = sqlc.arg(id);
 

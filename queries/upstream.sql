@@ -6,7 +6,7 @@ INSERT INTO upstream (url) VALUES (sqlc.arg(url)) ON CONFLICT (url) DO UPDATE SE
 SELECT * FROM upstream ORDER BY id;
 
 -- name: SetUpstreamKind :exec
-UPDATE upstream SET kind = sqlc.arg(kind) WHERE id = sqlc.arg(id);
+UPDATE upstream SET kind = sqlc.arg(kind), name = sqlc.arg(name) WHERE id = sqlc.arg(id);
 
 -- name: SetUpstreamCursor :exec
 UPDATE upstream SET cursor = sqlc.arg(cursor), last_event_at = sqlc.arg(now),

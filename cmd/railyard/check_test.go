@@ -50,7 +50,7 @@ func indexFile(t *testing.T) string {
 		if err != nil {
 			return err
 		}
-		return errors.Join(tx.SetKind(up.ID, store.KindRelay), tx.SetCursor(up.ID, 12, tx.Now()),
+		return errors.Join(tx.SetKind(up.ID, store.KindRelay, ""), tx.SetCursor(up.ID, 12, tx.Now()),
 			tx.AddRefusals([]store.Refused{{Reason: "bad-car", Source: "relay.example.com", Detail: "d", At: tx.Now()}}),
 			tx.CoolHost(alice.Identity.HostID, tx.Now().Add(time.Hour)))
 	})

@@ -49,7 +49,7 @@ func serveFlags() (*flag.FlagSet, *serveConfig) {
 	fs.StringVar(&c.db, "db", "railyard.db", "the index file; made if it does not exist")
 	fs.StringVar(&c.listen, "listen", "127.0.0.1:2526", "address of the public service; port 0 takes a free one")
 	fs.StringVar(&c.metricsListen, "metrics-listen", "127.0.0.1:2527", "address of /metrics; empty for none")
-	fs.Var(&c.upstreams, "upstream", "relay or PDS to follow (ws, wss, http, https); may be repeated")
+	fs.Var(&c.upstreams, "upstream", "relay or PDS to follow (ws, wss, http, https); may be repeated. URL#NAME: a PDS that documents call NAME")
 	fs.StringVar(&c.plcURL, "plc-url", "https://plc.directory", "the PLC directory")
 	fs.StringVar(&c.plcExport, "plc-export", "", "server whose /export gives identities in bulk and changes of them, https://plc.directory; empty for none")
 	fs.Float64Var(&c.plcQPS, "plc-qps", 30, "requests per second to the PLC directory, its export included")
@@ -97,7 +97,10 @@ func (c *serveConfig) validate() error {
 	}
 	given := make(map[string]bool)
 	for _, raw := range c.upstreams.values {
-		base, err := serverURL(raw)
+		base, _, err := ingest.ParseUpstream(raw)
+		if err == nil {
+			_, err = daemon.OperatorHost(base)
+		}
 		if err != nil {
 			return usagef("serve: --upstream %q: %v", raw, err)
 		}

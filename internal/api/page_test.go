@@ -122,7 +122,7 @@ func (x *index) upstream(url string) (u store.Upstream) {
 		if u, err = tx.AddUpstream(url); err != nil {
 			return err
 		}
-		if err := tx.SetKind(u.ID, store.KindRelay); err != nil {
+		if err := tx.SetKind(u.ID, store.KindRelay, ""); err != nil {
 			return err
 		}
 		return tx.SetCursor(u.ID, 1234567, tx.Now().Add(-90*time.Second))

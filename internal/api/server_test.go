@@ -238,7 +238,7 @@ func TestStatsTellOfUpstreamsWhatIsKnown(t *testing.T) {
 		if _, err = tx.AddUpstream("https://former.example.com"); err != nil {
 			return err
 		}
-		if err = tx.SetKind(relay.ID, store.KindRelay); err != nil {
+		if err = tx.SetKind(relay.ID, store.KindRelay, ""); err != nil {
 			return err
 		}
 		return tx.SetCursor(relay.ID, 42, tx.Now().Add(-90*time.Second))

@@ -100,9 +100,9 @@ func (c *Crawler) ofUpstream(tx *store.Tx, id store.CrawlID) (*crawl, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, err := c.hostOf(tx, up)
+	hosts, err := c.hostsOf(tx, up)
 	return &crawl{
-		id: id, name: sourceOf(up.URL), base: up.URL, from: lister{host: host}, chosen: true,
+		id: id, name: sourceOf(up.URL), base: up.URL, from: lister{hosts: hosts}, chosen: true,
 		began: c.cfg.Now(), pace: c.ownPace(),
 	}, err
 }
@@ -128,7 +128,7 @@ func (c *Crawler) ofHost(tx *store.Tx, id store.CrawlID) (*crawl, error) {
 		pace = func(ctx context.Context) error { return c.cfg.Pace(ctx, id.Server) }
 	}
 	return &crawl{
-		id: id, name: name, base: base, from: lister{host: id.Server, capped: true}, began: c.cfg.Now(), pace: pace,
+		id: id, name: name, base: base, from: lister{hosts: []int64{id.Server}, capped: true}, began: c.cfg.Now(), pace: pace,
 	}, nil
 }
 
@@ -139,17 +139,22 @@ func (c *Crawler) ownPace() func(ctx context.Context) error {
 	return rate.NewLimiter(rate.Limit(c.cfg.QPS), 1).Wait
 }
 
-// hostOf returns the host for which an upstream speaks: itself if it is a PDS, 0 if it
-// is a relay.
-func (c *Crawler) hostOf(tx *store.Tx, up store.Upstream) (int64, error) {
+// hostsOf returns the hosts for which an upstream speaks: itself under each of its names
+// if it is a PDS, none if it is a relay.
+func (c *Crawler) hostsOf(tx *store.Tx, up store.Upstream) ([]int64, error) {
 	if up.Kind != store.KindPDS || c.cfg.HostName == nil {
-		return 0, nil
+		return nil, nil
 	}
 	name, err := c.cfg.HostName(up.URL)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return tx.HostRow(name, strings.HasPrefix(up.URL, "http://"))
+	own, err := tx.HostRow(name, strings.HasPrefix(up.URL, "http://"))
+	if err != nil || up.Name == "" {
+		return []int64{own}, err
+	}
+	other, err := tx.HostRow(up.Name, c.insecure(up.Name))
+	return []int64{own, other}, err
 }
 
 // sourceOf names a server in refusals.

@@ -62,7 +62,7 @@ func network(hosts map[string]func(cursor string) (pds.ReposPage, error)) *listi
 
 // deep makes a deep crawler.
 func (y *testHosts) deep(l Lister, every time.Duration) *Crawler {
-	y.update(func(tx *store.Tx) error { return tx.SetKind(y.up, store.KindRelay) })
+	y.update(func(tx *store.Tx) error { return tx.SetKind(y.up, store.KindRelay, "") })
 	return New(Config{
 		Store: y.store, Lister: l, Deep: true, SweepEvery: every, Log: slog.New(slog.DiscardHandler), Metrics: y.metrics,
 		Now: func() time.Time { return time.Now().Add(time.Duration(y.shift.Load())) },

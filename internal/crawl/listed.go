@@ -2,6 +2,7 @@ package crawl
 
 import (
 	"fmt"
+	"slices"
 
 	"railyard/internal/repostate"
 	"railyard/internal/store"
@@ -9,12 +10,25 @@ import (
 
 // lister is a server whose listing is taken.
 type lister struct {
-	// host is the PDS that lists its own repos; what it says of the repos of others is
-	// nothing. 0 is a relay, which lists those of all hosts.
-	host int64
+	// hosts are the rows of the PDS that lists its own repos, one for each name that it
+	// has; what it says of the repos of others is nothing. None is a relay, which lists
+	// those of all hosts.
+	hosts []int64
 	// capped: a DID that nobody else has told of is a candidate of the host, which may
 	// have only so many of them.
 	capped bool
+}
+
+// host returns the row of the server, 0 for a relay. Of the names of a PDS it is that of
+// the document, if that has one of them.
+func (l lister) host(named *repostate.Identity) int64 {
+	switch {
+	case len(l.hosts) == 0:
+		return 0
+	case named != nil && slices.Contains(l.hosts, named.HostID):
+		return named.HostID
+	}
+	return l.hosts[0]
 }
 
 // listed is an entry of a listing.
@@ -54,7 +68,7 @@ func (b *pageBudget) Move() bool {
 func takePage(tx *store.Tx, from lister, page []listed) (t taken, err error) {
 	candidates := store.Candidates{Left: int64(len(page)), Proven: true}
 	if from.capped {
-		if candidates, err = tx.Candidates(from.host); err != nil {
+		if candidates, err = tx.Candidates(from.host(nil)); err != nil {
 			return t, err
 		}
 	}
@@ -66,7 +80,7 @@ func takePage(tx *store.Tx, from lister, page []listed) (t taken, err error) {
 		}
 	}
 	if from.capped {
-		candidates, err = tx.Candidates(from.host)
+		candidates, err = tx.Candidates(from.host(nil))
 	}
 	t.proven = candidates.Proven
 	return t, err
@@ -82,7 +96,7 @@ func takeEntry(tx *store.Tx, from lister, l listed, env repostate.Env, left int6
 		t.full = true
 		return nil
 	}
-	l.Host, l.Candidate = from.host, from.capped
+	l.Host, l.Candidate = from.host(r.Identity), from.capped
 	d := repostate.Decide(r, l.Entry, env)
 	if _, err := tx.Apply(r, d); err != nil {
 		return err
@@ -93,7 +107,7 @@ func takeEntry(tx *store.Tx, from lister, l listed, env repostate.Env, left int6
 			t.known = append(t.known, d.Repo.ID)
 		}
 	case r.Identity == nil && from.capped: // its document has not been seen yet
-	case r.Identity != nil && from.host != 0 && r.Identity.HostID != from.host:
+	case r.Identity != nil && l.Host != 0 && r.Identity.HostID != l.Host:
 		t.foreign++
 	default:
 		t.known = append(t.known, r.ID)

@@ -16,7 +16,7 @@ func (y *testHosts) host(name string) lister {
 		id, err = tx.ListHost(name, false, "active")
 		return err
 	})
-	return lister{host: id.Server, capped: true}
+	return lister{hosts: []int64{id.Server}, capped: true}
 }
 
 // list takes a page that lists the accounts from one number up to another.
@@ -37,7 +37,7 @@ func (y *testHosts) left(host lister) int64 {
 	y.Helper()
 	var c store.Candidates
 	y.update(func(tx *store.Tx) (err error) {
-		c, err = tx.Candidates(host.host)
+		c, err = tx.Candidates(host.host(nil))
 		return err
 	})
 	return c.Left

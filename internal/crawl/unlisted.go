@@ -24,10 +24,29 @@ const (
 // the server that were known before it began, and of which nothing was heard since.
 func (c *Crawler) askUnlisted(ctx context.Context, w *crawl) error {
 	var oldest oldestFirst
+	hosts := w.from.hosts
+	if len(hosts) == 0 {
+		hosts = []int64{0} // all
+	}
+	for _, host := range hosts {
+		if err := c.findUnlisted(ctx, w, host, &oldest); err != nil {
+			return err
+		}
+	}
+	if len(oldest) == 0 {
+		return nil
+	}
+	c.cfg.Metrics.Listed("unlisted", len(oldest))
+	c.log(w, slog.LevelInfo, "repos are not listed any more", "repos", len(oldest))
+	return c.ask(ctx, oldest)
+}
+
+// findUnlisted adds the repos of a host, or of all if it is 0.
+func (c *Crawler) findUnlisted(ctx context.Context, w *crawl, host int64, oldest *oldestFirst) error {
 	for after, more := int64(0), w.last > 0; more; more = after != 0 {
 		var served []store.InService
 		err := c.cfg.Store.OwnView(ctx, func(rx *store.Rx) (err error) {
-			served, after, err = rx.InService(w.from.host, after, w.last)
+			served, after, err = rx.InService(host, after, w.last)
 			return err
 		})
 		if err != nil {
@@ -39,12 +58,7 @@ func (c *Crawler) askUnlisted(ctx context.Context, w *crawl) error {
 			}
 		}
 	}
-	if len(oldest) == 0 {
-		return nil
-	}
-	c.cfg.Metrics.Listed("unlisted", len(oldest))
-	c.log(w, slog.LevelInfo, "repos are not listed any more", "repos", len(oldest))
-	return c.ask(ctx, oldest)
+	return nil
 }
 
 // ask queues the questions, one by one.

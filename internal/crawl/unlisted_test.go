@@ -218,11 +218,18 @@ func TestAHostsListingSaysNothingAboutTheReposOfOthers(t *testing.T) {
 
 // An upstream that is a PDS speaks for its own accounts. One that has moved away is
 // still listed there, as deactivated: nobody is asked about it day after day.
+// Documents may call it otherwise than the operator does.
 func TestAPDSUpstreamSpeaksForItsOwnAccounts(t *testing.T) {
+	for url, name := range map[string]string{"relay.example.com": "", "relay.internal": "relay.example.com"} {
+		t.Run(url, func(t *testing.T) { testOwnAccounts(t, url, name) })
+	}
+}
+
+func testOwnAccounts(t *testing.T, url, name string) {
 	withTestHosts(t, func(y *testHosts) {
 		y.hold("relay.example.com", 0, 2, 5)
 		y.hold("other.example.com", 2, 4, 5)
-		y.update(func(tx *store.Tx) error { return tx.SetKind(y.up, store.KindPDS) })
+		y.update(func(tx *store.Tx) error { return tx.SetKind(y.up, store.KindPDS, name) })
 		y.want()
 		l := &listing{page: func(string) (pds.ReposPage, error) {
 			p := revved(1, 3, 5)
@@ -230,7 +237,7 @@ func TestAPDSUpstreamSpeaksForItsOwnAccounts(t *testing.T) {
 			return p, nil
 		}}
 		c := y.crawler(l)
-		c.cfg.HostName = func(string) (string, error) { return "relay.example.com", nil }
+		c.cfg.HostName = func(string) (string, error) { return url, nil }
 		stop := y.start(c)
 		c.Wake(y.up)
 		synctest.Wait()

@@ -135,6 +135,7 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 	})
 	s.pds = pds.New(s.outbound)
 	s.pds.RepoTimeout, s.pds.DescribeTimeout = cfg.RepoTimeout, cfg.DescribeTimeout
+	s.pds.Route = func(base string) string { return s.ingest.Route(base) }
 
 	var err error
 	s.ingest, err = ingest.New(ctx, ingest.Config{
@@ -186,11 +187,6 @@ func (s *Service) troubles(kind health.Kind) (n int) {
 func OperatorHost(base string) (string, error) {
 	host, _, err := atproto.Hosts{AllowPrivate: true}.Endpoint(base)
 	return host, err
-}
-
-func (s *Service) kind(ctx context.Context, base string) (store.Kind, error) {
-	k, err := s.pds.UpstreamKind(ctx, base)
-	return store.Kind(k), err
 }
 
 func (s *Service) live() api.Live {

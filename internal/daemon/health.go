@@ -7,6 +7,7 @@ import (
 
 	"railyard/internal/health"
 	"railyard/internal/ingest"
+	"railyard/internal/refusal"
 )
 
 const (
@@ -68,6 +69,9 @@ func (s *Service) watchUpstream(p ingest.Progress, now time.Time) {
 		fmt.Sprintf("the relay has sent nothing for %s", now.Sub(p.Heard).Round(time.Second)))
 	report(health.Behind, p.Connected && p.Lag > behindAfter && now.Sub(p.Applied) < flowing, time.Time{},
 		fmt.Sprintf("its events are %s old when they are applied", p.Lag.Round(time.Second)))
-	report(health.Refused, p.Refused >= refusedAfter, time.Time{},
-		fmt.Sprintf("its last %d events were all refused: %s", p.Refused, p.Reason))
+	why := fmt.Sprintf("its last %d events were all refused: %s", p.Refused, p.Reason)
+	if p.Reason == refusal.WrongHost {
+		why += " (documents of its accounts name another host; if that is this one, follow it as URL#NAME)"
+	}
+	report(health.Refused, p.Refused >= refusedAfter, time.Time{}, why)
 }

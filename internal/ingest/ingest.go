@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"railyard/internal/firehose"
 	"railyard/internal/metrics"
 	"railyard/internal/refusal"
+	"railyard/internal/repostate"
 	"railyard/internal/store"
 )
 
@@ -36,10 +38,11 @@ const (
 // Config of the path.
 type Config struct {
 	Store *store.Store
-	// Upstreams are the URLs to follow.
+	// Upstreams are the URLs to follow, as ParseUpstream reads them.
 	Upstreams []string
-	// Kind finds out what the server at a base URL is. It is asked at connect.
-	Kind func(ctx context.Context, base string) (store.Kind, error)
+	// Kind finds out what the server at a base URL is, and the name of a PDS
+	// (store.Upstream.Name). It is asked at connect, unless the operator has said it.
+	Kind func(ctx context.Context, base string) (k store.Kind, name string, err error)
 	// HostName returns the canonical host of a base URL, as DID documents are
 	// compared with.
 	HostName func(base string) (string, error)
@@ -77,9 +80,11 @@ type upstream struct {
 	id       int64
 	base     string // http form of its URL
 	host     string // canonical
+	given    string // the name that the operator gave it
 	consumer *firehose.Consumer
 	queue    chan *slot
 	kind     atomic.Value // store.Kind
+	name     atomic.Value // string: of a PDS, beside host
 	hasSeq   atomic.Bool  // a position is known: the next connection has a cursor
 	ready    atomic.Bool  // connected has done its part for the present connection
 	progress progress
@@ -88,6 +93,23 @@ type upstream struct {
 func (u *upstream) isPDS() bool {
 	k, _ := u.kind.Load().(store.Kind)
 	return k == store.KindPDS
+}
+
+// isCalled reports whether the upstream is a PDS and documents may call it so.
+func (u *upstream) isCalled(host string) bool {
+	return u.isPDS() && host != "" && (host == u.host || host == u.name.Load())
+}
+
+// speaker returns the name of a PDS to those who compare it with that of a document: the
+// same if both mean this one. Empty means a relay.
+func (u *upstream) speaker(named *repostate.Identity) string {
+	switch {
+	case !u.isPDS():
+		return ""
+	case named != nil && u.isCalled(named.Host):
+		return named.Host
+	}
+	return u.host
 }
 
 // slot is one event on its way.
@@ -140,7 +162,7 @@ func New(ctx context.Context, cfg Config) (*Ingest, error) {
 }
 
 func (in *Ingest) add(ctx context.Context, raw string, log *slog.Logger) (*upstream, error) {
-	base, err := BaseURL(raw)
+	base, given, err := ParseUpstream(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -156,8 +178,13 @@ func (in *Ingest) add(ctx context.Context, raw string, log *slog.Logger) (*upstr
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{id: row.ID, base: base, host: host, queue: make(chan *slot, queued)}
+	u := &upstream{id: row.ID, base: base, host: host, given: given, queue: make(chan *slot, queued)}
 	u.kind.Store(row.Kind)
+	u.name.Store(row.Name)
+	if given != "" {
+		u.kind.Store(store.KindPDS)
+		u.name.Store(given)
+	}
 	u.hasSeq.Store(row.Cursor != 0)
 	u.consumer, err = firehose.New(firehose.Config{
 		URL: base, UserAgent: in.cfg.UserAgent, Dial: in.cfg.Dial, Cursor: row.Cursor, Log: log,
@@ -165,6 +192,17 @@ func (in *Ingest) add(ctx context.Context, raw string, log *slog.Logger) (*upstr
 		Count:     func(reason refusal.Reason) { in.refusedFrame(u, reason) },
 	})
 	return u, err
+}
+
+// ParseUpstream reads an upstream as operators write it: a URL, and behind a # the host
+// that DID documents call a PDS, where that is another one.
+func ParseUpstream(raw string) (base, name string, err error) {
+	raw, name, named := strings.Cut(raw, "#")
+	if base, err = BaseURL(raw); err != nil || !named {
+		return base, "", err
+	}
+	name, err = atproto.Hosts{AllowPrivate: true}.Name(name)
+	return base, name, err
 }
 
 // BaseURL is the http form of an upstream's URL, without a trailing slash.
@@ -181,22 +219,41 @@ func BaseURL(raw string) (string, error) {
 	default:
 		return "", fmt.Errorf("scheme %q: wants ws, wss, http or https", u.Scheme)
 	}
-	if u.Host == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.User != nil {
-		return "", fmt.Errorf("wants a host and nothing after it")
+	if u.Host == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return "", fmt.Errorf("wants a host and nothing else")
 	}
 	return u.Scheme + "://" + u.Host, nil
+}
+
+// Route returns the base URL at which the operator has a PDS that documents call
+// otherwise: perhaps it is not in reach by that name. Others have their own.
+func (in *Ingest) Route(base string) string {
+	_, host, _ := strings.Cut(base, "://")
+	route := base
+	for _, u := range in.upstreams {
+		switch {
+		case u.host == host:
+			return base
+		case route == base && u.isCalled(host):
+			route = u.base
+		}
+	}
+	return route
 }
 
 // connected finds out what the upstream is, and asks for a crawl of its repos
 // when the connection starts live: whatever happened before is unknown.
 func (in *Ingest) connected(ctx context.Context, u *upstream) error {
 	u.ready.Store(false)
-	k, err := in.cfg.Kind(ctx, u.base)
-	if err != nil {
-		return fmt.Errorf("what is it: %w", err)
+	k, name := store.KindPDS, u.given
+	if name == "" {
+		var err error
+		if k, name, err = in.cfg.Kind(ctx, u.base); err != nil {
+			return fmt.Errorf("what is it: %w", err)
+		}
 	}
-	err = in.cfg.Store.Update(ctx, "connected", func(tx *store.Tx) error {
-		if err := tx.SetKind(u.id, k); err != nil || u.hasSeq.Load() {
+	err := in.cfg.Store.Update(ctx, "connected", func(tx *store.Tx) error {
+		if err := tx.SetKind(u.id, k, name); err != nil || u.hasSeq.Load() {
 			return err
 		}
 		return tx.WantCrawl(store.CrawlID{Kind: store.OfUpstream, Server: u.id})
@@ -204,9 +261,10 @@ func (in *Ingest) connected(ctx context.Context, u *upstream) error {
 	if err != nil {
 		return err
 	}
+	u.name.Store(name)
 	u.kind.Store(k)
 	u.progress.heard.CompareAndSwap(0, in.cfg.Now().UnixNano())
-	in.cfg.Log.Info("connected", "upstream", u.base, "kind", k)
+	in.cfg.Log.Info("connected", "upstream", u.base, "kind", k, "name", name)
 	in.wakeCrawl(u)
 	u.ready.Store(true)
 	return nil

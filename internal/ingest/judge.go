@@ -50,10 +50,7 @@ func (b *batch) judge(s *slot) (repostate.Outcome, error) {
 
 // fact is what an event says of a repo.
 func (b *batch) fact(s *slot, r *repostate.Repo) (repostate.Fact, error) {
-	pds := ""
-	if s.up.isPDS() {
-		pds = s.up.host
-	}
+	pds := s.up.speaker(r.Identity)
 	switch s.kind {
 	case otherEvent:
 		return repostate.Unread{Refusal: s.frame.Refusal, PDS: pds}, nil

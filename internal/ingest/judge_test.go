@@ -51,7 +51,7 @@ func newStory(t *testing.T, kind store.Kind) *story {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	s.in, err = New(t.Context(), Config{
 		Store: st, Upstreams: []string{"http://relay.test"}, Log: log, Now: func() time.Time { return s.now },
-		Kind:     func(context.Context, string) (store.Kind, error) { return kind, nil },
+		Kind:     func(context.Context, string) (store.Kind, string, error) { return kind, "", nil },
 		HostName: func(base string) (string, error) { return base[len("http://"):], nil },
 	})
 	if err != nil {
@@ -997,5 +997,72 @@ func TestAFailedBatchLeavesNothing(t *testing.T) {
 	s.want(s.judge(commit(11, 1, 2, []string{"com.example.new"}, nil)), repostate.Applied)
 	if !s.listed("com.example.new") {
 		t.Error("the row of a collection that a failed batch had added is missing")
+	}
+}
+
+// The operator follows a PDS by another name than its documents have.
+func TestAPDSSpeaksUnderEachOfItsNames(t *testing.T) {
+	s := newStory(t, store.KindPDS)
+	s.known(posts)
+	s.resolve()
+	s.want(s.judge(commit(11, 1, 2, nil, nil)), repostate.Refused)
+	s.up.name.Store(home)
+	s.want(s.judge(commit(11, 1, 2, nil, nil)), repostate.Applied)
+	s.want(s.judge(account(false, "deactivated")), repostate.Hidden)
+	s.up.name.Store("elsewhere.example.com")
+	s.want(s.judge(account(true, "")), repostate.Refused)
+	s.up.name.Store(home)
+	s.up.kind.Store(store.KindRelay)
+	s.want(s.judge(commit(12, 2, 3, nil, nil)), repostate.Hidden) // a relay needs no name
+}
+
+// Requests to a PDS go where the operator has it, unless another upstream is at its name.
+func TestRequestsFollowTheOperatorsURL(t *testing.T) {
+	in := new(Ingest)
+	for _, up := range []struct {
+		host, name string
+		kind       store.Kind
+	}{
+		{"pds:3000", "pds.example.com", store.KindPDS},
+		{"mirror:3000", "own.example.com", store.KindPDS},
+		{"own.example.com", "", store.KindPDS},
+		{"relay", "was-a-pds.example.com", store.KindRelay},
+		{"new", "", store.KindUnknown},
+	} {
+		u := &upstream{base: "http://" + up.host, host: up.host}
+		u.kind.Store(up.kind)
+		u.name.Store(up.name)
+		in.upstreams = append(in.upstreams, u)
+	}
+	for base, want := range map[string]string{
+		"https://pds.example.com":       "http://pds:3000",
+		"https://own.example.com":       "https://own.example.com",
+		"https://was-a-pds.example.com": "https://was-a-pds.example.com",
+		"https://other.example.com":     "https://other.example.com",
+		"http://pds:3000":               "http://pds:3000",
+		"https://":                      "https://",
+	} {
+		if got := in.Route(base); got != want {
+			t.Errorf("%s: %s, want %s", base, got, want)
+		}
+	}
+}
+
+func TestUpstreamsAreReadAsOperatorsWriteThem(t *testing.T) {
+	for raw, want := range map[string][2]string{
+		"wss://bsky.network":              {"https://bsky.network"},
+		"http://pds:3000#Pds.Example.com": {"http://pds:3000", "pds.example.com"},
+		"ws://pds:3000/#localhost:2583":   {"http://pds:3000", "localhost:2583"},
+		"http://pds:3000#":                {},
+		"http://pds:3000#a/b":             {},
+		"http://pds:3000#https://a.com":   {},
+		"http://pds:3000#a#b":             {},
+		"ftp://pds":                       {},
+		"http://pds/xrpc":                 {},
+	} {
+		base, name, err := ParseUpstream(raw)
+		if got := [2]string{base, name}; err == nil && got != want || (err != nil) != (want[0] == "") {
+			t.Errorf("%s: %q, %v, want %q", raw, got, err, want)
+		}
 	}
 }

@@ -49,16 +49,16 @@ func prefixes(texts ...string) []netip.Prefix {
 	return list
 }
 
-// public reports whether an address belongs to the public internet. An address
+// Public reports whether an address belongs to the public internet. An address
 // with a zone is in no prefix, and so is none.
-func public(addr netip.Addr) bool {
+func Public(addr netip.Addr) bool {
 	addr = addr.Unmap()
 	if addr.Is4() {
 		return !within(addr, reserved4)
 	}
 	if nat64.Contains(addr) {
 		b := addr.As16()
-		return public(netip.AddrFrom4([4]byte(b[12:])))
+		return Public(netip.AddrFrom4([4]byte(b[12:])))
 	}
 	return global6.Contains(addr) && !within(addr, reserved6)
 }

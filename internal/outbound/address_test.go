@@ -28,11 +28,11 @@ func TestOnlyAddressesOfThePublicInternetArePublic(t *testing.T) {
 		"ff02::1": false,
 	}
 	for text, want := range cases {
-		if got := public(netip.MustParseAddr(text)); got != want {
-			t.Errorf("public(%s) = %v, want %v", text, got, want)
+		if got := Public(netip.MustParseAddr(text)); got != want {
+			t.Errorf("Public(%s) = %v, want %v", text, got, want)
 		}
 	}
-	if public(netip.Addr{}) {
+	if Public(netip.Addr{}) {
 		t.Error("no address at all is public")
 	}
 }

@@ -125,7 +125,7 @@ func (g *guard) resolve(ctx context.Context, host string) ([]netip.Addr, error) 
 func onlyPublic(host string, addrs []netip.Addr) ([]netip.Addr, error) {
 	var kept []netip.Addr
 	for _, addr := range addrs {
-		if public(addr) {
+		if Public(addr) {
 			kept = append(kept, addr)
 		}
 	}

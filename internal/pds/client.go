@@ -38,6 +38,10 @@ type Client struct {
 	// RepoMaxBytes bounds the bytes of one getRepo; 0 means 4 GiB.
 	RepoMaxBytes int64
 
+	// Route returns the base URL at which a server is asked that has another one by its
+	// name; nil means the same.
+	Route func(base string) string
+
 	out *outbound.Client
 }
 
@@ -71,6 +75,9 @@ func (q call) request() outbound.Request {
 
 // open sends the query and returns the answer if its status is 200.
 func (c *Client) open(ctx context.Context, q call) (*outbound.Response, error) {
+	if c.Route != nil {
+		q.base = c.Route(q.base)
+	}
 	resp, err := c.out.Get(ctx, q.request())
 	if err != nil {
 		return nil, q.failed(ctx, err)

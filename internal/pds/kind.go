@@ -21,32 +21,34 @@ const (
 
 // UpstreamKind asks a server what it is: one that answers listHosts is a relay,
 // else one that answers describeServer is a PDS, else it is taken for a relay
-// (whose word about a repo counts for less). A server that cannot be reached, is
-// busy or fails is an error and not a kind.
-func (c *Client) UpstreamKind(ctx context.Context, base string) (Kind, error) {
+// (whose word about a repo counts for less). A PDS also says its own DID, as a rule
+// did:web with its public name (lexicon: com.atproto.server.describeServer); nothing
+// vouches for it. A server that cannot be reached, is busy or fails is an error and not
+// a kind.
+func (c *Client) UpstreamKind(ctx context.Context, base string) (kind Kind, did string, err error) {
 	var hosts struct {
 		Hosts json.RawMessage `json:"hosts"`
 	}
-	err := c.query(ctx, call{
+	err = c.query(ctx, call{
 		method: "com.atproto.sync.listHosts", base: base, params: url.Values{"limit": {"1"}},
 	}, &hosts)
 	if err == nil && len(hosts.Hosts) > 0 {
-		return Relay, nil
+		return Relay, "", nil
 	}
 	if err != nil && !declined(err) {
-		return "", err
+		return "", "", err
 	}
 	var server struct {
 		DID string `json:"did"`
 	}
 	err = c.query(ctx, call{method: "com.atproto.server.describeServer", base: base}, &server)
 	if err == nil && server.DID != "" {
-		return PDS, nil
+		return PDS, server.DID, nil
 	}
 	if err != nil && !declined(err) {
-		return "", err
+		return "", "", err
 	}
-	return Relay, nil
+	return Relay, "", nil
 }
 
 // declined reports whether the server is there and does not have the method: it

@@ -298,9 +298,9 @@ func TestAServerIsARelayOrAPDS(t *testing.T) {
 				p := tc.pages[r.URL.Path]
 				answer(p.status, p.body)(w, r)
 			})
-			kind, err := c.UpstreamKind(t.Context(), base)
-			if kind != tc.want || (err == nil) != (tc.want != "") {
-				t.Errorf("got %q, %v", kind, err)
+			kind, did, err := c.UpstreamKind(t.Context(), base)
+			if kind != tc.want || (err == nil) != (tc.want != "") || (did == "did:web:pds.example.com") != (kind == PDS) {
+				t.Errorf("got %q, %q, %v", kind, did, err)
 			}
 		})
 	}
@@ -309,7 +309,7 @@ func TestAServerIsARelayOrAPDS(t *testing.T) {
 func TestAServerThatIsNotThereHasNoKind(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
-	kind, err := New(outbound.New(outbound.Config{AllowPrivate: true})).UpstreamKind(t.Context(), server.URL)
+	kind, _, err := New(outbound.New(outbound.Config{AllowPrivate: true})).UpstreamKind(t.Context(), server.URL)
 	if kind != "" || err == nil {
 		t.Errorf("got %q, %v", kind, err)
 	}

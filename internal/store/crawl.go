@@ -103,10 +103,10 @@ func (rx *Rx) HostCrawled(name string) (known bool, finished time.Time, err erro
 	return err == nil, instant(row.FinishedAt), err
 }
 
-// HostRow returns the id of a host by its name and makes its row if there is none.
+// HostRow returns the id of a host by its name and makes its row if there is none;
+// insecure counts only then.
 func (tx *Tx) HostRow(name string, insecure bool) (int64, error) {
-	row, err := tx.q.AddHost(tx.ctx, db.AddHostParams{Hostname: name, Insecure: flag(insecure)})
-	return row.ID, err
+	return tx.q.HostID(tx.ctx, db.HostIDParams{Hostname: name, Insecure: flag(insecure)})
 }
 
 // ListHost notes what a relay's listHosts says of a host. One that is offline or

@@ -21,7 +21,8 @@ type Upstream struct {
 	ID          int64
 	URL         string
 	Kind        Kind
-	Cursor      int64 // 0 = start live
+	Name        string // of a PDS: the host that DID documents call it; empty = that of its URL alone
+	Cursor      int64  // 0 = start live
 	LastEventAt time.Time
 	// Lag is how old the newest event was when it was applied, by the time that it states;
 	// nil if none has stated one.
@@ -30,7 +31,7 @@ type Upstream struct {
 
 func upstreamOf(row db.Upstream) Upstream {
 	u := Upstream{
-		ID: row.ID, URL: row.URL, Kind: Kind(deref(row.Kind)), Cursor: deref(row.Cursor),
+		ID: row.ID, URL: row.URL, Kind: Kind(deref(row.Kind)), Name: deref(row.Name), Cursor: deref(row.Cursor),
 		LastEventAt: instant(row.LastEventAt),
 	}
 	if row.Lag != nil {
@@ -72,10 +73,10 @@ func (rx *Rx) Upstreams() ([]Upstream, error) {
 	return ups, nil
 }
 
-// SetKind stores what an upstream was found to be.
-func (tx *Tx) SetKind(id int64, k Kind) error {
+// SetKind stores what an upstream was found to be, and the name of a PDS (Upstream.Name).
+func (tx *Tx) SetKind(id int64, k Kind, name string) error {
 	v := string(k)
-	return tx.q.SetUpstreamKind(tx.ctx, db.SetUpstreamKindParams{ID: id, Kind: &v})
+	return tx.q.SetUpstreamKind(tx.ctx, db.SetUpstreamKindParams{ID: id, Kind: &v, Name: orNull(name)})
 }
 
 // SetCursor stores the position up to which everything is in this file. Zero

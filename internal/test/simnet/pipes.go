@@ -78,6 +78,17 @@ func (p *Pipes) find(address string) (*pipeListener, error) {
 	return l, nil
 }
 
+// Rename lets a host be reached under another name alone, as a server inside a private
+// network is. What documents and it itself call it stays NAME.sim.test.
+func (p *Pipes) Rename(name, alias string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.listeners[strings.ToLower(name)+".sim.test"]
+	delete(p.listeners, l.host)
+	l.host = strings.ToLower(alias)
+	p.listeners[l.host], p.addresses[l.ip] = l, l.host
+}
+
 // Lookup returns the address of a host: a loopback address of its own.
 func (p *Pipes) Lookup(_ context.Context, host string) ([]netip.Addr, error) {
 	p.mu.Lock()
