@@ -40,7 +40,7 @@ func commands() []command {
 		{"demo", "a simulated network with the service on it; --check proves it right", demo},
 		{"status", "say how the index is: repos, queue, lag, refusals, hosts", status},
 		{"check", "verify the rules that an index file keeps; --sample compares with the network", check},
-		{"new-index-id", "give a file restored from an older copy a new index id: cursors start over and miss nothing", newIndexID},
+		{"new-index-id", "put an older copy of a file back (--from) and give it a new index id: cursors start over and miss nothing", newIndexID},
 		{"repo", "look at CAR files and repos: inspect, collections, verify, diff", repoCommand},
 		{"firehose", "print the events of a relay or PDS as JSON lines", firehoseCommand},
 		{"version", "print the version", printVersion},

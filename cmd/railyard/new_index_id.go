@@ -9,17 +9,28 @@ import (
 	"railyard/internal/store"
 )
 
-func newIndexIDFlags() (*flag.FlagSet, *string) {
-	fs := flag.NewFlagSet("new-index-id", flag.ContinueOnError)
-	return fs, fs.String("db", "railyard.db", "the index file, which no service has open")
+func newIndexIDFlags() (fs *flag.FlagSet, path, from *string) {
+	fs = flag.NewFlagSet("new-index-id", flag.ContinueOnError)
+	path = fs.String("db", "railyard.db", "the index file, which no service has open")
+	from = fs.String("from", "", "an older copy, which is checked and put into the place of the file and its log")
+	return fs, path, from
 }
 
 // newIndexID writes a new index id into a file that was rolled back to an older
-// copy. Cursors carry the id of their index; those of another one start over.
+// copy, or puts the copy in place, too. Cursors carry the id of their index; those of
+// another one start over.
 func newIndexID(ctx context.Context, args, environ []string, stdout, _ io.Writer) error {
-	fs, path := newIndexIDFlags()
+	fs, path, from := newIndexIDFlags()
 	// Unknown variables are those of other commands here.
 	if _, err := parse(fs, args, environ, stdout); err != nil {
+		return err
+	}
+	if *from != "" {
+		former, now, err := store.Restore(ctx, *from, *path, versionText())
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(stdout, "%s: now %s, checked; the index %s is now %s; cursors of clients start over\n", *path, *from, former, now)
 		return err
 	}
 	former, err := indexOf(ctx, *path)

@@ -60,3 +60,24 @@ func TestNewIndexID(t *testing.T) {
 		t.Errorf("a file was made: %v", err)
 	}
 }
+
+// --from puts a copy in place.
+func TestNewIndexIDFromACopy(t *testing.T) {
+	path, copied := indexFile(t), indexFile(t)
+	before, err := indexOf(t.Context(), copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	code := run(t.Context(), []string{"new-index-id", "--from", copied, "--db", path}, nil, &out, &out)
+	after, err := indexOf(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := out.String(); code != exitOK || before == after || !strings.Contains(said, before) || !strings.Contains(said, after) {
+		t.Errorf("exit %d, %q: index %s, then %s", code, said, before, after)
+	}
+	if code := run(t.Context(), []string{"check", "--db", path}, nil, t.Output(), t.Output()); code != exitOK {
+		t.Errorf("check: exit %d", code)
+	}
+}

@@ -35,12 +35,12 @@ func (rd *Reader) Check(ctx context.Context) (checked int, broken []Violation, e
 		return err
 	})
 	if err != nil {
-		return 0, nil, fmt.Errorf("read the invariants: %w", err)
+		return 0, nil, onFile(rd.path, fmt.Errorf("read the invariants: %w", err))
 	}
 	for _, rule := range rules {
 		found, err := rd.find(ctx, rule.Name)
 		if err != nil {
-			return checked, broken, fmt.Errorf("check of %s: %w", rule.Name, err)
+			return checked, broken, onFile(rd.path, fmt.Errorf("check of %s: %w", rule.Name, err))
 		}
 		checked++
 		if found.count > 0 {

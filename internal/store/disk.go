@@ -33,8 +33,12 @@ type fileError struct {
 
 func (e *fileError) Error() string {
 	text := "database " + e.path + ": " + e.err.Error()
-	if cause, ok := errors.AsType[*sqlite.Error](e.err); ok && diskFaults[cause.Code()] != "" {
+	cause, ok := errors.AsType[*sqlite.Error](e.err)
+	switch {
+	case ok && diskFaults[cause.Code()] != "":
 		text += ": " + diskFaults[cause.Code()]
+	case ok && cause.Code()&0xff == sqlite3.SQLITE_CORRUPT:
+		text += ": if a copy was put there, the former " + walSuffix + " may have stayed beside it; put the copy back with railyard new-index-id --from COPY --db FILE"
 	}
 	return text
 }
