@@ -119,8 +119,10 @@ CREATE TABLE host (
   error_at       INTEGER,
   absent_proofs  INTEGER,                 -- 1 = getRecord proves absence, 0 = refuses absent keys; NULL = not tried
   describe_trust INTEGER,                 -- 0 = its describeRepo was caught with a wrong list; NULL = not caught
+  unable_at      INTEGER,                 -- when one of the two last became 0; a month later both are NULL again
   listed_status  TEXT                     -- what a relay's listHosts says of it: active, idle, offline, throttled, banned
 ) STRICT;
+CREATE INDEX host_unable ON host (unable_at) WHERE unable_at IS NOT NULL;
 
 -- Collections and memberships.
 

@@ -80,11 +80,26 @@ func (q *Queries) AgedIdentities(ctx context.Context, arg AgedIdentitiesParams) 
 }
 
 const distrustDescribe = `-- name: DistrustDescribe :exec
-UPDATE host SET describe_trust = 0 WHERE id = ?1
+UPDATE host SET describe_trust = 0, unable_at = ?1 WHERE id = ?2 AND describe_trust IS NOT 0
 `
 
-func (q *Queries) DistrustDescribe(ctx context.Context, id int64) error {
-	_, err := q.db.ExecContext(ctx, distrustDescribe, id)
+type DistrustDescribeParams struct {
+	Now *int64
+	ID  int64
+}
+
+func (q *Queries) DistrustDescribe(ctx context.Context, arg DistrustDescribeParams) error {
+	_, err := q.db.ExecContext(ctx, distrustDescribe, arg.Now, arg.ID)
+	return err
+}
+
+const forgetInabilities = `-- name: ForgetInabilities :exec
+UPDATE host SET absent_proofs = nullif(absent_proofs, 0), describe_trust = NULL, unable_at = NULL WHERE unable_at < ?1
+`
+
+// Hosts get another program now and then: what one could not do is tried once more.
+func (q *Queries) ForgetInabilities(ctx context.Context, before *int64) error {
+	_, err := q.db.ExecContext(ctx, forgetInabilities, before)
 	return err
 }
 
@@ -201,16 +216,18 @@ func (q *Queries) PutIdentity(ctx context.Context, arg PutIdentityParams) error 
 }
 
 const setAbsentProofs = `-- name: SetAbsentProofs :exec
-UPDATE host SET absent_proofs = ?1 WHERE id = ?2
+UPDATE host SET absent_proofs = ?1, unable_at = CASE WHEN ?1 = 0 THEN ?2 ELSE unable_at END
+WHERE id = ?3
 `
 
 type SetAbsentProofsParams struct {
 	Proves *int64
+	Now    *int64
 	ID     int64
 }
 
 func (q *Queries) SetAbsentProofs(ctx context.Context, arg SetAbsentProofsParams) error {
-	_, err := q.db.ExecContext(ctx, setAbsentProofs, arg.Proves, arg.ID)
+	_, err := q.db.ExecContext(ctx, setAbsentProofs, arg.Proves, arg.Now, arg.ID)
 	return err
 }
 

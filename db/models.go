@@ -60,6 +60,7 @@ type Host struct {
 	ErrorAt       *int64
 	AbsentProofs  *int64
 	DescribeTrust *int64
+	UnableAt      *int64
 	ListedStatus  *string
 }
 

@@ -20,10 +20,15 @@ INSERT INTO host (hostname, insecure) VALUES (sqlc.arg(hostname), sqlc.arg(insec
 ON CONFLICT (hostname) DO UPDATE SET hostname = excluded.hostname RETURNING id;
 
 -- name: DistrustDescribe :exec
-UPDATE host SET describe_trust = 0 WHERE id = sqlc.arg(id);
+UPDATE host SET describe_trust = 0, unable_at = sqlc.arg(now) WHERE id = sqlc.arg(id) AND describe_trust IS NOT 0;
 
 -- name: SetAbsentProofs :exec
-UPDATE host SET absent_proofs = sqlc.arg(proves) WHERE id = sqlc.arg(id);
+UPDATE host SET absent_proofs = sqlc.arg(proves), unable_at = CASE WHEN sqlc.arg(proves) = 0 THEN sqlc.arg(now) ELSE unable_at END
+WHERE id = sqlc.arg(id);
+
+-- name: ForgetInabilities :exec
+-- Hosts get another program now and then: what one could not do is tried once more.
+UPDATE host SET absent_proofs = nullif(absent_proofs, 0), describe_trust = NULL, unable_at = NULL WHERE unable_at < sqlc.arg(before);
 
 -- Where a piece of the identities ends that has so many of them.
 -- name: IdentityPiece :one

@@ -109,14 +109,14 @@ func (rs *Resyncer) storeAbilities(tx *store.Tx, asked *repostate.Repo, l establ
 	return tx.SetAbsentProofs(host.HostID, able)
 }
 
-// distrust: the host's describeRepo was wrong. It is not asked again.
+// distrust: the host's describeRepo was wrong. It is not asked again for a month.
 func (rs *Resyncer) distrust(tx *store.Tx, r *repostate.Repo) error {
 	if !r.Identity.DescribeTrusted {
 		return nil
 	}
 	did, host := r.DID, r.Identity.Host
 	tx.AfterCommit(func() {
-		rs.cfg.Log.Warn("a host's describeRepo was wrong; it is not believed any more", "host", host, "did", did)
+		rs.cfg.Log.Warn("a host's describeRepo was wrong; it is not believed for a month", "host", host, "did", did)
 	})
 	return tx.DistrustDescribe(r.Identity.HostID)
 }

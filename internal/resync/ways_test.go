@@ -186,7 +186,7 @@ func TestAHostIsRemembered(t *testing.T) {
 }
 
 // Whatever a host says in its description, the rows are right once the claim was
-// looked into, and a host that was wrong is not believed again.
+// looked into, and a host that was wrong is not believed for a month.
 func TestEachLieOfADescriptionEndsInTheRightRows(t *testing.T) {
 	for _, fault := range []simnet.FaultName{simnet.DescribesLess, simnet.DescribesMore} {
 		for _, m := range []establish.Method{establish.Auto, establish.Describe} {

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"railyard/internal/atproto"
 	"railyard/internal/test/testrepo"
@@ -95,5 +97,60 @@ func TestAHostsAbilityIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// What a host cannot do is tried again after a month, once; what it can stays. That it
+// is said again meanwhile puts nothing off.
+func TestInabilitiesAreTriedAgainAfterAMonth(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "index.db"), Version: "test", Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	update := func(fn func(tx *Tx) error) {
+		t.Helper()
+		if err := s.Update(t.Context(), "test", fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var unable, liar, able int64
+	update(func(tx *Tx) (err error) {
+		for host, id := range map[string]*int64{"unable.example.com": &unable, "liar.example.com": &liar, "able.example.com": &able} {
+			if *id, err = tx.HostRow(host, false); err != nil {
+				return err
+			}
+		}
+		return tx.SetAbsentProofs(able, Able)
+	})
+	expect := func(when string, proofs Ability, trusts bool) {
+		t.Helper()
+		if err := s.prune(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		update(func(tx *Tx) error {
+			u, errU := tx.IdentityAtHost(testKey, "unable.example.com", false)
+			l, errL := tx.IdentityAtHost(testKey, "liar.example.com", false)
+			a, errA := tx.IdentityAtHost(testKey, "able.example.com", false)
+			if err := errors.Join(errU, errL, errA); err != nil {
+				return err
+			}
+			if u.AbsentProofs != proofs || l.DescribeTrusted != trusts || a.AbsentProofs != Able {
+				t.Errorf("%s: absent proofs %d, %t trusted, able %d", when, u.AbsentProofs, l.DescribeTrusted, a.AbsentProofs)
+			}
+			return nil
+		})
+	}
+	fail := func(tx *Tx) error { return errors.Join(tx.SetAbsentProofs(unable, Unable), tx.DistrustDescribe(liar)) }
+	for range 2 {
+		update(fail)
+		expect("at once", Unable, false)
+		now = now.Add(20 * day)
+		update(func(tx *Tx) error { return tx.DistrustDescribe(liar) }) // an old claim is disproved
+		expect("after 20 days", Unable, false)
+		now = now.Add(11 * day)
+		expect("after 31 days", Unknown, true)
 	}
 }

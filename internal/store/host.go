@@ -52,15 +52,19 @@ func (tx *Tx) SetRate(id int64, perSecond float64) error {
 	return tx.q.SetHostRate(tx.ctx, db.SetHostRateParams{Host: id, Rate: &perSecond})
 }
 
-// DistrustDescribe notes that a host's describeRepo was caught with a wrong list.
-func (tx *Tx) DistrustDescribe(host int64) error { return tx.q.DistrustDescribe(tx.ctx, host) }
+// DistrustDescribe notes that a host's describeRepo was caught with a wrong list. The
+// upkeep forgets it after a month.
+func (tx *Tx) DistrustDescribe(host int64) error {
+	return tx.q.DistrustDescribe(tx.ctx, db.DistrustDescribeParams{ID: host, Now: micros(tx.now)})
+}
 
-// SetAbsentProofs notes whether a host's getRecord proves the absence of keys.
+// SetAbsentProofs notes whether a host's getRecord proves the absence of keys. That it does
+// not is forgotten by the upkeep after a month.
 func (tx *Tx) SetAbsentProofs(host int64, can repostate.Ability) error {
 	var proves *int64
 	if can != repostate.Unknown {
 		v := flag(can == repostate.Able)
 		proves = &v
 	}
-	return tx.q.SetAbsentProofs(tx.ctx, db.SetAbsentProofsParams{ID: host, Proves: proves})
+	return tx.q.SetAbsentProofs(tx.ctx, db.SetAbsentProofsParams{ID: host, Proves: proves, Now: micros(tx.now)})
 }

@@ -25,7 +25,9 @@ const (
 	pruneEvery = time.Minute
 	// changesKept is how long the change feed reaches back.
 	changesKept = 7 * 24 * time.Hour
-	pruneRows   = 5000
+	// inabilitiesKept is how long what a host could not do is not tried again.
+	inabilitiesKept = 30 * 24 * time.Hour
+	pruneRows       = 5000
 	// complainEvery is how often a failure of the upkeep is logged that stays.
 	complainEvery = time.Minute
 	releaseRows   = 500
@@ -229,7 +231,8 @@ func (s *Store) slowDown() {
 	}
 }
 
-// prune removes old changes, and collections that no row names any more.
+// prune removes old changes, collections that no row names any more, and what hosts could
+// not do long ago.
 func (s *Store) prune(ctx context.Context) error {
 	before := s.now().Add(-changesKept)
 	err := s.pruneAll(ctx, func(tx *Tx) (int, error) {
@@ -239,7 +242,14 @@ func (s *Store) prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.pruneAll(ctx, func(tx *Tx) (int, error) { return tx.pruneCollections(before, pruneRows) })
+	return s.pruneAll(ctx, func(tx *Tx) (int, error) {
+		n, err := tx.pruneCollections(before, pruneRows)
+		if err != nil || n == pruneRows {
+			return n, err
+		}
+		unable := s.now().Add(-inabilitiesKept).UnixMicro()
+		return n, tx.q.ForgetInabilities(tx.ctx, &unable)
+	})
 }
 
 // pruneAll calls fn in transactions until it has removed fewer than pruneRows.

@@ -154,6 +154,6 @@ var promises = []promise{
 		lost: "All is in the write-ahead log, which stays large until the next start.",
 		kept: "All is in the file, and the log is empty."},
 	{step: "prune", story: longAgo, moves: "SELECT count(*) FROM membership_change", first: true,
-		lost: "Changes older than a week are still in the feed, until the next start.",
-		kept: "Up to 5,000 of them are gone."},
+		lost: "Changes older than a week are still in the feed, and so are collections that no row names, and what hosts could not do a month ago, until the next start.",
+		kept: "Up to 5,000 of the first or second are gone; after the last of them what hosts could not do is tried again."},
 }

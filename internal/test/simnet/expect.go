@@ -74,8 +74,8 @@ func expected() map[FaultName]string {
 
 		DeniesRepo:     "The host is asked once more after ten minutes, and the rows stay until then. Said twice it is believed, the rows are hidden, and the host is asked now and then.",
 		StaleReplica:   "An answer older than a commit that was seen is not taken and asked for again; of a repo of which nothing was seen it is taken, until a commit or the daily crawl shows a newer rev.",
-		DescribesLess:  "Where the signed tree contradicts the list at once, that is counted and the repo itself is asked for. Else it is taken as described, and its proof in the background shows the rest. The host's list is not believed again.",
-		DescribesMore:  "Where the signed tree contradicts the list at once, that is counted and the repo itself is asked for. Else it is taken as described, and its proof in the background takes the invented ones away. The host's list is not believed again.",
+		DescribesLess:  "Where the signed tree contradicts the list at once, that is counted and the repo itself is asked for. Else it is taken as described, and its proof in the background shows the rest. The host's list is not believed for a month.",
+		DescribesMore:  "Where the signed tree contradicts the list at once, that is counted and the repo itself is asked for. Else it is taken as described, and its proof in the background takes the invented ones away. The host's list is not believed for a month.",
 		DescribesNone:  "An empty list is counted and the repo itself is asked for.",
 		ShortArchive:   invalid,
 		CorruptArchive: invalid,
