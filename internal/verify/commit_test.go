@@ -604,7 +604,7 @@ func collectionsOf(content map[string][]byte) map[string]bool {
 }
 
 // checkTruth compares a proof with the collections before and after.
-func checkTruth(t *testing.T, p Proof, ops []event.Op, was, is map[string]bool) {
+func checkTruth(t testing.TB, p Proof, ops []event.Op, was, is map[string]bool) {
 	t.Helper()
 	for _, op := range ops {
 		nsid, _ := atproto.CollectionOf(op.Path)

@@ -17,11 +17,11 @@ func (pr *prover) memberships(p *Proof, ops []event.Op, view *mst.View) {
 		if run.Presence() == mst.Absent {
 			p.Died = append(p.Died, nsid)
 		}
-		if run.Presence() != mst.Present || !kinds.created && !kinds.updated {
+		if run.Presence() != mst.Present || kinds.created == 0 && !kinds.updated {
 			continue
 		}
 		p.Present = append(p.Present, nsid)
-		if !kinds.created || kinds.updated || kinds.deleted || showsOlder(run, ops) {
+		if kinds.created == 0 || kinds.updated || kinds.deleted || showsOlder(run, kinds.created) {
 			continue
 		}
 		if run.Left || run.Right {
@@ -45,7 +45,10 @@ func (pr *prover) touched(ops []event.Op) []string {
 }
 
 // kinds are the actions that a commit does in one collection.
-type kinds struct{ created, updated, deleted bool }
+type kinds struct {
+	created          int // keys
+	updated, deleted bool
+}
 
 // actionsIn returns the actions of ops in a collection.
 func actionsIn(ops []event.Op, nsid string) kinds {
@@ -56,7 +59,7 @@ func actionsIn(ops []event.Op, nsid string) kinds {
 		}
 		switch ops[i].Action {
 		case event.Create:
-			k.created = true
+			k.created++
 		case event.Update:
 			k.updated = true
 		default:
@@ -66,34 +69,9 @@ func actionsIn(ops []event.Op, nsid string) kinds {
 	return k
 }
 
-// showsOlder reports whether a collection's run shows a key that the commit did
-// not create: a visible one, or something hidden among its keys.
-func showsOlder(run mst.Run, ops []event.Op) bool {
-	if run.Inside {
-		return true
-	}
-	for _, key := range run.Keys {
-		if !creates(ops, key.Path) {
-			return true
-		}
-	}
-	return false
-}
-
-// creates looks for the create of a path; creates come last, sorted by path.
-func creates(ops []event.Op, path []byte) bool {
-	from := slices.IndexFunc(ops, func(op event.Op) bool { return op.Action == event.Create })
-	if from < 0 {
-		return false
-	}
-	_, found := slices.BinarySearchFunc(ops[from:], path, func(op event.Op, path []byte) int {
-		switch {
-		case op.Path < string(path):
-			return -1
-		case op.Path > string(path):
-			return 1
-		}
-		return 0
-	})
-	return found
+// showsOlder reports whether a collection's run shows a key that is not among the
+// created ones, all of which it shows: a visible one, or something hidden among its
+// keys.
+func showsOlder(run mst.Run, created int) bool {
+	return run.Inside || len(run.Keys) > created
 }

@@ -7,13 +7,17 @@ import (
 	"strings"
 
 	"railyard/internal/event"
+	"railyard/internal/mst"
 	"railyard/internal/refusal"
 )
 
 // netOps folds the ops of one path into the one that leads from before the commit
 // to after it, and returns them in the order in which they are undone: deletes,
-// updates, creates, each by path. In this order the undoing never needs a node
-// that another order would not. Reason: BadOp.
+// updates, then creates from the bottom of the tree to its top. No other order gets
+// by with fewer nodes. What is put back first keeps subtrees apart that removing a
+// key would else have to merge; and a key is removed when nothing new is left below
+// it, so that two subtrees are merged only where the tree before had them in one.
+// Reason: BadOp.
 func netOps(ops []event.Op) ([]event.Op, error) {
 	if err := checkActions(ops); err != nil {
 		return nil, err
@@ -24,7 +28,7 @@ func netOps(ops []event.Op) ([]event.Op, error) {
 	}
 	sorted := slices.Clone(ops)
 	slices.SortStableFunc(sorted, func(a, b event.Op) int { return strings.Compare(a.Path, b.Path) })
-	kept := make([]event.Op, 0, len(sorted))
+	kept := make([]ranked, 0, len(sorted))
 	for i := 0; i < len(sorted); {
 		n := 1
 		for i+n < len(sorted) && sorted[i+n].Path == sorted[i].Path {
@@ -35,12 +39,22 @@ func netOps(ops []event.Op) ([]event.Op, error) {
 			return nil, err
 		}
 		if changes {
-			kept = append(kept, op)
+			kept = append(kept, ranked{op, undoRank(&op)})
 		}
 		i += n
 	}
-	slices.SortStableFunc(kept, func(a, b event.Op) int { return cmp.Compare(undoRank(a.Action), undoRank(b.Action)) })
-	return kept, nil
+	slices.SortStableFunc(kept, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+	net := sorted[:len(kept)]
+	for i := range kept {
+		net[i] = kept[i].op
+	}
+	return net, nil
+}
+
+// ranked is an op with its place in the undoing.
+type ranked struct {
+	op   event.Op
+	rank int
 }
 
 // fold makes one op of those of one path, in their order. Real servers send all
@@ -76,14 +90,16 @@ func fold(ops []event.Op) (op event.Op, changes bool, err error) {
 	return op, true, nil
 }
 
-func undoRank(a event.Action) int {
-	switch a {
+// undoRank is lower for an op that is undone earlier. Creates are ranked by the
+// level at which their key stands.
+func undoRank(op *event.Op) int {
+	switch op.Action {
 	case event.Delete:
-		return 0
+		return -2
 	case event.Update:
-		return 1
+		return -1
 	}
-	return 2
+	return mst.Depth([]byte(op.Path))
 }
 
 // checkActions refuses what package event never lets through, because the rest
