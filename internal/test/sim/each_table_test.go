@@ -50,6 +50,7 @@ func eachOnStreams() map[simnet.FaultName][]each {
 		simnet.WrongSignature: signed("bad-signature"),
 		simnet.WrongPrevData:  signed("inversion-failed"),
 		simnet.NoPrevData:     either(each{}),
+		simnet.LeastNodes:     either(each{}),
 		simnet.NoOpPrev:       signed("no-prev"),
 		simnet.MissingBlock:   either(each{refused: "inversion-blocked|record-missing|bad-tree?", judged: "refused?"}), // it may be one that the proof spares
 		simnet.ForgedBlock:    either(each{refused: "bad-block", judged: "refused", attempts: "superseded?"}),

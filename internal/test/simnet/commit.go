@@ -186,6 +186,24 @@ func (c *change) blocks() []block {
 	return append(blocks, unchanged...)
 }
 
+// leastBlocks is blocks without the older nodes that do not lead to a deleted key.
+func (c *change) leastBlocks() []block {
+	blocks, unchanged := c.newAndUnchanged()
+	sent := map[*node]bool{}
+	for _, key := range paths(c.ops) {
+		if _, there := c.after.find(key); there {
+			continue
+		}
+		for _, n := range c.after.path(key) {
+			if !c.made[n] && !sent[n] {
+				sent[n] = true
+				blocks = append(blocks, block{n.digest, n.block})
+			}
+		}
+	}
+	return append(blocks, unchanged...)
+}
+
 // newBlocks is blocks without the older nodes.
 func (c *change) newBlocks() []block {
 	blocks, unchanged := c.newAndUnchanged()

@@ -25,6 +25,7 @@ func expected() map[FaultName]string {
 		WrongSignature: unsigned,
 		WrongPrevData:  signed,
 		NoPrevData:     "It is applied: undoing its ops leads to the tree that we hold.",
+		LeastNodes:     "It is applied: the ops are undone in the order that needs no other node.",
 		NoOpPrev:       signed,
 		MissingBlock:   signed,
 		ForgedBlock:    unproven,

@@ -12,6 +12,7 @@ const (
 	WrongSignature FaultName = "wrong signature"
 	WrongPrevData  FaultName = "wrong prevData"
 	NoPrevData     FaultName = "no prevData"
+	LeastNodes     FaultName = "least nodes"
 	NoOpPrev       FaultName = "no prev"
 	MissingBlock   FaultName = "missing block"
 	ForgedBlock    FaultName = "forged block"
@@ -31,6 +32,7 @@ func commitFaults() []Fault {
 		lie(WrongSignature, wrongSignature, "The commit is signed by a key that is not the account's, or not at all."),
 		lie(WrongPrevData, wrongPrevData, "The prevData is of another tree."),
 		lie(NoPrevData, noPrevData, "The prevData is left out."),
+		lie(LeastNodes, leastNodes, "Of the nodes that the commit did not make only those are sent that lead to a deleted key."),
 		lie(NoOpPrev, noOpPrev, "One update or delete lacks its prev."),
 		lie(MissingBlock, missingBlock, "A node or record of the commit is not among the blocks."),
 		lie(ForgedBlock, forgedBlock, "A block is not what its CID says."),
@@ -104,6 +106,14 @@ func noPrevData(_ *delivery, e *commitEvent) bool {
 	had := e.prevData != nil
 	e.prevData = nil
 	return had
+}
+
+// leastNodes leaves out the nodes that only show neighbours: those that are left are
+// the least with which a commit of several ops can be undone, in the best order.
+func leastNodes(d *delivery, e *commitEvent) bool {
+	before := len(e.blocks)
+	e.blocks = d.change.leastBlocks()
+	return len(e.blocks) < before
 }
 
 // noOpPrev takes a prev away that no other op of the same path makes needless.
