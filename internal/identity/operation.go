@@ -3,6 +3,7 @@ package identity
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -19,42 +20,47 @@ const maxCID = 100
 // ErrTombstone is in the chain of the refusal when an operation ends the DID.
 var ErrTombstone = errors.New("tombstone")
 
+// maxSeq is the largest sequence number: JSON's are exact up to it.
+const maxSeq = 1<<53 - 1
+
 // LogEntry is an operation in the log of the PLC directory (spec: did:plc).
 type LogEntry struct {
 	DID       string
 	CID       string // of the operation, as text; it identifies entries and is not checked
 	CreatedAt time.Time
-	Nullified bool // another operation took its place
+	Seq       int64 // its number at the server that was asked, from 1 on; 0 = the entry has none
+	Nullified bool  // another operation took its place; entries with a Seq do not tell
 	operation json.RawMessage
 }
 
 // ParseLogEntry reads one line of an export, or one element of an audit log. An
 // error is a *refusal.Error of the reason IdentityInvalid; the entry then has its
-// time, if at least that could be read, and nothing else.
+// time and its sequence number, as far as they could be read, and nothing else.
 func ParseLogEntry(line []byte) (LogEntry, error) {
 	if len(line) > MaxEntry {
 		return LogEntry{}, invalid("log entry of %d bytes", len(line))
 	}
 	var raw struct {
+		Type      json.RawMessage `json:"type"`
+		Seq       json.RawMessage `json:"seq"`
 		DID       json.RawMessage `json:"did"`
 		CID       json.RawMessage `json:"cid"`
-		CreatedAt string          `json:"createdAt"`
+		CreatedAt json.RawMessage `json:"createdAt"`
 		Nullified json.RawMessage `json:"nullified"`
 		Operation json.RawMessage `json:"operation"`
 	}
 	if err := json.Unmarshal(line, &raw); err != nil {
 		return LogEntry{}, invalid("log entry: %w", err)
 	}
-	at, err := time.Parse(time.RFC3339Nano, raw.CreatedAt)
+	seq, noSeq := readSeq(raw.Seq, raw.Type)
+	at, noTime := readTime(raw.CreatedAt)
+	broken := LogEntry{CreatedAt: at, Seq: seq}
+	e := LogEntry{CreatedAt: at, Seq: seq, operation: raw.Operation}
+	err := errors.Join(noSeq, noTime, json.Unmarshal(raw.DID, &e.DID), json.Unmarshal(raw.CID, &e.CID))
+	if len(raw.Nullified) > 0 {
+		err = errors.Join(err, json.Unmarshal(raw.Nullified, &e.Nullified))
+	}
 	if err != nil {
-		return LogEntry{}, invalid("log entry of the time %q", atproto.Clip(raw.CreatedAt))
-	}
-	e := LogEntry{CreatedAt: at.UTC(), operation: raw.Operation}
-	broken := LogEntry{CreatedAt: e.CreatedAt}
-	if len(raw.Nullified) > 0 { // the form with sequence numbers has no such field
-		err = json.Unmarshal(raw.Nullified, &e.Nullified)
-	}
-	if err := errors.Join(err, json.Unmarshal(raw.DID, &e.DID), json.Unmarshal(raw.CID, &e.CID)); err != nil {
 		return broken, invalid("log entry: %w", err)
 	}
 	if _, err := atproto.ParseDID(e.DID); err != nil || !strings.HasPrefix(e.DID, "did:plc:") {
@@ -64,6 +70,47 @@ func ParseLogEntry(line []byte) (LogEntry, error) {
 		return broken, invalid("log entry of %s with a CID of %d characters", e.DID, len(e.CID))
 	}
 	return e, nil
+}
+
+// readSeq returns the sequence number of an entry, 0 if it has none. One of another
+// type than that of operations has its number all the same.
+func readSeq(seq, kind json.RawMessage) (n int64, err error) {
+	if len(seq) == 0 || string(seq) == "null" {
+		return 0, nil
+	}
+	if json.Unmarshal(seq, &n) != nil || n < 1 || n > maxSeq {
+		return 0, fmt.Errorf("the number %s", atproto.Clip(seq))
+	}
+	if string(kind) != `"sequenced_op"` {
+		err = fmt.Errorf("the type %s", atproto.Clip(kind))
+	}
+	return n, err
+}
+
+func readTime(raw json.RawMessage) (time.Time, error) {
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return time.Time{}, fmt.Errorf("the time %s", atproto.Clip(raw))
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("the time %q", atproto.Clip(text))
+	}
+	return at.UTC(), nil
+}
+
+// Prev returns the CID of the operation that this one follows, empty for the first one
+// of a DID. Operations that follow the same one exclude each other: of them the
+// directory took the last for the others (spec: did:plc, account recovery).
+func (e LogEntry) Prev() string {
+	var op struct {
+		Prev json.RawMessage `json:"prev"`
+	}
+	var prev string
+	if json.Unmarshal(e.operation, &op) != nil || json.Unmarshal(op.Prev, &prev) != nil {
+		return ""
+	}
+	return prev
 }
 
 // operation is what is read of one. The first DIDs were made with the legacy form

@@ -143,8 +143,62 @@ func TestBrokenEntriesKeepTheirTime(t *testing.T) {
 	if e, err := ParseLogEntry([]byte(strings.Replace(good, "false", "true", 1))); err != nil || !e.Nullified {
 		t.Errorf("nullified: got %+v, %v", e, err)
 	}
-	if e, err := ParseLogEntry([]byte(strings.Replace(good, `"nullified":false,`, `"seq":7,"type":"sequenced_op",`, 1))); err != nil || e.Nullified {
-		t.Errorf("with a sequence number: got %+v, %v", e, err)
+}
+
+// sequenced is an entry as the directory writes it where it is asked by sequence number.
+func sequenced(did, operation, seq, kind string) string {
+	return fmt.Sprintf(`{"type":%s,"seq":%s,"did":%q,"operation":%s,"cid":"bafyreib","createdAt":%q}`, kind, seq, did, operation, createdAt)
+}
+
+func TestEntriesWithASequenceNumber(t *testing.T) {
+	good, kind := op("did:key:"+key1, service1("https://pds.example.com")), `"sequenced_op"`
+	line := func(seq string) string { return sequenced(did, good, seq, kind) }
+	for name, c := range map[string]struct {
+		line string
+		seq  int64
+		good bool
+	}{
+		"the first one":       {line("1"), 1, true},
+		"the last one":        {line("9007199254740991"), maxSeq, true},
+		"too large":           {line("9007199254740992"), 0, false},
+		"larger than 64 bits": {line("99999999999999999999"), 0, false},
+		"zero":                {line("0"), 0, false},
+		"below zero":          {line("-7"), 0, false},
+		"a fraction":          {line("7.5"), 0, false},
+		"text":                {line(`"7"`), 0, false},
+		"null":                {line("null"), 0, true},
+		"another type":        {sequenced(did, good, "7", `"other"`), 7, false},
+		"a type that is none": {sequenced(did, good, "7", "7"), 7, false},
+		"no type":             {strings.Replace(line("7"), `"type":"sequenced_op",`, "", 1), 7, false},
+		"did:web":             {sequenced("did:web:example.com", good, "7", kind), 7, false},
+		"no CID":              {strings.Replace(line("7"), `"cid"`, `"cod"`, 1), 7, false},
+		"no time":             {strings.Replace(line("7"), "createdAt", "created", 1), 7, false},
+		"time that is number": {strings.Replace(line("7"), `"`+createdAt+`"`, "7", 1), 7, false},
+	} {
+		e, err := ParseLogEntry([]byte(c.line))
+		if e.Seq != c.seq || (err == nil) != c.good || (e.DID == did) != c.good || e.Nullified {
+			t.Errorf("%s: got %+v, %v", name, e, err)
+		}
+		if reason, _ := refusal.ReasonOf(err); err != nil && (reason != refusal.IdentityInvalid || len(err.Error()) > 400) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestPrevIsTheOperationBefore(t *testing.T) {
+	for operation, prev := range map[string]string{
+		`{"type":"plc_operation","prev":"bafyreia"}`: "bafyreia",
+		`{"type":"plc_tombstone","prev":"bafyreia"}`: "bafyreia",
+		`{"type":"create","prev":null}`:              "",
+		`{"type":"plc_operation"}`:                   "",
+		`{"type":"plc_operation","prev":7}`:          "",
+		`{"type":"plc_operation","prev":{"a":"b"}}`:  "",
+		`7`: "", `null`: "", `[]`: "",
+	} {
+		e, err := ParseLogEntry([]byte(logLine(did, operation)))
+		if err != nil || e.Prev() != prev {
+			t.Errorf("%s: %q, %v", operation, e.Prev(), err)
+		}
 	}
 }
 
@@ -152,10 +206,16 @@ func FuzzParseLogEntry(f *testing.F) {
 	f.Add([]byte(logLine(did, op("did:key:"+key1, service1("https://pds.example.com")))))
 	f.Add([]byte(logLine(did, op("did:key:"+keyP256, service1("https://pds.example.com")))))
 	f.Add([]byte(logLine(did, create(`"signingKey":"did:key:`+key1+`","service":"bsky.social"`))))
-	f.Add([]byte(logLine(did, `{"type":"plc_tombstone"}`)))
+	f.Add([]byte(logLine(did, `{"type":"plc_tombstone","prev":"bafyreia"}`)))
+	f.Add([]byte(sequenced(did, op("did:key:"+key1, service1("https://pds.example.com")), "7", `"sequenced_op"`)))
+	f.Add([]byte(sequenced(did, "7", "9007199254740993", `7`)))
 	f.Add([]byte(`{"did":7,"createdAt":"` + createdAt + `"}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		e, err := ParseLogEntry(line)
+		if e.Seq < 0 || e.Seq > maxSeq {
+			t.Fatalf("number %d", e.Seq)
+		}
+		_ = e.Prev()
 		if err != nil {
 			if reason, _ := refusal.ReasonOf(err); reason != refusal.IdentityInvalid {
 				t.Fatalf("untyped: %v", err)
