@@ -218,13 +218,17 @@ CREATE INDEX crawl_due ON crawl (kind, due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE plc_log (
   -- At most one row: how far the log of the PLC directory was read (--plc-export).
-  one      INTEGER PRIMARY KEY CHECK (one = 1),
-  url      TEXT    NOT NULL, -- of the server
-  after_at INTEGER NOT NULL, -- operations made up to then are in this file; 0 = none
-  seen     TEXT    NOT NULL, -- JSON object: later ones that are in this file too, by CID, and when they were made
-  done     INTEGER NOT NULL CHECK (done IN (0, 1))
-           -- 1 = its end was reached once. Until then backfill of a did:plc whose document was never looked
-           -- at is parked (resync_queue.parked); what its identity says meanwhile is stale
+  one   INTEGER PRIMARY KEY CHECK (one = 1),
+  url   TEXT    NOT NULL, -- of the server
+  form  TEXT    CHECK (form IN ('seq', 'time')),
+        -- how it pages its log: by sequence numbers of its own, or by the times of operations (unix
+        -- microseconds); NULL = nothing was read yet
+  after INTEGER NOT NULL, -- operations up to this number or time are in this file; 0 = none
+  seen  TEXT    NOT NULL, -- JSON object: later ones that are in this file too, by CID, and their number or time.
+        -- A server that knows none of them any more has another log, which is read from its beginning
+  done  INTEGER NOT NULL CHECK (done IN (0, 1))
+        -- 1 = its end was reached once. Until then backfill of a did:plc whose document was never looked
+        -- at is parked (resync_queue.parked); what its identity says meanwhile is stale
 ) STRICT;
 
 -- The queue.
@@ -561,7 +565,7 @@ INSERT INTO invariant (name, explanation) VALUES
   ('queue hosts', 'a row of the queue names whoever is asked next'),
   ('host queues', 'whoever may be asked has a queue, whose head is not later than its rows'),
   ('parked', 'what is parked is backfill that waits for the PLC directory''s log, and its identity is not trusted'),
-  ('plc log', 'what was seen of the PLC directory''s log lies behind the time up to which it was read'),
+  ('plc log', 'what was seen of the PLC directory''s log lies behind the place up to which it was read'),
   ('buffer', 'buffered commits belong to resyncing repos, are whole and not too many'),
   ('orphans', 'every row belongs to a repo, a collection or a host that is there'),
   ('changes', 'changes have a cause that fits, and the last one of a row says whether it is visible'),
@@ -815,19 +819,20 @@ CREATE VIEW violation AS
     AND (q.priority <> 4 OR q.lease IS NOT NULL OR NOT EXISTS (SELECT 1 FROM plc_log WHERE done = 0)
          OR EXISTS (SELECT 1 FROM identity i WHERE i.repo_id = q.repo_id AND i.stale = 0))
 
-  -- plc log: what was seen of the PLC directory's log lies behind the time up to which it was read.
+  -- plc log: what was seen of the PLC directory's log lies behind the place up to which it was read.
   UNION ALL
   SELECT 'plc log', 'plc_log: seen is no object'
   FROM plc_log
   WHERE iif(json_valid(seen), json_type(seen), '') <> 'object'
   UNION ALL
-  SELECT 'plc log', 'plc_log: it has seen ' || e.key || ' of ' || coalesce(e.value, 'no time')
+  SELECT 'plc log', 'plc_log: it has seen ' || e.key || ' of ' || coalesce(e.value, 'nowhere')
   FROM plc_log l CROSS JOIN json_each(iif(json_valid(l.seen), l.seen, '{}')) e
-  WHERE e.type <> 'integer' OR e.value <= l.after_at
+  WHERE e.type <> 'integer' OR e.value <= l.after
   UNION ALL
-  SELECT 'plc log', 'plc_log: done ' || done || ', after ' || after_at
+  SELECT 'plc log', 'plc_log: done ' || done || ', form ' || coalesce(form, 'unknown') || ', after ' || after
   FROM plc_log
-  WHERE done NOT IN (0, 1) OR after_at < 0
+  WHERE done NOT IN (0, 1) OR after < 0
+     OR iif(form IS NULL, after <> 0 OR seen <> '{}', form NOT IN ('seq', 'time'))
 
   -- buffer: buffered commits belong to resyncing repos, are whole and not too many.
   -- A repo has at most 256 commits in it.

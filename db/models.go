@@ -138,11 +138,12 @@ type Meta struct {
 }
 
 type PlcLog struct {
-	One     int64
-	URL     string
-	AfterAt int64
-	Seen    string
-	Done    int64
+	One   int64
+	URL   string
+	Form  *string
+	After int64
+	Seen  string
+	Done  int64
 }
 
 type Proof struct {

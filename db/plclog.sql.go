@@ -30,14 +30,15 @@ func (q *Queries) KnownDID(ctx context.Context, did string) (int64, error) {
 }
 
 const pLCLog = `-- name: PLCLog :one
-SELECT url, after_at, seen, done FROM plc_log WHERE one = 1
+SELECT url, CAST(coalesce(form, '') AS TEXT) AS form, after, seen, done FROM plc_log WHERE one = 1
 `
 
 type PLCLogRow struct {
-	URL     string
-	AfterAt int64
-	Seen    string
-	Done    int64
+	URL   string
+	Form  string
+	After int64
+	Seen  string
+	Done  int64
 }
 
 func (q *Queries) PLCLog(ctx context.Context) (PLCLogRow, error) {
@@ -45,7 +46,8 @@ func (q *Queries) PLCLog(ctx context.Context) (PLCLogRow, error) {
 	var i PLCLogRow
 	err := row.Scan(
 		&i.URL,
-		&i.AfterAt,
+		&i.Form,
+		&i.After,
 		&i.Seen,
 		&i.Done,
 	)
@@ -71,22 +73,24 @@ func (q *Queries) ParkRows(ctx context.Context, arg ParkRowsParams) error {
 }
 
 const putPLCLog = `-- name: PutPLCLog :exec
-INSERT INTO plc_log (one, url, after_at, seen, done)
-VALUES (1, ?1, ?2, ?3, ?4)
-ON CONFLICT (one) DO UPDATE SET url = excluded.url, after_at = excluded.after_at, seen = excluded.seen, done = excluded.done
+INSERT INTO plc_log (one, url, form, after, seen, done)
+VALUES (1, ?1, nullif(CAST(?2 AS TEXT), ''), ?3, ?4, ?5)
+ON CONFLICT (one) DO UPDATE SET url = excluded.url, form = excluded.form, after = excluded.after, seen = excluded.seen, done = excluded.done
 `
 
 type PutPLCLogParams struct {
-	URL     string
-	AfterAt int64
-	Seen    string
-	Done    int64
+	URL   string
+	Form  string
+	After int64
+	Seen  string
+	Done  int64
 }
 
 func (q *Queries) PutPLCLog(ctx context.Context, arg PutPLCLogParams) error {
 	_, err := q.db.ExecContext(ctx, putPLCLog,
 		arg.URL,
-		arg.AfterAt,
+		arg.Form,
+		arg.After,
 		arg.Seen,
 		arg.Done,
 	)

@@ -1,10 +1,10 @@
 -- name: PLCLog :one
-SELECT url, after_at, seen, done FROM plc_log WHERE one = 1;
+SELECT url, CAST(coalesce(form, '') AS TEXT) AS form, after, seen, done FROM plc_log WHERE one = 1;
 
 -- name: PutPLCLog :exec
-INSERT INTO plc_log (one, url, after_at, seen, done)
-VALUES (1, sqlc.arg(url), sqlc.arg(after_at), sqlc.arg(seen), sqlc.arg(done))
-ON CONFLICT (one) DO UPDATE SET url = excluded.url, after_at = excluded.after_at, seen = excluded.seen, done = excluded.done;
+INSERT INTO plc_log (one, url, form, after, seen, done)
+VALUES (1, sqlc.arg(url), nullif(CAST(sqlc.arg(form) AS TEXT), ''), sqlc.arg(after), sqlc.arg(seen), sqlc.arg(done))
+ON CONFLICT (one) DO UPDATE SET url = excluded.url, form = excluded.form, after = excluded.after, seen = excluded.seen, done = excluded.done;
 
 -- name: DeletePLCLog :exec
 DELETE FROM plc_log WHERE one = 1;

@@ -3,6 +3,7 @@ package plc
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"railyard/internal/refusal"
@@ -23,10 +24,36 @@ func unapplied(pos position, lines []line) (fresh []line) {
 	return fresh
 }
 
+// nullify marks the operations in whose place a later one of the page was made: one that
+// does not follow the newest operation of its DID, but one before that (spec: did:plc, account
+// recovery). What follows a marked one is marked, too.
+func nullify(lines []line) {
+	byDID := make(map[string][]int)
+	for i, l := range lines {
+		if l.did == "" {
+			continue
+		}
+		earlier := byDID[l.did]
+		byDID[l.did] = append(earlier, i)
+		if len(earlier) == 0 {
+			continue
+		}
+		prev := l.entry.Prev()
+		at := slices.IndexFunc(earlier, func(j int) bool { return lines[j].id == prev })
+		if at >= 0 && lines[earlier[at]].entry.Nullified {
+			lines[i].entry.Nullified = true
+			continue
+		}
+		for _, j := range earlier[at+1:] {
+			lines[j].entry.Nullified = true
+		}
+	}
+}
+
 // apply stores what the lines say together with the position behind them, in
 // pieces. Of a DID only the last line of the page counts. asOf is when the page
 // was asked for, if it reaches to the end of the log.
-func (f *Follower) apply(ctx context.Context, lines []line, asOf time.Time) error {
+func (f *Follower) apply(ctx context.Context, of *form, lines []line, asOf time.Time) error {
 	known, err := f.known(ctx, lines)
 	if err != nil {
 		return err
@@ -44,7 +71,7 @@ func (f *Follower) apply(ctx context.Context, lines []line, asOf time.Time) erro
 				n++
 			}
 		}
-		if err := f.piece(ctx, lines[from:upto], said[from:upto]); err != nil {
+		if err := f.piece(ctx, of, lines[from:upto], said[from:upto]); err != nil {
 			return err
 		}
 		from = upto
@@ -74,9 +101,9 @@ func (f *Follower) known(ctx context.Context, lines []line) ([]bool, error) {
 }
 
 // piece is one transaction.
-func (f *Follower) piece(ctx context.Context, lines []line, said []*repostate.Operation) error {
+func (f *Follower) piece(ctx context.Context, of *form, lines []line, said []*repostate.Operation) error {
 	counts := make(map[string]int)
-	pos := f.pos.next(lines, f.cfg.Now())
+	pos := f.pos.next(of, lines, f.cfg.Now())
 	err := f.cfg.Store.Update(ctx, "read the PLC log", func(tx *store.Tx) error {
 		var broken []error
 		for i, l := range lines {
@@ -96,21 +123,21 @@ func (f *Follower) piece(ctx context.Context, lines []line, said []*repostate.Op
 		if err := f.refuse(tx, broken); err != nil {
 			return err
 		}
-		return tx.PutPLCLog(store.PLCLog{URL: f.cfg.URL, After: pos.after, Seen: pos.seen, Done: f.done})
+		return tx.PutPLCLog(pos.log(f.cfg.URL, f.done))
 	})
 	if err != nil {
 		return err
 	}
 	f.pos = pos
-	f.count(len(lines), counts)
+	f.count(lines, counts)
 	return nil
 }
 
-// operation returns what a line says of its DID: no identity if it is not in force, or
-// has none that is usable.
+// operation returns what a line says of its DID: no identity if it is not in force, is of
+// the future, or has none that is usable.
 func (f *Follower) operation(l line, asOf time.Time) *repostate.Operation {
 	op := &repostate.Operation{At: l.at, AsOf: asOf}
-	if l.entry.Nullified {
+	if l.entry.Nullified || f.future(l) {
 		return op
 	}
 	if id, err := l.entry.Identity(f.cfg.Hosts); err == nil {
@@ -160,9 +187,9 @@ func (f *Follower) refuse(tx *store.Tx, broken []error) error {
 	return tx.AddRefusals(refused)
 }
 
-// refuseUntimed counts the lines that no position can distinguish from others: once, as
+// refusePlaceless counts the lines that no position can distinguish from others: once, as
 // long as the page brings something new.
-func (f *Follower) refuseUntimed(ctx context.Context, p page) error {
+func (f *Follower) refusePlaceless(ctx context.Context, p page) error {
 	if len(p.invalid) == 0 {
 		return nil
 	}
@@ -177,12 +204,12 @@ const (
 )
 
 // count updates the figures on the progress of the log.
-func (f *Follower) count(lines int, counts map[string]int) {
+func (f *Follower) count(lines []line, counts map[string]int) {
 	for result, n := range counts {
 		f.cfg.Metrics.Logged(result, n)
 	}
 	before := f.read / reportEvery
-	if f.read += lines; f.read/reportEvery > before {
-		f.cfg.Log.Info("read the PLC log", "operations", f.read, "up to", f.pos.after)
+	if f.read += len(lines); f.read/reportEvery > before {
+		f.cfg.Log.Info("read the PLC log", "operations", f.read, "up to", f.pos.form.after(lines[len(lines)-1].key))
 	}
 }

@@ -32,14 +32,14 @@ func BenchmarkPage(b *testing.B) {
 				Store: st, URL: "http://plc.example.com", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 				Ready: func(context.Context) (bool, error) { return true, nil }, KeyChanged: func(string) {},
 			})
-			if err := f.begin(b.Context()); err != nil {
+			if err := f.begin(b.Context(), false); err != nil {
 				b.Fatal(err)
 			}
 			var lines []string
 			listed := make(map[string]repostate.Entry)
 			for i := range pageLines {
-				lines = append(lines, fmt.Sprintf(`{"did":%q,"operation":%s,"cid":"bafy%06d","nullified":false,"createdAt":%q}`,
-					did(i), operationOf(key1, "pds.example.com"), i, day.Add(time.Duration(i)*time.Millisecond).Format(timeForm)))
+				lines = append(lines, fmt.Sprintf(`{"type":"sequenced_op","seq":%d,"did":%q,"operation":%s,"cid":"bafy%06d","createdAt":%q}`,
+					i+1, did(i), operationOf(key1, "pds.example.com"), i, day.Add(time.Duration(i)*time.Millisecond).Format(timeForm)))
 				listed[did(i)] = repostate.Entry{Active: true}
 			}
 			if c.known {
@@ -49,12 +49,13 @@ func BenchmarkPage(b *testing.B) {
 			}
 			text := strings.Join(lines, "\n")
 			for b.Loop() {
-				var p page
+				p := page{form: bySeq}
 				if err := f.take(strings.NewReader(text), &p); err != nil || len(p.lines) != pageLines {
 					b.Fatal(len(p.lines), err)
 				}
 				f.pos = position{}
-				if err := f.apply(b.Context(), p.lines, time.Time{}); err != nil {
+				nullify(p.lines)
+				if err := f.apply(b.Context(), bySeq, p.lines, time.Time{}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -11,9 +11,16 @@
 // of time, and only then is what it says of a DID the last word. Afterwards the
 // end is asked for every few seconds.
 //
-// The export is paged by time, and neither is a time that of one operation, nor
-// do operations become visible strictly in the order of their times. So a page
-// overlaps with what was read, and what was applied of that is told by its CID.
+// The export is paged by sequence numbers of the server where it has them, else by
+// time; the first question finds out. Neither is a time that of one operation, nor
+// need operations become visible strictly in the order of their times or numbers. So
+// a page overlaps with what was read, and what was applied of that is told by its CID.
+// The same shows that it is still the log that was read: a server that has nothing
+// of it for half an hour was exchanged, set back or numbers otherwise, and its log is
+// read from the beginning. That does no harm, as operations have their times.
+//
+// Numbered operations do not state whether they were nullified. They are followed in
+// order, so that whatever took their place comes later; within a page their prev tells.
 //
 // It skips and counts lines that are malformed, and has the directory asked for
 // DIDs whose last operation is nullified, a tombstone or unusable. A server that

@@ -28,6 +28,9 @@ const (
 	// recent: a page whose last line is not older reaches to the end of the log. An
 	// older one may be of a server that returns fewer lines than were asked for.
 	recent = 2 * time.Minute
+	// strangeMost is how long a server may answer as if the log were another one, as a
+	// replica does that lags, before it is taken for that.
+	strangeMost = 30 * time.Minute
 	// reportEvery is how many operations there are to a line of our log.
 	reportEvery = 1_000_000
 )
@@ -54,8 +57,9 @@ type Follower struct {
 	cfg     Config
 	host    string // of the server, in refusals
 	pos     position
-	done    bool // the first reading has ended
-	read    int  // operations, by this process
+	done    bool      // the first reading has ended
+	strange time.Time // since when the server has answered as if the log were another one; zero = it does not
+	read    int       // operations, by this process
 	current atomic.Pointer[time.Time]
 }
 
@@ -91,7 +95,7 @@ func (f *Follower) Run(ctx context.Context) error {
 }
 
 func (f *Follower) run(ctx context.Context) error {
-	if err := f.begin(ctx); err != nil {
+	if err := f.begin(ctx, false); err != nil {
 		return err
 	}
 	pause, failures := pollLeast, 0
@@ -122,21 +126,22 @@ func (f *Follower) run(ctx context.Context) error {
 	}
 }
 
-// begin finds the position of before. The first reading waits for the listings,
-// and backfill for it.
-func (f *Follower) begin(ctx context.Context) error {
+// begin finds the position of before, or with anew forgets it. The first reading of a
+// log waits for the listings, and backfill for it.
+func (f *Follower) begin(ctx context.Context, anew bool) error {
 	var l store.PLCLog
 	err := f.cfg.Store.Update(ctx, "begin the PLC log", func(tx *store.Tx) (err error) {
-		if l, err = tx.PLCLog(); err != nil || l.URL == f.cfg.URL {
+		if l, err = tx.PLCLog(); err != nil || l.URL == f.cfg.URL && !anew {
 			return err
 		}
-		l = store.PLCLog{URL: f.cfg.URL} // times of one server mean nothing to another
+		l = store.PLCLog{URL: f.cfg.URL} // a place in one log means nothing in another
 		return tx.PutPLCLog(l)
 	})
 	if err != nil {
 		return err
 	}
-	f.pos, f.done = position{l.After, l.Seen}, l.Done
+	f.pos, f.done, f.strange = positionOf(l), l.Done, time.Time{}
+	f.current.Store(nil)
 	if f.done {
 		return nil
 	}
@@ -166,29 +171,39 @@ func (e *failure) Error() string { return e.err.Error() }
 
 var errNowhere = errors.New("a full page of lines that lead nowhere")
 
+// errStrange is an answer of a log that is not the one that was read.
+var errStrange = errors.New("the page has nothing of what was read before")
+
 // step reads and applies one page. fresh reports whether it had something new, end
 // whether it reached to the end of the log.
 func (f *Follower) step(ctx context.Context) (fresh, end bool, err error) {
-	if err := f.cfg.Pace(ctx); err != nil {
-		return false, false, &failure{err: err}
-	}
 	asked := f.cfg.Now()
-	p, broken := f.get(ctx, f.pos.after)
+	p, broken := f.get(ctx)
+	if !f.pos.leadsTo(p.lines) {
+		p.lines = nil
+		if broken == nil {
+			broken = errStrange
+		}
+	}
+	nullify(p.lines)
 	lines := unapplied(f.pos, p.lines)
 	var asOf time.Time
 	if broken == nil && !p.full() && (len(lines) == 0 || asked.Sub(lines[len(lines)-1].at) < recent) {
 		end, asOf = true, asked
 	}
-	if err := f.apply(ctx, lines, asOf); err != nil {
+	if err := f.apply(ctx, p.form, lines, asOf); err != nil {
 		return false, false, err
 	}
 	if len(lines) > 0 {
-		if err := f.refuseUntimed(ctx, p); err != nil {
+		if err := f.refusePlaceless(ctx, p); err != nil {
 			return false, false, err
 		}
 	}
 	switch {
 	case broken != nil:
+		if f.otherLog(ctx, asked, broken) {
+			return false, false, f.begin(ctx, true)
+		}
 		e := &failure{err: broken}
 		if s, ok := errors.AsType[*statusError](broken); ok {
 			e.retryAfter = s.retryAfter
@@ -199,7 +214,29 @@ func (f *Follower) step(ctx context.Context) (fresh, end bool, err error) {
 	case end:
 		err = f.reached(ctx, asked)
 	}
+	f.strange = time.Time{}
 	return len(lines) > 0, end, err
+}
+
+// otherLog reports whether the server has another log than the one that was read: it has
+// answered so for a while, and has a log.
+func (f *Follower) otherLog(ctx context.Context, asked time.Time, broken error) bool {
+	if !errors.Is(broken, errStrange) && !errors.Is(broken, errForm) || f.pos.form == nil {
+		return false
+	}
+	if f.strange.IsZero() {
+		f.strange = asked
+	}
+	if asked.Sub(f.strange) < strangeMost {
+		return false
+	}
+	p, err := f.first(ctx)
+	if err != nil || len(p.lines) == 0 {
+		return false
+	}
+	f.cfg.Log.Warn("the server has another PLC log than before: it is read from its beginning",
+		"form", p.form.LogForm, "err", broken)
+	return true
 }
 
 // reached: the log was read to its end.

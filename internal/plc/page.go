@@ -2,6 +2,7 @@ package plc
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -26,8 +27,7 @@ const (
 	pageTimeout = 5 * time.Minute
 	headTimeout = time.Minute
 	pageRate    = 16 << 10 // bytes per second
-	// ahead is how far the directory's clock may be ahead of ours. What states
-	// a later time must not move the position.
+	// ahead is how far the directory's clock may be ahead of ours.
 	ahead = 5 * time.Minute
 	// timeForm is that of the directory's times.
 	timeForm = "2006-01-02T15:04:05.000Z"
@@ -36,6 +36,7 @@ const (
 // line is one line of the export.
 type line struct {
 	id    string // CID, or what stands for it in a malformed line
+	key   int64  // its place in the log, see form
 	at    time.Time
 	did   string // empty = malformed
 	entry identity.LogEntry
@@ -44,13 +45,18 @@ type line struct {
 
 // page is one answer, or what came of it before it broke off.
 type page struct {
-	lines   []line  // those with a time
+	form    *form
+	lines   []line  // those that have a place
 	read    int     // all lines
-	invalid []error // of the malformed ones without a time
+	other   int     // good ones of another form
+	invalid []error // of the malformed ones without a place
 }
 
 // full: there are later lines.
 func (p page) full() bool { return p.read >= pageLines }
+
+// errForm is an answer to a question of a form that the server does not know.
+var errForm = errors.New("the server does not page its log so")
 
 // statusError is an answer that is no page.
 type statusError struct {
@@ -60,33 +66,68 @@ type statusError struct {
 
 func (e *statusError) Error() string { return fmt.Sprintf("status %d", e.status) }
 
-// get asks for the lines that were made after a time. With an error it returns the
-// lines that came before it. A fault of ours becomes a refusal.
-func (f *Follower) get(ctx context.Context, after time.Time) (p page, err error) {
+// Is reports whether the answer means that the server did not understand the question.
+func (e *statusError) Is(target error) bool {
+	switch e.status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusNotImplemented:
+		return target == errForm
+	}
+	return false
+}
+
+// get asks for the lines behind the position. With an error it returns the lines that
+// came before it.
+func (f *Follower) get(ctx context.Context) (page, error) {
+	if f.pos.form == nil {
+		return f.first(ctx)
+	}
+	return f.ask(ctx, f.pos.form, f.pos.after)
+}
+
+// first asks for the first lines of the log, and finds out its form: a server that knows
+// no sequence numbers takes 0 for a time, or refuses it.
+func (f *Follower) first(ctx context.Context) (page, error) {
+	p, err := f.ask(ctx, bySeq, 0)
+	if errors.Is(err, errForm) || err == nil && p.read == 0 {
+		return f.ask(ctx, byTime, 0)
+	}
+	return p, err
+}
+
+// ask asks for the lines behind a key. A fault of ours becomes a refusal.
+func (f *Follower) ask(ctx context.Context, of *form, after int64) (p page, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			f.cfg.Log.Error("panic in the reader of the log", "panic", fault, "stack", string(debug.Stack()))
 			err = refusal.New(refusal.Internal, "panic: %v", fault)
 		}
 	}()
-	query := url.Values{"count": {strconv.Itoa(pageLines)}}
-	if !after.IsZero() {
-		query.Set("after", after.UTC().Format(timeForm))
+	if err := f.cfg.Pace(ctx); err != nil {
+		return page{form: of}, err
 	}
+	query := url.Values{"count": {strconv.Itoa(pageLines)}}
+	if text := of.after(after); text != "" {
+		query.Set("after", text)
+	}
+	p.form = of
 	resp, err := f.cfg.Client.Get(ctx, outbound.Request{
 		URL: f.cfg.URL + "/export?" + query.Encode(), Accept: "application/jsonlines",
 		MaxBytes: pageBytes, Timeout: pageTimeout, HeaderTimeout: headTimeout, MinRate: pageRate,
 	})
 	if err != nil {
-		return page{}, err
+		return p, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.Status != http.StatusOK {
-		return page{}, &statusError{resp.Status, resp.RetryAfter(time.Now())}
+		return p, &statusError{resp.Status, resp.RetryAfter(time.Now())}
 	}
 	err = f.take(resp.Body, &p)
-	// Of a DID the last line counts: that of the latest time, whatever the server's order.
-	slices.SortStableFunc(p.lines, func(a, b line) int { return a.at.Compare(b.at) })
+	// Of a DID the last line counts, whatever the order in which the server sent them.
+	slices.SortFunc(p.lines, func(a, b line) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.id, b.id)) })
+	p.lines = slices.CompactFunc(p.lines, func(a, b line) bool { return a.key == b.key && a.id == b.id })
+	if p.other > 0 && len(p.lines) == 0 {
+		err = errForm
+	}
 	return p, err
 }
 
@@ -131,24 +172,32 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	return text, err
 }
 
-// add reads one line. One of the future is malformed: it must not move the
-// position.
+// add reads one line. In a log by time, one of the future is malformed: it must not
+// move the position.
 func (f *Follower) add(p *page, text []byte, broken error) {
 	if errors.Is(broken, errLong) {
 		p.invalid = append(p.invalid, errLong)
 		return
 	}
 	e, err := identity.ParseLogEntry(text)
-	at := e.CreatedAt.Truncate(instant)
+	l := line{id: e.CID, key: p.form.key(e), at: e.CreatedAt.Truncate(time.Millisecond), did: e.DID, entry: e, err: err}
+	if l.key == 0 && err == nil {
+		p.other++
+		l.err = errForm
+	}
+	if p.form == byTime && f.future(l) {
+		l.key, l.err = 0, fmt.Errorf("operation of the future, %s", l.at.Format(timeForm))
+	}
 	switch {
-	case at.After(f.cfg.Now().Add(ahead)):
-		p.invalid = append(p.invalid, fmt.Errorf("operation of the future, %s", at.Format(timeForm)))
-	case err != nil && e.CreatedAt.IsZero():
-		p.invalid = append(p.invalid, err)
+	case l.key == 0:
+		p.invalid = append(p.invalid, l.err)
+		return
 	case err != nil:
 		sum := sha256.Sum256(text)
-		p.lines = append(p.lines, line{id: "sha256-" + hex.EncodeToString(sum[:16]), at: at, err: err})
-	default:
-		p.lines = append(p.lines, line{id: e.CID, at: at, did: e.DID, entry: e})
+		l.id = "sha256-" + hex.EncodeToString(sum[:16])
 	}
+	p.lines = append(p.lines, l)
 }
+
+// future reports whether a line states a time that has not come.
+func (f *Follower) future(l line) bool { return l.at.After(f.cfg.Now().Add(ahead)) }

@@ -3,15 +3,14 @@ package plc
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"time"
+
+	"railyard/internal/identity"
+	"railyard/internal/store"
 )
 
 const (
-	// instant is the step of the log's times.
-	instant = time.Millisecond
-	// overlap is how long an operation may take from getting its time to being
-	// visible. Pages at the end of the log overlap by so much.
-	overlap = 10 * time.Second
 	// completeAfter is when nothing new can become visible between older operations.
 	completeAfter = time.Minute
 	// maxSeen bounds what is remembered of the overlap. It is less than a page, so
@@ -19,51 +18,105 @@ const (
 	maxSeen = 600
 )
 
+// A form is a way in which a server pages its log. In each an operation has a key by
+// which pages are ordered, and none is 0.
+type form struct {
+	store.LogForm
+	step int64 // the least difference between two keys
+	// overlap is by how much pages at the end of the log overlap: how far an operation
+	// may be behind another one and become visible after it.
+	overlap int64
+	key     func(identity.LogEntry) int64  // 0 = it has none
+	after   func(key int64) (param string) // empty = no such parameter
+}
+
+var (
+	bySeq = &form{
+		LogForm: store.BySeq, step: 1, overlap: 100,
+		key:   func(e identity.LogEntry) int64 { return e.Seq },
+		after: func(key int64) string { return strconv.FormatInt(key, 10) },
+	}
+	// The directory's times have milliseconds.
+	byTime = &form{
+		LogForm: store.ByTime, step: time.Millisecond.Microseconds(), overlap: (10 * time.Second).Microseconds(),
+		key: func(e identity.LogEntry) int64 {
+			return max(0, e.CreatedAt.Truncate(time.Millisecond).UnixMicro())
+		},
+		after: func(key int64) string {
+			if key == 0 {
+				return ""
+			}
+			return time.UnixMicro(key).UTC().Format(timeForm)
+		},
+	}
+)
+
 // position is how far the log was read.
 type position struct {
-	after time.Time            // everything up to then was applied; zero = nothing
-	seen  map[string]time.Time // later lines that were applied, by their id
+	form  *form            // nil = nothing was read yet
+	after int64            // every operation up to this key was applied
+	seen  map[string]int64 // the keys of later ones that were applied, by their id
+}
+
+func positionOf(l store.PLCLog) position {
+	p := position{after: l.After, seen: l.Seen}
+	for _, f := range []*form{bySeq, byTime} {
+		if f.LogForm == l.Form {
+			p.form = f
+		}
+	}
+	return p
+}
+
+// log returns the position as the file has it.
+func (p position) log(url string, done bool) store.PLCLog {
+	l := store.PLCLog{URL: url, After: p.after, Seen: p.seen, Done: done}
+	if p.form != nil {
+		l.Form = p.form.LogForm
+	}
+	return l
 }
 
 // has reports whether a line was applied.
-func (p position) has(l line) bool {
-	if !l.at.After(p.after) {
-		return true
-	}
-	_, ok := p.seen[l.id]
-	return ok
+func (p position) has(l line) bool { return l.key <= p.after || p.seen[l.id] == l.key }
+
+// leadsTo reports whether a page that was asked for behind the position is of the log
+// that was read: it then repeats something of what was seen.
+func (p position) leadsTo(lines []line) bool {
+	return len(p.seen) == 0 || slices.ContainsFunc(lines, func(l line) bool { return p.seen[l.id] == l.key })
 }
 
-// next is the position once some more lines were applied.
+// next is the position once some more lines of a form were applied.
 //
-// More lines of one instant than can be remembered are passed over, because the
+// More lines of one time than can be remembered are passed over, because the
 // server has no way to ask for the rest of them: a thousand operations in a
 // millisecond.
-func (p position) next(lines []line, now time.Time) position {
+func (p position) next(of *form, lines []line, now time.Time) position {
 	seen := maps.Clone(p.seen)
 	if seen == nil {
-		seen = make(map[string]time.Time)
+		seen = make(map[string]int64)
 	}
+	var newest time.Time
 	for _, l := range lines {
-		if l.at.After(p.after) {
-			seen[l.id] = l.at
+		if l.key > p.after {
+			seen[l.id] = l.key
+		}
+		if l.at.After(newest) {
+			newest = l.at
 		}
 	}
-	times := slices.SortedFunc(maps.Values(seen), time.Time.Compare)
-	if len(times) == 0 {
+	keys := slices.Sorted(maps.Values(seen))
+	if len(lines) == 0 || len(keys) == 0 {
 		return p
 	}
-	last := times[len(times)-1]
-	after := last.Add(-instant)
-	if now.Sub(last) < completeAfter {
-		after = last.Add(-overlap)
+	after := keys[len(keys)-1] - of.step
+	if now.Sub(newest) < completeAfter {
+		after = keys[len(keys)-1] - of.overlap
 	}
-	if n := len(times) - maxSeen; n > 0 && times[n-1].After(after) {
-		after = times[n-1]
+	if n := len(keys) - maxSeen; n > 0 {
+		after = max(after, keys[n-1])
 	}
-	if p.after.After(after) {
-		after = p.after
-	}
-	maps.DeleteFunc(seen, func(_ string, at time.Time) bool { return !at.After(after) })
-	return position{after, seen}
+	after = max(after, p.after)
+	maps.DeleteFunc(seen, func(_ string, key int64) bool { return key <= after })
+	return position{of, after, seen}
 }

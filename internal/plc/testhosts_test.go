@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,17 +30,28 @@ const (
 
 // export is a server of the log: it answers as the directory does.
 type export struct {
-	mu    sync.Mutex
-	log   []record
-	most  int                                           // lines of a page; 0 = 1000
-	fault func(http.ResponseWriter, *http.Request) bool // answers instead, if it is true
-	asked []time.Time
-	after []string
+	mu       sync.Mutex
+	log      []record                                      // in the order in which the operations became visible
+	timeOnly bool                                          // it knows no sequence numbers
+	shift    int                                           // what is added to them
+	late     record                                        // what is to become visible
+	most     int                                           // lines of a page; 0 = 1000
+	fault    func(http.ResponseWriter, *http.Request) bool // answers instead, if it is true
+	asked    []time.Time
+	after    []string
 }
 
 type record struct {
 	at   time.Time
+	seq  int // before shift
 	text string
+}
+
+// change changes what the server is.
+func (x *export) change(fn func(x *export)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	fn(x)
 }
 
 // add appends an operation of a DID that names a key and a host.
@@ -65,14 +77,29 @@ func (x *export) addOp(at time.Time, did, op string, nullified bool) {
 func (x *export) addText(at time.Time, text string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.log = append(x.log, record{at.Truncate(instant), text})
-	slices.SortStableFunc(x.log, func(a, b record) int { return a.at.Compare(b.at) })
+	seq := 0
+	for _, o := range x.log {
+		seq = max(seq, o.seq)
+	}
+	x.log = append(x.log, record{at.Truncate(time.Millisecond), seq + 1, text})
 }
 
 func (x *export) requests() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return len(x.asked)
+}
+
+// askedFor counts the requests for the lines behind a place.
+func (x *export) askedFor(after string) (n int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, text := range x.after {
+		if text == after {
+			n++
+		}
+	}
+	return n
 }
 
 // during answers all requests with fault until it is undone.
@@ -89,31 +116,53 @@ func (x *export) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.fault != nil && x.fault(w, r) {
 		return
 	}
-	var after time.Time
-	if text := r.URL.Query().Get("after"); text != "" {
-		var err error
-		if after, err = time.Parse(timeForm, text); err != nil {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
+	lines, ok := x.page(r.URL.Query().Get("after"))
+	if !ok {
+		w.WriteHeader(http.StatusBadRequest)
+		return
 	}
+	_, _ = w.Write([]byte(strings.Join(lines, "\n")))
+}
+
+// page returns the lines behind a place. Those of an export by sequence number state
+// theirs, and not whether they were nullified.
+func (x *export) page(after string) (lines []string, ok bool) {
 	most := pageLines
 	if x.most > 0 {
 		most = x.most
 	}
-	var lines []string
-	for _, o := range x.log {
-		if o.at.After(after) && len(lines) < most {
+	log := slices.Clone(x.log)
+	n, err := strconv.Atoi(after)
+	bySeq := err == nil && !x.timeOnly
+	var since time.Time
+	if !bySeq && after != "" {
+		if since, err = time.Parse(timeForm, after); err != nil {
+			return nil, false
+		}
+	}
+	if bySeq {
+		slices.SortStableFunc(log, func(a, b record) int { return a.seq - b.seq })
+	} else {
+		slices.SortStableFunc(log, func(a, b record) int { return a.at.Compare(b.at) })
+	}
+	for _, o := range log {
+		switch seq := o.seq + x.shift; {
+		case len(lines) == most:
+		case bySeq && seq > n:
+			text := strings.Replace(o.text, `{"did":`, fmt.Sprintf(`{"type":"sequenced_op","seq":%d,"did":`, seq), 1)
+			lines = append(lines, strings.NewReplacer(`"nullified":true,`, "", `"nullified":false,`, "").Replace(text))
+		case !bySeq && o.at.After(since):
 			lines = append(lines, o.text)
 		}
 	}
-	_, _ = w.Write([]byte(strings.Join(lines, "\n")))
+	return lines, true
 }
 
 // testHosts is a file and a log, inside a bubble of fake time.
 type testHosts struct {
 	*testing.T
 	path     string
+	form     *form // of the server
 	export   *export
 	store    *store.Store
 	client   *outbound.Client
@@ -124,11 +173,19 @@ type testHosts struct {
 	mu       sync.Mutex
 }
 
+// withTestHosts runs a test with a server of each form.
 func withTestHosts(t *testing.T, test func(y *testHosts)) {
+	t.Helper()
+	for _, of := range []*form{bySeq, byTime} {
+		t.Run(string(of.LogForm), func(t *testing.T) { withServer(t, of, test) })
+	}
+}
+
+func withServer(t *testing.T, of *form, test func(y *testHosts)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "index.db")
 	synctest.Test(t, func(t *testing.T) {
-		y := &testHosts{T: t, path: path, export: &export{}, metrics: metrics.New(), ready: true, forgot: make(map[string]int)}
+		y := &testHosts{T: t, path: path, form: of, export: &export{timeOnly: of == byTime}, metrics: metrics.New(), ready: true, forgot: make(map[string]int)}
 		pipes := simnet.NewPipes()
 		l, err := pipes.Listen("plc")
 		if err != nil {

@@ -110,7 +110,7 @@ func filled(t *testing.T) string {
 		up, err := tx.AddUpstream("wss://relay.example.com")
 		return errors.Join(err, tx.SetCursor(up.ID, 12, time.Time{}), tx.WantCrawl(CrawlID{OfUpstream, up.ID}), tx.StartCrawl(CrawlID{OfUpstream, up.ID}),
 			tx.AdvanceCrawl(CrawlID{OfUpstream, up.ID}, "c", 0),
-			tx.PutPLCLog(PLCLog{URL: "https://plc.example.com", After: time.UnixMicro(1), Seen: map[string]time.Time{"bafyb": time.UnixMicro(3)}}),
+			tx.PutPLCLog(PLCLog{URL: "https://plc.example.com", Form: ByTime, After: 1, Seen: map[string]int64{"bafyb": 3}}),
 			tx.AddRefusals([]Refused{{Reason: "bad-car", Source: "relay.example.com", Detail: "d", At: tx.now}}))
 	})
 	if err := s.Close(); err != nil {
@@ -223,9 +223,11 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{parked + ", priority = 3 WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"parked"}, "priority 3"},
 		{parked + ", lease = generation WHERE repo_id = " + repo(7) + "; UPDATE resync_queue SET host_id = 0 WHERE repo_id = " + repo(7) + "; DELETE FROM identity WHERE repo_id = " + repo(7), []string{"parked"}, "leased"},
 		{"UPDATE plc_log SET seen = '[]'", []string{"plc log"}, "seen is no object"},
-		{"UPDATE plc_log SET after_at = 3", []string{"plc log"}, "it has seen bafyb of 3"},
+		{"UPDATE plc_log SET after = 3", []string{"plc log"}, "it has seen bafyb of 3"},
 		{"UPDATE plc_log SET seen = json_object('bafyc', 'x')", []string{"plc log"}, "bafyc of x"},
 		{"UPDATE plc_log SET done = 2", []string{"plc log"}, "done 2"},
+		{"UPDATE plc_log SET form = NULL", []string{"plc log"}, "form unknown, after 1"},
+		{"UPDATE plc_log SET form = 'page'", []string{"plc log"}, "form page"},
 		{"UPDATE resync_buffer SET repo_id = " + repo(0), []string{"buffer"}, did(0) + ": rev 7, the repo is not resyncing"},
 		{"UPDATE resync_buffer SET cid = x'01'", []string{"buffer"}, "not 32 bytes"},
 		{"UPDATE resync_buffer SET present = '[', died = '{}'", []string{"buffer"}, "is no list"},

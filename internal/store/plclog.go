@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"railyard/db"
 	"railyard/internal/repostate"
@@ -16,12 +15,22 @@ import (
 // parkedPiece is how many rows of the queue are parked or released at once.
 const parkedPiece = 2000
 
+// LogForm is how the log of the PLC directory is paged (spec: did:plc, bulk export).
+type LogForm string
+
+// The forms.
+const (
+	BySeq  LogForm = "seq"  // by sequence numbers of the server
+	ByTime LogForm = "time" // by the times of operations, in unix microseconds
+)
+
 // PLCLog is how far the log of the PLC directory was read.
 type PLCLog struct {
 	URL   string
-	After time.Time            // operations made up to then are in the file; zero = none
-	Seen  map[string]time.Time // later ones that are in it too: CID, and when it was made
-	Done  bool                 // the end was reached once
+	Form  LogForm          // empty = nothing was read yet
+	After int64            // operations up to this number or time are in the file
+	Seen  map[string]int64 // later ones that are in it too: CID, and number or time
+	Done  bool             // the end was reached once
 }
 
 // PLCLog returns how far the log was read; the zero value if it never was.
@@ -33,17 +42,9 @@ func (rx *Rx) PLCLog() (PLCLog, error) {
 	if err != nil {
 		return PLCLog{}, err
 	}
-	l := PLCLog{URL: row.URL, Done: row.Done == 1}
-	if row.AfterAt != 0 {
-		l.After = time.UnixMicro(row.AfterAt).UTC()
-	}
-	var seen map[string]int64
-	if err := json.Unmarshal([]byte(row.Seen), &seen); err != nil {
+	l := PLCLog{URL: row.URL, Form: LogForm(row.Form), After: row.After, Done: row.Done == 1}
+	if err := json.Unmarshal([]byte(row.Seen), &l.Seen); err != nil {
 		return PLCLog{}, fmt.Errorf("plc_log.seen: %w", err)
-	}
-	l.Seen = make(map[string]time.Time, len(seen))
-	for cid, at := range seen {
-		l.Seen[cid] = time.UnixMicro(at).UTC()
 	}
 	return l, nil
 }
@@ -51,20 +52,19 @@ func (rx *Rx) PLCLog() (PLCLog, error) {
 // PutPLCLog stores how far the log was read. It belongs into the transaction of
 // what was read. As long as it is not done, backfill is parked.
 func (tx *Tx) PutPLCLog(l PLCLog) error {
-	seen := make(map[string]int64, len(l.Seen))
-	for cid, at := range l.Seen {
-		seen[cid] = at.UnixMicro()
+	seen := l.Seen
+	if seen == nil {
+		seen = map[string]int64{}
 	}
 	text, err := json.Marshal(seen)
 	if err != nil {
 		return err
 	}
-	after := int64(0)
-	if !l.After.IsZero() {
-		after = l.After.UnixMicro()
-	}
 	tx.AfterCommit(func() { tx.s.parks = !l.Done })
-	return tx.q.PutPLCLog(tx.ctx, db.PutPLCLogParams{URL: l.URL, AfterAt: after, Seen: string(text), Done: flag(l.Done)})
+	return tx.q.PutPLCLog(tx.ctx, db.PutPLCLogParams{
+		URL: l.URL, Form: string(l.Form),
+		After: l.After, Seen: string(text), Done: flag(l.Done),
+	})
 }
 
 func logUnread(ctx context.Context, q *db.Queries) (bool, error) {

@@ -120,7 +120,7 @@ var promises = []promise{
 		kept: "The host is crawled, though it had no answer."},
 	// The log of the directory.
 	{step: "begin the PLC log", story: fromTheLog, moves: "SELECT count(*) FROM plc_log", first: true,
-		lost: "The file knows of no log. The next start begins it.",
+		lost: "The file knows of no log, or of the one that the server had before. The next start begins it, or finds out again that there is another one.",
 		kept: "The log is at its beginning, and backfill from now on waits for it."},
 	{step: "park backfill", story: fromTheLog, moves: parkedRows, first: true,
 		lost: "Backfill of before is not parked and may be looked up one by one. The next start parks it.",
