@@ -181,16 +181,19 @@ func eachListing() map[simnet.FaultName][]each {
 func eachDocument() map[simnet.FaultName][]each {
 	refused := on(each{times: 2, refused: "identity-invalid", attempts: "identity-failed", most: 10 * time.Minute}, "plc/did")
 	return map[simnet.FaultName][]each{
-		simnet.Unresolvable:   on(each{times: 2, refused: "identity-unresolved", attempts: "identity-failed"}, "plc/did"),
-		simnet.StaleDocument:  on(each{refused: "bad-signature?", attempts: "invalid?"}, "plc/did"),
-		simnet.NamesOther:     on(each{times: 2, attempts: "not-found|transient", most: 45 * time.Minute}, "plc/did"),
-		simnet.NamesPrivate:   on(each{times: 2, attempts: "transient", most: 45 * time.Minute}, "plc/did"),
-		simnet.ForeignKey:     on(each{times: 2, refused: "bad-signature", attempts: "invalid"}, "plc/did"),
-		simnet.BrokenKey:      refused,
-		simnet.WrongID:        refused,
-		simnet.NoService:      refused,
-		simnet.ExportLags:     on(each{times: 100}, "plc/export"),
-		simnet.ExportRepeats:  on(each{times: 100}, "plc/export"),
-		simnet.ExportShuffles: on(each{times: 100}, "plc/export"),
+		simnet.Unresolvable:    on(each{times: 2, refused: "identity-unresolved", attempts: "identity-failed"}, "plc/did"),
+		simnet.StaleDocument:   on(each{refused: "bad-signature?", attempts: "invalid?"}, "plc/did"),
+		simnet.NamesOther:      on(each{times: 2, attempts: "not-found|transient", most: 45 * time.Minute}, "plc/did"),
+		simnet.NamesPrivate:    on(each{times: 2, attempts: "transient", most: 45 * time.Minute}, "plc/did"),
+		simnet.ForeignKey:      on(each{times: 2, refused: "bad-signature", attempts: "invalid"}, "plc/did"),
+		simnet.BrokenKey:       refused,
+		simnet.WrongID:         refused,
+		simnet.NoService:       refused,
+		simnet.ExportLags:      on(each{times: 100}, "plc/export"),
+		simnet.ExportRepeats:   on(each{times: 100}, "plc/export"),
+		simnet.ExportShuffles:  on(each{times: 100}, "plc/export"),
+		simnet.ExportNullified: on(each{times: 100}, "plc/export"),
+		simnet.ExportRenumbers: on(each{times: 3}, "plc/export"),
+		simnet.ExportByTime:    on(each{times: 6}, "plc/export"),
 	}
 }

@@ -42,6 +42,7 @@ func heals(t *testing.T, seed uint64, pds int) {
 		if dice.IntN(2) == 0 {
 			c.PLCExport = s.net.PLC()
 		}
+		s.net.SetDirectory(simnet.Directory{TimeOnly: seed%2 == 0})
 		if pds == 0 && dice.IntN(2) == 0 {
 			c.Crawl = daemon.Deep
 		}

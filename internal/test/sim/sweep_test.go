@@ -120,6 +120,7 @@ func newTrial(t *testing.T, seed uint64, quiet bool) *trial {
 	if dice.IntN(2) == 0 {
 		cfg.PLCExport = y.net.PLC()
 	}
+	y.net.SetDirectory(simnet.Directory{TimeOnly: seed%2 == 0})
 	if y.ups[0] == "relay" && dice.IntN(2) == 0 {
 		cfg.Crawl = daemon.Deep
 	}

@@ -101,8 +101,11 @@ func expected() map[FaultName]string {
 		WrongID:       document,
 		NoService:     document,
 
-		ExportLags:     "What is late is applied late; documents that are needed sooner are looked up.",
-		ExportRepeats:  "What was read before is passed over.",
-		ExportShuffles: "Of one DID the newest operation counts, wherever it stands. What is read too late is asked about.",
+		ExportLags:      "The page has nothing of what was read before. The log is asked again later and later, what is late is applied late, and documents that are needed sooner are looked up.",
+		ExportRepeats:   "What was read before is passed over.",
+		ExportNullified: "Of a DID the last operation of a page counts, and the documents of those that were nullified are looked up.",
+		ExportRenumbers: "The page has nothing of what was read before. If that lasts for half an hour, the log is read from its beginning; documents are looked up meanwhile.",
+		ExportByTime:    "The page has nothing of what was read before. If that lasts for half an hour, the log is read from its beginning, by time; documents are looked up meanwhile.",
+		ExportShuffles:  "Of one DID the newest operation counts, wherever it stands. What is read too late is asked about.",
 	}
 }

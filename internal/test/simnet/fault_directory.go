@@ -16,9 +16,12 @@ const (
 
 // Lies of the directory's log.
 const (
-	ExportLags     FaultName = "export lags"
-	ExportRepeats  FaultName = "export repeats"
-	ExportShuffles FaultName = "export shuffles"
+	ExportLags      FaultName = "export lags"
+	ExportRepeats   FaultName = "export repeats"
+	ExportShuffles  FaultName = "export shuffles"
+	ExportNullified FaultName = "export nullified"
+	ExportRenumbers FaultName = "export renumbers"
+	ExportByTime    FaultName = "export by time"
 )
 
 func directoryFaults() []Fault {
@@ -40,6 +43,9 @@ func directoryFaults() []Fault {
 		log(ExportLags, "The log leaves out the operations of the last ten minutes."),
 		log(ExportRepeats, "The log returns operations twice, and older ones than were asked for."),
 		log(ExportShuffles, "The log returns the operations of a page in another order."),
+		log(ExportNullified, "The log has an operation of another key in whose place a later one was made."),
+		log(ExportRenumbers, "The log is numbered otherwise from now on."),
+		log(ExportByTime, "The log takes a sequence number for a year, as older servers do, and answers by time."),
 	}
 }
 

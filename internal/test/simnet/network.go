@@ -105,6 +105,7 @@ type Network struct {
 	ledger    Ledger
 	digest    hash.Hash
 	plcOps    []*plcOp  // of the directory, oldest first
+	seqShift  int64     // what is added to their sequence numbers
 	published time.Time // of the last plcOp
 	directory Directory
 	policy    RelayPolicy

@@ -51,6 +51,8 @@ type Directory struct {
 	// TombstoneStatus is the HTTP status for a tombstoned DID: 404, which is 0 here,
 	// or 410.
 	TombstoneStatus int
+	// TimeOnly is the export of older servers, which knows no sequence numbers.
+	TimeOnly bool
 }
 
 // SetDirectory changes the policy of the directory from now on.

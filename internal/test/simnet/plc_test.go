@@ -94,6 +94,41 @@ func TestExportGivesEveryOperationOnceInOrder(t *testing.T) {
 	}
 }
 
+// By sequence number the same operations come in the same order, and nothing says which
+// are nullified.
+func TestExportBySequenceNumber(t *testing.T) {
+	p := plug(t, Config{Seed: 2, Accounts: 30, PDS: 2, Records: 8})
+	live(t, p.Network, 300)
+	var all []logEntry
+	for last := int64(0); ; {
+		page := p.exported(t, fmt.Sprintf("count=7&after=%d", last))
+		if len(page) == 0 || len(all) > 1000 {
+			break
+		}
+		for _, e := range page {
+			if e.Type != "sequenced_op" || e.Seq <= last || e.Nullified != nil {
+				t.Errorf("%+v after %d", e, last)
+			}
+			last = e.Seq
+		}
+		all = append(all, page...)
+	}
+	byTime := p.exported(t, "")
+	if fmt.Sprint(describeLog(all)) != fmt.Sprint(describeLog(byTime)) || byTime[0].Seq != 0 || byTime[0].Type != "" || byTime[0].Nullified == nil {
+		t.Errorf("%d operations by number, %d by time; %+v", len(all), len(byTime), byTime[0])
+	}
+	p.SetDirectory(Directory{TimeOnly: true})
+	if older := p.exported(t, "after=0"); len(older) != len(all) || older[0].Seq != 0 {
+		t.Errorf("an older server has %d operations, %+v", len(older), older[0])
+	}
+	if older := p.exported(t, "after=5000"); len(older) != 0 {
+		t.Errorf("an older server has %d operations after the year 5000", len(older))
+	}
+	if r := p.get(t, p.PLC(), "/export?after=87000000"); r.status != http.StatusBadRequest {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
 func describeLog(log []logEntry) (all []string) {
 	for _, e := range log {
 		all = append(all, e.CID+" "+e.CreatedAt+" "+e.Operation.Type)
@@ -267,19 +302,38 @@ func TestEveryFaultOfTheLogDoesWhatItsLineSays(t *testing.T) {
 		}
 		return list
 	}
-	stories := map[FaultName]func(lie, truth []string) bool{
-		ExportLags: func(lie, truth []string) bool {
-			return len(lie) == len(truth)-1 && slices.Equal(lie, truth[:len(lie)])
-		},
-		ExportRepeats: func(lie, truth []string) bool {
+	type story func(lie, truth []logEntry) bool
+	onCIDs := func(story func(lie, truth []string) bool) story {
+		return func(lie, truth []logEntry) bool { return story(cids(lie), cids(truth)) }
+	}
+	stories := map[FaultName]story{
+		ExportLags: onCIDs(func(lie, truth []string) bool {
+			return len(lie) == len(truth)-2 && slices.Equal(lie, truth[:len(lie)])
+		}),
+		ExportRepeats: onCIDs(func(lie, truth []string) bool {
 			from := len(lie) - 2*len(truth)
 			return from >= 0 && slices.Equal(lie[from:], append(slices.Clone(truth), truth...))
-		},
-		ExportShuffles: func(lie, truth []string) bool {
+		}),
+		ExportShuffles: onCIDs(func(lie, truth []string) bool {
 			same := slices.Equal(lie, truth)
 			slices.Sort(lie)
 			slices.Sort(truth)
 			return !same && slices.Equal(lie, truth)
+		}),
+		ExportNullified: func(lie, truth []logEntry) bool {
+			n := len(truth) - 1 // the rotation
+			if len(lie) != len(truth)+1 {
+				return false
+			}
+			x, y := lie[n], lie[n+1]
+			return y.CID == truth[n].CID && x.CID != y.CID && *x.Operation.Prev == *y.Operation.Prev &&
+				x.DID == y.DID && x.CreatedAt < y.CreatedAt && x.Seq <= y.Seq && (x.Seq > 0 || *x.Nullified && !*y.Nullified)
+		},
+		ExportRenumbers: func(lie, truth []logEntry) bool { // from then on
+			return slices.Equal(cids(lie), cids(truth)) && lie[0].Seq == truth[0].Seq && lie[0].Seq > 1000
+		},
+		ExportByTime: func(lie, truth []logEntry) bool {
+			return len(lie) > 0 && lie[0].Seq == 0 && lie[0].Type == "" && truth[0].Seq > 0
 		},
 	}
 	for _, f := range Faults() {
@@ -291,23 +345,36 @@ func TestEveryFaultOfTheLogDoesWhatItsLineSays(t *testing.T) {
 			t.Errorf("%s: nothing shows that it does: %s", f.Name, f.Doc)
 			continue
 		}
-		synctest.Test(t, func(t *testing.T) {
-			p := plug(t, Config{Seed: 2, Accounts: 12})
-			time.Sleep(time.Hour)
-			did := p.mustCreate(t, 0)
-			after := "after=" + url.QueryEscape(p.exported(t, "")[5].CreatedAt)
-			digest := p.Digest()
-			do(t, p.Switch(Rule{Fault: f.Name, Times: 1}))
-			p.document(t, did)
-			lie, truth := cids(p.exported(t, after)), cids(p.exported(t, after))
-			if !story(lie, truth) || p.Fired(f.Name) != 1 || p.Digest() != digest {
-				t.Errorf("%s\n%v for %v (fired %v)", f.Doc, lie, truth, p.FiredAll())
+		for _, bySeq := range []bool{true, false} {
+			if !bySeq && (f.Name == ExportRenumbers || f.Name == ExportByTime) {
+				continue
 			}
-			time.Sleep(exportLag)
-			do(t, p.Switch(Rule{Fault: ExportLags}))
-			if later := cids(p.exported(t, after)); f.Name == ExportLags && !slices.Equal(later, truth) {
-				t.Errorf("later %v, want %v", later, truth)
-			}
-		})
+			synctest.Test(t, func(t *testing.T) {
+				p := plug(t, Config{Seed: 2, Accounts: 12, Start: time.Now(), Now: time.Now})
+				time.Sleep(time.Hour)
+				did := p.mustCreate(t, 0)
+				time.Sleep(time.Minute)
+				do(t, p.Create(did, "net.rails.yard/a"), p.RotateKey(did))
+				after := "after=" + url.QueryEscape(p.exported(t, "")[5].CreatedAt)
+				if bySeq {
+					after = fmt.Sprint("after=", p.exported(t, "after=0")[5].Seq)
+				}
+				if f.Name == ExportRenumbers {
+					p.seqShift += 1000 // so that what is asked for is before everything
+				}
+				digest := p.Digest()
+				do(t, p.Switch(Rule{Fault: f.Name, Times: 1}))
+				p.document(t, did)
+				lie, truth := p.exported(t, after), p.exported(t, after)
+				if !story(lie, truth) || p.Fired(f.Name) != 1 || p.Digest() != digest {
+					t.Errorf("%s\n%v for %v (fired %v)", f.Doc, describeLog(lie), describeLog(truth), p.FiredAll())
+				}
+				time.Sleep(exportLag)
+				do(t, p.Switch(Rule{Fault: ExportLags}))
+				if later := p.exported(t, after); f.Name == ExportLags && !slices.Equal(cids(later), cids(truth)) {
+					t.Errorf("later %v, want %v", later, truth)
+				}
+			})
+		}
 	}
 }

@@ -17,6 +17,7 @@ type plcOp struct {
 	at        time.Time // later than that of every operation before, by a millisecond at least
 	seen      time.Time // by the real clock: when a replica that does not lag begins to say so
 	previous  *plcOp    // of this DID
+	place     int64     // in the log, from 1 on
 	cid       string    // made when it is asked for
 }
 
@@ -30,6 +31,7 @@ func (n *Network) publish(a *account, key *signingKey, delay time.Duration) {
 	e := &plcOp{
 		did: a.did, key: key, handle: a.handle, pds: a.pds, tombstone: a.tombstoned,
 		at: n.published, seen: time.Now().Add(delay), previous: a.plcOp,
+		place: int64(len(n.plcOps) + 1),
 	}
 	d := n.histories[a.did]
 	d.PLCOps++
@@ -57,12 +59,15 @@ func (e *plcOp) history() []*plcOp {
 }
 
 // logEntry is one entry of a DID's audit log, and of the export. The operations are
-// not signed: nothing here checks them.
+// not signed: nothing here checks them. In an export by sequence number entries have Type
+// and Seq, else Nullified.
 type logEntry struct {
+	Type      string        `json:"type,omitempty"`
+	Seq       int64         `json:"seq,omitempty"`
 	DID       string        `json:"did"`
 	Operation operationJSON `json:"operation"`
 	CID       string        `json:"cid"`
-	Nullified bool          `json:"nullified"`
+	Nullified *bool         `json:"nullified,omitempty"`
 	CreatedAt string        `json:"createdAt"`
 }
 
@@ -118,5 +123,5 @@ func (e *plcOp) entry() logEntry {
 		text, _ := json.Marshal(op) // strings and maps of strings: cannot fail
 		e.cid = atproto.DigestOf(text).String()
 	}
-	return logEntry{DID: e.did, Operation: op, CID: e.cid, CreatedAt: stamp(e.at)}
+	return logEntry{DID: e.did, Operation: op, CID: e.cid, Nullified: new(bool), CreatedAt: stamp(e.at)}
 }
