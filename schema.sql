@@ -78,8 +78,8 @@ CREATE TABLE repo (
                      -- answer of the host is stale
   error     TEXT,    -- the last failure of a resync, NULL after a success
   error_at  INTEGER,
-  found_host_id  INTEGER, -- the host whose listing alone has this DID, which is a candidate of it; NULL once its
-                     -- document was seen, or it was found otherwise
+  found_host_id  INTEGER, -- the host whose listing alone has this DID, which is a candidate of it, or minus the
+                     -- upstream whose events alone have; NULL once its document was seen, or it was found otherwise
   harmless_rev INTEGER -- a listed rev that the PDS itself does not have: listings that repeat it are no reason to ask
 ) STRICT;
 CREATE UNIQUE INDEX repo_by_seq ON repo (seq) WHERE seq > 0;
@@ -573,7 +573,7 @@ INSERT INTO invariant (name, explanation) VALUES
   ('digests', 'data and cid of a head are SHA-256 digests'),
   ('keys', 'a signing key is a compressed point with the prefix of its curve'),
   ('flags', 'states and flags have one of their values'),
-  ('found', 'a repo that only a listing tells of has no identity, and the host is there'),
+  ('found', 'a repo that only one listing or upstream tells of has no identity, and that is there'),
   ('crawls', 'a crawl is one of a server that is there, has begun if it has come somewhere, and is due if it was asked for'),
   ('refusals', 'the sample of a refusal is a list, not longer than its count'),
   ('meta', 'meta has its one row with a valid index id'),
@@ -971,13 +971,14 @@ CREATE VIEW violation AS
   FROM membership_change f
   WHERE f.visible NOT IN (0, 1)
 
-  -- found: a repo that only a listing tells of has no identity, and the host is there.
+  -- found: a repo that only one listing or upstream tells of has no identity, and that is there.
   UNION ALL
   SELECT 'found',
-         r.did || ': found at host ' || r.found_host_id || ', '
-         || iif(o.id IS NULL, 'which is not there', 'but its document was seen')
-  FROM repo r LEFT JOIN host o ON o.id = r.found_host_id LEFT JOIN identity i ON i.repo_id = r.id
-  WHERE r.found_host_id IS NOT NULL AND (o.id IS NULL OR i.repo_id IS NOT NULL)
+         r.did || ': found at ' || iif(r.found_host_id < 0, 'upstream ', 'host ') || abs(r.found_host_id) || ', '
+         || iif(o.id IS NULL AND u.id IS NULL, 'which is not there', 'but its document was seen')
+  FROM repo r LEFT JOIN host o ON o.id = r.found_host_id LEFT JOIN upstream u ON u.id = -r.found_host_id
+  LEFT JOIN identity i ON i.repo_id = r.id
+  WHERE r.found_host_id IS NOT NULL AND (o.id IS NULL AND u.id IS NULL OR i.repo_id IS NOT NULL)
 
   -- crawls: a crawl is one of a server that is there, has begun if it has come somewhere, and is due if it was asked
   -- for.

@@ -67,6 +67,23 @@ func (q *Queries) SetUpstreamKind(ctx context.Context, arg SetUpstreamKindParams
 	return err
 }
 
+const sights = `-- name: Sights :one
+SELECT count(*) FROM (SELECT 1 FROM repo r WHERE r.found_host_id = -CAST(?1 AS INTEGER) LIMIT ?2)
+`
+
+type SightsParams struct {
+	Upstream int64
+	Most     int64
+}
+
+// How many DIDs has nobody told of but the events of an upstream? They are counted up to a bound.
+func (q *Queries) Sights(ctx context.Context, arg SightsParams) (int64, error) {
+	row := q.db.QueryRowContext(ctx, sights, arg.Upstream, arg.Most)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const upstreamByID = `-- name: UpstreamByID :one
 SELECT id, url, kind, name, cursor, last_event_at, lag FROM upstream WHERE id = ?1
 `

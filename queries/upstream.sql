@@ -15,3 +15,7 @@ WHERE id = sqlc.arg(id);
 
 -- name: UpstreamByID :one
 SELECT * FROM upstream WHERE id = sqlc.arg(id);
+
+-- name: Sights :one
+-- How many DIDs has nobody told of but the events of an upstream? They are counted up to a bound.
+SELECT count(*) FROM (SELECT 1 FROM repo r WHERE r.found_host_id = -CAST(sqlc.arg(upstream) AS INTEGER) LIMIT sqlc.arg(most));

@@ -3,6 +3,7 @@ package crawl
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"railyard/internal/repostate"
 	"railyard/internal/store"
@@ -53,10 +54,9 @@ const maxMoved = 20
 // its source: hosts are by their candidates.
 type pageBudget struct{ moved int }
 
-func (b *pageBudget) Sight() bool   { return true }
-func (b *pageBudget) Unknown() bool { return true }
-func (b *pageBudget) Check() bool   { return true }
-func (b *pageBudget) Desync() bool  { return true }
+func (b *pageBudget) Sight() (time.Duration, bool) { return 0, true }
+func (b *pageBudget) Check() bool                  { return true }
+func (b *pageBudget) Desync() bool                 { return true }
 
 func (b *pageBudget) Move() bool {
 	b.moved++

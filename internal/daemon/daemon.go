@@ -141,7 +141,7 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 	s.ingest, err = ingest.New(ctx, ingest.Config{
 		Store: st, Upstreams: cfg.Upstreams, UserAgent: agent, Dial: cfg.Dial, Log: log, Metrics: s.metrics,
 		Kind: s.kind, HostName: OperatorHost, WakeCrawl: func(id int64) { s.crawl.Wake(id) },
-		Provers: cfg.Provers, Batch: cfg.Batch, Delay: cfg.Delay,
+		Provers: cfg.Provers, Batch: cfg.Batch, Delay: cfg.Delay, DirectoryQPS: cfg.PLCQPS,
 		NoAudit: cfg.Unrepaired,
 	})
 	if err != nil {

@@ -36,6 +36,7 @@ type batch struct {
 	tx       *store.Tx
 	outcomes []repostate.Outcome // of each slot
 	refused  []store.Refused
+	rooms    map[int64]*int64 // by upstream: the unknown DIDs that it may still bring
 	births   int
 	deaths   int
 }

@@ -33,6 +33,8 @@ const (
 	waiting = 64 << 20
 	// drainTime is how long a stop may take to commit what was received.
 	drainTime = 20 * time.Second
+	// defaultDirectoryQPS is that of "railyard serve".
+	defaultDirectoryQPS = 30
 )
 
 // Config of the path.
@@ -54,6 +56,8 @@ type Config struct {
 	// Batch and Delay close a transaction: at so many events or after that time.
 	Batch int
 	Delay time.Duration
+	// DirectoryQPS is how often per second the PLC directory is asked; 0 means 30.
+	DirectoryQPS float64
 	// NoAudit: commits do not question the rows. Only tests set it.
 	NoAudit bool
 
@@ -142,13 +146,16 @@ func New(ctx context.Context, cfg Config) (*Ingest, error) {
 	if cfg.Delay == 0 {
 		cfg.Delay = defaultDelay
 	}
+	if cfg.DirectoryQPS == 0 {
+		cfg.DirectoryQPS = defaultDirectoryQPS
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	bare := cfg.Log // each component adds its own name
 	cfg.Log = cfg.Log.With("component", "ingest")
 	in := &Ingest{
-		cfg: cfg, keys: newKeyCache(cfg.Store), limits: newLimits(),
+		cfg: cfg, keys: newKeyCache(cfg.Store), limits: newLimits(cfg.DirectoryQPS, len(cfg.Upstreams)),
 		memory: semaphore.NewWeighted(waiting), work: make(chan *slot, 4*cfg.Provers),
 	}
 	for _, raw := range cfg.Upstreams {

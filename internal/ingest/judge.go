@@ -77,8 +77,15 @@ func (b *batch) fact(s *slot, r *repostate.Repo) (repostate.Fact, error) {
 
 // decide has a fact decided and applies the decision.
 func (b *batch) decide(s *slot, r *repostate.Repo, f repostate.Fact) (repostate.Decision, error) {
+	left := b.in.limits.of(s.up.id, r, b.tx.Now())
+	if r.ID == 0 {
+		var err error
+		if left.room, err = b.room(s.up.id); err != nil {
+			return repostate.Decision{}, err
+		}
+	}
 	env := b.tx.Env()
-	env.Budget = b.in.limits.of(s.up.id, r, env.Now)
+	env.Upstream, env.Budget = s.up.id, left
 	d := repostate.Decide(r, f, env)
 	for _, e := range d.Refusals {
 		b.refuse(s, e.Reason, e.Detail)
@@ -87,6 +94,23 @@ func (b *batch) decide(s *slot, r *repostate.Repo, f repostate.Fact) (repostate.
 	b.births += c.CommitBirths
 	b.deaths += c.CommitDeaths
 	return d, err
+}
+
+// room returns how many unknown DIDs more an upstream may bring, as counted by the
+// first event of the batch.
+func (b *batch) room(upstream int64) (*int64, error) {
+	if room := b.rooms[upstream]; room != nil {
+		return room, nil
+	}
+	n, err := b.tx.SightsLeft(upstream)
+	if err != nil {
+		return nil, err
+	}
+	if b.rooms == nil {
+		b.rooms = make(map[int64]*int64)
+	}
+	b.rooms[upstream] = &n
+	return &n, nil
 }
 
 // auditedRows is how many rows of a repo an audit reads. Nearly all repos have fewer.

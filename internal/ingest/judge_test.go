@@ -38,7 +38,7 @@ type story struct {
 	seq  int64
 }
 
-func newStory(t *testing.T, kind store.Kind) *story {
+func newStory(t *testing.T, kind store.Kind, others ...string) *story {
 	s := &story{t: t, path: filepath.Join(t.TempDir(), "index.db"), now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}
 	st, err := store.Open(t.Context(), store.Config{
 		Path: s.path, Version: "test", Now: func() time.Time { return s.now },
@@ -50,7 +50,7 @@ func newStory(t *testing.T, kind store.Kind) *story {
 	s.st = st
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	s.in, err = New(t.Context(), Config{
-		Store: st, Upstreams: []string{"http://relay.test"}, Log: log, Now: func() time.Time { return s.now },
+		Store: st, Upstreams: append([]string{"http://relay.test"}, others...), Log: log, Now: func() time.Time { return s.now },
 		Kind:     func(context.Context, string) (store.Kind, string, error) { return kind, "", nil },
 		HostName: func(base string) (string, error) { return base[len("http://"):], nil },
 	})
@@ -418,7 +418,7 @@ func TestABadSignatureJustAfterAResolutionWaits(t *testing.T) {
 
 func TestTheFirstSightOfARepoQueuesIt(t *testing.T) {
 	for name, ev := range map[string]*slot{
-		"commit": commit(11, 1, 2, nil, nil), "sync": syncAt(11, 2), "account": account(true, ""), "identity": {kind: identityEvent},
+		"commit": commit(11, 1, 2, nil, nil), "sync": syncAt(11, 2),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStory(t, store.KindRelay)
@@ -428,6 +428,18 @@ func TestTheFirstSightOfARepoQueuesIt(t *testing.T) {
 				t.Errorf("reason %s", got.Repo.Waiting.Reason)
 			}
 		})
+	}
+}
+
+// Nothing is known of a repo of which only an #identity or #account tells: DIDs are
+// easily invented.
+func TestWordsAboutAnUnknownDIDLeaveNoRow(t *testing.T) {
+	s := newStory(t, store.KindRelay)
+	for _, ev := range []*slot{account(true, ""), account(false, "deleted"), {kind: identityEvent}} {
+		s.want(s.judge(ev), repostate.Noted)
+	}
+	if r := s.repoOf(alice); r != nil {
+		t.Errorf("a row: %+v", r)
 	}
 }
 
@@ -704,8 +716,9 @@ func TestTheLimitOfAHostDelaysAndLosesNothing(t *testing.T) {
 		continue
 	}
 	s.judge(&slot{kind: identityEvent})
-	s.now = s.now.Add(11 * time.Minute)
-	s.lease(repostate.Resolve)
+	if got := s.lease(repostate.Resolve).Repo.Waiting.Priority; got != repostate.PriorityBackground {
+		t.Errorf("priority %d", got)
+	}
 }
 
 // A commit that we could not judge for a reason of our own, or for one more than

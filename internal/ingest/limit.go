@@ -1,8 +1,10 @@
 package ingest
 
 import (
-	"railyard/internal/repostate"
+	"strings"
 	"time"
+
+	"railyard/internal/repostate"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
@@ -12,30 +14,58 @@ import (
 // wait until later: a lying upstream or host must neither flood the queue nor
 // take healthy repos out of service.
 const (
-	lookUpsPerSecond = 2 // of a DID document
+	lookUpsPerSecond = 2 // of a DID document that may be old
 	lookUpsBurst     = 300
 	hostDesyncs      = 5 // commits that are real but unprovable
 	hostDesyncsBurst = 200
-	// sights are the unknown DIDs of one upstream that become rows: fewer than the
-	// directory answers for per second, so that invented ones do not pile up.
-	sights         = 20
-	sightsBurst    = 20_000
-	limitedSources = 1 << 14
+	limitedSources   = 1 << 14
+)
+
+// Anybody can invent DIDs, and each costs a request. So each upstream has a line in
+// which the DIDs that it alone brings wait for their first look-up: as long as the
+// lines together are slower than whoever is asked, nobody waits for another upstream.
+const (
+	// sightsPart is the part of the directory's rate that goes to the lines. As much
+	// goes to urgent look-ups of documents that may be old, and the rest to all others.
+	sightsPart = 3
+	// sightsBurst is what a line holds back nothing of: what would be looked up in so
+	// many seconds.
+	sightsBurst = 3
+	// webSights is the rate of did:web, for all lines together. The hosts of invented
+	// ones may hang until the timeout, 15 seconds, and an eighth of the workers asks them.
+	webSights      = 0.25
+	webSightsBurst = 4
+	// longestLine is when a line is full. What comes then leaves no row, and a crawl
+	// finds it.
+	longestLine = 30 * time.Minute
 )
 
 // limits hold a token bucket for each source. Only the judge uses them.
 type limits struct {
-	checks  buckets // by the host of the account
-	unknown buckets // attempts at accounts whose host is not known, by upstream
-	sights  buckets // rows for unknown DIDs, by upstream
-	desyncs buckets // by host
+	perSecond rate.Limit // look-ups at the directory that one upstream causes, of unknown DIDs and of known ones
+	web       rate.Limit // the same at the hosts of did:web
+
+	checks         buckets // by the host of the account
+	upstreamChecks buckets
+	sights         buckets // by upstream
+	webSights      buckets // by upstream
+	desyncs        buckets // by host
 }
 
 type buckets = *lru.Cache[int64, *rate.Limiter]
 
-func newLimits() *limits {
-	return &limits{checks: newBuckets(), unknown: newBuckets(), sights: newBuckets(), desyncs: newBuckets()}
+// newLimits returns the limits of so many upstreams, for a directory that is asked qps
+// times a second.
+func newLimits(qps float64, upstreams int) *limits {
+	n := rate.Limit(max(1, upstreams))
+	return &limits{
+		perSecond: rate.Limit(qps) / sightsPart / n, web: webSights / n,
+		checks: newBuckets(), upstreamChecks: newBuckets(), sights: newBuckets(), webSights: newBuckets(), desyncs: newBuckets(),
+	}
 }
+
+// burst is what an upstream causes at once of what it may cause per second.
+func (l *limits) burst() int { return max(1, int(sightsBurst*l.perSecond)) }
 
 func newBuckets() buckets {
 	b, err := lru.New[int64, *rate.Limiter](limitedSources)
@@ -46,8 +76,8 @@ func newBuckets() buckets {
 }
 
 // of returns what is left to an upstream, for an account.
-func (l *limits) of(upstream int64, r *repostate.Repo, now time.Time) repostate.Budget {
-	b := budget{l, upstream, 0, now}
+func (l *limits) of(upstream int64, r *repostate.Repo, now time.Time) budget {
+	b := budget{limits: l, upstream: upstream, repo: r, now: now}
 	if r.Identity != nil {
 		b.host = r.Identity.HostID
 	}
@@ -58,20 +88,34 @@ func (l *limits) of(upstream int64, r *repostate.Repo, now time.Time) repostate.
 type budget struct {
 	*limits
 	upstream int64
+	repo     *repostate.Repo
 	host     int64
+	room     *int64 // how many unknown DIDs more the upstream may bring; nil if this one is known
 	now      time.Time
 }
 
-func (b budget) Sight() bool {
-	return take(b.sights, b.upstream, sights, sightsBurst, b.now)
-}
-
-func (b budget) Unknown() bool {
-	return take(b.unknown, b.upstream, lookUpsPerSecond, lookUpsBurst, b.now)
+func (b budget) Sight() (wait time.Duration, ok bool) {
+	if b.room != nil && *b.room <= 0 {
+		return 0, false
+	}
+	line := bucket(b.sights, b.upstream, b.perSecond, b.burst())
+	if strings.HasPrefix(b.repo.DID, "did:web:") {
+		line = bucket(b.webSights, b.upstream, b.web, webSightsBurst)
+	}
+	place := line.ReserveN(b.now, 1)
+	if wait = place.DelayFrom(b.now); wait > longestLine {
+		place.CancelAt(b.now)
+		return 0, false
+	}
+	if b.room != nil {
+		*b.room--
+	}
+	return wait, true
 }
 
 func (b budget) Check() bool {
-	return take(b.checks, b.host, lookUpsPerSecond, lookUpsBurst, b.now)
+	return take(b.checks, b.host, lookUpsPerSecond, lookUpsBurst, b.now) &&
+		take(b.upstreamChecks, b.upstream, b.perSecond, b.burst(), b.now)
 }
 
 func (b budget) Desync() bool {
@@ -81,10 +125,14 @@ func (b budget) Desync() bool {
 func (b budget) Move() bool { return true } // events are no listings
 
 func take(cache buckets, id int64, perSecond rate.Limit, burst int, now time.Time) bool {
+	return bucket(cache, id, perSecond, burst).AllowN(now, 1)
+}
+
+func bucket(cache buckets, id int64, perSecond rate.Limit, burst int) *rate.Limiter {
 	lim, ok := cache.Get(id)
 	if !ok {
 		lim = rate.NewLimiter(perSecond, burst)
 		cache.Add(id, lim)
 	}
-	return lim.AllowN(now, 1)
+	return lim
 }

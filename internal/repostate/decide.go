@@ -47,23 +47,37 @@ func (e Signed) decide(m *machine) Outcome {
 }
 
 // firstSight queues a repo of which nothing is known, or whose attempt is put off
-// although it is alive. Anybody can invent DIDs, so an upstream may bring a limited
-// number of unknown ones; a crawl of its listing finds the others.
+// although it is alive. Anybody can invent DIDs, so those that an upstream brings wait
+// for their turn among themselves, and only so many; a crawl of its listing finds the
+// others. Who has told of a DID first does not matter: another upstream may be faster.
 func (m *machine) firstSight() Outcome {
-	switch {
-	case m.r.ID == 0 && !m.Budget.Sight():
-		return Unseen
-	case m.r.ID == 0:
-	case m.asked():
+	if m.asked() && !m.inLineOfAnother() {
 		return Waits
-	case m.r.Identity == nil: // the directory did not have it a moment ago
-		if !m.Budget.Unknown() {
-			return Waits
-		}
-		m.r.FoundHostID = 0
 	}
-	m.enqueue(FirstSight, m.Now)
+	at := m.Now
+	if m.r.Identity == nil {
+		wait, ok := m.Budget.Sight()
+		switch {
+		case !ok && m.r.ID == 0:
+			return Unseen
+		case !ok:
+			return Waits
+		case m.inLineOfAnother():
+			m.r.FoundHostID = 0
+		case m.r.ID == 0, m.r.FoundHostID != 0:
+			m.r.FoundHostID = -m.Upstream
+		}
+		at = at.Add(wait)
+	}
+	m.enqueue(FirstSight, at)
 	return Waits
+}
+
+// inLineOfAnother reports whether the repo waits for its first look-up because of the
+// unknown DIDs that another upstream has brought.
+func (m *machine) inLineOfAnother() bool {
+	r, w := m.r, m.r.Waiting
+	return r.FoundHostID < 0 && r.FoundHostID != -m.Upstream && w != nil && w.Attempts == 0 && w.NotBefore.After(m.Now)
 }
 
 // wrongHost: a PDS speaks for an account that the document says is another's.
@@ -191,20 +205,26 @@ func (Outgrown) decide(m *machine) Outcome {
 }
 
 // decide judges an #identity. Only a changed key or host will take the repo out of
-// service.
+// service. One of a DID whose document was never seen says that a look-up under way
+// may bring an older one; it is no reason to begin one.
 func (Announced) decide(m *machine) Outcome {
-	if m.r.ID == 0 {
-		return m.firstSight()
+	if m.r.Identity == nil {
+		if w := m.r.Waiting; w != nil {
+			w.IdentityChecks = identityChecks
+		}
+		return Noted
 	}
 	m.doubtIdentity(announcedMinAge)
 	return Checked
 }
 
 // decide judges an #account. The host that the document names decides (spec: account).
+// Of a DID whose document was never seen it says nothing: a repo is heard of by its
+// first commit or #sync, or by a listing.
 func (a Account) decide(m *machine) Outcome {
 	switch {
 	case m.r.Identity == nil:
-		return m.firstSight()
+		return Noted
 	case a.PDS == "":
 		return m.relayed(a)
 	case a.PDS != m.r.Identity.Host:

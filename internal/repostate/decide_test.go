@@ -22,11 +22,10 @@ const (
 // budget grants all, or nothing.
 type budget bool
 
-func (b budget) Sight() bool   { return bool(b) }
-func (b budget) Unknown() bool { return bool(b) }
-func (b budget) Check() bool   { return bool(b) }
-func (b budget) Desync() bool  { return bool(b) }
-func (b budget) Move() bool    { return bool(b) }
+func (b budget) Sight() (time.Duration, bool) { return 0, bool(b) }
+func (b budget) Check() bool                  { return bool(b) }
+func (b budget) Desync() bool                 { return bool(b) }
+func (b budget) Move() bool                   { return bool(b) }
 
 func env() Env {
 	return Env{Now: now, Budget: budget(true), Backoff: func(first, longest time.Duration, n int) time.Duration {
@@ -290,7 +289,9 @@ func TestEvents(t *testing.T) {
 
 		{"an #identity", known(), Announced{}, "checked, stale true, identity/2 in 0s, checks 2"},
 		{"an #identity a moment after the last look-up", known(freshly), Announced{}, "checked, stale true, identity/2 in 2s, checks 2"},
-		{"an #identity of an unknown DID", known(unknownDID), Announced{}, "waits, first-sight/3 in 0s, void"},
+		{"an #identity of an unknown DID", known(unknownDID), Announced{}, "noted"},
+		{"an #identity of a DID that is looked up", known(candidate, queued(FirstSight, leasedRow)), Announced{}, "noted, first-sight/3 in -1m0s, checks 2"},
+		{"an #account of an unknown DID", known(unknownDID), relay(true, ""), "noted"},
 
 		{"a relay says what is known", known(), relay(true, ""), "noted"},
 		{"a relay says deactivated", known(), relay(false, "deactivated"), "hidden, state desynchronized, active false deactivated, status/2 in 0s, void, ask status true"},
@@ -327,7 +328,7 @@ func TestEventsBeyondTheirBudget(t *testing.T) {
 		{"a rev of the future", known(), badly(commit(11, 1, 2), refusal.FutureRev), "refused, refuse future-rev"},
 		{"a broken CAR", known(), badly(commit(11, 1, 2), refusal.BadCAR), "refused, refuse bad-car"},
 		{"a message that cannot be read", known(), unread(""), "refused, refuse event-schema"},
-		{"an #identity", known(), Announced{}, "checked, stale true, identity/2 in 10m0s, checks 2"},
+		{"an #identity", known(), Announced{}, "checked, stale true, identity/6 in 0s, checks 2"},
 		{"a listing at another host", known(), Entry{Rev: 12, Active: true, Host: 8}, ""},
 	}, e)
 }

@@ -21,13 +21,15 @@
 //	#sync, same data         keep the rev, queue         nothing if buffered  move the rev      keep the rev, ask the host
 //	#sync, other data        keep the rev, queue         desynchronize        desynchronize     keep the rev, ask the host
 //
-// To queue a commit's repo changes nothing if an attempt is due or backs off; a #sync
-// makes it due. To desynchronize is bounded for each host, beyond which the rev is looked
-// for in half a minute.
+// Repos whose document was never seen wait for their look-up among those that the same
+// upstream has brought. To queue a commit's repo changes nothing if an attempt is due or
+// backs off; a #sync makes it due. To desynchronize is bounded for each host, beyond
+// which the rev is looked for in half a minute.
 //
 // Other facts:
 //
 //	#identity              look the document up, twice unless that brings another key or host
+//	#identity, #account    of a DID whose document was never seen: nothing
 //	#account, named host   inactive: hide, and look an old document up; active: fetch; another PDS: as above
 //	#account, a relay      inactive: hide at once, and ask the host; active: ask the host, and show
 //	                       again what only a relay has hidden

@@ -233,8 +233,9 @@ type Changes struct {
 
 // Env is what a decision depends on beside the repo and the fact.
 type Env struct {
-	Now    time.Time
-	Budget Budget
+	Now      time.Time
+	Budget   Budget
+	Upstream int64 // whose event it is; 0 = none
 	// ParkBackfill: the PLC directory's log is being read for the first time, and
 	// backfill of what was never looked up waits for it.
 	ParkBackfill bool
@@ -246,9 +247,10 @@ type Env struct {
 
 // Budget limits what one source can cause. Each call takes one of what it grants.
 type Budget interface {
-	Sight() bool   // a row for an unknown DID
-	Unknown() bool // an attempt at a DID whose host is not known
-	Check() bool   // a look-up because of the accounts of the repo's host
-	Desync() bool  // a repo of the host taken out of service for what cannot be proven
-	Move() bool    // a look-up because of a page of a listing
+	// Sight grants a look-up of a DID whose document was never seen, and says how long
+	// it waits for its turn.
+	Sight() (wait time.Duration, ok bool)
+	Check() bool  // an urgent look-up of a document that may be old
+	Desync() bool // a repo of the host taken out of service for what cannot be proven
+	Move() bool   // a look-up because of a page of a listing
 }

@@ -111,7 +111,7 @@ type Repo struct {
 	Head        *Head       // nil = unknown
 	Identity    *Identity   // nil = never resolved
 	Waiting     *Waiting    // its row of the queue; nil = it is not in the queue
-	FoundHostID int64       // the host whose listing alone has this DID; 0 = others have it
+	FoundHostID int64       // the host whose listing alone has this DID, or minus the upstream whose events have; 0 = others have it
 	HarmlessRev atproto.TID // a listed rev that the host itself does not have; 0 = none
 	Error       string      // the last failure of an attempt
 	ErrorAt     time.Time

@@ -138,23 +138,20 @@ func (m *machine) leased() bool { return m.r.Waiting != nil && m.r.Waiting.Lease
 
 // doubtIdentity asks for a look-up of the document, when the one that we have is as
 // old as minAge, so that no account can cause more than one per minAge; the accounts
-// of one host share a budget, beyond which they wait longer. One that is due already, or
-// backs off after a failure, is asked for again only by an #identity.
+// of one host and the events of one upstream share a budget, beyond which they wait
+// behind all other work. One that is due already, or backs off after a failure, is
+// asked for again only by an #identity.
 func (m *machine) doubtIdentity(minAge time.Duration) {
-	at := m.Now
-	if i := m.r.Identity; i != nil {
-		if i.Stale && m.asked() && minAge != announcedMinAge {
-			return
-		}
-		at = latest(at, i.FetchedAt.Add(minAge))
-		if !m.Budget.Check() {
-			at = at.Add(identityWait)
-		}
-		m.stale()
-	} else if !m.Budget.Unknown() {
-		return // its row waits already
+	i := m.r.Identity
+	if i.Stale && m.asked() && minAge != announcedMinAge {
+		return
 	}
-	m.enqueue(IdentityCheck, at)
+	priority := PriorityBackground
+	if m.Budget.Check() {
+		priority = IdentityCheck.Priority()
+	}
+	m.stale()
+	m.enqueueAs(IdentityCheck, priority, latest(m.Now, i.FetchedAt.Add(minAge)), 0)
 }
 
 // recheck asks for a look-up of a document that is older than minAge, in the background.

@@ -12,8 +12,6 @@ const (
 	movedMinAge     = time.Hour          // the listing of a host that it does not name
 	behindMinAge    = 6 * time.Hour      // a relay's listing that is behind our head
 	IdentityAge     = 7 * 24 * time.Hour // nothing at all: an #identity can be lost
-	// identityWait is added where the accounts of one host ask for too many look-ups.
-	identityWait = 10 * time.Minute
 	// identityChecks is how often a document is looked up that has not changed when an
 	// #identity says so, identitySecond how soon the second time: replicas lag.
 	identityChecks = 2

@@ -73,6 +73,17 @@ func (rx *Rx) Upstreams() ([]Upstream, error) {
 	return ups, nil
 }
 
+// mostSights is how many DIDs may wait in the file that only an upstream's events have
+// told of. Those of accounts that exist are looked up and count no more; what an
+// upstream invents stays until it was denied twice.
+const mostSights = 10_000
+
+// SightsLeft returns how many unknown DIDs more the events of an upstream may bring.
+func (rx *Rx) SightsLeft(upstream int64) (int64, error) {
+	n, err := rx.q.Sights(rx.ctx, db.SightsParams{Upstream: upstream, Most: mostSights})
+	return mostSights - n, err
+}
+
 // SetKind stores what an upstream was found to be, and the name of a PDS (Upstream.Name).
 func (tx *Tx) SetKind(id int64, k Kind, name string) error {
 	v := string(k)

@@ -287,10 +287,7 @@ func List(tx Tx, entries map[string]repostate.Entry) error {
 type Unlimited struct{}
 
 // Sight is repostate.Budget.
-func (Unlimited) Sight() bool { return true }
-
-// Stranger is repostate.Budget.
-func (Unlimited) Unknown() bool { return true }
+func (Unlimited) Sight() (time.Duration, bool) { return 0, true }
 
 // Check is repostate.Budget.
 func (Unlimited) Check() bool { return true }
