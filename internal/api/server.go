@@ -200,8 +200,9 @@ const (
 )
 
 // Serve answers on a listener until ctx ends, then lets the requests that are
-// under way finish.
-func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+// under way finish. Up to most connections are open at once: one more closes the one
+// that has been idle for longest, or is closed itself.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, most int, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler:           http.MaxBytesHandler(h, 64<<10),
 		ReadHeaderTimeout: headerTimeout,
@@ -209,6 +210,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 		WriteTimeout:      answerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnState:         newConns(most).changed,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	closed := make(chan error, 1)

@@ -291,7 +291,7 @@ func (x *index) serving(h http.Handler) (base string, stop func() error) {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.Context()))
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, l, h, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- Serve(ctx, l, h, 100, slog.New(slog.DiscardHandler)) }()
 	ended := false
 	stop = func() error {
 		if ended {

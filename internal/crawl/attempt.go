@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"railyard/internal/backoff"
+	"railyard/internal/outbound"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
 	"railyard/internal/store"
@@ -21,6 +22,8 @@ const (
 	// attemptTime bounds one attempt, so that slow hosts do not hold the places of others.
 	attemptTime = 30 * time.Minute
 	// An upstream that fails is asked again soon, a host after longer and longer.
+	// shortPause is how long a crawl waits for which we had no descriptor left.
+	shortPause     = 5 * time.Second
 	retryFirst     = 5 * time.Second
 	retryMost      = 10 * time.Minute
 	hostRetryFirst = time.Minute
@@ -47,6 +50,8 @@ func (c *Crawler) attempt(ctx context.Context, id store.CrawlID) error {
 	switch {
 	case err != nil:
 		return err
+	case how == failed && outbound.Short(w.cause):
+		return c.putOff(ctx, w, shortPause, false)
 	case how == failed:
 		return c.fail(ctx, w)
 	case how == full:

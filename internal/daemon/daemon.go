@@ -81,6 +81,7 @@ type Service struct {
 	metrics  *metrics.Metrics
 	store    *store.Store
 	outbound *outbound.Client
+	conns    conns
 	pds      *pds.Client
 	ingest   *ingest.Ingest
 	resync   *resync.Resyncer
@@ -117,6 +118,7 @@ func (s *Service) Metrics() *metrics.Metrics { return s.metrics }
 func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger) (*Service, error) {
 	s := &Service{cfg: cfg, log: log, metrics: metrics.New(), store: st, health: health.New(log, time.Now)}
 	agent := "railyard/" + cfg.Version
+	s.conns = connections(descriptors(), len(cfg.Upstreams), log)
 	hosts := atproto.Hosts{AllowPrivate: cfg.AllowPrivate}
 	var exempt []string
 	directories := []string{cfg.PLCURL}
@@ -132,6 +134,7 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 	}
 	s.outbound = outbound.New(outbound.Config{
 		AllowPrivate: cfg.AllowPrivate, Exempt: exempt, UserAgent: agent, Dial: cfg.Dial, Lookup: cfg.Lookup, Log: log,
+		MaxConns: s.conns.out,
 	})
 	s.pds = pds.New(s.outbound)
 	s.pds.RepoTimeout, s.pds.DescribeTimeout = cfg.RepoTimeout, cfg.DescribeTimeout
@@ -166,7 +169,7 @@ func assemble(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger
 	s.metrics.Gauge("upkeep_failures", "Checkpoints of the file and prunings of the change feed that failed since the start, or came to nothing because of a reader. "+
 		"Growth means that the disk is full or fails, or railyard_troubles{kind=\"log-pinned\"}.", nil, func() float64 { return float64(st.UpkeepFailures()) })
 	for _, kind := range health.Kinds() {
-		s.metrics.Gauge("troubles", "What stands still or falls behind, for longer than a moment: the file (locked, log-pinned) or upstreams "+
+		s.metrics.Gauge("troubles", "What stands still or falls behind, for longer than a moment: the file (locked, log-pinned), the process (short) or upstreams "+
 			"(cut-off, silent, refused, behind). Anything above 0 deserves a look at /v1/stats.", map[string]string{"kind": string(kind)},
 			func() float64 { return float64(s.troubles(kind)) })
 	}
@@ -223,10 +226,10 @@ func (s *Service) Run(ctx context.Context, public, private net.Listener) error {
 			return nil
 		})
 	}
-	serve := func(l net.Listener, h http.Handler) {
+	serve := func(l net.Listener, h http.Handler, conns int) {
 		rest.Go(func() error {
 			defer cancel()
-			return api.Serve(queries, l, h, s.log)
+			return api.Serve(queries, l, h, conns, s.log)
 		})
 	}
 	work("ingest", s.ingest.Run)
@@ -246,11 +249,11 @@ func (s *Service) Run(ctx context.Context, public, private net.Listener) error {
 	if s.cfg.Crawl == Deep {
 		routes.RequestCrawl = s.crawl.Request
 	}
-	serve(public, api.Handler(routes))
+	serve(public, api.Handler(routes), s.conns.in)
 	if private != nil {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", s.metrics.Handler())
-		serve(private, mux)
+		serve(private, mux, privateConns)
 	}
 	rest.Go(func() error {
 		defer cancel()

@@ -33,6 +33,7 @@ func (s *Service) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
+			s.health.Report(health.Short, "", s.outbound.Short(), time.Time{})
 			if s.watchFile(); !s.store.Locked().IsZero() {
 				continue // upstreams wait for us
 			}

@@ -18,6 +18,7 @@ type Kind string
 // The kinds of trouble.
 const (
 	Locked  Kind = "locked"     // another program holds the write lock of the file: nothing is written
+	Short   Kind = "short"      // descriptors or memory have run out: hosts cannot be asked
 	Pinned  Kind = "log-pinned" // a reader keeps the write-ahead log from being shortened
 	CutOff  Kind = "cut-off"    // an upstream is not connected
 	Silent  Kind = "silent"     // a relay is connected and sends nothing
@@ -26,16 +27,16 @@ const (
 )
 
 // Kinds returns all of them.
-func Kinds() []Kind { return []Kind{Locked, Pinned, CutOff, Silent, Refused, Behind} }
+func Kinds() []Kind { return []Kind{Locked, Short, Pinned, CutOff, Silent, Refused, Behind} }
 
 // stops reports whether what has the trouble does not move at all.
 func (k Kind) stops() bool { return k == Locked || k == CutOff || k == Refused }
 
 // grace is how long a trouble lasts before it counts: connections are made anew now and
-// then, and a query can be in the way of the log. Whoever reports a lock has waited.
+// then, and a query can be in the way of the log. Whoever reports a lock has waited, and what has run out has failed somebody.
 func (k Kind) grace() time.Duration {
 	switch k {
-	case Locked:
+	case Locked, Short:
 		return 0
 	case Pinned:
 		return 5 * time.Second

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"railyard/internal/atproto"
@@ -42,6 +43,9 @@ type Config struct {
 	// a URL. A host of the network cannot redirect to them.
 	Exempt []string
 
+	// MaxConns bounds the connections that are open at once; 0 means no bound.
+	MaxConns int
+
 	// UserAgent is sent with each request; "railyard" if empty.
 	UserAgent string
 
@@ -64,6 +68,8 @@ type Client struct {
 	http      *http.Client
 	userAgent string
 	log       *slog.Logger
+	slots     *slots // nil: no bound
+	short     atomic.Pointer[shortage]
 }
 
 // New makes a client. Close closes its connections.
@@ -93,6 +99,11 @@ func New(cfg Config) *Client {
 		MaxIdleConns:           maxIdle,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
+	}
+	if cfg.MaxConns > 0 {
+		c.slots = &slots{free: make(chan struct{}, cfg.MaxConns), spare: c.transport.CloseIdleConnections}
+		c.transport.DialContext = c.limited
+		c.transport.MaxIdleConns = min(maxIdle, max(1, cfg.MaxConns/2))
 	}
 	c.http = &http.Client{Transport: c.transport, CheckRedirect: c.checkRedirect}
 	return c

@@ -79,9 +79,10 @@ func (c *Client) prepare(r Request) (*http.Request, error) {
 	return req, nil
 }
 
-// note writes the refusals of the guard to the log, at debug level because hosts
-// of the network can cause any number of them.
+// note remembers what we lack, and writes the refusals of the guard to the log, at
+// debug level because hosts of the network can cause any number of them.
 func (c *Client) note(ctx context.Context, err error) error {
+	lacks(&c.short, err)
 	if reason, ok := refusal.ReasonOf(err); ok {
 		c.log.DebugContext(ctx, "request refused", "reason", string(reason), "err", err)
 	}

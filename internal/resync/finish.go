@@ -6,6 +6,7 @@ import (
 
 	"railyard/internal/backoff"
 	"railyard/internal/identity"
+	"railyard/internal/outbound"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
 	"railyard/internal/repostate"
@@ -92,6 +93,8 @@ func failureOf(res *result) *repostate.Failure {
 	switch {
 	case errors.Is(res.err, context.Canceled):
 		f.Kind = repostate.FailedCancelled
+	case outbound.Short(res.err):
+		f.Kind, f.Pause = repostate.FailedDeferred, shortPause
 	case putOff:
 		f.Kind, f.Pause = repostate.FailedDeferred, off.pause
 	case res.Step == repostate.Resolve:

@@ -7,6 +7,7 @@ import (
 
 	"railyard/internal/backoff"
 	"railyard/internal/identity"
+	"railyard/internal/outbound"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
 	"railyard/internal/repostate"
@@ -18,6 +19,8 @@ const (
 	// fetched, memoryPause a repo for which there is no memory now.
 	oversizedPause = time.Minute
 	memoryPause    = 5 * time.Second
+	// shortPause is how long a repo waits for which we had no descriptor left.
+	shortPause = 5 * time.Second
 	// A host that failed so often in a row is left alone for a while.
 	hostPatience  = 3
 	cooldownFirst = 30 * time.Second
@@ -104,7 +107,7 @@ func hostPause(failures int, cause error) time.Duration {
 func judgeDirectory(tx *store.Tx, res *result) error {
 	u, unavailable := errors.AsType[*identity.Unavailable](res.err)
 	switch {
-	case res.host != store.DirectoryQueue || errors.Is(res.err, context.Canceled):
+	case res.host != store.DirectoryQueue || errors.Is(res.err, context.Canceled) || outbound.Short(res.err):
 		return nil
 	case !unavailable:
 		return tx.HostAnswered(store.DirectoryQueue)

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"railyard/internal/establish"
 	"railyard/internal/identity"
+	"railyard/internal/pds"
 	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/simnet"
@@ -148,6 +151,60 @@ func TestAFetchWithoutMemoryIsPutOff(t *testing.T) {
 		w.later(time.Millisecond)
 		w.settled(did)
 	}
+}
+
+// We have no descriptor for a connection: the row waits a moment, and nobody is blamed.
+func TestAShortageOfOurOwnIsNobodysFault(t *testing.T) {
+	lack := fmt.Errorf("dial: %w", os.NewSyscallError("socket", syscall.EMFILE))
+	for name, err := range map[string]error{
+		"by the client of hosts": &pds.Error{Method: "com.atproto.sync.getRepo", Host: "a", Outcome: pds.Transient, Err: lack},
+		"bare":                   lack,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, did := filled(t)
+			hosts := w.rs.cfg.Hosts
+			w.setHosts(unready{hosts, err})
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+				return testrepo.Desynchronize(tx, r, repostate.Discontinuity)
+			})
+			w.work()
+			w.with(did, func(tx *store.Tx, r *repostate.Repo) error {
+				if r.Waiting.Attempts != 0 || r.Error != "" {
+					t.Errorf("the repo has %d failures, and the error %q", r.Waiting.Attempts, r.Error)
+				}
+				if failures, err := tx.HostFailed(r.Identity.HostID, tx.Now(), "the first"); err != nil || failures != 1 {
+					t.Errorf("%d failures of the host are counted, %v", failures, err)
+				}
+				return nil
+			})
+			w.setHosts(hosts)
+			w.later(shortPause)
+			w.settled(did)
+		})
+	}
+}
+
+// The directory is not asked for want of a descriptor, and is not left alone for it.
+func TestAShortageIsNotTheDirectorys(t *testing.T) {
+	w := newScenario(t, 1)
+	did := w.net.DIDs()[0]
+	directory := w.rs.cfg.Resolver
+	w.rs.cfg.Resolver = lacking{directory}
+	w.enqueue(did, repostate.FirstSight)
+	w.work()
+	for range 5 {
+		w.later(shortPause)
+	}
+	w.rs.cfg.Resolver = directory
+	w.later(shortPause)
+	w.settled(did)
+}
+
+// lacking has no descriptors for the directory.
+type lacking struct{ Resolver }
+
+func (lacking) Resolve(context.Context, string) (identity.Identity, error) {
+	return identity.Identity{}, &identity.Unavailable{Err: os.NewSyscallError("socket", syscall.EMFILE)}
 }
 
 // One attempt of a group cannot be ended because of a fault of ours: the others are
