@@ -195,6 +195,12 @@ func TestAShortageIsNotTheDirectorys(t *testing.T) {
 	for range 5 {
 		w.later(shortPause)
 	}
+	w.update(func(tx *store.Tx) error {
+		if failures, err := tx.HostFailed(store.DirectoryQueue, tx.Now(), "the first"); err != nil || failures != 1 {
+			t.Errorf("%d failures are counted, %v", failures, err)
+		}
+		return nil
+	})
 	w.rs.cfg.Resolver = directory
 	w.later(shortPause)
 	w.settled(did)
