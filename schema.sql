@@ -312,7 +312,9 @@ CREATE TABLE host_queue (
   share          INTEGER NOT NULL DEFAULT 4, -- how many attempts may ask it at once
   running        INTEGER NOT NULL DEFAULT 0, -- attempts that ask it now; 0 at every start
   answers        INTEGER NOT NULL DEFAULT 0, -- resyncs that it answered
-  failures       INTEGER NOT NULL DEFAULT 0, -- failed requests in a row; what fails at one moment counts once
+  failures       INTEGER NOT NULL DEFAULT 0, -- failed requests in a row; what fails at one moment counts once, and so does
+                                             -- a repo that fails again and again
+  failed_repo_id INTEGER,                    -- the repo of the last one that was counted; NULL = it was about no repo
   rate           REAL,                       -- requests per second that it allows; NULL = the default
   served_at      INTEGER NOT NULL DEFAULT 0, -- its last turn; 0 = it had none
   next_at        INTEGER NOT NULL DEFAULT 0, -- its pace allows no request before then. While it is asked for

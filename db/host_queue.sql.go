@@ -93,21 +93,22 @@ func (q *Queries) CoolHost(ctx context.Context, arg CoolHostParams) error {
 }
 
 const failedHost = `-- name: FailedHost :one
-UPDATE host_queue SET failures = failures + 1
-WHERE host_queue.host_id = ?1 AND cooldown_until <= CAST(?2 AS INTEGER)
-  AND coalesce((SELECT h.error_at FROM host h WHERE h.id = host_queue.host_id), 0) <= CAST(?2 AS INTEGER)
+UPDATE host_queue SET failures = failures + 1, failed_repo_id = ?1
+WHERE host_queue.host_id = ?2 AND coalesce(failed_repo_id <> ?1, 1) AND cooldown_until <= CAST(?3 AS INTEGER)
+  AND coalesce((SELECT h.error_at FROM host h WHERE h.id = host_queue.host_id), 0) <= CAST(?3 AS INTEGER)
 RETURNING failures
 `
 
 type FailedHostParams struct {
+	Repo  *int64
 	Host  int64
 	Began int64
 }
 
 // FailedHost counts a failure that is no part of the last one: its request began after that one, and after the
-// pause that followed.
+// pause that followed, and it is not of the same repo.
 func (q *Queries) FailedHost(ctx context.Context, arg FailedHostParams) (int64, error) {
-	row := q.db.QueryRowContext(ctx, failedHost, arg.Host, arg.Began)
+	row := q.db.QueryRowContext(ctx, failedHost, arg.Repo, arg.Host, arg.Began)
 	var failures int64
 	err := row.Scan(&failures)
 	return failures, err

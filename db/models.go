@@ -80,6 +80,7 @@ type HostQueue struct {
 	Running       int64
 	Answers       int64
 	Failures      int64
+	FailedRepoID  *int64
 	Rate          *float64
 	ServedAt      int64
 	NextAt        int64

@@ -95,9 +95,9 @@ WHERE id = sqlc.arg(host) AND (status IS NOT NULL OR error_at IS NOT NULL);
 
 -- name: FailedHost :one
 -- FailedHost counts a failure that is no part of the last one: its request began after that one, and after the
--- pause that followed.
-UPDATE host_queue SET failures = failures + 1
-WHERE host_queue.host_id = sqlc.arg(host) AND cooldown_until <= CAST(sqlc.arg(began) AS INTEGER)
+-- pause that followed, and it is not of the same repo.
+UPDATE host_queue SET failures = failures + 1, failed_repo_id = sqlc.narg(repo)
+WHERE host_queue.host_id = sqlc.arg(host) AND coalesce(failed_repo_id <> sqlc.narg(repo), 1) AND cooldown_until <= CAST(sqlc.arg(began) AS INTEGER)
   AND coalesce((SELECT h.error_at FROM host h WHERE h.id = host_queue.host_id), 0) <= CAST(sqlc.arg(began) AS INTEGER)
 RETURNING failures;
 

@@ -42,7 +42,7 @@ func indexFile(t *testing.T) string {
 		if err != nil {
 			return err
 		}
-		_, err = tx.HostFailed(alice.Identity.HostID, tx.Now(), "it said: \x1b[31mno\nway")
+		_, err = tx.HostFailed(alice.Identity.HostID, 0, tx.Now(), "it said: \x1b[31mno\nway")
 		if err := errors.Join(err, testrepo.Enqueue(tx, bob, repostate.Backfill, tx.Now())); err != nil {
 			return err
 		}

@@ -813,8 +813,8 @@ func TestARelaysWordOnAnAccountIsChecked(t *testing.T) {
 		{account(false, "deleted"), repostate.Hidden, true},
 		{account(false, "throttled"), repostate.Checked, false},
 		{account(false, "desynchronized"), repostate.Checked, false},
-		{account(false, "newword"), repostate.Checked, false},
-		{account(false, ""), repostate.Checked, false},
+		{account(false, "newword"), repostate.Hidden, true},
+		{account(false, ""), repostate.Hidden, true},
 		{account(true, ""), repostate.Noted, false},
 	} {
 		t.Run(tc.ev.frame.Event.(*event.Account).Status, func(t *testing.T) {

@@ -234,21 +234,23 @@ func (a *result) noDID() {
 // to be believed: it was said before, long enough ago for every replica.
 func (a *result) saidAgain(what Statement) bool {
 	w := a.r.Waiting
-	second := a.Now.Add(notFoundSecond)
-	if w.Said == what {
-		second = w.SaidSince.Add(notFoundSecond)
+	first, later := a.Now.Add(notFoundSecond), notFoundLater
+	if what == NoSuchRepo {
+		first = a.Now.Add(notFoundSoon)
+		later = a.Backoff(notFoundSecond, notFoundLater, max(0, w.SaidTimes-1))
 	}
+	second := w.SaidSince.Add(notFoundSecond)
 	switch {
 	case w.Said != what:
 		w.says(what, 0, a.Now)
-		a.retry(NotFoundAgain, second, true, true)
+		a.retry(NotFoundAgain, first, true, true)
 		return false
 	case a.Now.Before(second):
 		a.retry(NotFoundAgain, second, false, true)
 		return false
 	}
 	w.says(what, 0, a.Now)
-	a.retry(NotFoundAgain, a.Now.Add(notFoundLater), true, true)
+	a.retry(NotFoundAgain, a.Now.Add(later), true, true)
 	return true
 }
 

@@ -269,15 +269,9 @@ func (m *machine) relayed(a Account) Outcome {
 	return out
 }
 
-// meansInactive: throttled and desynchronized speak of the relay itself, other words
-// of nothing that we know.
-func meansInactive(status string) bool {
-	switch status {
-	case "takendown", "suspended", "deactivated", "deleted":
-		return true
-	}
-	return false
-}
+// meansInactive: throttled and desynchronized speak of the relay itself. All else is a
+// reason, known or not, or none is given (lexicon: subscribeRepos#account).
+func meansInactive(status string) bool { return status != "throttled" && status != "desynchronized" }
 
 // decide compares what is listed with what is known.
 func (e Entry) decide(m *machine) Outcome {

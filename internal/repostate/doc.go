@@ -32,7 +32,7 @@
 //	#identity, #account    of a DID whose document was never seen: nothing
 //	#account, named host   inactive: hide, and look an old document up; active: fetch; another PDS: as above
 //	#account, a relay      inactive: hide at once, and ask the host; active: ask the host, and show
-//	                       again what only a relay has hidden
+//	                       again what only a relay has hidden; throttled, desynchronized: ask
 //	a message unreadable   look for a newer rev in half a minute, while in service
 //	listed, newer rev      in service: look for it in half a minute
 //	listed, other status   ask the host under a new document; not_found and listed active: fetch
@@ -44,8 +44,8 @@
 //
 //	established           synchronized; a claim stays queued for its proof
 //	older than was seen   again; believed when three equal answers came over an hour
-//	no such repo or DID   again in ten minutes; then not_found, or deleted. A host need not
-//	                      say so in words (package resync, enquire)
+//	no such repo or DID   again, a host at once; ten minutes later not_found, or deleted. A
+//	                      host need not say so in words (package resync, enquire)
 //	gone                  inactive, if the document is of this moment
 //	anything else         again, later and later
 //

@@ -52,7 +52,10 @@ const (
 	supersededMost  = 10 * time.Minute
 
 	// notFoundSecond is when a host that has no such repo, or a directory that has no
-	// such DID, is asked again before it is believed, notFoundLater when it is after that.
+	// such DID, is asked again and believed, notFoundLater when it is after that. A host
+	// is asked once before, as it may have failed for a moment, and after that more and
+	// more rarely until then.
+	notFoundSoon   = 30 * time.Second
 	notFoundSecond = 10 * time.Minute
 	notFoundLater  = 24 * time.Hour
 	// A host that serves an older state is asked again soon: replicas catch up. Three

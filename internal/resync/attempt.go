@@ -32,7 +32,8 @@ type result struct {
 	status   *pds.AccountStatus
 	found    *repostate.Found
 	observed establish.Observed // beside that, and beside an error
-	answered bool               // beside err: the host has answered other requests of the attempt
+	answered bool               // beside err: the host has answered other requests of the attempt,
+	nobody   bool               // or it serves nobody
 	err      error
 	fault    bool // err is ours: what the attempt has found could not be stored
 }

@@ -15,35 +15,63 @@ import (
 )
 
 // enquire asks the host by its other methods about an account, where its answer means
-// nothing: a method that it does not have, a page of a proxy, an error in words of its
-// own. It returns the result that the attempt has then:
+// nothing or needs another one: a method that it does not have, a page of a proxy, an
+// error in words of its own, a word of getRepoStatus that getRepo may not bear out. It
+// returns the result that the attempt has then:
 //
 //   - By another method it says what is known: that.
 //   - It serves the repo: the account is active.
 //   - It refuses the account by getRepoStatus and getRepo, and goes on refusing while it
 //     serves others; or its listing, which is read to the end, leaves the account out: it
 //     has no such repo (absent). That is one word, believed when it was said again.
-//   - It serves nobody: the host fails, as the first answer says.
+//   - It serves nobody: the host fails (result.nobody).
 //   - Else the first answer stands, and the host is not to blame (result.answered).
 func (rs *Resyncer) enquire(ctx context.Context, a *attempt, first result) result {
-	if !unclear(first.err) || a.Step == repostate.Fetch && young(first.err) {
+	if !doubtful(a, first) {
 		return first
 	}
-	e := &enquiry{rs: rs, a: a}
-	e.refused(first.err)
-	if p, ok := errors.AsType[*pds.Error](first.err); ok {
-		e.archiveRefused = strings.HasSuffix(p.Method, ".getRepo")
+	e := &enquiry{rs: rs, a: a, first: first}
+	if first.err != nil {
+		e.refused(first.err)
 	}
 	res, err := e.ask(ctx)
 	switch {
-	case err != nil:
-		first.err = err
+	case err != nil && (first.err != nil || isWord(err)):
+		return result{err: err, observed: first.observed}
+	case err != nil: // of a request beside the one that was answered
+		return first
 	case res.err != nil || res.status != nil:
 		res.observed = first.observed
 		return res
 	}
-	first.answered = res.answered
+	first.answered, first.nobody = res.answered, res.nobody && unclear(first.err)
 	return first
+}
+
+// doubtful reports whether the answer to an attempt is no answer, or one that getRepo has
+// to bear out: that there is no such repo, which other software says of what it serves,
+// and that an account is active which a whole listing has left out.
+func doubtful(a *attempt, first result) bool {
+	switch {
+	case a.Step == repostate.Fetch:
+		return unclear(first.err) && !young(first.err)
+	case first.err == nil:
+		w := a.Repo.Waiting
+		return first.status.Active && w.Priority == repostate.PriorityBackground && (w.Reason == repostate.StatusCheck || w.Said == repostate.NoSuchRepo)
+	}
+	return unclear(first.err) || deniesRepo(first.err)
+}
+
+// deniesRepo reports whether a host says in known words that it has no such repo.
+func deniesRepo(err error) bool {
+	e, said := errors.AsType[*pds.Error](err)
+	return said && e.Outcome == pds.NotFound
+}
+
+// isWord reports whether an answer says in known words what the account is.
+func isWord(err error) bool {
+	e, said := errors.AsType[*pds.Error](err)
+	return said && (e.Outcome == pds.NotFound || e.Outcome.Gone())
 }
 
 // unclear reports whether a server has answered, and the answer says nothing of the
@@ -68,8 +96,8 @@ const (
 	// maxSaid bounds what is kept of each refusal.
 	maxSaid = 120
 	// neighbours is how many accounts are compared with, comparisons how often one of
-	// them must be served and then the account refused once more, of so many tries: a
-	// host that fails now and then fails for all of them.
+	// them must be served and then the account refused once more: a host that fails now
+	// and then fails for all of them.
 	neighbours  = 3
 	comparisons = 2
 	// maxListed and maxPages bound what is read of a listing.
@@ -80,10 +108,10 @@ const (
 // enquiry is what was asked about one account, and what was said. The errors of its
 // methods end it: the network's, a refusal by rate, a word that is known.
 type enquiry struct {
-	rs             *Resyncer
-	a              *attempt
-	said           []string // of the account, without a meaning
-	archiveRefused bool     // the first answer was that of getRepo
+	rs    *Resyncer
+	a     *attempt
+	first result
+	said  []string // of the account, without a meaning
 }
 
 func (e *enquiry) did() string  { return e.a.Repo.DID }
@@ -114,10 +142,7 @@ func (e *enquiry) ask(ctx context.Context) (result, error) {
 			active = true
 		}
 	}
-	served, err := false, error(nil)
-	if !e.archiveRefused {
-		served, err = e.serves(ctx, e.did())
-	}
+	served, err := e.servesIt(ctx)
 	switch {
 	case err != nil:
 		return result{}, err
@@ -125,6 +150,8 @@ func (e *enquiry) ask(ctx context.Context) (result, error) {
 		return result{status: &pds.AccountStatus{Active: true}}, nil
 	case served:
 		return result{answered: true}, nil
+	case deniesRepo(e.first.err):
+		return result{}, nil
 	}
 	res, err := e.compare(ctx)
 	if active && res.err != nil { // one method has it, another has not
@@ -133,34 +160,52 @@ func (e *enquiry) ask(ctx context.Context) (result, error) {
 	return res, err
 }
 
-// compare looks whether the host serves others while it refuses the account.
+// servesIt asks for the repo, unless that is what was answered first.
+func (e *enquiry) servesIt(ctx context.Context) (bool, error) {
+	if p, ok := errors.AsType[*pds.Error](e.first.err); ok && strings.HasSuffix(p.Method, ".getRepo") {
+		return false, nil
+	}
+	return e.serves(ctx, e.did())
+}
+
+// compare looks whether the host serves others while it refuses the account: those that
+// are in service, which may all have left with it, and those that it lists.
 func (e *enquiry) compare(ctx context.Context) (result, error) {
 	others, err := e.inService(ctx)
-	if err == nil && len(others) == 0 {
-		var res result
-		if others, res, err = e.listed(ctx); err == nil && len(others) == 0 {
-			return res, nil
-		}
-	}
 	if err != nil {
 		return result{}, err
 	}
+	res, err := e.refusedBeside(ctx, others)
+	if err != nil || !res.nobody {
+		return res, err
+	}
+	others, res, err = e.listed(ctx)
+	if err != nil || len(others) == 0 {
+		return res, err
+	}
+	return e.refusedBeside(ctx, others)
+}
+
+// refusedBeside asks for other accounts, and each time that one is served for this one.
+func (e *enquiry) refusedBeside(ctx context.Context, others []string) (result, error) {
 	times := 0
-	for i := 0; i < neighbours && times < comparisons; i++ {
-		served, err := e.serves(ctx, others[i%len(others)])
-		if err != nil {
-			return result{}, err
-		}
-		if !served {
-			continue
-		}
-		times++
-		if served, err = e.serves(ctx, e.did()); err != nil || served {
-			return result{answered: true}, err
+	for _, other := range others {
+		for times < comparisons {
+			served, err := e.serves(ctx, other)
+			if err != nil {
+				return result{}, err
+			}
+			if !served {
+				break
+			}
+			times++
+			if served, err = e.serves(ctx, e.did()); err != nil || served {
+				return result{answered: true}, err
+			}
 		}
 	}
 	if times < comparisons {
-		return result{answered: times > 0}, nil
+		return result{answered: times > 0, nobody: times == 0}, nil
 	}
 	return e.gone("others are served"), nil
 }
@@ -175,7 +220,7 @@ func (e *enquiry) listed(ctx context.Context) (others []string, res result, err 
 		}
 		page, err := e.rs.cfg.Hosts.ListRepos(ctx, e.base(), cursor, maxListed)
 		if err != nil {
-			if unclear(err) {
+			if res.nobody = !res.answered; unclear(err) {
 				err = nil
 			}
 			return nil, res, err

@@ -119,6 +119,126 @@ func TestAHostThatRefusesEverybodySaysNothing(t *testing.T) {
 	}
 }
 
+// A getRepoStatus that does not know what the host serves has lost nobody, in whatever
+// words.
+func TestARepoThatIsServedIsThere(t *testing.T) {
+	known := simnet.Words{Name: "the known word", Status: 400, Body: `{"error":"RepoNotFound","message":"Could not find repo for DID: DID"}`}
+	for _, words := range append(simnet.GoneWords(), known) {
+		t.Run(words.Name, func(t *testing.T) {
+			w, dids := served(t, 3)
+			w.net.SetAbilities("pds1", simnet.Abilities{RepoStatus: &words})
+			for range 3 {
+				w.enqueue(dids[0], repostate.StatusCheck)
+				w.later(notFoundSecond)
+			}
+			w.settled(dids[0])
+			if w.blamed() {
+				t.Error("the host is blamed")
+			}
+		})
+	}
+}
+
+// A getRepoStatus that calls every account active has not kept the one that a whole
+// listing has left out and that is not served.
+func TestAnAccountThatIsNotListedIsNotKeptByItsStatus(t *testing.T) {
+	for _, gone := range append(simnet.GoneWords(), simnet.Words{Status: 400, Body: `{"error":"RepoNotFound"}`}) {
+		t.Run(gone.Name, func(t *testing.T) {
+			w, dids := served(t, 3)
+			status := simnet.Words{Status: 200, Body: `{"did":"DID","active":true}`}
+			w.net.SetAbilities("pds1", simnet.Abilities{Gone: &gone, RepoStatus: &status})
+			if err := w.net.DeleteAccount(dids[0]); err != nil {
+				t.Fatal(err)
+			}
+			for _, did := range dids {
+				w.with(did, func(tx *store.Tx, r *repostate.Repo) error { return decide(tx, r, repostate.Unlisted{At: w.now}) })
+			}
+			w.work()
+			w.same(dids[0], true)
+			w.later(notFoundSecond)
+			w.same(dids[0], false)
+			w.same(dids[1], true) // a listing may be wrong
+			w.same(dids[2], true)
+		})
+	}
+}
+
+// Most accounts of a host have left at once: whoever stays is listed, and shows that the
+// host answers.
+func TestManyMayLeaveAtOnce(t *testing.T) {
+	for _, stay := range []int{0, 1} {
+		for _, words := range simnet.GoneWords() {
+			t.Run(fmt.Sprintf("%s, %d stay", words.Name, stay), func(t *testing.T) {
+				w, dids := served(t, 7)
+				w.net.SetAbilities("pds1", simnet.Abilities{Gone: &words})
+				for _, did := range dids[stay:] {
+					if err := w.net.DeleteAccount(did); err != nil {
+						t.Fatal(err)
+					}
+					w.enqueue(did, repostate.StatusCheck)
+				}
+				w.work()
+				w.later(notFoundSecond)
+				w.later(time.Minute)
+				for i, did := range dids {
+					w.same(did, i < stay)
+				}
+			})
+		}
+	}
+}
+
+// However an account fails, and however often, its host is asked for the others.
+func TestOneAccountDoesNotCoolItsHost(t *testing.T) {
+	for _, status := range []int{408, 502, 504, 524} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			w, dids := served(t, 3)
+			w.fault = func(r *http.Request) (int, bool) {
+				return status, strings.Contains(r.URL.RawQuery, strings.ReplaceAll(dids[0], ":", "%3A"))
+			}
+			w.noPause = true
+			asks["fetch"](w, dids[0])
+			for range 60 {
+				w.later(5 * time.Minute)
+				asks["fetch"](w, dids[1])
+				w.work()
+				w.same(dids[1], true)
+				if r := w.repo(dids[1]); r.State != repostate.Synchronized {
+					t.Fatalf("state %s", r.State)
+				}
+			}
+			if r := w.repo(dids[0]); r.Seq == 0 || r.State == repostate.NotFound {
+				t.Errorf("listed %d, state %s", r.Seq, r.State)
+			}
+		})
+	}
+}
+
+// A whole host that answers with pages is as good as away.
+func TestAHostOfPagesIsAway(t *testing.T) {
+	w, dids := served(t, 20)
+	w.net.SetHook("pds1", simnet.Hook{HTTP: func(rw http.ResponseWriter, r *http.Request) bool {
+		w.ask(r)
+		_, _ = rw.Write([]byte("<html><body>This domain is for sale</body></html>"))
+		return true
+	}})
+	for _, did := range dids {
+		asks["fetch"](w, did)
+	}
+	for range 60 {
+		w.later(time.Minute)
+	}
+	if n := len(w.asked); !w.blamed() || n > 150 {
+		t.Errorf("blamed %t, %d requests in an hour", w.blamed(), n)
+	}
+	w.net.SetHook("pds1", simnet.Hook{})
+	w.later(2 * time.Hour)
+	w.later(2 * time.Hour)
+	for _, did := range dids {
+		w.settled(did)
+	}
+}
+
 // A host that fails now and then has not lost the account that it was asked for then,
 // although the others are served.
 func TestAHostThatFailsNowAndThenHasLostNobody(t *testing.T) {

@@ -210,7 +210,7 @@ func (w *fairScenario) end(tx *store.Tx, a *attempt) error {
 			return err
 		}
 	default:
-		n, err := tx.HostFailed(h.id, w.now, "no")
+		n, err := tx.HostFailed(h.id, 0, w.now, "no")
 		if err != nil {
 			return err
 		}

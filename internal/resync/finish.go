@@ -101,6 +101,8 @@ func failureOf(res *result) *repostate.Failure {
 		f.Kind = lookupFailure(f)
 	case said && e.Outcome.Gone():
 		f.Kind, f.Status = repostate.FailedGone, string(e.Outcome)
+	case res.nobody:
+		f.Kind = repostate.FailedHost
 	case gone, said && e.Outcome == pds.NotFound:
 		f.Kind = repostate.FailedNoRepo
 	case said && e.Outcome == pds.RateLimited:

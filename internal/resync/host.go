@@ -60,7 +60,7 @@ func (rs *Resyncer) judgeHost(tx *store.Tx, r *repostate.Repo, res *result, end 
 
 // coolHost leaves a host alone that refused by rate.
 func coolHost(tx *store.Tx, host int64, res *result) error {
-	failures, err := tx.HostFailed(host, res.At, res.err.Error())
+	failures, err := tx.HostFailed(host, 0, res.At, res.err.Error())
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func coolHost(tx *store.Tx, host int64, res *result) error {
 
 // failHost counts a failure of a host, and leaves it alone if it goes on failing.
 func failHost(tx *store.Tx, host int64, res *result) error {
-	failures, err := tx.HostFailed(host, res.At, res.err.Error())
+	failures, err := tx.HostFailed(host, res.Repo.ID, res.At, res.err.Error())
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func judgeDirectory(tx *store.Tx, res *result) error {
 	if u.RetryAfter > 0 {
 		began = began.Add(cooldownMost) // each of them counts: fewer are to ask when the pause is over
 	}
-	failures, err := tx.HostFailed(store.DirectoryQueue, began, u.Error())
+	failures, err := tx.HostFailed(store.DirectoryQueue, 0, began, u.Error())
 	if err != nil {
 		return err
 	}

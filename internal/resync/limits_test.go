@@ -172,7 +172,7 @@ func TestAShortageOfOurOwnIsNobodysFault(t *testing.T) {
 				if r.Waiting.Attempts != 0 || r.Error != "" {
 					t.Errorf("the repo has %d failures, and the error %q", r.Waiting.Attempts, r.Error)
 				}
-				if failures, err := tx.HostFailed(r.Identity.HostID, tx.Now(), "the first"); err != nil || failures != 1 {
+				if failures, err := tx.HostFailed(r.Identity.HostID, 0, tx.Now(), "the first"); err != nil || failures != 1 {
 					t.Errorf("%d failures of the host are counted, %v", failures, err)
 				}
 				return nil
@@ -196,7 +196,7 @@ func TestAShortageIsNotTheDirectorys(t *testing.T) {
 		w.later(shortPause)
 	}
 	w.update(func(tx *store.Tx) error {
-		if failures, err := tx.HostFailed(store.DirectoryQueue, tx.Now(), "the first"); err != nil || failures != 1 {
+		if failures, err := tx.HostFailed(store.DirectoryQueue, 0, tx.Now(), "the first"); err != nil || failures != 1 {
 			t.Errorf("%d failures are counted, %v", failures, err)
 		}
 		return nil

@@ -39,6 +39,8 @@ type scenario struct {
 	asked []string                        // paths of the requests to PDSes
 	hook  func(base, did string)          // before a getRepo is answered
 	fault func(*http.Request) (int, bool) // answers a request to a PDS with a status
+
+	noPause bool // which does not say when to come back
 }
 
 func newScenario(t *testing.T, accounts int) *scenario { return newScenarioOf(t, 1, accounts) }
@@ -99,7 +101,9 @@ func (w *scenario) answer(rw http.ResponseWriter, r *http.Request) bool {
 	}
 	status, ours := w.fault(r)
 	if ours {
-		rw.Header().Set("Retry-After", "40")
+		if !w.noPause {
+			rw.Header().Set("Retry-After", "40")
+		}
 		rw.WriteHeader(status)
 	}
 	return ours

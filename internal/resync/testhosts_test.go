@@ -146,7 +146,7 @@ func (w *testHosts) accounts(host, n, priority int) {
 		INSERT INTO identity (repo_id, signing_key, host_id, fetched_at)
 		SELECT i, x'e7010279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798', %[1]d, %[5]d FROM n;
 		INSERT INTO resync_queue (repo_id, reason, priority, ask_status, not_before, generation, queued_at, host_id)
-		SELECT i, 7, %[4]d, 1, 1, 0, 1, %[1]d FROM n;`, host, w.repos+1, w.repos+n, priority,
+		SELECT i, 9, %[4]d, 1, 1, 0, 1, %[1]d FROM n;`, host, w.repos+1, w.repos+n, priority,
 		w.start.AddDate(1, 0, 0).UnixMicro()) // documents that stay new
 	w.repos += n
 }

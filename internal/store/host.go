@@ -24,9 +24,10 @@ func (tx *Tx) HostAnswered(id int64) error {
 // HostFailed notes a request to a host that failed, and returns how many have failed in
 // a row, one after the other. One that began before the last failure that was counted,
 // or before the end of the pause after it, is a part of that failure: it changes
-// nothing and returns 0.
-func (tx *Tx) HostFailed(id int64, began time.Time, message string) (failures int, err error) {
-	n, err := tx.q.FailedHost(tx.ctx, db.FailedHostParams{Host: id, Began: began.UnixMicro()})
+// nothing and returns 0. So does one of the repo of the last failure, which may be odd
+// and its host well; 0 stands for none.
+func (tx *Tx) HostFailed(id, repo int64, began time.Time, message string) (failures int, err error) {
+	n, err := tx.q.FailedHost(tx.ctx, db.FailedHostParams{Host: id, Repo: orNull(repo), Began: began.UnixMicro()})
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}

@@ -15,7 +15,7 @@ func TestWhatFailsAtOneMomentCountsOnce(t *testing.T) {
 		t.Helper()
 		y.now = after(ended)
 		y.do(func(tx *Tx) error {
-			got, err := tx.HostFailed(y.a, after(began), "no answer")
+			got, err := tx.HostFailed(y.a, 0, after(began), "no answer")
 			if got != want {
 				t.Errorf("asked at %d s, failed at %d s: %d in a row, want %d", began, ended, got, want)
 			}

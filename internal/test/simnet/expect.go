@@ -38,7 +38,7 @@ func expected() map[FaultName]string {
 		ForgedCommit:   unsigned,
 		ForgedBirth:    unsigned,
 		ForgedSync:     unsigned,
-		FalseStatus:    "From a relay a known word hides the account and its host is asked at once, which shows it again; an unknown word only leads to the question. The word of the host itself is believed until its next commit or listing speaks against it.",
+		FalseStatus:    "From a relay it hides the account and its host is asked at once, which shows it again; a word about the relay itself (throttled, desynchronized) only leads to the question. The word of the host itself is believed until its next commit or listing speaks against it.",
 		Impostor:       "The event is dropped and counted, because the DID document names another host, and the document is looked up again.",
 		UnknownType:    "The message is counted and skipped.",
 		BadSchema:      "The message is counted and dropped, and half a minute later the host is asked for the head of the account that it names.",
@@ -73,7 +73,7 @@ func expected() map[FaultName]string {
 		FalseFuture: "It is counted, the next connection begins live, and the listing is crawled.",
 		FalseGap:    "It is counted and the listing is crawled.",
 
-		DeniesRepo:     "The host is asked once more after ten minutes, and the rows stay until then. Said twice it is believed, the rows are hidden, and the host is asked now and then.",
+		DeniesRepo:     "The host is asked again after half a minute and after ten minutes, and the rows stay until then. Said again after that time it is believed, the rows are hidden, and the host is asked more and more rarely.",
 		StaleReplica:   "An answer older than a commit that was seen is not taken and asked for again; of a repo of which nothing was seen it is taken, until a commit or the daily crawl shows a newer rev.",
 		DescribesLess:  "Where the signed tree contradicts the list at once, that is counted and the repo itself is asked for. Else it is taken as described, and its proof in the background shows the rest. The host's list is not believed for a month.",
 		DescribesMore:  "Where the signed tree contradicts the list at once, that is counted and the repo itself is asked for. Else it is taken as described, and its proof in the background takes the invented ones away. The host's list is not believed for a month.",
