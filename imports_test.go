@@ -2,6 +2,7 @@ package railyard_test
 
 import (
 	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -18,7 +19,7 @@ import (
 // floors is the order of the packages: each may import only what stands on a
 // lower floor. A new package takes the lowest floor above all that it imports.
 var floors = [][]string{
-	0: {".", "internal/atproto", "internal/backoff", "internal/gather", "internal/health", "internal/refusal", "internal/test/faultvfs", "internal/test/fixtures"},
+	0: {".", "internal/atproto", "internal/backoff", "internal/exactjson", "internal/gather", "internal/health", "internal/refusal", "internal/test/faultvfs", "internal/test/fixtures"},
 	1: {"db", "internal/dagcbor", "internal/metrics", "internal/outbound", "internal/repostate"},
 	2: {"internal/event", "internal/identity", "internal/mst", "internal/pds", "internal/store", "internal/test/msttest", "internal/test/simnet", "internal/test/testrepo"},
 	3: {"internal/firehose", "internal/plc", "internal/repo"},
@@ -38,11 +39,10 @@ func (g graph) add(from, to string) {
 	}
 }
 
-// readGraph reads the import clauses of all files, without those of tests, under
-// whatever build constraint they are.
-func readGraph(t *testing.T, tree fs.FS) graph {
+// eachFile parses all files, without those of tests, under whatever build constraint they
+// are.
+func eachFile(t *testing.T, tree fs.FS, mode parser.Mode, visit func(folder string, file *ast.File)) {
 	t.Helper()
-	g := make(graph)
 	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -57,30 +57,39 @@ func readGraph(t *testing.T, tree fs.FS) graph {
 		if err != nil {
 			return err
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ImportsOnly)
-		if err != nil {
-			return err
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, mode)
+		if err == nil {
+			visit(path.Dir(name), file)
 		}
-		from := path.Dir(name)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// importOf returns what an import clause names.
+func importOf(spec *ast.ImportSpec) string {
+	target, _ := strconv.Unquote(spec.Path.Value) // the parser has checked it
+	return target
+}
+
+// readGraph reads the import clauses.
+func readGraph(t *testing.T, tree fs.FS) graph {
+	t.Helper()
+	g := make(graph)
+	eachFile(t, tree, parser.ImportsOnly, func(from string, file *ast.File) {
 		if g[from] == nil {
 			g[from] = []string{}
 		}
 		for _, spec := range file.Imports {
-			target, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				return err
-			}
-			if target == "railyard" {
+			if target := importOf(spec); target == "railyard" {
 				g.add(from, ".")
 			} else if folder, ours := strings.CutPrefix(target, "railyard/"); ours {
 				g.add(from, folder)
 			}
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return g
 }
 
@@ -180,6 +189,73 @@ func TestArrowsThatBreakARuleAreSeen(t *testing.T) {
 		g.add(c.from, c.to)
 		if faults := strings.Join(g.faults(), "\n"); !strings.Contains(faults, c.says) {
 			t.Errorf("%s imports %s, and it is said: %q", c.from, c.to, faults)
+		}
+	}
+}
+
+// ownJSON are the packages that may decode JSON by names that are not exact: the decoder
+// itself, and the store, which reads what it has written.
+var ownJSON = []string{"internal/exactjson", "internal/store"}
+
+// looseJSON returns what a file uses of JSON decoders that take a name in another case for
+// the right one.
+func looseJSON(folder string, file *ast.File) (uses []string) {
+	if slices.Contains(ownJSON, folder) {
+		return nil
+	}
+	json := ""
+	for _, spec := range file.Imports {
+		switch target := importOf(spec); {
+		case target == "encoding/json" && spec.Name == nil:
+			json = "json"
+		case target == "encoding/json":
+			json = spec.Name.Name
+		case strings.Contains(target, "json") && target != "railyard/internal/exactjson":
+			uses = append(uses, target)
+		}
+	}
+	if json == "." {
+		return append(uses, "a dot import")
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok {
+			if from, ok := sel.X.(*ast.Ident); ok && from.Name == json && (strings.HasPrefix(sel.Sel.Name, "Unmarshal") ||
+				sel.Sel.Name == "NewDecoder" || sel.Sel.Name == "Decoder") {
+				uses = append(uses, json+"."+sel.Sel.Name)
+			}
+		}
+		return true
+	})
+	return uses
+}
+
+func TestJSONIsDecodedByExactNames(t *testing.T) {
+	files := 0
+	eachFile(t, os.DirFS("."), parser.SkipObjectResolution, func(folder string, file *ast.File) {
+		files++
+		for _, use := range looseJSON(folder, file) {
+			t.Errorf("%s uses %s; strangers' JSON is decoded by internal/exactjson", folder, use)
+		}
+	})
+	if files < 100 {
+		t.Errorf("%d files were read", files)
+	}
+	for text, want := range map[string]string{
+		`import "encoding/json"; var _ = json.Unmarshal`:                    "json.Unmarshal",
+		`import "encoding/json"; var _ = json.NewDecoder`:                   "json.NewDecoder",
+		`import "encoding/json"; var _ json.Decoder`:                        "json.Decoder",
+		`import other "encoding/json"; var _ = other.Unmarshal`:             "other.Unmarshal",
+		`import . "encoding/json"; var _ = Unmarshal`:                       "a dot import",
+		`import "github.com/goccy/go-json"`:                                 "github.com/goccy/go-json",
+		`import "encoding/json"; var _ = json.Marshal`:                      "",
+		`import "railyard/internal/exactjson"; var _ = exactjson.Unmarshal`: "",
+	} {
+		file, err := parser.ParseFile(token.NewFileSet(), "", "package x; "+text, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uses := strings.Join(looseJSON("internal/novelty", file), " "); uses != want {
+			t.Errorf("%s: seen are %q, want %q", text, uses, want)
 		}
 	}
 }

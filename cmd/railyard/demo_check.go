@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"railyard/internal/backoff"
+	"railyard/internal/exactjson"
 	"railyard/internal/store"
 )
 
@@ -73,7 +73,11 @@ func (d *theDemo) get(ctx context.Context, path string, into any) error {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
 		return fmt.Errorf("%s: status %d: %s", path, resp.StatusCode, body)
 	}
-	return json.NewDecoder(resp.Body).Decode(into)
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	return exactjson.Unmarshal(body, into)
 }
 
 // compare waits until the index has settled and compares its rows, its pages and

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode"
 
+	"railyard/internal/exactjson"
 	"railyard/internal/health"
 	"railyard/internal/repostate"
 	"railyard/internal/store"
@@ -153,7 +154,11 @@ func askStats(ctx context.Context, base string) (*statusReport, error) {
 		return nil, fmt.Errorf("%s: status %d", url, resp.StatusCode)
 	}
 	report := new(statusReport)
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatsBody)).Decode(report); err != nil {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxStatsBody))
+	if err == nil {
+		err = exactjson.Unmarshal(body, report)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", url, err)
 	}
 	if report.Index == "" {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/exactjson"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
@@ -81,8 +81,8 @@ func hostnameOf(r *http.Request) (string, error) {
 	var input struct {
 		Hostname string `json:"hostname"`
 	}
-	if err := json.Unmarshal(body, &input); err != nil {
-		return "", badRequest("body: not the JSON of the lexicon")
+	if err := exactjson.Unmarshal(body, &input); err != nil {
+		return "", badRequest("body: %v", err)
 	}
 	if input.Hostname == "" {
 		return "", badRequest("hostname: missing")

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"railyard/internal/atproto"
+	"railyard/internal/exactjson"
 	"railyard/internal/refusal"
 )
 
@@ -50,7 +51,7 @@ func ParseDocument(did string, raw []byte, hosts atproto.Hosts) (Identity, error
 		return Identity{}, invalid("document of %s: %d bytes", atproto.Clip(did), len(raw))
 	}
 	var doc document
-	if err := json.Unmarshal(raw, &doc); err != nil {
+	if err := exactjson.Unmarshal(raw, &doc); err != nil {
 		return Identity{}, invalid("document of %s: %w", atproto.Clip(did), err)
 	}
 	if doc.ID != did {
@@ -72,7 +73,7 @@ func ParseDocument(did string, raw []byte, hosts atproto.Hosts) (Identity, error
 func (d *document) signingKey() (Key, error) {
 	for _, raw := range d.VerificationMethod {
 		var m verificationMethod
-		if json.Unmarshal(raw, &m) != nil {
+		if exactjson.Unmarshal(raw, &m) != nil {
 			continue
 		}
 		if d.names(m.ID, "#atproto") && m.Controller == d.ID && keyType(m.Type) {
@@ -86,7 +87,7 @@ func (d *document) signingKey() (Key, error) {
 func (d *document) pds(hosts atproto.Hosts) (host, base string, err error) {
 	for _, raw := range d.Service {
 		var s service
-		if json.Unmarshal(raw, &s) != nil {
+		if exactjson.Unmarshal(raw, &s) != nil {
 			continue
 		}
 		if d.names(s.ID, "#atproto_pds") && s.Type == "AtprotoPersonalDataServer" {

@@ -38,6 +38,31 @@ func TestADocumentWithoutARepoIsRefused(t *testing.T) {
 	}
 }
 
+// What other members than the right ones say is nobody's word, however like the names are.
+func TestMembersOfOtherNamesMeanNothing(t *testing.T) {
+	for name, text := range map[string]string{
+		"document": `{"id":%q,"ID":"did:plc:z72i7hdynmk6r22z27h6tvur","Service":[],"VERIFICATIONMETHOD":null,
+			"verificationMethod":[{"id":"#atproto","Id":"#other","type":"Multikey","Type":"X","controller":%[1]q,"publicKeyMultibase":%q,"PublicKeyMultibase":"z"}],
+			"service":[{"id":"#atproto_pds","type":"AtprotoPersonalDataServer","serviceEndpoint":"https://pds.example.com","ServiceEndpoint":"https://other.example.com"}],
+			"Service":[{"id":"#atproto_pds","type":"AtprotoPersonalDataServer","serviceEndpoint":"https://other.example.com"}]}`,
+		"operation": `{"did":%q,"DID":"did:plc:z72i7hdynmk6r22z27h6tvur","cid":"bafyreib","Cid":7,"createdAt":"2024-05-06T07:08:09.123Z","CreatedAt":"x","nullified":false,"Nullified":true,
+			"operation":{"type":"plc_operation","Type":"plc_tombstone","verificationMethods":{"atproto":"did:key:%[2]s","Atproto":"x"},"VerificationMethods":{},
+			"services":{"atproto_pds":{"type":"AtprotoPersonalDataServer","Type":"x","endpoint":"https://pds.example.com","Endpoint":"https://other.example.com"}},"Services":{}},"Operation":{}}`,
+	} {
+		raw := fmt.Appendf(nil, text, did, key1)
+		id, err := ParseDocument(did, raw, atproto.Hosts{})
+		if name == "operation" {
+			e, entryErr := ParseLogEntry(raw)
+			if id, err = e.Identity(atproto.Hosts{}); entryErr != nil || e.Nullified {
+				t.Errorf("%s: %+v, %v", name, e, entryErr)
+			}
+		}
+		if err != nil || id.DID != did || id.Host != "pds.example.com" || id.Key.String() != key1 {
+			t.Errorf("%s: %+v, %v", name, id, err)
+		}
+	}
+}
+
 func TestAllRealDocumentsParse(t *testing.T) {
 	var docs map[string]json.RawMessage
 	if err := json.Unmarshal(fixtures.Read(t, "frames", "did_docs.json"), &docs); err != nil {

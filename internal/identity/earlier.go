@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/exactjson"
 	"railyard/internal/refusal"
 )
 
@@ -50,7 +51,7 @@ func (r *Resolver) EarlierKeys(ctx context.Context, did string) ([]EarlierKey, e
 // earlierKeys reads an audit log, which is in the order of time.
 func earlierKeys(did string, body []byte) ([]EarlierKey, error) {
 	var lines []json.RawMessage
-	if err := json.Unmarshal(body, &lines); err != nil {
+	if err := exactjson.Unmarshal(body, &lines); err != nil {
 		return nil, invalid("audit log of %s: %w", atproto.Clip(did), err)
 	}
 	if len(lines) == 0 {

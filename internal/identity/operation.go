@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/exactjson"
 )
 
 // MaxEntry is the longest entry of a log that is read, in bytes. The directory
@@ -43,26 +45,21 @@ func ParseLogEntry(line []byte) (LogEntry, error) {
 	var raw struct {
 		Type      json.RawMessage `json:"type"`
 		Seq       json.RawMessage `json:"seq"`
-		DID       json.RawMessage `json:"did"`
-		CID       json.RawMessage `json:"cid"`
+		DID       string          `json:"did"`
+		CID       string          `json:"cid"`
 		CreatedAt json.RawMessage `json:"createdAt"`
-		Nullified json.RawMessage `json:"nullified"`
+		Nullified bool            `json:"nullified"` // the form with sequence numbers has none
 		Operation json.RawMessage `json:"operation"`
 	}
-	if err := json.Unmarshal(line, &raw); err != nil {
-		return LogEntry{}, invalid("log entry: %w", err)
-	}
+	wrong := exactjson.Unmarshal(line, &raw)
 	seq, noSeq := readSeq(raw.Seq, raw.Type)
 	at, noTime := readTime(raw.CreatedAt)
 	broken := LogEntry{CreatedAt: at, Seq: seq}
-	e := LogEntry{CreatedAt: at, Seq: seq, operation: raw.Operation}
-	err := errors.Join(noSeq, noTime, json.Unmarshal(raw.DID, &e.DID), json.Unmarshal(raw.CID, &e.CID))
-	if len(raw.Nullified) > 0 {
-		err = errors.Join(err, json.Unmarshal(raw.Nullified, &e.Nullified))
-	}
-	if err != nil {
+	if err := errors.Join(wrong, noSeq, noTime); err != nil {
 		return broken, invalid("log entry: %w", err)
 	}
+	e := broken
+	e.DID, e.CID, e.Nullified, e.operation = raw.DID, raw.CID, raw.Nullified, bytes.Clone(raw.Operation)
 	if _, err := atproto.ParseDID(e.DID); err != nil || !strings.HasPrefix(e.DID, "did:plc:") {
 		return broken, invalid("log entry of the DID %q", atproto.Clip(e.DID))
 	}
@@ -75,10 +72,10 @@ func ParseLogEntry(line []byte) (LogEntry, error) {
 // readSeq returns the sequence number of an entry, 0 if it has none. One of another
 // type than that of operations has its number all the same.
 func readSeq(seq, kind json.RawMessage) (n int64, err error) {
-	if len(seq) == 0 || string(seq) == "null" {
+	if len(seq) == 0 {
 		return 0, nil
 	}
-	if json.Unmarshal(seq, &n) != nil || n < 1 || n > maxSeq {
+	if exactjson.Unmarshal(seq, &n) != nil || n < 1 || n > maxSeq {
 		return 0, fmt.Errorf("the number %s", atproto.Clip(seq))
 	}
 	if string(kind) != `"sequenced_op"` {
@@ -89,7 +86,7 @@ func readSeq(seq, kind json.RawMessage) (n int64, err error) {
 
 func readTime(raw json.RawMessage) (time.Time, error) {
 	var text string
-	if err := json.Unmarshal(raw, &text); err != nil {
+	if err := exactjson.Unmarshal(raw, &text); err != nil {
 		return time.Time{}, fmt.Errorf("the time %s", atproto.Clip(raw))
 	}
 	at, err := time.Parse(time.RFC3339Nano, text)
@@ -104,13 +101,10 @@ func readTime(raw json.RawMessage) (time.Time, error) {
 // directory took the last for the others (spec: did:plc, account recovery).
 func (e LogEntry) Prev() string {
 	var op struct {
-		Prev json.RawMessage `json:"prev"`
+		Prev string `json:"prev"`
 	}
-	var prev string
-	if json.Unmarshal(e.operation, &op) != nil || json.Unmarshal(op.Prev, &prev) != nil {
-		return ""
-	}
-	return prev
+	_ = exactjson.Unmarshal(e.operation, &op) // what is no text is none
+	return op.Prev
 }
 
 // operation is what is read of one. The first DIDs were made with the legacy form
@@ -148,7 +142,7 @@ func (e LogEntry) Identity(hosts atproto.Hosts) (Identity, error) {
 }
 
 func (e LogEntry) read() (op operation, err error) {
-	if err := json.Unmarshal(e.operation, &op); err != nil {
+	if err := exactjson.Unmarshal(e.operation, &op); err != nil {
 		return op, invalid("operation of %s: %w", e.DID, err)
 	}
 	switch op.Type {
@@ -167,7 +161,7 @@ func (op *operation) key() (Key, error) {
 		raw = op.SigningKey
 	}
 	var didKey string
-	if json.Unmarshal(raw, &didKey) != nil {
+	if exactjson.Unmarshal(raw, &didKey) != nil {
 		return "", errNoKey
 	}
 	multibase, ok := strings.CutPrefix(didKey, "did:key:")
@@ -180,7 +174,7 @@ func (op *operation) key() (Key, error) {
 // endpoint reads the URL of the PDS. The legacy form may leave out its scheme.
 func (op *operation) endpoint() (url string, err error) {
 	if op.Type == "create" {
-		if json.Unmarshal(op.Service, &url) != nil || url == "" {
+		if exactjson.Unmarshal(op.Service, &url) != nil || url == "" {
 			return "", errNoPDS
 		}
 		if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
@@ -192,7 +186,7 @@ func (op *operation) endpoint() (url string, err error) {
 		Type     string `json:"type"`
 		Endpoint string `json:"endpoint"`
 	}
-	if json.Unmarshal(op.Services["atproto_pds"], &s) != nil || s.Type != "AtprotoPersonalDataServer" {
+	if exactjson.Unmarshal(op.Services["atproto_pds"], &s) != nil || s.Type != "AtprotoPersonalDataServer" {
 		return "", errNoPDS
 	}
 	return s.Endpoint, nil

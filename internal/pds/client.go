@@ -2,7 +2,6 @@ package pds
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/exactjson"
 	"railyard/internal/outbound"
 	"railyard/internal/refusal"
 )
@@ -94,8 +94,10 @@ func (c *Client) open(ctx context.Context, q call) (*outbound.Response, error) {
 	return nil, refusedBy(q.method, q.host(), resp, body[:min(len(body), smallAnswer)])
 }
 
-// query sends the query and decodes its JSON.
-func (c *Client) query(ctx context.Context, q call, into any) error {
+// query sends the query and decodes its JSON, an object. A member of a wrong type is as
+// absent, and the caller asks for those that it needs: wrong says what is the matter with
+// one.
+func (c *Client) query(ctx context.Context, q call, into any) (wrong *exactjson.TypeError, err error) {
 	q.accept = "application/json"
 	if q.bounds.Timeout <= 0 {
 		q.bounds.Timeout = defaultTimeout
@@ -105,16 +107,17 @@ func (c *Client) query(ctx context.Context, q call, into any) error {
 	}
 	resp, err := c.open(ctx, q)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	body, err := resp.ReadAll()
 	if err != nil {
-		return q.failed(ctx, err)
+		return nil, q.failed(ctx, err)
 	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return q.invalid("%w", err)
+	err = exactjson.Unmarshal(body, into)
+	if wrong, _ = errors.AsType[*exactjson.TypeError](err); err != nil && (wrong == nil || wrong.Of("") != "") {
+		return nil, q.invalid("%w", err)
 	}
-	return nil
+	return wrong, nil
 }
 
 // failed sorts the errors of an exchange: the caller's own cancellation and

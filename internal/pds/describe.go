@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"railyard/internal/atproto"
+	"railyard/internal/exactjson"
 	"railyard/internal/refusal"
 )
 
@@ -31,7 +32,7 @@ func (c *Client) DescribeRepo(ctx context.Context, base, did string) (RepoDescri
 		DID         string          `json:"did"`
 		Collections json.RawMessage `json:"collections"`
 	}
-	if err := c.query(ctx, q, &answer); err != nil {
+	if _, err := c.query(ctx, q, &answer); err != nil {
 		return RepoDescription{}, err
 	}
 	if answer.DID != did {
@@ -47,20 +48,17 @@ func (q call) readCollections(raw json.RawMessage) (RepoDescription, error) {
 	if bytes.Equal(raw, []byte("null")) {
 		return d, nil // an empty list, as some servers encode it
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+	entries, ok := exactjson.Elements(raw)
+	if !ok {
 		return d, q.invalid("collections are no list")
 	}
-	for n := 0; dec.More(); n++ {
-		if n == maxDescribed {
+	n := 0
+	for entry := range entries {
+		if n++; n > maxDescribed {
 			return RepoDescription{}, refusal.New(refusal.AnswerTooBig, "%s at %s: more than %d collections", q.method, q.host(), maxDescribed)
 		}
-		var entry json.RawMessage
-		if err := dec.Decode(&entry); err != nil {
-			return RepoDescription{}, q.invalid("collections: %w", err)
-		}
 		var nsid string
-		if json.Unmarshal(entry, &nsid) != nil {
+		if exactjson.Unmarshal(entry, &nsid) != nil {
 			d.Invalid++
 		} else if _, err := atproto.ParseNSID(nsid); err != nil {
 			d.Invalid++

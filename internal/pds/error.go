@@ -1,13 +1,13 @@
 package pds
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
 	"railyard/internal/atproto"
+	"railyard/internal/exactjson"
 	"railyard/internal/outbound"
 )
 
@@ -92,9 +92,7 @@ func refusedBy(method, host string, resp *outbound.Response, body []byte) *Error
 		Error   string `json:"error"`
 		Message string `json:"message"`
 	}
-	if json.Unmarshal(body, &said) != nil {
-		said.Error, said.Message = "", ""
-	}
+	_ = exactjson.Unmarshal(body, &said) // what is not there, or no text, is empty
 	e := &Error{
 		Method:     method,
 		Host:       host,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"railyard/internal/atproto"
+	"railyard/internal/exactjson"
 )
 
 // maxHostname is what is taken of a host's name; it is checked by whoever uses it.
@@ -36,7 +37,7 @@ func parseHost(raw json.RawMessage) (HostEntry, bool) {
 		Hostname string `json:"hostname"`
 		Status   string `json:"status"`
 	}
-	if json.Unmarshal(raw, &e) != nil || e.Hostname == "" || len(e.Hostname) > maxHostname {
+	if exactjson.Unmarshal(raw, &e) != nil || e.Hostname == "" || len(e.Hostname) > maxHostname {
 		return HostEntry{}, false
 	}
 	return HostEntry{Hostname: e.Hostname, Status: atproto.ClipTo(e.Status, maxName)}, true

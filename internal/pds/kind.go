@@ -29,7 +29,7 @@ func (c *Client) UpstreamKind(ctx context.Context, base string) (kind Kind, did 
 	var hosts struct {
 		Hosts json.RawMessage `json:"hosts"`
 	}
-	err = c.query(ctx, call{
+	_, err = c.query(ctx, call{
 		method: "com.atproto.sync.listHosts", base: base, params: url.Values{"limit": {"1"}},
 	}, &hosts)
 	if err == nil && len(hosts.Hosts) > 0 {
@@ -41,7 +41,7 @@ func (c *Client) UpstreamKind(ctx context.Context, base string) (kind Kind, did 
 	var server struct {
 		DID string `json:"did"`
 	}
-	err = c.query(ctx, call{method: "com.atproto.server.describeServer", base: base}, &server)
+	_, err = c.query(ctx, call{method: "com.atproto.server.describeServer", base: base}, &server)
 	if err == nil && server.DID != "" {
 		return PDS, server.DID, nil
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/url"
 	"strconv"
+
+	"railyard/internal/exactjson"
 )
 
 // Limits of listings, and of what is taken from an answer.
@@ -25,16 +27,16 @@ func listing[E any](ctx context.Context, c *Client, base, method, field, cursor 
 	q := call{method: "com.atproto.sync." + method, base: base, params: params}
 	q.bounds.MaxBytes = listAnswer
 	var answer map[string]json.RawMessage
-	if err := c.query(ctx, q, &answer); err != nil {
+	if _, err := c.query(ctx, q, &answer); err != nil {
 		return nil, "", 0, err
 	}
 	// An empty list comes as null from some servers; its absence is no list.
 	var list []json.RawMessage
-	if err := json.Unmarshal(answer[field], &list); err != nil {
+	if err := exactjson.Unmarshal(answer[field], &list); err != nil {
 		return nil, "", 0, q.invalid("%s: %w", field, err)
 	}
 	if raw := answer["cursor"]; raw != nil {
-		if err := json.Unmarshal(raw, &next); err != nil {
+		if err := exactjson.Unmarshal(raw, &next); err != nil {
 			return nil, "", 0, q.invalid("cursor: %w", err)
 		}
 	}

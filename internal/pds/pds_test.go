@@ -24,7 +24,7 @@ const (
 )
 
 // host serves a handler and returns a client that may ask it.
-func host(t *testing.T, handler http.HandlerFunc) (*Client, string) {
+func host(t testing.TB, handler http.HandlerFunc) (*Client, string) {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
@@ -117,6 +117,8 @@ func TestRefusalsOfRealServersHaveAnOutcome(t *testing.T) {
 		{"accepted", 202, "{}", Transient},
 		{"not modified", 304, "", Transient},
 		{"a redirect to nowhere", 300, "", Transient},
+		{"names in another case", 400, `{"error":"InvalidRequest","Error":"RepoNotFound","ERROR":"RepoDeleted","message":"x"}`, Transient},
+		{"a message that is no text", 400, `{"error":"RepoNotFound","message":{"a":1}}`, NotFound},
 		{"a list for an error", 400, `["RepoNotFound"]`, Transient},
 		{"a number for a name", 400, `{"error":404,"message":"Repo not found"}`, Transient},
 		{"a name in another case", 400, named("reponotfound", ""), Transient},

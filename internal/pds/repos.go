@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"railyard/internal/atproto"
+	"railyard/internal/exactjson"
 )
 
 // maxRev is what is taken of a rev.
@@ -40,7 +41,7 @@ func parseRepo(raw json.RawMessage) (RepoEntry, bool) {
 		Active *bool  `json:"active"`
 		Status string `json:"status"`
 	}
-	if json.Unmarshal(raw, &e) != nil {
+	if exactjson.Unmarshal(raw, &e) != nil {
 		return RepoEntry{}, false
 	}
 	if _, err := atproto.ParseDID(e.DID); err != nil {

@@ -1,6 +1,7 @@
 package pds
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 
@@ -25,11 +26,12 @@ func (c *Client) GetRepoStatus(ctx context.Context, base, did string) (AccountSt
 		Status string `json:"status"`
 		Rev    string `json:"rev"`
 	}
-	if err := c.query(ctx, q, &answer); err != nil {
+	wrong, err := c.query(ctx, q, &answer)
+	if err != nil {
 		return AccountStatus{}, err
 	}
 	if answer.Active == nil {
-		return AccountStatus{}, q.invalid("no active")
+		return AccountStatus{}, q.invalid("%s", cmp.Or(wrong.Of("active"), "no active"))
 	}
 	if answer.DID != did {
 		return AccountStatus{}, q.wrongDID(did, answer.DID)

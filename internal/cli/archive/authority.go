@@ -1,11 +1,10 @@
 package archive
 
 import (
-	"encoding/json"
-
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 
 	"railyard/internal/atproto"
+	"railyard/internal/exactjson"
 	"railyard/internal/identity"
 )
 
@@ -49,7 +48,7 @@ func Document(did string, raw []byte) Authority {
 	var named struct {
 		ID string `json:"id"`
 	}
-	if len(raw) > identity.MaxDocument || json.Unmarshal(raw, &named) != nil {
+	if len(raw) > identity.MaxDocument || exactjson.Unmarshal(raw, &named) != nil {
 		return auth
 	}
 	if other, err := identity.ParseDocument(named.ID, raw, hosts); err == nil {
