@@ -207,7 +207,7 @@ func (c *Crawler) fail(ctx context.Context, w *crawl) error {
 	pause, limited := w.pause(answer)
 	return c.cfg.Store.Update(ctx, "a failed page of a crawl", func(tx *store.Tx) error {
 		if e != nil {
-			if err := c.refuse(tx, w.name, e.Reason, e.Detail, 1); err != nil {
+			if err := c.refuse(tx, w.name, e); err != nil {
 				return err
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"railyard/internal/atproto"
 	"railyard/internal/pds"
+	"railyard/internal/refusal"
 	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/testrepo"
@@ -278,7 +279,7 @@ func TestWhatAListingSaysOfKnownReposIsAReasonToAsk(t *testing.T) {
 		}
 		y.want()
 		y.crawl(&listing{page: func(string) (pds.ReposPage, error) {
-			return pds.ReposPage{Invalid: 2, Repos: []pds.RepoEntry{
+			return pds.ReposPage{Refused: []*refusal.Error{refusal.New(refusal.BadDID, "a"), refusal.New(refusal.BadDID, "b"), refusal.New(refusal.AnswerInvalid, "c")}, Repos: []pds.RepoEntry{
 				entry(same, rev.String(), true), entry(newer, (rev + 5).String(), true), entry(older, (rev - 5).String(), true),
 				entry(noRev, "", true), entry(badRev, "not-a-tid", true), entry(nowInactive, (rev + 5).String(), false),
 				entry(nowActive, "", true), entry(gone, "", false), entry(returned, "", true), entry(unknownInactive, "", false),
@@ -305,6 +306,26 @@ func TestWhatAListingSaysOfKnownReposIsAReasonToAsk(t *testing.T) {
 		}
 		if got := y.metric(`railyard_refusals_total{reason="bad-did"}`); got != "2" {
 			y.Errorf("%s invalid entries were counted, want 2", got)
+		}
+	})
+}
+
+// A listing whose next page cannot be asked for ends with the page that it has brought.
+func TestAPageCountsAlthoughItsCursorIsOfNoUse(t *testing.T) {
+	withTestHosts(t, func(y *testHosts) {
+		y.want()
+		l := &listing{page: func(string) (pds.ReposPage, error) {
+			return pds.ReposPage{Stuck: true, Repos: []pds.RepoEntry{{DID: didOf(1), Active: true}},
+				Refused: []*refusal.Error{refusal.New(refusal.AnswerInvalid, "cursor is a list")}}, nil
+		}}
+		y.crawl(l)
+		if got := y.queued(); len(got) != 1 || got[didOf(1)].reason != repostate.Backfill || len(l.cursors()) != 1 {
+			y.Errorf("queued %v after %d pages", got, len(l.cursors()))
+		}
+		for _, reason := range []string{"answer-loop", "answer-invalid"} {
+			if got := y.metric(`railyard_refusals_total{reason="` + reason + `"}`); got != "1" {
+				y.Errorf("%s was counted %s times", reason, got)
+			}
 		}
 	})
 }

@@ -82,14 +82,14 @@ func (c *Crawler) listHosts(ctx context.Context, up store.Upstream) (cause, err 
 		}
 		signal(c.wake)
 		switch {
-		case page.Cursor == "" || !more:
+		case !more, page.Cursor == "" && !page.Stuck:
 			return nil, nil
-		case page.Cursor == cursor || met.closes(page.Cursor) || len(page.Hosts) == 0:
-			return nil, c.refuseNow(ctx, up, refusal.AnswerLoop, "listHosts: a cursor leads nowhere")
+		case page.Stuck || page.Cursor == cursor || met.closes(page.Cursor) || len(page.Hosts) == 0:
+			return nil, c.refuseNow(ctx, up, refusal.New(refusal.AnswerLoop, "listHosts: a cursor leads nowhere"))
 		}
 		cursor = page.Cursor
 	}
-	return nil, c.refuseNow(ctx, up, refusal.AnswerLoop, "listHosts: no end")
+	return nil, c.refuseNow(ctx, up, refusal.New(refusal.AnswerLoop, "listHosts: no end"))
 }
 
 // badHosts counts an answer that is not what its lexicon promises.
@@ -98,12 +98,12 @@ func (c *Crawler) badHosts(ctx context.Context, up store.Upstream, cause error) 
 	if !ok || ctx.Err() != nil {
 		return nil
 	}
-	return c.refuseNow(ctx, up, e.Reason, e.Detail)
+	return c.refuseNow(ctx, up, e)
 }
 
-func (c *Crawler) refuseNow(ctx context.Context, up store.Upstream, reason refusal.Reason, detail string) error {
+func (c *Crawler) refuseNow(ctx context.Context, up store.Upstream, fault *refusal.Error) error {
 	return c.cfg.Store.Update(ctx, "refuse an answer", func(tx *store.Tx) error {
-		return c.refuse(tx, sourceOf(up.URL), reason, detail, 1)
+		return c.refuse(tx, sourceOf(up.URL), fault)
 	})
 }
 
@@ -114,18 +114,18 @@ func (c *Crawler) takeHosts(ctx context.Context, up store.Upstream, page pds.Hos
 		if more = crawled < hostsMost; err != nil || !more {
 			return err
 		}
-		bad := page.Invalid
+		bad := page.Refused
 		for _, h := range page.Hosts {
 			name, err := c.cfg.Hosts.Name(h.Hostname)
 			if err != nil {
-				bad++
+				bad = append(bad, refusal.New(refusal.ForbiddenAddress, "listHosts: %w", err))
 				continue
 			}
 			if _, err := tx.ListHost(name, c.insecure(name), h.Status); err != nil {
 				return err
 			}
 		}
-		return c.refuse(tx, sourceOf(up.URL), refusal.ForbiddenAddress, "an entry of listHosts that names no host", bad)
+		return c.refuse(tx, sourceOf(up.URL), bad...)
 	})
 	return more, err
 }

@@ -121,7 +121,7 @@ func (w *crawl) isLoop(page pds.ReposPage) bool {
 	if w.empty++; len(page.Repos) > 0 {
 		w.empty = 0
 	}
-	return page.Cursor != "" && (page.Cursor == w.cursor || w.met.closes(page.Cursor) || w.empty >= emptyPages ||
+	return page.Stuck || page.Cursor != "" && (page.Cursor == w.cursor || w.met.closes(page.Cursor) || w.empty >= emptyPages ||
 		w.idle > idleFree+idleShare*w.useful)
 }
 
@@ -143,12 +143,12 @@ func (c *Crawler) storePage(ctx context.Context, w *crawl, page pds.ReposPage, l
 		if t.proven {
 			w.failures = 0
 		}
-		if err := c.refuse(tx, w.name, refusal.BadDID, "an entry of listRepos without a valid DID", page.Invalid); err != nil {
+		if err := c.refuse(tx, w.name, page.Refused...); err != nil {
 			return err
 		}
 		switch {
 		case loop:
-			if err := c.refuse(tx, w.name, refusal.AnswerLoop, "listRepos: a cursor leads nowhere", 1); err != nil {
+			if err := c.refuse(tx, w.name, refusal.New(refusal.AnswerLoop, "listRepos: a cursor leads nowhere")); err != nil {
 				return err
 			}
 			return c.finish(tx, w)
@@ -199,10 +199,11 @@ func (c *Crawler) count(w *crawl, entries int, t taken) {
 }
 
 // refuse counts what was wrong with an answer, up to a page of it.
-func (c *Crawler) refuse(tx *store.Tx, source string, reason refusal.Reason, detail string, times int) error {
-	refused := make([]store.Refused, min(times, pageSize))
+func (c *Crawler) refuse(tx *store.Tx, source string, faults ...*refusal.Error) error {
+	refused := make([]store.Refused, min(len(faults), pageSize))
 	for i := range refused {
-		refused[i] = store.Refused{Reason: reason, Source: source, Detail: detail, At: tx.Now().UTC()}
+		reason := faults[i].Reason
+		refused[i] = store.Refused{Reason: reason, Source: source, Detail: faults[i].Detail, At: tx.Now().UTC()}
 		tx.AfterCommit(func() { c.cfg.Metrics.Refused(reason) })
 	}
 	return tx.AddRefusals(refused)

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +56,17 @@ func wantOutcome(t *testing.T, err error, want Outcome) *Error {
 		t.Fatalf("got %v, want outcome %s", err, want)
 	}
 	return e
+}
+
+func wantFaults(t *testing.T, got []*refusal.Error, want ...string) {
+	t.Helper()
+	var texts []string
+	for _, e := range got {
+		texts = append(texts, e.Error())
+	}
+	if !slices.Equal(texts, want) {
+		t.Errorf("refused are\n%s, want\n%s", strings.Join(texts, "\n"), strings.Join(want, "\n"))
+	}
 }
 
 const html = "<html><body><h1>It works</h1></body></html>"
@@ -331,20 +343,27 @@ func TestAPageOfReposIsReadAsItStands(t *testing.T) {
 			{"did":"did:plc:tooshort","rev":"3migo7fijwi2k"},
 			{"did":"did:key:zQ3s","rev":"3migo7fijwi2k"},
 			{"rev":"3migo7fijwi2k"}, {"did":7}, null, "`+did1+`", [],
-			{"did":"`+did1+`","active":"yes"}
+			{"did":"`+did1+`","rev":5,"active":"yes","status":["x"],"Rev":"3migo7fijwi2k"},
+			{"DID":"`+did1+`","rev":"3migo7fijwi2k"}
 		]}`)
 	})
 	page, err := c.ListRepos(t.Context(), base+"/", "a b&c=d", 700)
 	if err != nil {
 		t.Fatal(err)
 	}
+	wantFaults(t, page.Refused, `bad-did: listRepos: did "did:plc:tooshort": not valid: a did:plc has 24 characters of a-z and 2-7`,
+		`bad-did: listRepos: did "did:key:zQ3s": not valid: only did:plc and did:web own repos`, "answer-invalid: listRepos: an entry: no did",
+		"answer-invalid: listRepos: an entry: did is a number", "answer-invalid: listRepos: an entry: no did", "answer-invalid: listRepos: an entry: it is a string",
+		"answer-invalid: listRepos: an entry: it is a list", "answer-invalid: listRepos: "+did1+": rev is a number, active is a string, status is a list",
+		"answer-invalid: listRepos: an entry: no did")
+	page.Refused = nil
 	want := ReposPage{
-		Cursor:  "1753::x+y/z=",
-		Invalid: 8,
+		Cursor: "1753::x+y/z=",
 		Repos: []RepoEntry{
 			{DID: did1, Rev: "3migo7fijwi2k", Active: true},
 			{DID: did2, Active: false, Status: "takendown"},
 			{DID: "did:web:example.com", Rev: "no tid", Active: true},
+			{DID: did1, Active: true},
 		},
 	}
 	if !reflect.DeepEqual(page, want) {
@@ -384,21 +403,34 @@ func TestPagesThatBreakTheLexiconAreRefused(t *testing.T) {
 		"a page":               {html, refusal.AnswerInvalid},
 		"nothing":              {``, refusal.AnswerInvalid},
 		"cut off":              {`{"repos":[{"did":"` + did1, refusal.AnswerInvalid},
-		"a number for cursor":  {`{"repos":[],"cursor":7}`, refusal.AnswerInvalid},
-		"a long cursor":        {`{"repos":[],"cursor":"` + strings.Repeat("x", maxCursor+1) + `"}`, refusal.AnswerInvalid},
 		"deep nesting":         {`{"repos":` + strings.Repeat("[", 1<<20), refusal.AnswerInvalid},
 		"over 4 MiB":           {`{"repos":[]` + strings.Repeat(" ", listAnswer) + "}", refusal.AnswerTooBig},
 	} {
 		c, base := host(t, answer(200, tc.body))
 		page, err := c.ListRepos(t.Context(), base, "", 500)
 		if tc.want == "" {
-			if err != nil || len(page.Repos) != 0 || page.Cursor != "" || page.Invalid != 0 {
+			if err != nil || len(page.Repos) != 0 || page.Cursor != "" || len(page.Refused) != 0 {
 				t.Errorf("%s: got %+v, %v", name, page, err)
 			}
 			continue
 		}
 		if reason, _ := refusal.ReasonOf(err); reason != tc.want {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// What is wrong with the way to the next page takes nothing from this one.
+func TestCursorsThatAreNoText(t *testing.T) {
+	for cursor, want := range map[string]ReposPage{
+		`"7"`: {Cursor: "7"}, `7`: {Cursor: "7"}, `-1.5e3`: {Cursor: "-1.5e3"}, `12345678901234567890123`: {Cursor: "12345678901234567890123"},
+		`""`: {}, `null`: {}, `true`: {Stuck: true}, `{"a":1}`: {Stuck: true}, `["x"]`: {Stuck: true},
+		`"` + strings.Repeat("x", maxCursor+1) + `"`: {Stuck: true}, strings.Repeat("1", maxCursor+1): {Stuck: true},
+	} {
+		c, base := host(t, answer(200, `{"repos":[{"did":"`+did1+`"}],"cursor":`+cursor+`}`))
+		page, err := c.ListRepos(t.Context(), base, "", 500)
+		if err != nil || len(page.Repos) != 1 || page.Cursor != want.Cursor || page.Stuck != want.Stuck || page.Stuck != (len(page.Refused) == 1) {
+			t.Errorf("%.20s: %+v, %v", cursor, page, err)
 		}
 	}
 }
@@ -415,6 +447,7 @@ func TestTheStatusOfAnAccount(t *testing.T) {
 		{"a long word", `{"did":"` + did1 + `","active":false,"status":"` + strings.Repeat("x", 1000) + `"}`, AccountStatus{Status: strings.Repeat("x", maxName)}, ""},
 		{"throttled and active", `{"did":"` + did1 + `","active":true,"status":"throttled"}`, AccountStatus{Active: true, Status: "throttled"}, ""},
 		{"silent on active", `{"did":"` + did1 + `","status":"deactivated"}`, AccountStatus{}, refusal.AnswerInvalid},
+		{"numbers where nothing is at stake", `{"did":"` + did1 + `","active":false,"status":5,"rev":7,"Active":true}`, AccountStatus{}, ""},
 		{"null for active", `{"did":"` + did1 + `","active":null}`, AccountStatus{}, refusal.AnswerInvalid},
 		{"a word for active", `{"did":"` + did1 + `","active":"true"}`, AccountStatus{}, refusal.AnswerInvalid},
 		{"another account", `{"did":"` + did2 + `","active":true}`, AccountStatus{}, refusal.AnswerWrongDID},
@@ -536,8 +569,8 @@ func FuzzEntry(f *testing.F) {
 	f.Add([]byte(`{"did":7}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		entry, ok := parseRepo(raw)
-		if ok == (entry.DID == "") || len(entry.Rev) > maxRev || len(entry.Status) > maxName {
+		entry, ok, fault := parseRepo(raw)
+		if ok == (entry.DID == "") || !ok && fault == nil || fault != nil && len(fault.Detail) > 310 || len(entry.Rev) > maxRev || len(entry.Status) > maxName {
 			t.Errorf("got %+v, %v", entry, ok)
 		}
 	})

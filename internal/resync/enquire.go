@@ -225,7 +225,7 @@ func (e *enquiry) listed(ctx context.Context) (others []string, res result, err 
 			}
 			return nil, res, err
 		}
-		res.answered, complete = true, complete && page.Invalid == 0
+		res.answered, complete = true, complete && len(page.Refused) == 0
 		for _, r := range page.Repos {
 			switch {
 			case r.DID == e.did() && r.Active:
