@@ -180,23 +180,32 @@ func (r *Reader) chunk(n uint64) []byte {
 
 // Int reads an integer that fits an int64.
 func (r *Reader) Int() int64 {
-	k := r.Peek()
-	major, arg := r.head()
-	if r.err != nil {
-		return 0
-	}
-	if major > 1 {
-		r.fail("%s instead of an integer", k)
-		return 0
-	}
-	if arg > math.MaxInt64 {
+	n, fits := r.AnyInt()
+	if !fits {
 		r.fail("integer beyond 64 bits")
 		return 0
 	}
-	if major == 1 {
-		return -1 - int64(arg)
+	return n
+}
+
+// AnyInt reads an integer; fits is false, and n means nothing, if it does not fit an int64.
+func (r *Reader) AnyInt() (n int64, fits bool) {
+	k := r.Peek()
+	major, arg := r.head()
+	if r.err != nil {
+		return 0, true
 	}
-	return int64(arg)
+	if major > 1 {
+		r.fail("%s instead of an integer", k)
+		return 0, true
+	}
+	if arg > math.MaxInt64 {
+		return 0, false
+	}
+	if major == 1 {
+		return -1 - int64(arg), true
+	}
+	return int64(arg), true
 }
 
 // Bytes reads a byte string.

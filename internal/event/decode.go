@@ -69,7 +69,11 @@ func (d *decoder) header() (op int64) {
 		case "t":
 			d.typ, hasType = typeName(d.r.Text()), true
 		case "op":
-			op, hasOp = d.r.Int(), true
+			var fits bool
+			if op, fits = d.r.AnyInt(); !fits {
+				op = 0 // none that is known
+			}
+			hasOp = true
 		default:
 			d.r.Skip()
 		}
@@ -138,7 +142,9 @@ func (d *decoder) unknown() {
 	var keys dagcbor.Keys
 	for n := d.r.Map(); n > 0 && d.r.Err() == nil; n-- {
 		if string(d.r.Key(&keys)) == "seq" && d.r.Peek() == dagcbor.Int {
-			d.setSeq(d.r.Int())
+			if n, fits := d.r.AnyInt(); fits {
+				d.setSeq(n)
+			}
 			continue
 		}
 		d.r.Skip()
@@ -194,8 +200,11 @@ func (d *decoder) common(key []byte) bool {
 }
 
 func (d *decoder) readSeq() {
-	n := d.r.Int()
-	if !d.setSeq(n) {
+	n, fits := d.r.AnyInt()
+	switch {
+	case !fits:
+		d.refuse(refusal.EventSchema, "%s: seq beyond 64 bits", d.typ)
+	case !d.setSeq(n):
 		d.refuse(refusal.EventSchema, "%s: seq %d", d.typ, n)
 	}
 }

@@ -3,6 +3,7 @@ package event_test
 import (
 	"bytes"
 	"maps"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +151,8 @@ var schemaCases = []struct {
 	{"no seq", "#commit", without(commit(), "seq"), refusal.EventSchema},
 	{"seq 0", "#commit", with(commit(), "seq", 0), refusal.EventSchema},
 	{"a negative seq", "#commit", with(commit(), "seq", -1), refusal.EventSchema},
+	{"a seq beyond 63 bits", "#commit", with(commit(), "seq", uint64(1<<63)), refusal.EventSchema},
+	{"the greatest integer for a seq", "#identity", with(identity(), "seq", uint64(math.MaxUint64)), refusal.EventSchema},
 	{"a seq beyond 2^53-1", "#commit", with(commit(), "seq", event.MaxSeq+1), refusal.EventSchema},
 	{"a repo that is bytes", "#commit", with(commit(), "repo", []byte(did)), refusal.EventSchema},
 	{"a repo that is null", "#commit", with(commit(), "repo", nil), refusal.EventSchema},

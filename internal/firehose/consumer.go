@@ -24,7 +24,8 @@ type Consumer struct {
 	// The rest belongs to Run.
 	deliver func(ctx context.Context, it Item) error
 	seq     sequence
-	strikes int // messages that broke a connection since the cursor last moved
+	strikes int       // messages that broke a connection since the cursor last moved
+	skipped time.Time // when a message was last stepped over with a Notice
 }
 
 // New checks the Config. It opens nothing.

@@ -9,7 +9,8 @@
 //
 // It refuses text messages, messages over the limit and frames that are not
 // strict DAG-CBOR: each ends the connection, and one that does so three times at
-// the same cursor is stepped over. It judges nothing else.
+// the same cursor is stepped over. So is at once, for an hour, what comes after it, and
+// what comes before there is a cursor. It judges nothing else.
 //
 // Package ingest calls it, one Consumer for each upstream. Delivery blocks, and
 // so does the reading of the socket then: nothing piles up here. Nothing is

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"railyard/internal/event"
 	"railyard/internal/refusal"
@@ -13,9 +15,10 @@ const (
 	// maxStrikes is how often one message may break the connection before it is
 	// stepped over: a PDS that sent it once sends it again at the same cursor.
 	maxStrikes = 3
-	// maxSkips bounds the messages stepped over in a row before the connection
-	// is given up after all.
-	maxSkips = 10
+	// patience is how long, after a message was stepped over, others are so at once: what
+	// the upstream makes is malformed, and to open connections anew would only delay
+	// what stands between.
+	patience = time.Hour
 )
 
 // Names of errors and infos (spec: event stream).
@@ -113,25 +116,27 @@ func (c *Consumer) streamError(ctx context.Context, f event.Frame, e *event.Stre
 }
 
 // broken answers a message that is no frame: the connection must be dropped
-// (spec: event stream). If that has not helped, the message is stepped over. What
-// follows it on the same connection shows where its number was; until then the
-// cursor moves by one, which its number cannot be below.
+// (spec: event stream). Where that has not helped, or there is no cursor to return to, the
+// message is stepped over. What follows it on the same connection shows where its number
+// was; until then the cursor moves by one, which its number cannot be below.
 func (c *Consumer) broken(ctx context.Context, f event.Frame) error {
-	c.cfg.Count(f.Refusal.Reason)
-	c.strikes++
-	if c.strikes < maxStrikes {
+	patient := time.Since(c.skipped) < patience
+	if c.strikes++; c.strikes < maxStrikes && !patient && c.seq.cursor > 0 {
+		c.cfg.Count(f.Refusal.Reason)
 		return &brokenError{f.Refusal}
 	}
-	if c.strikes >= maxStrikes+maxSkips {
-		c.strikes = 0
-		return &brokenError{f.Refusal}
-	}
-	if c.seq.cursor > 0 && c.seq.cursor < event.MaxSeq {
+	if c.seq.cursor > 0 && c.seq.cursor < event.MaxSeq && f.Refusal.Reason != refusal.FrameNotBinary {
+		c.seq.last = max(c.seq.last, c.seq.cursor) // an event of the new cursor is no repetition
 		c.seq.cursor++
 	}
-	c.log.Warn("message stepped over", "cursor", c.seq.cursor, "error", f.Refusal)
-	f.Refusal = refusal.New(refusal.FrameSkipped, "%w", f.Refusal)
-	return c.hand(ctx, Item{Frame: f, Notice: Skipped, Cursor: c.seq.cursor})
+	it, level := Item{Frame: f, Cursor: c.seq.cursor}, slog.LevelDebug
+	if !patient {
+		c.skipped = time.Now()
+		it.Notice, level = Skipped, slog.LevelWarn
+	}
+	c.log.Log(ctx, level, "message stepped over", "cursor", c.seq.cursor, "error", f.Refusal)
+	it.Frame.Refusal = refusal.New(refusal.FrameSkipped, "%w", f.Refusal)
+	return c.hand(ctx, it)
 }
 
 func (c *Consumer) hand(ctx context.Context, it Item) error {

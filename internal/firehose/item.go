@@ -18,7 +18,8 @@ const (
 	// FutureCursor). The stream goes on without a cursor; events are lost.
 	Future
 	// Skipped: a message that broke the connection three times at one cursor was
-	// stepped over. Its event is lost.
+	// stepped over, or one without a cursor to return to. Its event is lost. For an hour
+	// others are stepped over without a Notice.
 	Skipped
 )
 

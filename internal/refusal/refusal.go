@@ -25,7 +25,7 @@ const (
 	FrameMalformed   Reason = "frame-malformed"   // framing or DAG-CBOR broken; ends the connection
 	FrameUnknown     Reason = "frame-unknown"     // unknown op or type; skipped
 	FrameError       Reason = "frame-error"       // an error frame; the stream ends
-	FrameSkipped     Reason = "frame-skipped"     // broke the connection three times at one cursor
+	FrameSkipped     Reason = "frame-skipped"     // no frame, and stepped over
 	EventSchema      Reason = "event-schema"      // decodes, but breaks the lexicon
 	EventLimit       Reason = "event-limit"       // over a limit of the lexicon: ops, blocks, lengths
 	SequenceRepeated Reason = "sequence-repeated" // seq not above the last one of its connection
@@ -100,7 +100,7 @@ var entries = []Entry{
 	{FrameMalformed, "a message that is not two DAG-CBOR maps; the connection is opened again"},
 	{FrameUnknown, "a message with an op or type that we do not know; skipped"},
 	{FrameError, "the upstream sent an error frame and ended the stream"},
-	{FrameSkipped, "a frame broke the connection three times at one cursor and was stepped over"},
+	{FrameSkipped, "a message that is no frame was stepped over: it broke the connection three times, came within an hour of such a one, or before there was a cursor"},
 	{EventSchema, "a message that decodes but breaks the lexicon"},
 	{EventLimit, "a message over a limit of the lexicon (ops, blocks, lengths)"},
 	{SequenceRepeated, "a sequence number not above the last one of its connection"},

@@ -87,6 +87,17 @@ func TestWhatStandsStillIsSaid(t *testing.T) {
 		if status, kinds := r.health(); status != http.StatusOK || len(kinds) > 0 {
 			t.Errorf("it is believed again: %d with %q", status, kinds)
 		}
+
+		s.net.SetHook("relay", simnet.Hook{Frame: func([]byte) [][]byte { return [][]byte{{0xff}} }})
+		for range 60 {
+			if err := s.net.StepCommit(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if status, kinds := r.health(); status != http.StatusServiceUnavailable || strings.Join(kinds, " ") != "refused" {
+			t.Errorf("nothing can be decoded: %d with %q", status, kinds)
+		}
 		r.end()
 	})
 }

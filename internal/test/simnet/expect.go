@@ -7,7 +7,7 @@ func expected() map[FaultName]string {
 		unproven = "The event is dropped and counted: nothing in it is proven. Half a minute later the host is asked for its head; the repo stays in service."
 		signed   = "The event is refused and counted. Its signature is good, so the repo has changed: it is taken out of service and fetched."
 		unsigned = "The event is dropped and counted, and the DID document is looked up again, at most once a minute for a repo. The repo stays in service."
-		broken   = "The connection is opened again at the cursor; at the third time the message is stepped over and the listing is crawled."
+		broken   = "The connection is opened again at the cursor; at the third time the message is stepped over and the listing is crawled. For an hour others are stepped over at once."
 		later    = "The request is sent again after a growing pause, and a host that goes on failing is left alone for a while. Nothing else changes."
 		// otherwise is for answers without a meaning.
 		otherwise = "The host is asked by its other methods, and what it says there counts. An account that it refuses by all of them while it serves others it has not, if that is so again ten minutes later. Else the request is sent again after a growing pause; a host that serves nobody is left alone for a while."
