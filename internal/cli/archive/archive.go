@@ -1,10 +1,13 @@
 package archive
 
 import (
+	"bytes"
+	"fmt"
 	"railyard/internal/atproto"
 	"railyard/internal/mst"
 	"railyard/internal/refusal"
 	"railyard/internal/repo"
+	"strings"
 )
 
 // maxBlocks bounds what finding the blocks of one CAR takes: 64 bytes for each.
@@ -38,6 +41,9 @@ func Read(b []byte) (a *Archive) {
 	}()
 	if a.CAR, a.carErr = repo.ParseCAR(b, repo.CARLimits{Bytes: len(b), Blocks: maxBlocks}); a.carErr != nil {
 		a.CAR = nil
+		if what := otherThanCAR(b); what != "" {
+			a.carErr = refusal.New(refusal.BadCAR, "this is no CAR v1: %s", what)
+		}
 		return a
 	}
 	uses := newUses(a.CAR)
@@ -47,6 +53,26 @@ func Read(b []byte) (a *Archive) {
 	}
 	a.Blocks = uses.count(a.CAR)
 	return a
+}
+
+// otherThanCAR says what bytes are that people take for a CAR v1, empty for all else.
+func otherThanCAR(b []byte) string {
+	text := strings.TrimSpace(string(b[:min(len(b), 200)]))
+	switch {
+	case len(b) == 0:
+		return "it is empty"
+	case strings.HasPrefix(text, `{"`):
+		return fmt.Sprintf("it is JSON, %q", atproto.ClipTo(text, 100))
+	case strings.HasPrefix(text, "<!"), strings.HasPrefix(text, "<html"), strings.HasPrefix(text, "<?"):
+		return "it is HTML or XML"
+	case bytes.HasPrefix(b, []byte("\x1f\x8b")):
+		return "it is compressed with gzip"
+	case bytes.HasPrefix(b, []byte("\x28\xb5\x2f\xfd")):
+		return "it is compressed with zstd"
+	case bytes.HasPrefix(b, []byte("\x0a\xa1\x67version\x02")):
+		return "it is a CAR of version 2"
+	}
+	return ""
 }
 
 func (a *Archive) readCommit(uses uses) {

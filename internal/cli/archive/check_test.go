@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"railyard/internal/identity"
 	"railyard/internal/refusal"
 	"railyard/internal/test/fixtures"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
 )
 
 var errNoDirectory = errors.New("no directory here")
@@ -212,6 +215,53 @@ func TestAPartThatIsSignedIsNotRefused(t *testing.T) {
 		}
 		if check, refused := Verify(a, testDID, newRepo(t).authority(t), now).Signed(); !refused || check.Reason != refusal.BadSignature {
 			t.Errorf("%d nodes under another key: %+v", n, check)
+		}
+	}
+}
+
+// What people save under the name of a CAR is called what it is.
+func TestOtherFilesAreNamed(t *testing.T) {
+	for file, want := range map[string]string{
+		"": "it is empty", "{\"error\":\"RepoNotFound\",\"message\":\"\x1b[2J\"}": `it is JSON, "{\"error\":\"RepoNotFound\"`,
+		"\n <!doctype html><title>x</title>": "it is HTML or XML", "<?xml version=\"1.0\"?>": "it is HTML or XML",
+		"\x1f\x8b\x08\x00": "gzip", "\x28\xb5\x2f\xfd\x00": "zstd",
+		"\x0a\xa1\x67version\x02" + strings.Repeat("\x00", 40): "a CAR of version 2",
+		"{nothing of the kind":                                 "a block of 123 bytes where 19 are left",
+	} {
+		a := Read([]byte(file))
+		if reason, _ := refusal.ReasonOf(a.Err()); reason != refusal.BadCAR || !strings.Contains(a.Err().Error(), want) || strings.Contains(a.Err().Error(), "\x1b") {
+			t.Errorf("%.20q: %v, want %q", file, a.Err(), want)
+		}
+	}
+}
+
+// highKey signs with the other S of the two.
+type highKey struct{ atcrypto.PrivateKey }
+
+func (k highKey) HashAndSign(content []byte) ([]byte, error) {
+	sig, err := k.PrivateKey.HashAndSign(content)
+	if err != nil {
+		return nil, err
+	}
+	order, _ := new(big.Int).SetString("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16)
+	s := new(big.Int).SetBytes(sig[32:])
+	s.Sub(order, s).FillBytes(sig[32:])
+	return sig, nil
+}
+
+func TestAHighSIsNamed(t *testing.T) {
+	for _, version := range []int64{2, 3} {
+		m := newRepo(t, "com.example.a/1")
+		m.version = version
+		auth := m.authority(t)
+		m.key = highKey{m.key}
+		check := find(t, Verify(Read(m.car(t)), "", auth, now), "signature")
+		if check.Outcome != Refused || check.Reason != refusal.BadSignature || !strings.Contains(check.Detail, "the S of the signature is high") {
+			t.Errorf("version %d: %+v", version, check)
+		}
+		other := newRepo(t, "com.example.a/1").authority(t)
+		if check := find(t, Verify(Read(m.car(t)), "", other, now), "signature"); strings.Contains(check.Detail, "high") {
+			t.Errorf("version %d under another key: %+v", version, check)
 		}
 	}
 }

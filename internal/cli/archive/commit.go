@@ -49,8 +49,17 @@ func (c *Commit) Current() error {
 	return nil
 }
 
-// Verify checks the signature. Reason: BadSignature.
+// Verify checks the signature, and says so if it would be good but for its S, which is
+// not the low one of two (spec: cryptography). Reason: BadSignature.
 func (c *Commit) Verify(key atcrypto.PublicKey) error {
+	err := c.verify(key)
+	if err != nil && key != nil && c.verify(lenient{key}) == nil {
+		return refusal.New(refusal.BadSignature, "commit %s: the S of the signature is high, where only the low one counts", c.CID)
+	}
+	return err
+}
+
+func (c *Commit) verify(key atcrypto.PublicKey) error {
 	if c.current != nil {
 		return c.current.Verify(key)
 	}
@@ -61,6 +70,13 @@ func (c *Commit) Verify(key atcrypto.PublicKey) error {
 		return refusal.New(refusal.BadSignature, "commit %s: %w", c.CID, err)
 	}
 	return nil
+}
+
+// lenient also takes signatures with a high S.
+type lenient struct{ atcrypto.PublicKey }
+
+func (k lenient) HashAndVerify(content, sig []byte) error {
+	return k.HashAndVerifyLenient(content, sig)
 }
 
 // oldCommit is where the parts of a block of version 2 stand.
