@@ -8,7 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"railyard/internal/daemon"
@@ -156,6 +158,7 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 	if err := cfg.validate(); err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGPIPE) // a service outlives the reader of its log
 	log := newLogger(cfg, stderr)
 	// Libraries that write to the standard logger do so when strangers make them.
 	slog.SetDefault(slog.New(slog.DiscardHandler))

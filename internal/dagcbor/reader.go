@@ -73,6 +73,24 @@ func (r *Reader) End() error {
 // is one already.
 func (r *Reader) Fail(format string, args ...any) { r.fail(format, args...) }
 
+// TooDeep records that a value is nested deeper than MaxDepth, which may be valid and is
+// not read.
+func (r *Reader) TooDeep() {
+	if r.err == nil {
+		r.err = fmt.Errorf("byte %d: %w", r.off, errTooDeep)
+	}
+}
+
+// depthError counts as ErrMalformed and does not call a value so that may be valid.
+type depthError struct{}
+
+var errTooDeep error = depthError{}
+
+func (depthError) Error() string {
+	return fmt.Sprintf("nested deeper than %d, which is not read", MaxDepth)
+}
+func (depthError) Is(target error) bool { return target == ErrMalformed }
+
 func (r *Reader) fail(format string, args ...any) {
 	if r.err == nil {
 		r.err = fmt.Errorf("%w: byte %d: %s", ErrMalformed, r.off, fmt.Sprintf(format, args...))
@@ -339,7 +357,7 @@ func (r *Reader) Skip() { r.skip(0) }
 
 func (r *Reader) skip(depth int) {
 	if depth > MaxDepth {
-		r.fail("nested deeper than %d", MaxDepth)
+		r.TooDeep()
 	}
 	if r.err != nil {
 		return

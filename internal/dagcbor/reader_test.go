@@ -59,6 +59,10 @@ func TestEncodingsThatAreNotStrictAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	tooDeep, _ := hex.DecodeString(strings.Repeat("81", MaxDepth+1) + "00")
+	if err := Valid(tooDeep); err == nil || strings.Contains(err.Error(), "not DAG-CBOR") || !strings.Contains(err.Error(), "nested deeper than 32") {
+		t.Errorf("a value that may be valid: %v", err)
+	}
 	deep, _ := hex.DecodeString(strings.Repeat("81", MaxDepth) + "00")
 	if err := Valid(deep); err != nil {
 		t.Errorf("nested to the limit: %v", err)

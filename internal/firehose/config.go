@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"strings"
 
+	"railyard/internal/atproto"
 	"railyard/internal/event"
 	"railyard/internal/refusal"
 )
@@ -63,6 +65,9 @@ func (cfg Config) withDefaults() (Config, error) {
 
 // streamURL makes the address of the stream from the base of an upstream.
 func streamURL(base string) (*url.URL, error) {
+	if !strings.Contains(base, "://") {
+		return nil, fmt.Errorf("firehose %q: no scheme: wants ws, wss, http or https, as in wss://HOST", atproto.Clip(base))
+	}
 	u, err := url.Parse(base)
 	if err != nil {
 		// The outer error repeats the text, which may hold a password.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"railyard/internal/atproto"
 	"railyard/internal/outbound"
 )
 
@@ -20,16 +21,23 @@ const (
 	// handshakeBytes bounds what an upstream can send before the stream is open:
 	// certificates and the headers of an HTTP answer.
 	handshakeBytes = 1 << 20
+	// maxLocation bounds what is logged of the target of a redirect, in bytes.
+	maxLocation = 200
 )
 
 // answerError is an HTTP answer other than the change to a websocket.
 type answerError struct {
 	status     int
+	location   string // of a redirect, bounded
 	retryAfter time.Duration
 }
 
 func (e *answerError) Error() string {
-	return fmt.Sprintf("the upstream answered %d %s", e.status, http.StatusText(e.status))
+	text := fmt.Sprintf("the upstream answered %d %s", e.status, http.StatusText(e.status))
+	if e.location != "" {
+		text += fmt.Sprintf(" to %q, which is not followed", e.location)
+	}
+	return text
 }
 
 // dial opens the stream after a cursor, or live for cursor 0. Redirects are not
@@ -46,7 +54,11 @@ func (c *Consumer) dial(ctx context.Context, cursor int64) (*websocket.Conn, err
 	}
 	ws, answer, err := dialer.DialContext(ctx, u.String(), http.Header{"User-Agent": {c.cfg.UserAgent}})
 	if errors.Is(err, websocket.ErrBadHandshake) && answer != nil {
-		return nil, &answerError{status: answer.StatusCode, retryAfter: outbound.RetryAfter(answer.Header, time.Now())}
+		location := ""
+		if answer.StatusCode/100 == 3 {
+			location = atproto.ClipTo(answer.Header.Get("Location"), maxLocation)
+		}
+		return nil, &answerError{status: answer.StatusCode, location: location, retryAfter: outbound.RetryAfter(answer.Header, time.Now())}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)

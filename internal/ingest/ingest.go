@@ -214,6 +214,9 @@ func ParseUpstream(raw string) (base, name string, err error) {
 
 // BaseURL is the http form of an upstream's URL, without a trailing slash.
 func BaseURL(raw string) (string, error) {
+	if !strings.Contains(raw, "://") {
+		return "", fmt.Errorf("no scheme: wants ws, wss, http or https, as in wss://%s", atproto.Clip(raw))
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		return "", err

@@ -8,8 +8,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// diskFaults says what SQLite's codes of an I/O error mean. Its own text is the same
-// for all of them.
+// diskFaults says what those of SQLite's codes mean whose text does not.
 var diskFaults = map[int]string{
 	sqlite3.SQLITE_IOERR_READ:       "reading failed",
 	sqlite3.SQLITE_IOERR_SHORT_READ: "a part of the file is missing",
@@ -23,7 +22,15 @@ var diskFaults = map[int]string{
 	sqlite3.SQLITE_IOERR_SHMMAP:     "the shared memory of the write-ahead log failed",
 	sqlite3.SQLITE_IOERR_SHMSIZE:    "the shared memory of the write-ahead log failed",
 	sqlite3.SQLITE_IOERR_SHMOPEN:    "the shared memory of the write-ahead log failed",
+
+	// Readers write, too: the -shm that says which state of the file they read.
+	sqlite3.SQLITE_READONLY:           notWritable,
+	sqlite3.SQLITE_READONLY_CANTINIT:  notWritable,
+	sqlite3.SQLITE_READONLY_CANTLOCK:  notWritable,
+	sqlite3.SQLITE_READONLY_DIRECTORY: notWritable,
 }
+
+const notWritable = "this user may not write the folder, or the -wal and -shm beside the file, which reading needs; be the user of the service"
 
 // fileError is a failure that names the file.
 type fileError struct {

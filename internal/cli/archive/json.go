@@ -31,7 +31,7 @@ type jsonWriter struct {
 
 func (w *jsonWriter) value(depth int) {
 	if depth > dagcbor.MaxDepth {
-		w.r.Fail("nested deeper than %d", dagcbor.MaxDepth)
+		w.r.TooDeep()
 	}
 	if w.r.Err() != nil {
 		return
