@@ -72,7 +72,7 @@ func ParseLogEntry(line []byte) (LogEntry, error) {
 // readSeq returns the sequence number of an entry, 0 if it has none. One of another
 // type than that of operations has its number all the same.
 func readSeq(seq, kind json.RawMessage) (n int64, err error) {
-	if len(seq) == 0 {
+	if len(seq) == 0 || string(seq) == "null" {
 		return 0, nil
 	}
 	if exactjson.Unmarshal(seq, &n) != nil || n < 1 || n > maxSeq {

@@ -46,7 +46,7 @@ const (
 )
 
 // cachedNSIDs bounds the cache of collection ids: names can be invented at will.
-const cachedNSIDs = 1 << 16
+const cachedNSIDs = 1 << 15
 
 // AddMemberships adds collections to a repo's set, which a commit has brought. Rows that
 // exist stay as they are. It returns the number of births.

@@ -169,11 +169,6 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if s.own, err = openPool(ctx, cfg.Path, through(cfg.VFS)...); err != nil {
 		return nil, err
 	}
-	for _, rd := range []*Reader{s.Reader, s.own} {
-		if err := rd.fill(ctx); err != nil {
-			return nil, err
-		}
-	}
 	return s, nil
 }
 

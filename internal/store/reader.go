@@ -77,21 +77,6 @@ func openPool(ctx context.Context, path string, params ...string) (_ *Reader, er
 	return rd, nil
 }
 
-// fill opens all sessions at once: later there may be no descriptor left for one.
-func (rd *Reader) fill(ctx context.Context) error {
-	for len(rd.idle) < readers {
-		sn, err := newSession(ctx, rd.pool)
-		if err != nil {
-			return err
-		}
-		rd.idle = append(rd.idle, sn)
-		if _, err := sn.q.Meta(ctx); err != nil { // SQLite opens the log when it is first read
-			return err
-		}
-	}
-	return nil
-}
-
 // fileVersion is what a file says of itself.
 type fileVersion struct {
 	empty  bool // nobody's yet
