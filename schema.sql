@@ -55,7 +55,7 @@ CREATE TABLE status_source (
 INSERT INTO status_source (id, name, meaning) VALUES
   (1, 'host', 'its PDS'),
   (2, 'relay', 'a relay, and its PDS has not said so yet; a relay may take it back'),
-  (3, 'directory', 'the PLC directory: it has no document any more');
+  (3, 'directory', 'the PLC directory or the host of a did:web: it has no document any more');
 
 CREATE TABLE repo (
   -- One row for each DID ever seen.

@@ -317,7 +317,7 @@ func (q *Queries) ReadyHosts(ctx context.Context, arg ReadyHostsParams) ([]Ready
 }
 
 const recoveredHost = `-- name: RecoveredHost :exec
-UPDATE host_queue SET answers = answers + 1, failures = 0 WHERE host_id = ?1
+UPDATE host_queue SET answers = answers + 1, failures = 0, failed_repo_id = NULL WHERE host_id = ?1
 `
 
 func (q *Queries) RecoveredHost(ctx context.Context, host int64) error {

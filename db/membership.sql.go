@@ -336,11 +336,10 @@ func (q *Queries) PruneChanges(ctx context.Context, arg PruneChangesParams) (int
 }
 
 const pruneCollections = `-- name: PruneCollections :many
-DELETE FROM collection WHERE id IN (
+DELETE FROM collection WHERE NOT EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = collection.id) AND id IN (
   SELECT c.id FROM collection c
   WHERE c.members = 0 AND c.changed_at < ?1
     AND c.changed_at < coalesce((SELECT min(f.changed_at) FROM membership_change f), ?1)
-    AND NOT EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = c.id)
   ORDER BY c.changed_at LIMIT ?2)
 RETURNING id, nsid
 `
@@ -377,6 +376,28 @@ func (q *Queries) PruneCollections(ctx context.Context, arg PruneCollectionsPara
 		return nil, err
 	}
 	return items, nil
+}
+
+const putOffCollections = `-- name: PutOffCollections :execrows
+UPDATE collection SET changed_at = ?1
+WHERE EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = collection.id) AND id IN (
+  SELECT c.id FROM collection c WHERE c.members = 0 AND c.changed_at < ?2
+  ORDER BY c.changed_at LIMIT ?3)
+`
+
+type PutOffCollectionsParams struct {
+	Now     int64
+	Before  int64
+	MaxRows int64
+}
+
+// Those of them that hidden repos have are looked at again in a week.
+func (q *Queries) PutOffCollections(ctx context.Context, arg PutOffCollectionsParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, putOffCollections, arg.Now, arg.Before, arg.MaxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const setSize = `-- name: SetSize :one

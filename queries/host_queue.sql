@@ -87,7 +87,7 @@ WHERE served_at > sqlc.arg(now) OR next_at > sqlc.arg(next) OR cooldown_until > 
 UPDATE host_queue SET answers = answers + 1 WHERE host_id = sqlc.arg(host) AND failures = 0;
 
 -- name: RecoveredHost :exec
-UPDATE host_queue SET answers = answers + 1, failures = 0 WHERE host_id = sqlc.arg(host);
+UPDATE host_queue SET answers = answers + 1, failures = 0, failed_repo_id = NULL WHERE host_id = sqlc.arg(host);
 
 -- name: ClearHostError :exec
 UPDATE host SET status = NULL, error = NULL, error_at = NULL

@@ -54,13 +54,19 @@ DELETE FROM membership_change WHERE id IN (
 
 -- Collections that nobody has had for long, not even hidden, and that no change names any more.
 -- name: PruneCollections :many
-DELETE FROM collection WHERE id IN (
+DELETE FROM collection WHERE NOT EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = collection.id) AND id IN (
   SELECT c.id FROM collection c
   WHERE c.members = 0 AND c.changed_at < sqlc.arg(before)
     AND c.changed_at < coalesce((SELECT min(f.changed_at) FROM membership_change f), sqlc.arg(before))
-    AND NOT EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = c.id)
   ORDER BY c.changed_at LIMIT sqlc.arg(max_rows))
 RETURNING id, nsid;
+
+-- Those of them that hidden repos have are looked at again in a week.
+-- name: PutOffCollections :execrows
+UPDATE collection SET changed_at = sqlc.arg(now)
+WHERE EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = collection.id) AND id IN (
+  SELECT c.id FROM collection c WHERE c.members = 0 AND c.changed_at < sqlc.arg(before)
+  ORDER BY c.changed_at LIMIT sqlc.arg(max_rows));
 
 -- Some rows of a repo, in the order of their ids.
 -- name: SomeMemberships :many

@@ -55,7 +55,7 @@ const maxMoved = 20
 type pageBudget struct{ moved int }
 
 func (b *pageBudget) Sight() (time.Duration, bool) { return 0, true }
-func (b *pageBudget) Check() bool                  { return true }
+func (b *pageBudget) Check() (time.Duration, bool) { return 0, true }
 func (b *pageBudget) Desync() bool                 { return true }
 
 func (b *pageBudget) Move() bool {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 
 	"railyard/internal/event"
@@ -122,8 +123,8 @@ const auditedRows = 128
 // to be, proves a row wrong; the repo is then fetched. It costs no request, so every
 // commit is an audit of the index.
 //
-// What it costs does not grow with the repo: of a large one it looks each collection up
-// that is seen, and reads some of the rows, other ones for each rev.
+// What it costs does not grow with the repo: of a large one it looks some of the
+// collections up that are seen, and reads some of the rows, other ones for each rev.
 func (b *batch) audit(s *slot, r *repostate.Repo, grown bool) error {
 	if b.in.cfg.NoAudit {
 		return nil
@@ -145,12 +146,22 @@ func (b *batch) audit(s *slot, r *repostate.Repo, grown bool) error {
 	}
 	wrong := s.proof.Shown.Contradicts(set, false)
 	if wrong == "" {
-		wrong, err = b.tx.Lacking(r, slices.Collect(s.proof.Shown.Names()))
+		wrong, err = b.tx.Lacking(r, some(slices.Collect(s.proof.Shown.Names()), uint64(s.proof.Rev)))
 	}
 	if err != nil {
 		return err
 	}
 	return b.audited(s, r, wrong)
+}
+
+// some returns auditedRows names of a list, other ones for each rev, or all of a shorter one.
+func some(names []string, rev uint64) []string {
+	if len(names) <= auditedRows {
+		return names
+	}
+	at := rand.New(rand.NewPCG(rev, 0)).IntN(len(names))
+	end := min(at+auditedRows, len(names))
+	return append(names[at:end:end], names[:auditedRows-(end-at)]...)
 }
 
 // outgrown takes a repo out of service that has become too big.

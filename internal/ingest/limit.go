@@ -102,20 +102,27 @@ func (b budget) Sight() (wait time.Duration, ok bool) {
 	if strings.HasPrefix(b.repo.DID, "did:web:") {
 		line = bucket(b.webSights, b.upstream, b.web, webSightsBurst)
 	}
-	place := line.ReserveN(b.now, 1)
-	if wait = place.DelayFrom(b.now); wait > longestLine {
-		place.CancelAt(b.now)
-		return 0, false
-	}
-	if b.room != nil {
+	if wait, ok = place(line, b.now); ok && b.room != nil {
 		*b.room--
 	}
-	return wait, true
+	return wait, ok
 }
 
-func (b budget) Check() bool {
-	return take(b.checks, b.host, lookUpsPerSecond, lookUpsBurst, b.now) &&
-		take(b.upstreamChecks, b.upstream, b.perSecond, b.burst(), b.now)
+func (b budget) Check() (wait time.Duration, ok bool) {
+	if !take(b.checks, b.host, lookUpsPerSecond, lookUpsBurst, b.now) {
+		return 0, false
+	}
+	return place(bucket(b.upstreamChecks, b.upstream, b.perSecond, b.burst()), b.now)
+}
+
+// place takes a place in a line and returns the wait, unless the line is full.
+func place(line *rate.Limiter, now time.Time) (wait time.Duration, ok bool) {
+	r := line.ReserveN(now, 1)
+	if wait = r.DelayFrom(now); wait > longestLine {
+		r.CancelAt(now)
+		return 0, false
+	}
+	return wait, true
 }
 
 func (b budget) Desync() bool {

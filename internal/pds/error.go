@@ -66,12 +66,12 @@ func (e *Error) Error() string {
 
 // Unclear reports whether the server has answered and its answer has no meaning for what
 // was asked: it may concern the method, the account, or all that the server does. A
-// gateway in front of it, or its word that it is busy, is no answer.
+// gateway in front of it is no answer, nor is a word when to come back.
 func (e *Error) Unclear() bool {
 	switch {
 	case e.Outcome != Unsupported && e.Outcome != Transient && e.Outcome != NoRecord && e.Outcome != NotSynchronized:
 		return false
-	case e.Status == http.StatusRequestTimeout, e.Status > http.StatusNotImplemented && e.Status != http.StatusHTTPVersionNotSupported:
+	case e.RetryAfter > 0, e.Status == http.StatusRequestTimeout, e.Status > http.StatusNotImplemented && e.Status != http.StatusHTTPVersionNotSupported:
 		return false
 	}
 	return e.Status != 0
@@ -93,7 +93,7 @@ func refusedBy(method, host string, resp *outbound.Response, body []byte) *Error
 		Message string `json:"message"`
 	}
 	_ = exactjson.Unmarshal(body, &said) // what is not there, or no text, is empty
-	e := &Error{
+	return &Error{
 		Method:     method,
 		Host:       host,
 		Status:     resp.Status,
@@ -102,10 +102,6 @@ func refusedBy(method, host string, resp *outbound.Response, body []byte) *Error
 		RetryAfter: resp.RetryAfter(time.Now()),
 		Outcome:    outcome(resp.Status, said.Error, said.Message),
 	}
-	if e.RetryAfter > 0 && (e.Outcome == Unsupported || e.Outcome == Transient) {
-		e.Outcome = RateLimited // whatever the status: it says when to come back
-	}
-	return e
 }
 
 // outcome decides by the error name first and by the status second: the same

@@ -128,7 +128,7 @@ func (a *result) failed(f *Failure) Outcome {
 		if a.At.Sub(a.r.Identity.FetchedAt) > identityFresh {
 			a.stale()
 		}
-		a.again(f.Cause, a.Backoff(retryFirst, retryMost, n))
+		a.again(f.Cause, max(a.Backoff(retryFirst, retryMost, n), min(f.Pause, time.Hour)))
 		return Transient
 	case FailedKey:
 		a.wrongKey(f.Cause)
@@ -141,9 +141,11 @@ func (a *result) failed(f *Failure) Outcome {
 		return IdentityFailed
 	case FailedLookup:
 		a.again(f.Cause, a.Backoff(retryFirst, retryMost, n))
+		a.giveUp(n)
 		return IdentityFailed
 	case FailedDocument:
 		a.again(f.Cause, a.Backoff(brokenFirst, brokenMost, n))
+		a.giveUp(n)
 		return IdentityFailed
 	}
 	a.again(f.Cause, a.Backoff(brokenFirst, brokenMost, n))
@@ -171,6 +173,15 @@ func (a *result) again(cause error, after time.Duration) {
 }
 
 func (a *result) note(text string) { a.r.Error, a.r.ErrorAt = text, a.Now }
+
+// giveUp forgets a DID of which only the events of one upstream have told, and whose
+// document is of no use again and again: its row would take the place of another one.
+// Another event or a listing brings it back.
+func (a *result) giveUp(failures int) {
+	if failures >= sightTries && a.r.Identity == nil && a.r.FoundHostID < 0 {
+		a.d.Forget = true
+	}
+}
 
 // wrongKey: perhaps the key is another one by now. The document is looked up before the
 // next fetch: at once if the one that we have is not of this moment, soon if it is,

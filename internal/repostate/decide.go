@@ -104,6 +104,8 @@ func (m *machine) refused(e Signed) {
 		m.doubtIdentity(identityMinAge)
 	case reason == refusal.Internal:
 		m.expect(e.Rev)
+	case !reason.AfterSignature() && r.Head != nil && e.Rev != 0 && e.Rev <= r.Head.Rev:
+		// a broken copy of what we have, most likely
 	case !reason.AfterSignature():
 		m.unread()
 	case r.Head != nil && e.Commit.Head.CID == r.Head.CID:
@@ -252,9 +254,10 @@ func (a Account) decide(m *machine) Outcome {
 // is asked; until that has said so too, a relay may take it back. Other words only make
 // us ask.
 func (m *machine) relayed(a Account) Outcome {
-	r, out := m.r, Checked
+	r, out, at := m.r, Checked, m.Now
 	switch {
-	case a.Active && r.Active && r.State == NotFound: // as of the host
+	case a.Active && r.Active && r.State == NotFound: // as of the host, which was asked lately perhaps
+		at = latest(m.Now, r.Identity.StatusAskedAt.Add(statusPause))
 	case a.Active && r.Active:
 		return Noted
 	case a.Active == r.Active && a.Status == r.Status && !m.leased():
@@ -265,7 +268,7 @@ func (m *machine) relayed(a Account) Outcome {
 		m.hide(a.Status, FromRelay)
 		out = Hidden
 	}
-	m.enqueue(StatusCheck, m.Now)
+	m.enqueue(StatusCheck, at)
 	return out
 }
 

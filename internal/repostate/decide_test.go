@@ -23,7 +23,7 @@ const (
 type budget bool
 
 func (b budget) Sight() (time.Duration, bool) { return 0, bool(b) }
-func (b budget) Check() bool                  { return bool(b) }
+func (b budget) Check() (time.Duration, bool) { return 0, bool(b) }
 func (b budget) Desync() bool                 { return bool(b) }
 func (b budget) Move() bool                   { return bool(b) }
 
@@ -61,6 +61,10 @@ func queued(why Reason, changes ...func(*Waiting)) func(*Repo) {
 		}
 	}
 }
+
+func sighted(r *Repo) { r.FoundHostID = -1 }
+
+func failed(n int) func(*Waiting) { return func(w *Waiting) { w.Attempts = n } }
 
 func leasedRow(w *Waiting) { w.Leased, w.Lease = true, w.Generation }
 func later(w *Waiting)     { w.NotBefore = now.Add(time.Hour) }
@@ -270,6 +274,7 @@ func TestEvents(t *testing.T) {
 		{"a broken tree", known(), badly(commit(11, 1, 2), refusal.BadTree), "refused, refuse bad-tree, state desynchronized, seen 11, unprovable/1 in 0s, void"},
 		{"a broken tree of our head", known(), badly(commit(10, 1, 1), refusal.BadTree), "refused, refuse bad-tree"},
 		{"a broken CAR", known(), badly(commit(11, 1, 2), refusal.BadCAR), "refused, refuse bad-car, missed-rev/6 in 30s, want 11"},
+		{"a broken CAR of our rev", known(), badly(commit(10, 1, 2), refusal.BadCAR), "refused, refuse bad-car"},
 		{"a broken CAR while it waits", known(in(Desynchronized), queued(Discontinuity)), badly(commit(11, 1, 2), refusal.BadCAR), "refused, refuse bad-car"},
 		{"a message that cannot be read", known(), unread(""), "refused, refuse event-schema, missed-rev/6 in 30s, want 11"},
 		{"the same from its PDS", known(), unread("pds.example.com"), "refused, refuse event-schema, missed-rev/6 in 30s, want 11"},
@@ -554,6 +559,10 @@ func TestResultsOfAttempts(t *testing.T) {
 		{"no such DID", resolving(), Resolve, nil, Result{Failure: fail(FailedNoDID)}, "identity-failed, stale true, not-found/6 in 10m0s, attempts 1, said 2 x 1, leased false"},
 		{"no such DID, said twice", resolving(said(NoSuchDID, 1, notFoundSecond)), Resolve, nil, Result{Failure: fail(FailedNoDID)}, "identity-failed, state candidate, active false deleted, no head, proof 0, stale true, set [], not-found/6 in 24h0m0s, attempts 1, said 2 x 2, leased false"},
 		{"an invented DID, said twice", known(candidate, queued(Backfill, leasedRow), said(NoSuchDID, 1, notFoundSecond)), Resolve, nil, Result{Failure: fail(FailedNoDID)}, "identity-failed, forget, not-found/6 in 24h0m0s, attempts 1, said 2 x 2, leased false"},
+
+		{"a sight whose document fails on", known(candidate, sighted, queued(FirstSight, leasedRow, failed(sightTries))), Resolve, nil, Result{Failure: fail(FailedLookup)}, "identity-failed, forget, first-sight/3 in 32m0s, attempts 7, leased false"},
+		{"a sight whose document fails", known(candidate, sighted, queued(FirstSight, leasedRow)), Resolve, nil, Result{Failure: fail(FailedLookup)}, "identity-failed, first-sight/3 in 30s, attempts 1, leased false"},
+		{"a listed DID whose document fails on", known(candidate, queued(Backfill, leasedRow, failed(sightTries))), Resolve, nil, Result{Failure: fail(FailedLookup)}, "identity-failed, backfill/5 in 32m0s, attempts 7, leased false"},
 
 		{"the host says active", known(freshly, queued(StatusCheck, leasedRow)), AskStatus, nil, Result{Status: &Account{Active: true}}, "confirmed, unqueued"},
 		{"the host says suspended", known(freshly, queued(StatusCheck, leasedRow)), AskStatus, nil, Result{Status: &Account{Status: "suspended"}}, "gone, state desynchronized, active false suspended, unqueued"},

@@ -15,7 +15,7 @@
 //	refused, was signed      keep the rev                desynchronize        desynchronize     keep the rev
 //	refused, bad signature   look the document up; an earlier key: look for the rev in half a minute
 //	refused by our own fault look for the rev in half a minute, while in service
-//	refused otherwise        as by our own fault: nobody may have signed it
+//	refused otherwise        look for any newer rev in half a minute, within limits, if not older
 //	follows our head         keep the rev, queue         buffer               apply             keep the rev, ask the host
 //	does not follow          keep the rev, queue         buffer: its end sees desynchronize     keep the rev, ask the host
 //	#sync, same data         keep the rev, queue         nothing if buffered  move the rev      keep the rev, ask the host
@@ -44,7 +44,7 @@
 //
 //	established           synchronized; a claim stays queued for its proof
 //	older than was seen   again; believed when three equal answers came over an hour
-//	no such repo or DID   again, a host at once; ten minutes later not_found, or deleted. A
+//	no such repo or DID   again, a host in half a minute; ten minutes later not_found, or deleted. A
 //	                      host need not say so in words (package resync, enquire)
 //	gone                  inactive, if the document is of this moment
 //	anything else         again, later and later

@@ -125,7 +125,7 @@ type Failure struct {
 	Kind    FailureKind
 	Cause   error
 	Status  string         // of FailedGone
-	Pause   time.Duration  // of FailedDeferred; of FailedDirectory what it asks for
+	Pause   time.Duration  // of FailedDeferred; of FailedDirectory and FailedHost what they ask for
 	Refusal *refusal.Error // to be counted; nil = none
 }
 
@@ -250,7 +250,8 @@ type Budget interface {
 	// Sight grants a look-up of a DID whose document was never seen, and says how long
 	// it waits for its turn.
 	Sight() (wait time.Duration, ok bool)
-	Check() bool  // an urgent look-up of a document that may be old
+	// Check is an urgent look-up of a document that may be old, after a wait for others.
+	Check() (wait time.Duration, ok bool)
 	Desync() bool // a repo of the host taken out of service for what cannot be proven
 	Move() bool   // a look-up because of a page of a listing
 }

@@ -138,8 +138,8 @@ func (m *machine) leased() bool { return m.r.Waiting != nil && m.r.Waiting.Lease
 
 // doubtIdentity asks for a look-up of the document, when the one that we have is as
 // old as minAge, so that no account can cause more than one per minAge; the accounts
-// of one host and the events of one upstream share a budget, beyond which they wait
-// behind all other work. One that is due already, or backs off after a failure, is
+// of one host and the events of one upstream share a budget: they wait for each other,
+// and beyond it behind all other work. One that is due already, or backs off after a failure, is
 // asked for again only by an #identity.
 func (m *machine) doubtIdentity(minAge time.Duration) {
 	i := m.r.Identity
@@ -147,11 +147,12 @@ func (m *machine) doubtIdentity(minAge time.Duration) {
 		return
 	}
 	priority := PriorityBackground
-	if m.Budget.Check() {
+	wait, ok := m.Budget.Check()
+	if ok {
 		priority = IdentityCheck.Priority()
 	}
 	m.stale()
-	m.enqueueAs(IdentityCheck, priority, latest(m.Now, i.FetchedAt.Add(minAge)), 0)
+	m.enqueueAs(IdentityCheck, priority, latest(m.Now.Add(wait), i.FetchedAt.Add(minAge)), 0)
 }
 
 // recheck asks for a look-up of a document that is older than minAge, in the background.

@@ -45,6 +45,8 @@ const (
 	brokenMost  = 24 * time.Hour
 	youngFirst  = 30 * time.Minute
 	youngMost   = 6 * time.Hour
+	// sightTries is how often the document of a DID that one upstream has told of may fail.
+	sightTries = 6
 	// Fetches that came to nothing because of events meanwhile: the first few are
 	// repeated at once.
 	supersededFree  = 3

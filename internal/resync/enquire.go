@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"railyard/internal/atproto"
+	"railyard/internal/outbound"
 	"railyard/internal/pds"
 	"railyard/internal/refusal"
 	"railyard/internal/repo"
@@ -36,9 +38,9 @@ func (rs *Resyncer) enquire(ctx context.Context, a *attempt, first result) resul
 	}
 	res, err := e.ask(ctx)
 	switch {
-	case err != nil && (first.err != nil || isWord(err)):
+	case err != nil && (isWord(err) || ends(err) || unclear(first.err)):
 		return result{err: err, observed: first.observed}
-	case err != nil: // of a request beside the one that was answered
+	case err != nil: // of a request beside one that was answered in known words
 		return first
 	case res.err != nil || res.status != nil:
 		res.observed = first.observed
@@ -105,6 +107,13 @@ const (
 	maxPages  = 3
 )
 
+// ends reports whether an error forbids to ask the host for anything more now.
+func ends(err error) bool {
+	_, off := errors.AsType[*putOff](err)
+	e, said := errors.AsType[*pds.Error](err)
+	return off || said && e.Outcome == pds.RateLimited || errors.Is(err, context.Canceled) || outbound.Short(err)
+}
+
 // enquiry is what was asked about one account, and what was said. The errors of its
 // methods end it: the network's, a refusal by rate, a word that is known.
 type enquiry struct {
@@ -123,7 +132,7 @@ func (e *enquiry) refused(err error) {
 	if p, ok := errors.AsType[*pds.Error](err); ok {
 		said = strings.TrimSpace(fmt.Sprintf("%s %d %s", p.Method[strings.LastIndexByte(p.Method, '.')+1:], p.Status, p.Name))
 	}
-	if said = said[:min(len(said), maxSaid)]; !slices.Contains(e.said, said) {
+	if said = atproto.ClipTo(said, maxSaid); !slices.Contains(e.said, said) {
 		e.said = append(e.said, said)
 	}
 }
@@ -154,7 +163,7 @@ func (e *enquiry) ask(ctx context.Context) (result, error) {
 		return result{}, nil
 	}
 	res, err := e.compare(ctx)
-	if active && res.err != nil { // one method has it, another has not
+	if active && res.err != nil && e.a.Repo.Waiting.Said != repostate.NoSuchRepo { // one method has it, another has not
 		res.err = nil
 	}
 	return res, err
@@ -275,17 +284,15 @@ func (e *enquiry) serves(ctx context.Context, did string) (bool, error) {
 		_, err = repo.ReadRoot(body)
 		_ = body.Close()
 	}
-	p, said := errors.AsType[*pds.Error](err)
 	switch {
 	case err == nil:
 		return true, nil
-	case did != e.did() && said && p.Status != 0 && p.Outcome != pds.RateLimited:
+	case did != e.did() && !ends(err): // whatever is the matter with that one
 		return false, nil
 	case !unclear(err):
 		return false, err
-	case did == e.did():
-		e.refused(err)
 	}
+	e.refused(err)
 	return false, nil
 }
 

@@ -111,6 +111,9 @@ func failureOf(res *result) *repostate.Failure {
 		f.Kind = repostate.FailedYoung
 	case said, f.Refusal == nil, f.Refusal.Reason == refusal.AnswerTooSlow:
 		f.Kind = repostate.FailedHost
+		if said {
+			f.Pause = e.RetryAfter
+		}
 	case f.Refusal.Reason == refusal.Internal:
 		f.Kind = repostate.FailedInternal
 	case f.Refusal.Reason == refusal.BadSignature:

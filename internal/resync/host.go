@@ -80,7 +80,7 @@ func failHost(tx *store.Tx, host int64, res *result) error {
 	if err != nil {
 		return err
 	}
-	if pause := hostPause(failures, res.err); pause > 0 {
+	if pause := hostPause(failures, res.err); pause > 0 && failures > 0 {
 		return tx.CoolHost(host, tx.Now().Add(pause))
 	}
 	return nil

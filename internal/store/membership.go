@@ -316,8 +316,12 @@ func (tx *Tx) Lacking(r *repostate.Repo, nsids []string) (string, error) {
 }
 
 // pruneCollections removes up to most collections without members whose last change was
-// before a time, and returns how many.
+// before a time. It returns most if there may be more.
 func (tx *Tx) pruneCollections(before time.Time, most int) (int, error) {
+	off, err := tx.q.PutOffCollections(tx.ctx, db.PutOffCollectionsParams{Now: tx.micros(), Before: before.UnixMicro(), MaxRows: int64(most)})
+	if err != nil {
+		return 0, err
+	}
 	gone, err := tx.q.PruneCollections(tx.ctx, db.PruneCollectionsParams{Before: before.UnixMicro(), MaxRows: int64(most)})
 	tx.AfterCommit(func() {
 		for _, c := range gone {
@@ -325,7 +329,7 @@ func (tx *Tx) pruneCollections(before time.Time, most int) (int, error) {
 			tx.s.names.Remove(c.ID)
 		}
 	})
-	return len(gone), err
+	return max(int(off), len(gone)), err
 }
 
 // nameOf returns the NSID of a collection's id.

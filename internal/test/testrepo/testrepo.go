@@ -290,7 +290,7 @@ type Unlimited struct{}
 func (Unlimited) Sight() (time.Duration, bool) { return 0, true }
 
 // Check is repostate.Budget.
-func (Unlimited) Check() bool { return true }
+func (Unlimited) Check() (time.Duration, bool) { return 0, true }
 
 // Desync is repostate.Budget.
 func (Unlimited) Desync() bool { return true }
