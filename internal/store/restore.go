@@ -24,23 +24,41 @@ const (
 // with it: SQLite would apply a log to whatever file it finds beside it.
 //
 // The copy itself stays as it is; a log beside it belongs to it. It is copied once more,
-// checked (PRAGMA quick_check) and named anew under another name in the same folder, and
-// only then renamed. Until then a failure leaves path as it was. A file that another
-// program has open is refused (ErrInUse if that is a railyard).
+// checked (PRAGMA quick_check) and named anew in a folder made for that beside path,
+// and then renamed. Whatever fails before leaves path as it was. The former log waits in
+// that folder until the new file is in place for good: if the machine dies in between,
+// path may have lost its log, which is in the folder, and Restore can be repeated.
+//
+// Path is locked meanwhile, also if nothing was there. A file that another program has
+// open is refused (ErrInUse if that is a railyard).
 func Restore(ctx context.Context, from, path, version string) (former, now string, err error) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	source, err := filepath.EvalSymlinks(from) // its log is beside the file, not the link
+	if err != nil {
+		return "", "", fmt.Errorf("copy %w", err)
 	}
-	old, err := replaceable(path)
+	old, made, err := replaceable(path)
 	if err != nil {
 		return "", "", onFile(path, err)
 	}
-	if old != nil {
-		defer func() { _ = old.Close() }() // no service may start meanwhile
+	defer func() { _ = old.Close() }() // no service may start meanwhile
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
 	}
-	draft := path + ".restoring"
-	defer func() { _ = remove(draft, draft+walSuffix, draft+shmSuffix) }()
-	if err := copyDatabase(ctx, from, draft, old); err != nil {
+	if made {
+		defer func() {
+			if err != nil && same(old, path) {
+				_ = remove(path)
+			}
+		}()
+	}
+	work, err := os.MkdirTemp(filepath.Dir(path), filepath.Base(path)+".restoring-*")
+	if err != nil {
+		return "", "", err
+	}
+	draft := filepath.Join(work, "draft")
+	// The folder stays if it still holds the former log.
+	defer func() { _ = remove(draft, draft+walSuffix, draft+shmSuffix, work) }()
+	if err := copyDatabase(ctx, source, draft, old); err != nil {
 		return "", "", fmt.Errorf("copy %s: %w", from, err)
 	}
 	if former, now, err = checkAndName(ctx, draft, version); err != nil {
@@ -49,24 +67,49 @@ func Restore(ctx context.Context, from, path, version string) (former, now strin
 		}
 		return "", "", fmt.Errorf("the copy %s: %w", from, err)
 	}
-	if err := remove(path+walSuffix, path+shmSuffix); err != nil {
-		return "", "", err
+	return former, now, replace(path, draft)
+}
+
+// replace renames the draft to path. The former log of path waits beside the draft: it
+// returns if the draft cannot be renamed, and goes once that is on the disk.
+func replace(path, draft string) error {
+	former := filepath.Join(filepath.Dir(draft), "former")
+	err := moveLog(path, former)
+	if err == nil {
+		err = errors.Join(syncFolder(former), syncFolder(path))
 	}
-	if err := os.Rename(draft, path); err != nil {
-		return "", "", err
+	if err == nil {
+		err = os.Rename(draft, path)
 	}
-	return former, now, syncFolder(path)
+	if err != nil {
+		return errors.Join(err, moveLog(former, path), syncFolder(path))
+	}
+	if err := syncFolder(path); err != nil {
+		return err
+	}
+	return remove(former+walSuffix, former+shmSuffix)
+}
+
+// moveLog renames the log of one database, as far as it has one, to be another's.
+func moveLog(from, to string) error {
+	for _, suffix := range []string{walSuffix, shmSuffix} {
+		if err := os.Rename(from+suffix, to+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // replaceable opens the file at path and locks it, unless it is no index or somebody has
-// it open. It returns nil if there is none.
-func replaceable(path string) (_ *os.File, err error) {
+// it open. If there is none, it makes an empty one.
+func replaceable(path string) (_ *os.File, made bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case err != nil:
-		return nil, errors.Unwrap(err)
+	if errors.Is(err, fs.ErrNotExist) {
+		made = true
+		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	}
+	if err != nil {
+		return nil, false, errors.Unwrap(err)
 	}
 	defer func() {
 		if err != nil {
@@ -74,49 +117,42 @@ func replaceable(path string) (_ *os.File, err error) {
 		}
 	}()
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, ErrInUse
+		return nil, false, ErrInUse
 	}
 	// The header of a database (SQLite file format, section 1.3)
 	var header [72]byte
 	switch n, err := f.ReadAt(header[:], 0); {
 	case n == 0 && err == io.EOF:
 	case err != nil && err != io.EOF:
-		return nil, errors.Unwrap(err)
+		return nil, false, errors.Unwrap(err)
 	case binary.BigEndian.Uint32(header[68:]) != applicationID:
-		return nil, fmt.Errorf("%w, and is not replaced", ErrForeign)
+		return nil, false, fmt.Errorf("%w, and is not replaced", ErrForeign)
 	}
 	// Whoever has a database open in WAL mode has a lock in its lock-byte page. On its end
 	// it would delete the log of the file that is at the path by then.
 	l := syscall.Flock_t{Type: syscall.F_WRLCK, Start: 1 << 30, Len: 512}
 	if err := syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &l); err != nil {
-		return nil, fmt.Errorf("ask for its locks: %w", err)
+		return nil, false, fmt.Errorf("ask for its locks: %w", err)
 	}
 	if l.Type != syscall.F_UNLCK {
-		return nil, fmt.Errorf("process %d has it open", l.Pid)
+		return nil, false, fmt.Errorf("process %d has it open", l.Pid)
 	}
-	return f, nil
+	return f, made, nil
 }
 
-// copyDatabase copies a database that nobody writes to, with its log. The copy belongs to
-// whom the file belongs that it will replace, if there is one.
+// copyDatabase copies a database that nobody writes to, with its log. The copy has the
+// owner and the mode of the file that it will replace.
 func copyDatabase(ctx context.Context, from, to string, old *os.File) error {
 	src, err := os.Open(from)
 	if err != nil {
 		return errors.Unwrap(err)
 	}
 	defer func() { _ = src.Close() }()
-	if old != nil {
-		a, errA := src.Stat()
-		b, errB := old.Stat()
-		if errors.Join(errA, errB) == nil && os.SameFile(a, b) {
-			return errors.New("it is the file itself")
-		}
+	if same(old, from) {
+		return errors.New("it is the file itself")
 	}
 	if err := syscall.Flock(int(src.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
 		return ErrInUse
-	}
-	if err := remove(to, to+walSuffix, to+shmSuffix); err != nil {
-		return err
 	}
 	if err := copyFile(ctx, src, to, old); err != nil {
 		return err
@@ -132,27 +168,31 @@ func copyDatabase(ctx context.Context, from, to string, old *os.File) error {
 	return copyFile(ctx, log, to+walSuffix, old)
 }
 
+// same reports whether an open file is the one at path.
+func same(f *os.File, path string) bool {
+	a, errA := f.Stat()
+	b, errB := os.Stat(path)
+	return errors.Join(errA, errB) == nil && os.SameFile(a, b)
+}
+
 // copyFile copies a file and brings it to the disk.
 func copyFile(ctx context.Context, src *os.File, to string, like *os.File) (err error) {
-	mode := fs.FileMode(0o644)
-	var owner *syscall.Stat_t
-	if like != nil {
-		info, err := like.Stat()
-		if err != nil {
-			return err
-		}
-		mode = info.Mode().Perm()
-		owner, _ = info.Sys().(*syscall.Stat_t)
+	info, err := like.Stat()
+	if err != nil {
+		return err
 	}
-	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
-	if owner != nil { // only root can give files away; others make what they can use themselves
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok { // only root can give files away; others make what they can use themselves
 		if err := dst.Chown(int(owner.Uid), int(owner.Gid)); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
+	}
+	if err := dst.Chmod(info.Mode().Perm()); err != nil { // the umask is for new files
+		return err
 	}
 	for {
 		if _, err := io.CopyN(dst, src, 64<<20); err == io.EOF {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"railyard/internal/atproto"
@@ -125,18 +126,120 @@ func TestACopyBesideAFormerLogIsPutInPlaceWhole(t *testing.T) {
 	}
 }
 
-// A copy with its own log is more than its first file.
+// A copy with its own log is more than its first file, whatever it is called, and stays.
 func TestACopyIsTakenWithItsLog(t *testing.T) {
-	copied, _, _ := crashed(t)
-	path := filepath.Join(t.TempDir(), "new.db") // none is there
+	for name, place := range map[string]func(t *testing.T, path, copied string) (from string){
+		"a file": func(_ *testing.T, _, copied string) string { return copied },
+		"through a link": func(t *testing.T, _, copied string) string {
+			link := filepath.Join(t.TempDir(), "link.db")
+			return does(t, link, os.Symlink(copied, link))
+		},
+		"what an earlier restore left": func(t *testing.T, path, copied string) string {
+			draft := path + ".restoring"
+			return does(t, draft, os.Rename(copied, draft), os.Rename(copied+walSuffix, draft+walSuffix))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			copied, _, _ := crashed(t)
+			path := filepath.Join(filepath.Dir(copied), "new.db") // none is there
+			from := place(t, path, copied)
+			before := files(t, path)
+			if _, _, err := Restore(t.Context(), from, path, "test"); err != nil {
+				t.Fatal(err)
+			}
+			if n := scalar[int](t, path, "SELECT count(*) FROM repo"); n != 800 {
+				t.Errorf("%d repos", n)
+			}
+			if err := broken(t, path); err != nil {
+				t.Error(err)
+			}
+			for _, suffix := range []string{"", walSuffix, shmSuffix} {
+				_ = os.Remove(path + suffix)
+			}
+			if after := files(t, path); after != before {
+				t.Errorf("before %s, after %s", before, after)
+			}
+		})
+	}
+}
+
+// does returns a path at which something was done.
+func does(t *testing.T, path string, errs ...error) string {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A service whose user shares the file with its group still does so afterwards.
+func TestACopyHasTheModeOfTheFile(t *testing.T) {
+	path, copied, _ := crashed(t)
+	const mode = 0o664
+	does(t, path, os.Chmod(path, mode))
+	defer syscall.Umask(syscall.Umask(0o077))
 	if _, _, err := Restore(t.Context(), copied, path, "test"); err != nil {
 		t.Fatal(err)
 	}
-	if n := scalar[int](t, path, "SELECT count(*) FROM repo"); n != 800 {
-		t.Errorf("%d repos", n)
+	if info, err := os.Stat(path); err != nil || info.Mode() != mode {
+		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if err := broken(t, path); err != nil {
-		t.Error(err)
+}
+
+// No service starts at a path where a copy is about to be.
+func TestAPathIsLockedForACopy(t *testing.T) {
+	for _, name := range []string{"absent", "present"} {
+		t.Run(name, func(t *testing.T) {
+			path, _, _ := crashed(t)
+			if name == "absent" {
+				does(t, path, os.Remove(path))
+			}
+			f, made, err := replaceable(path)
+			if err != nil || made != (name == "absent") {
+				t.Fatalf("made: %v, %v", made, err)
+			}
+			defer func() { _ = f.Close() }()
+			if _, err := Open(t.Context(), Config{Path: path, Version: "test"}); !errors.Is(err, ErrInUse) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// The former log goes with the former file, not before.
+func TestAFormerLogGoesWithItsFile(t *testing.T) {
+	for name, c := range map[string]struct {
+		logs  []string
+		draft bool // there is one, so that it can be renamed
+	}{
+		"replaced":                {[]string{walSuffix, shmSuffix}, true},
+		"replaced, without a log": {nil, true},
+		"it fails":                {[]string{walSuffix, shmSuffix}, false},
+		"it fails, a log alone":   {[]string{walSuffix}, false},
+		"it fails, without a log": {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, draft := filepath.Join(t.TempDir(), "index.db"), filepath.Join(t.TempDir(), "draft")
+			write := func(path, text string) { does(t, path, os.WriteFile(path, []byte(text), 0o644)) }
+			write(path, "former")
+			for _, suffix := range c.logs {
+				write(path+suffix, "former log")
+			}
+			want := files(t, path)
+			if c.draft {
+				write(draft, "a draft")
+				want = "index.db 7"
+			}
+			if err := replace(path, draft); (err == nil) != c.draft {
+				t.Error(err)
+			}
+			if got := files(t, path); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+			if left := files(t, draft); left != "" {
+				t.Errorf("left: %s", left)
+			}
+		})
 	}
 }
 
@@ -155,6 +258,8 @@ func TestARestoreThatIsRefusedChangesNothing(t *testing.T) {
 		"the file itself": {func(t *testing.T, path, copied string) { _ = os.Remove(copied); _ = os.Link(path, copied) }, "the file itself"},
 		"a served copy":   {func(t *testing.T, _, copied string) { open(t, copied) }, ErrInUse.Error()},
 		"a served file":   {func(t *testing.T, path, _ string) { open(t, path) }, ErrInUse.Error()},
+		"nothing there":   {func(t *testing.T, path, copied string) { _ = os.Remove(path); scribble(t, copied) }, "the copy"},
+		"two of nothing":  {func(t *testing.T, path, copied string) { _ = os.Remove(path); _ = os.Remove(copied) }, "no such file"},
 		"a shell":         {func(t *testing.T, path, _ string) { hold(t, path) }, "has it open"},
 	} {
 		t.Run(name, func(t *testing.T) {
