@@ -146,7 +146,7 @@ func newKilled(t *testing.T, program string, seed uint64) *killed {
 }
 
 // faultsToDieIn are those of a seed, but for those that need more time than a process
-// has: hosts that stay away for minutes, and messages that break three connections
+// has: hosts that stay away for minutes, and messages that break two connections
 // before they are stepped over, at each start anew. What ends a connection is rare,
 // because the pauses before the next one grow.
 func faultsToDieIn(seed uint64) (rules []simnet.Rule) {

@@ -26,6 +26,7 @@ type Consumer struct {
 	seq     sequence
 	strikes int       // messages that broke a connection since the cursor last moved
 	skipped time.Time // when a message was last stepped over with a Notice
+	owed    bool      // one was stepped over since, and no Notice followed
 }
 
 // New checks the Config. It opens nothing.

@@ -190,6 +190,20 @@ var streams = []struct {
 		counts:   map[refusal.Reason]int{refusal.FrameMalformed: 2},
 	},
 	{
+		name:   "several in a row without a number take no event away either",
+		cursor: 5,
+		scripts: []script{
+			send(malformed()), send(malformed()), send(malformed(), malformed(), malformed(), identity(6), identity(7)),
+			send(malformed(), malformed(), identity(8), malformed(), malformed(), identity(9)),
+		},
+		requests: []string{"5", "5", "5", "7", "9"},
+		items: []item{
+			{notice: firehose.Skipped, cursor: 6}, {cursor: 7}, {cursor: 8}, at(6), at(7),
+			{cursor: 8}, {cursor: 9}, at(8), {cursor: 9}, {cursor: 10}, at(9),
+		},
+		counts: map[refusal.Reason]int{refusal.FrameMalformed: 2},
+	},
+	{
 		name:     "a text message breaks the connection",
 		cursor:   5,
 		scripts:  []script{sendText("hello", identity(6)), send(identity(6))},
@@ -329,6 +343,54 @@ func TestMalformedMessagesDelayNobodyElse(t *testing.T) {
 			t.Errorf("%d notices, %d connections broken", notices, r.count(refusal.FrameMalformed))
 		}
 	})
+}
+
+// What was stepped over silently is told of when the hour is over.
+func TestSilentSkipsAreNoticedAfterAnHour(t *testing.T) {
+	for name, c := range map[string]struct {
+		silent  bool
+		notices []int64 // numbers of the events that have one
+	}{
+		"none":  {false, nil},
+		"a few": {true, []int64{20}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := start(t, firehose.Config{}, func(w http.ResponseWriter, r *http.Request) {
+					ws := upgrade(w, r)
+					defer ws.Close()
+					var reader sync.WaitGroup
+					reader.Go(func() { drain(ws) })
+					write := func(frames ...[]byte) {
+						for _, f := range frames {
+							_ = ws.WriteMessage(websocket.BinaryMessage, f)
+						}
+					}
+					write(malformed(), identity(6))
+					if c.silent {
+						write(malformed(), identity(8), malformed(), identity(10))
+					}
+					time.Sleep(59 * time.Minute)
+					write(identity(11))
+					time.Sleep(2 * time.Minute)
+					write(identity(20), identity(21))
+					time.Sleep(2 * time.Hour)
+					write(identity(22))
+					reader.Wait()
+				})
+				items := r.after(4 * time.Hour)
+				var notices []int64
+				for _, it := range items[1:] {
+					if it.Notice == firehose.Skipped {
+						notices = append(notices, it.Frame.Seq)
+					}
+				}
+				if items[0].Notice != firehose.Skipped || !slices.Equal(notices, c.notices) || r.count(refusal.FrameMalformed) != 0 {
+					t.Errorf("notices at %v, want %v", notices, c.notices)
+				}
+			})
+		})
+	}
 }
 
 func TestASkippedItemNamesWhatWasSteppedOver(t *testing.T) {

@@ -8,8 +8,8 @@
 // lose one: revs make repetitions harmless.
 //
 // It refuses text messages, messages over the limit and frames that are not
-// strict DAG-CBOR: each ends the connection, and one that does so three times at
-// the same cursor is stepped over. So is at once, for an hour, what comes after it, and
+// strict DAG-CBOR: each ends the connection, and is stepped over when it comes for the
+// third time at the same cursor. So is at once, for an hour, what comes after it, and
 // what comes before there is a cursor. It judges nothing else.
 //
 // Package ingest calls it, one Consumer for each upstream. Delivery blocks, and

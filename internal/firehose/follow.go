@@ -126,11 +126,13 @@ func (c *Consumer) broken(ctx context.Context, f event.Frame) error {
 		return &brokenError{f.Refusal}
 	}
 	if c.seq.cursor > 0 && c.seq.cursor < event.MaxSeq && f.Refusal.Reason != refusal.FrameNotBinary {
-		c.seq.last = max(c.seq.last, c.seq.cursor) // an event of the new cursor is no repetition
+		if c.seq.last == 0 {
+			c.seq.last = c.seq.cursor // what comes above is no repetition, and sets the cursor right
+		}
 		c.seq.cursor++
 	}
 	it, level := Item{Frame: f, Cursor: c.seq.cursor}, slog.LevelDebug
-	if !patient {
+	if c.owed = patient; !patient {
 		c.skipped = time.Now()
 		it.Notice, level = Skipped, slog.LevelWarn
 	}
@@ -139,7 +141,15 @@ func (c *Consumer) broken(ctx context.Context, f event.Frame) error {
 	return c.hand(ctx, it)
 }
 
+// hand delivers an item. The first one after the hour in which messages were stepped over
+// silently has the Notice that they lacked.
 func (c *Consumer) hand(ctx context.Context, it Item) error {
+	if c.owed && it.Notice == None && time.Since(c.skipped) >= patience {
+		it.Notice = Skipped
+	}
+	if it.Notice != None {
+		c.owed = false
+	}
 	if err := c.deliver(ctx, it); err != nil {
 		return &deliveryError{err}
 	}

@@ -17,9 +17,10 @@ const (
 	// Future: our cursor is ahead of the upstream's newest event (error
 	// FutureCursor). The stream goes on without a cursor; events are lost.
 	Future
-	// Skipped: a message that broke the connection three times at one cursor was
-	// stepped over, or one without a cursor to return to. Its event is lost. For an hour
-	// others are stepped over without a Notice.
+	// Skipped: a message that had broken the connection twice was stepped over when it
+	// came for the third time, or one without a cursor to return to at once. Its event is
+	// lost. For an hour others are stepped over at once and without a Notice; if there were
+	// any, the first item after it has theirs.
 	Skipped
 )
 
@@ -29,8 +30,8 @@ func (n Notice) String() string {
 
 // Item is one thing that the stream brought.
 type Item struct {
-	// Frame is the frame as decoded, perhaps with a Refusal. With Skipped its
-	// Refusal says why a message was skipped.
+	// Frame is the frame as decoded, perhaps with a Refusal. That of a message that was
+	// stepped over is refusal.FrameSkipped and says why.
 	Frame event.Frame
 	// Notice is rarely anything but None.
 	Notice Notice

@@ -100,7 +100,7 @@ var entries = []Entry{
 	{FrameMalformed, "a message that is not two DAG-CBOR maps; the connection is opened again"},
 	{FrameUnknown, "a message with an op or type that we do not know; skipped"},
 	{FrameError, "the upstream sent an error frame and ended the stream"},
-	{FrameSkipped, "a message that is no frame was stepped over: it broke the connection three times, came within an hour of such a one, or before there was a cursor"},
+	{FrameSkipped, "a message that is no frame was stepped over: it came for the third time and had broken the connection twice, within an hour of such a one, or before there was a cursor"},
 	{EventSchema, "a message that decodes but breaks the lexicon"},
 	{EventLimit, "a message over a limit of the lexicon (ops, blocks, lengths)"},
 	{SequenceRepeated, "a sequence number not above the last one of its connection"},
