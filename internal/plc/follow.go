@@ -219,9 +219,10 @@ func (f *Follower) step(ctx context.Context) (fresh, end bool, err error) {
 }
 
 // otherLog reports whether the server has another log than the one that was read: it has
-// answered so for a while, and has a log.
+// answered so for a while and not otherwise in between, and has a log.
 func (f *Follower) otherLog(ctx context.Context, asked time.Time, broken error) bool {
 	if !errors.Is(broken, errStrange) && !errors.Is(broken, errForm) || f.pos.form == nil {
+		f.strange = time.Time{} // no answer, or another one: it shows no log at all
 		return false
 	}
 	if f.strange.IsZero() {

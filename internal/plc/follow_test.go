@@ -646,6 +646,16 @@ func TestAServerThatHasTheLogAgain(t *testing.T) {
 			x.fault = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(404); return true }
 		}, 5 * time.Hour},
 		"numbers wrongly": {func(x *export) { x.shift = 1 }, 20 * time.Minute},
+		"numbers wrongly, and is down in between": {func(x *export) {
+			began := time.Now()
+			x.shift, x.fault = 1, func(w http.ResponseWriter, _ *http.Request) bool {
+				if since := time.Since(began); since < time.Minute || since > 45*time.Minute {
+					return false
+				}
+				w.WriteHeader(503)
+				return true
+			}
+		}, 65 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withTestHosts(t, func(y *testHosts) {
