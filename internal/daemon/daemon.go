@@ -81,7 +81,7 @@ type Service struct {
 	metrics  *metrics.Metrics
 	store    *store.Store
 	outbound *outbound.Client
-	conns    conns
+	conns    bounds
 	pds      *pds.Client
 	ingest   *ingest.Ingest
 	resync   *resync.Resyncer
@@ -226,10 +226,10 @@ func (s *Service) Run(ctx context.Context, public, private net.Listener) error {
 			return nil
 		})
 	}
-	serve := func(l net.Listener, h http.Handler, conns int) {
+	serve := func(l net.Listener, h http.Handler, most int) {
 		rest.Go(func() error {
 			defer cancel()
-			return api.Serve(queries, l, h, conns, s.log)
+			return api.Serve(queries, l, h, most, s.log)
 		})
 	}
 	work("ingest", s.ingest.Run)

@@ -18,8 +18,8 @@ const (
 	fewDescriptors = 1024
 )
 
-// conns are how many connections may be open at once.
-type conns struct{ in, out int }
+// bounds are how many connections may be open at once.
+type bounds struct{ in, out int }
 
 // descriptors returns how many the process may have. The Go runtime has raised the
 // limit as far as it goes.
@@ -28,16 +28,17 @@ func descriptors() uint64 {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fewDescriptors
 	}
-	return limit.Cur
+	return uint64(limit.Cur) // signed on FreeBSD
 }
 
 // connections divides the descriptors: what strangers open must leave enough for what
 // we do, and neither may take those of the file.
-func connections(limit uint64, upstreams int, log *slog.Logger) conns {
+func connections(limit uint64, upstreams int, log *slog.Logger) bounds {
+	// Beyond this limit nothing changes, and up to it an int holds it: no limit at all is 1<<64-1.
 	left := int(min(limit, 4*mostConns)) - ownDescriptors - upstreams
 	n := min(max(left/2, leastConns), mostConns)
 	if limit < fewDescriptors {
 		log.Warn("the process may open few files and sockets; raise the limit (ulimit -n)", "limit", limit, "connections_in", n, "connections_out", n)
 	}
-	return conns{in: n, out: n}
+	return bounds{in: n, out: n}
 }

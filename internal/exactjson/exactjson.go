@@ -6,7 +6,7 @@
 //   - names are compared byte for byte;
 //   - of several members of one name the last counts, as it does for JSON.parse and so
 //     for most of the network: two readers of one document must not see two;
-//   - null is as absent;
+//   - null is as absent, but for a json.RawMessage, which gets the text null;
 //   - a member of a wrong type is as absent, too, and named by the error. All others are
 //     decoded, so that the caller decides what is at stake.
 //
@@ -267,11 +267,12 @@ func members(raw []byte) iter.Seq2[[]byte, []byte] {
 		for rest := trim(raw[1:]); rest[0] != '}'; {
 			name := rest[:end(rest)]
 			rest = trim(trim(rest[len(name):])[1:]) // the colon
-			value := rest[:end(rest):end(rest)]
+			n := end(rest)
+			value := rest[:n:n]
 			if !yield(name, value) {
 				return
 			}
-			if rest = trim(rest[len(value):]); rest[0] == ',' {
+			if rest = trim(rest[n:]); rest[0] == ',' {
 				rest = trim(rest[1:])
 			}
 		}
@@ -282,11 +283,12 @@ func members(raw []byte) iter.Seq2[[]byte, []byte] {
 func elements(raw []byte) iter.Seq[json.RawMessage] {
 	return func(yield func(value json.RawMessage) bool) {
 		for rest := trim(raw[1:]); rest[0] != ']'; {
-			value := rest[:end(rest):end(rest)]
+			n := end(rest)
+			value := rest[:n:n]
 			if !yield(value) {
 				return
 			}
-			if rest = trim(rest[len(value):]); rest[0] == ',' {
+			if rest = trim(rest[n:]); rest[0] == ',' {
 				rest = trim(rest[1:])
 			}
 		}
