@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"railyard/internal/atproto"
@@ -96,24 +97,37 @@ type exchange struct {
 	cancel context.CancelCauseFunc
 	whole  *time.Timer
 	header *time.Timer // nil: no bound of its own
+	waits  atomic.Bool // for a connection to be allowed: so far nobody was asked
 }
+
+// exchangeKey is the key of the exchange in the context of its dial.
+type exchangeKey struct{}
 
 func newExchange(parent context.Context, host string, r Request) *exchange {
 	ex := &exchange{host: atproto.Clip(host)}
-	ex.ctx, ex.cancel = context.WithCancelCause(parent)
+	ex.ctx, ex.cancel = context.WithCancelCause(context.WithValue(parent, exchangeKey{}, ex))
 	timeout := r.Timeout
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
 	ex.whole = time.AfterFunc(timeout, func() {
-		ex.cancel(refusal.New(refusal.AnswerTooSlow, "%s: not done after %s", ex.host, timeout))
+		ex.tooSlow("not done", timeout)
 	})
 	if r.HeaderTimeout > 0 {
 		ex.header = time.AfterFunc(r.HeaderTimeout, func() {
-			ex.cancel(refusal.New(refusal.AnswerTooSlow, "%s: no headers after %s", ex.host, r.HeaderTimeout))
+			ex.tooSlow("no headers", r.HeaderTimeout)
 		})
 	}
 	return ex
+}
+
+// tooSlow ends the exchange, for which the host is to blame unless it was not asked.
+func (ex *exchange) tooSlow(what string, after time.Duration) {
+	if ex.waits.Load() {
+		ex.cancel(errNoSlot)
+		return
+	}
+	ex.cancel(refusal.New(refusal.AnswerTooSlow, "%s: %s after %s", ex.host, what, after))
 }
 
 func (ex *exchange) headersDone() {
@@ -134,7 +148,7 @@ func (ex *exchange) end() {
 func (ex *exchange) failure(err error) error {
 	if ended := ex.ctx.Err(); ended != nil {
 		err = context.Cause(ex.ctx)
-		if _, ours := refusal.ReasonOf(err); !ours {
+		if _, ours := refusal.ReasonOf(err); !ours && !Short(err) {
 			err = ended
 		}
 	}

@@ -65,6 +65,10 @@ func (s *slots) take(ctx context.Context) error {
 		return nil
 	default:
 	}
+	if ex, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		ex.waits.Store(true)
+		defer ex.waits.Store(false)
+	}
 	s.spare()
 	timer := time.NewTimer(slotWait)
 	defer timer.Stop()

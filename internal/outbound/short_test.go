@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -57,6 +58,36 @@ func TestAClientSaysWhatItLacks(t *testing.T) {
 	}
 	if why := c.Short(); !strings.Contains(why, "too many open files") {
 		t.Errorf("after: %q", why)
+	}
+}
+
+// A request that was not sent for lack of a connection says so, whichever bound of its time
+// ends first; the host was not asked.
+func TestAWaitForAConnectionIsNoSlowAnswer(t *testing.T) {
+	for name, r := range map[string]Request{
+		"of the wait":     {},
+		"of the exchange": {Timeout: slotWait / 2},
+		"of the headers":  {HeaderTimeout: slotWait / 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := New(Config{AllowPrivate: true, MaxConns: 1})
+				c.slots.free <- struct{}{} // another connection
+				r.URL = "http://a.test/"
+				if _, err := c.Get(t.Context(), r); !Short(err) {
+					t.Errorf("%v", err)
+				}
+				if c.Short() == "" {
+					t.Error("the client does not say it")
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), slotWait/4)
+				defer cancel()
+				if _, err := c.Get(ctx, r); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("the end of the caller's context: %v", err)
+				}
+				time.Sleep(slotWait) // dials go on without their requests
+			})
+		})
 	}
 }
 
