@@ -21,9 +21,9 @@ import (
 const (
 	// attemptTime bounds one attempt, so that slow hosts do not hold the places of others.
 	attemptTime = 30 * time.Minute
-	// An upstream that fails is asked again soon, a host after longer and longer.
 	// shortPause is how long a crawl waits for which we had no descriptor left.
-	shortPause     = 5 * time.Second
+	shortPause = 5 * time.Second
+	// An upstream that fails is asked again soon, a host after longer and longer.
 	retryFirst     = 5 * time.Second
 	retryMost      = 10 * time.Minute
 	hostRetryFirst = time.Minute

@@ -56,7 +56,7 @@ func publicName(base, did string) (string, error) {
 	case name == own, called == host && itsPort == "":
 		return "", nil
 	case onTheInternet(host):
-		return "", fmt.Errorf("accounts of %s are refused here; if it is that server, follow it as %s#%s", name, base, name)
+		return "", fmt.Errorf("events of accounts that name %s are refused from this upstream; if it is that server, follow it as %s#%s", name, base, name)
 	case itsPort == "" && port != "" && !onTheInternet(called): // servers for development leave it out
 		return name + ":" + port, nil
 	}

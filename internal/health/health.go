@@ -33,7 +33,8 @@ func Kinds() []Kind { return []Kind{Locked, Short, Pinned, CutOff, Silent, Refus
 func (k Kind) stops() bool { return k == Locked || k == CutOff || k == Refused }
 
 // grace is how long a trouble lasts before it counts: connections are made anew now and
-// then, and a query can be in the way of the log. Whoever reports a lock has waited, and what has run out has failed somebody.
+// then, and a query can be in the way of the log. Locked has no grace: whoever reports it
+// has waited. Short has no grace: a request has failed already.
 func (k Kind) grace() time.Duration {
 	switch k {
 	case Locked, Short:

@@ -3,11 +3,12 @@ package archive
 import (
 	"bytes"
 	"fmt"
+	"strings"
+
 	"railyard/internal/atproto"
 	"railyard/internal/mst"
 	"railyard/internal/refusal"
 	"railyard/internal/repo"
-	"strings"
 )
 
 // maxBlocks bounds what finding the blocks of one CAR takes: 64 bytes for each.
@@ -61,7 +62,7 @@ func otherThanCAR(b []byte) string {
 	switch {
 	case len(b) == 0:
 		return "it is empty"
-	case strings.HasPrefix(text, `{"`):
+	case isJSON(text):
 		return fmt.Sprintf("it is JSON, %q", atproto.ClipTo(text, 100))
 	case strings.HasPrefix(text, "<!"), strings.HasPrefix(text, "<html"), strings.HasPrefix(text, "<?"):
 		return "it is HTML or XML"
@@ -73,6 +74,16 @@ func otherThanCAR(b []byte) string {
 		return "it is a CAR of version 2"
 	}
 	return ""
+}
+
+// isJSON reports whether a text begins as the JSON of an object, or of a list of texts,
+// objects or lists does.
+func isJSON(text string) bool {
+	if !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "[") {
+		return false
+	}
+	rest := strings.TrimSpace(text[1:])
+	return rest != "" && strings.Contains("\"{}[]", rest[:1])
 }
 
 func (a *Archive) readCommit(uses uses) {

@@ -223,6 +223,7 @@ func TestAPartThatIsSignedIsNotRefused(t *testing.T) {
 func TestOtherFilesAreNamed(t *testing.T) {
 	for file, want := range map[string]string{
 		"": "it is empty", "{\"error\":\"RepoNotFound\",\"message\":\"\x1b[2J\"}": `it is JSON, "{\"error\":\"RepoNotFound\"`,
+		"\r\n{\n  \"error\": \"RepoNotFound\"\n}": "it is JSON", "[]": "it is JSON", "[ {\"did\"": "it is JSON",
 		"\n <!doctype html><title>x</title>": "it is HTML or XML", "<?xml version=\"1.0\"?>": "it is HTML or XML",
 		"\x1f\x8b\x08\x00": "gzip", "\x28\xb5\x2f\xfd\x00": "zstd",
 		"\x0a\xa1\x67version\x02" + strings.Repeat("\x00", 40): "a CAR of version 2",
