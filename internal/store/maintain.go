@@ -235,30 +235,21 @@ func (s *Store) slowDown() {
 // not do long ago.
 func (s *Store) prune(ctx context.Context) error {
 	before := s.now().Add(-changesKept)
-	err := s.pruneAll(ctx, func(tx *Tx) (int, error) {
-		n, err := tx.q.PruneChanges(tx.ctx, db.PruneChangesParams{Before: before.UnixMicro(), MaxRows: pruneRows})
-		return int(n), err
-	})
-	if err != nil {
-		return err
-	}
-	return s.pruneAll(ctx, func(tx *Tx) (int, error) {
-		n, err := tx.pruneCollections(before, pruneRows)
-		if err != nil || n == pruneRows {
-			return n, err
-		}
-		unable := s.now().Add(-inabilitiesKept).UnixMicro()
-		return n, tx.q.ForgetInabilities(tx.ctx, &unable)
-	})
-}
-
-// pruneAll calls fn in transactions until it has removed fewer than pruneRows.
-func (s *Store) pruneAll(ctx context.Context, fn func(*Tx) (int, error)) error {
-	for n := pruneRows; n == pruneRows; {
-		if err := s.Update(ctx, "prune", func(tx *Tx) (err error) {
-			n, err = fn(tx)
-			return err
-		}); err != nil {
+	for more := true; more; {
+		err := s.Update(ctx, "prune", func(tx *Tx) error {
+			changes, err := tx.q.PruneChanges(tx.ctx, db.PruneChangesParams{Before: before.UnixMicro(), MaxRows: pruneRows})
+			if err != nil {
+				return err
+			}
+			collections, err := tx.pruneCollections(before, pruneRows)
+			if err != nil {
+				return err
+			}
+			more = changes == pruneRows || collections == pruneRows
+			unable := s.now().Add(-inabilitiesKept).UnixMicro()
+			return tx.q.ForgetInabilities(tx.ctx, &unable)
+		})
+		if err != nil {
 			return err
 		}
 	}

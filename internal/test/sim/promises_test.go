@@ -155,5 +155,5 @@ var promises = []promise{
 		kept: "All is in the file, and the log is empty."},
 	{step: "prune", story: longAgo, moves: "SELECT count(*) FROM membership_change", first: true,
 		lost: "Changes older than a week are still in the feed, and so are collections that no row names, and what hosts could not do a month ago, until the next start.",
-		kept: "Up to 5,000 of the first or second are gone; after the last of them what hosts could not do is tried again."},
+		kept: "Up to 5,000 of the first and of the second are gone, and what hosts could not do is tried again."},
 }
