@@ -39,6 +39,17 @@ func (w *scenario) blamed() bool {
 	return len(failing) > 0
 }
 
+// cooled reports whether the host of an account was ever left alone.
+func (w *scenario) cooled(did string) bool {
+	w.t.Helper()
+	var limits store.HostLimits
+	w.with(did, func(tx *store.Tx, r *repostate.Repo) (err error) {
+		limits, err = tx.HostLimits(r.Identity.HostID)
+		return err
+	})
+	return limits.Cooldown.UnixMicro() > 0
+}
+
 // asks are the ways in which a host comes to be asked about an account.
 var asks = map[string]func(w *scenario, did string){
 	"status": func(w *scenario, did string) { w.enqueue(did, repostate.StatusCheck) },
@@ -207,6 +218,9 @@ func TestOneAccountDoesNotCoolItsHost(t *testing.T) {
 				w.same(dids[1], true)
 				if r := w.repo(dids[1]); r.State != repostate.Synchronized {
 					t.Fatalf("state %s", r.State)
+				}
+				if w.cooled(dids[0]) {
+					t.Fatal("its host was left alone")
 				}
 			}
 			if r := w.repo(dids[0]); r.Seq == 0 || r.State == repostate.NotFound {
