@@ -46,6 +46,7 @@ type batch struct {
 func (in *Ingest) commit(ctx context.Context, slots []*slot) error {
 	start := time.Now()
 	var b *batch
+	var newest map[*upstream]time.Time
 	err := in.cfg.Store.Update(ctx, "judge a batch", func(tx *store.Tx) error {
 		b = &batch{in: in, tx: tx, outcomes: make([]repostate.Outcome, 0, len(slots))}
 		for _, s := range slots {
@@ -58,14 +59,15 @@ func (in *Ingest) commit(ctx context.Context, slots []*slot) error {
 		if err := tx.AddRefusals(b.refused); err != nil {
 			return err
 		}
-		return b.cursors(slots, b.newest(slots))
+		newest = b.newest(slots)
+		return b.cursors(slots, newest)
 	})
 	if err != nil {
 		return err
 	}
 	in.inFlight.Add(-int64(len(slots)))
 	b.count(len(slots), time.Since(start))
-	progressed(slots, b.outcomes, b.newest(slots), in.cfg.Now())
+	progressed(slots, b.outcomes, newest, in.cfg.Now())
 	return nil
 }
 

@@ -99,6 +99,8 @@ func (u *upstream) isPDS() bool {
 	return k == store.KindPDS
 }
 
+func (u *upstream) connected() bool { return u.consumer.Connected() && u.ready.Load() }
+
 // isCalled reports whether the upstream is a PDS and documents may call it so.
 func (u *upstream) isCalled(host string) bool {
 	return u.isPDS() && host != "" && (host == u.host || host == u.name.Load())
@@ -314,7 +316,7 @@ func (in *Ingest) InFlight() int64 { return in.inFlight.Load() }
 func (in *Ingest) Connected(id int64) bool {
 	for _, u := range in.upstreams {
 		if u.id == id {
-			return u.consumer.Connected() && u.ready.Load()
+			return u.connected()
 		}
 	}
 	return false

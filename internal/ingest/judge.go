@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -137,8 +136,13 @@ func (b *batch) audit(s *slot, r *repostate.Repo, grown bool) error {
 		return b.audited(s, r, s.proof.Shown.Contradicts(set, true))
 	}
 	if grown {
-		if n, err := b.tx.SetSize(r, refusal.MaxCollections+1); err != nil || n > refusal.MaxCollections {
-			return errors.Join(err, b.outgrown(s, r))
+		n, err := b.tx.SetSize(r, refusal.MaxCollections+1)
+		if err != nil {
+			return err
+		}
+		if n > refusal.MaxCollections {
+			_, err := b.decide(s, r, repostate.Outgrown{})
+			return err
 		}
 	}
 	if set, err = b.tx.SomeOfSet(r, uint64(s.proof.Rev), auditedRows); err != nil {
@@ -162,12 +166,6 @@ func some(names []string, rev uint64) []string {
 	at := rand.New(rand.NewPCG(rev, 0)).IntN(len(names))
 	end := min(at+auditedRows, len(names))
 	return append(names[at:end:end], names[:auditedRows-(end-at)]...)
-}
-
-// outgrown takes a repo out of service that has become too big.
-func (b *batch) outgrown(s *slot, r *repostate.Repo) error {
-	_, err := b.decide(s, r, repostate.Outgrown{})
-	return err
 }
 
 // audited handles the result of an audit: a collection whose row is wrong, if there is one.

@@ -41,7 +41,7 @@ func (in *Ingest) Progress() []Progress {
 		kind, _ := u.kind.Load().(store.Kind)
 		reason, _ := u.progress.reason.Load().(refusal.Reason)
 		list[i] = Progress{
-			URL: u.base, Relay: kind == store.KindRelay, Connected: in.Connected(u.id),
+			URL: u.base, Relay: kind == store.KindRelay, Connected: u.connected(),
 			Heard: nanos(u.progress.heard.Load()), Applied: nanos(u.progress.applied.Load()), Lag: time.Duration(u.progress.lag.Load()),
 			Refused: u.progress.refused.Load(), Reason: reason,
 		}

@@ -73,7 +73,7 @@ func deniesRepo(err error) bool {
 // isWord reports whether an answer says in known words what the account is.
 func isWord(err error) bool {
 	e, said := errors.AsType[*pds.Error](err)
-	return said && (e.Outcome == pds.NotFound || e.Outcome.Gone())
+	return deniesRepo(err) || said && e.Outcome.Gone()
 }
 
 // unclear reports whether a server has answered, and the answer says nothing of the

@@ -103,7 +103,7 @@ func failureOf(res *result) *repostate.Failure {
 		f.Kind, f.Status = repostate.FailedGone, string(e.Outcome)
 	case res.nobody:
 		f.Kind = repostate.FailedHost
-	case gone, said && e.Outcome == pds.NotFound:
+	case gone, deniesRepo(res.err):
 		f.Kind = repostate.FailedNoRepo
 	case said && e.Outcome == pds.RateLimited:
 		f.Kind = repostate.FailedRate
