@@ -368,6 +368,7 @@ func TestTheEndComesDuringALookUp(t *testing.T) {
 		w.before = func(did string) error {
 			if did == slow {
 				<-ctx.Done()
+				return ctx.Err()
 			}
 			return nil
 		}
