@@ -120,7 +120,8 @@ CREATE TABLE host (
   absent_proofs  INTEGER,                 -- 1 = getRecord proves absence, 0 = refuses absent keys; NULL = not tried
   describe_trust INTEGER,                 -- 0 = its describeRepo was caught with a wrong list; NULL = not caught
   unable_at      INTEGER,                 -- when one of the two last became 0; a month later both are NULL again
-  listed_status  TEXT                     -- what a relay's listHosts says of it: active, idle, offline, throttled, banned
+  listed_status  TEXT,                    -- what a relay's listHosts says of it: active, idle, offline, throttled, banned
+  accounts       INTEGER NOT NULL DEFAULT 0 -- how many identities name it; triggers keep it
 ) STRICT;
 CREATE INDEX host_unable ON host (unable_at) WHERE unable_at IS NOT NULL;
 
@@ -451,6 +452,19 @@ CREATE TRIGGER resync_unqueued AFTER DELETE ON resync_queue BEGIN
   UPDATE queue_tally SET waiting = waiting - 1 WHERE priority = old.priority;
 END;
 
+CREATE TRIGGER identity_added AFTER INSERT ON identity BEGIN
+  UPDATE host SET accounts = accounts + 1 WHERE id = new.host_id;
+END;
+
+CREATE TRIGGER identity_moved AFTER UPDATE OF host_id ON identity WHEN old.host_id <> new.host_id BEGIN
+  UPDATE host SET accounts = accounts - 1 WHERE id = old.host_id;
+  UPDATE host SET accounts = accounts + 1 WHERE id = new.host_id;
+END;
+
+CREATE TRIGGER identity_removed AFTER DELETE ON identity BEGIN
+  UPDATE host SET accounts = accounts - 1 WHERE id = old.host_id;
+END;
+
 CREATE VIEW repo_host_queue AS
   -- Whom would an attempt at a repo ask next? (resync_queue.host_id)
   SELECT r.id AS repo_id,
@@ -516,7 +530,7 @@ CREATE VIEW resync_backlog AS
 
 CREATE VIEW host_health AS
   -- Which hosts fail us?
-  SELECT h.hostname, h.status, q.failures, q.answers,
+  SELECT h.hostname, h.status, h.accounts, q.failures, q.answers,
          datetime(nullif(q.cooldown_until, 0) / 1000000, 'unixepoch') AS cooldown,
          h.error, datetime(h.error_at / 1000000, 'unixepoch') AS error_time
   FROM host h JOIN host_queue q ON q.host_id = h.id;
@@ -551,6 +565,7 @@ INSERT INTO invariant (name, explanation) VALUES
   ('collection tally', 'collection_tally has the sums over collection'),
   ('repo tally', 'repo_tally counts the repos of each state'),
   ('queue tally', 'queue_tally counts the rows of resync_queue'),
+  ('host accounts', 'host.accounts counts the identities that name the host'),
   ('synchronized', 'a synchronized repo is active and has proof, head and identity'),
   ('unproven', 'a repo that is a candidate or was not found has no proof'),
   ('heads', 'a candidate has no head, and what is proven has one'),
@@ -683,6 +698,12 @@ CREATE VIEW violation AS
               SELECT priority, -count(*) FROM resync_queue GROUP BY priority)
         GROUP BY priority) t
   WHERE t.waiting <> 0
+
+  -- host accounts: host.accounts counts the identities that name the host.
+  UNION ALL
+  SELECT 'host accounts', h.hostname || ': accounts ' || h.accounts || ', identities ' || h.identities
+  FROM (SELECT hostname, accounts, (SELECT count(*) FROM identity i WHERE i.host_id = host.id) AS identities FROM host) h
+  WHERE h.accounts <> h.identities
 
   -- synchronized: a synchronized repo is active and has proof, head and identity.
   UNION ALL

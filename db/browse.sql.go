@@ -156,6 +156,147 @@ func (q *Queries) CollectionsOfRepo(ctx context.Context, arg CollectionsOfRepoPa
 	return items, nil
 }
 
+const headsAfter = `-- name: HeadsAfter :many
+SELECT h.repo_id, r.did, h.rev, h.cid, r.state, r.active, CAST(coalesce(r.status, '') AS TEXT) AS status
+FROM repo_head h CROSS JOIN repo r
+WHERE h.repo_id > ?1 AND r.id = h.repo_id
+ORDER BY h.repo_id LIMIT ?2
+`
+
+type HeadsAfterParams struct {
+	After   int64
+	MaxRows int64
+}
+
+type HeadsAfterRow struct {
+	RepoID int64
+	DID    string
+	Rev    int64
+	CID    []byte
+	State  int64
+	Active int64
+	Status string
+}
+
+// The repos whose head is known, in the order of their ids.
+func (q *Queries) HeadsAfter(ctx context.Context, arg HeadsAfterParams) ([]HeadsAfterRow, error) {
+	rows, err := q.db.QueryContext(ctx, headsAfter, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []HeadsAfterRow
+	for rows.Next() {
+		var i HeadsAfterRow
+		if err := rows.Scan(
+			&i.RepoID,
+			&i.DID,
+			&i.Rev,
+			&i.CID,
+			&i.State,
+			&i.Active,
+			&i.Status,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const hostNamed = `-- name: HostNamed :one
+SELECT h.id, h.hostname, h.accounts, CAST(coalesce(h.status, '') AS TEXT) AS status,
+       CAST(coalesce(h.listed_status, '') AS TEXT) AS listed_status, q.answers, q.cooldown_until
+FROM host h CROSS JOIN host_queue q
+WHERE h.hostname = ?1 AND q.host_id = h.id
+`
+
+type HostNamedRow struct {
+	ID            int64
+	Hostname      string
+	Accounts      int64
+	Status        string
+	ListedStatus  string
+	Answers       int64
+	CooldownUntil int64
+}
+
+// HostNamed has the same columns.
+func (q *Queries) HostNamed(ctx context.Context, hostname string) (HostNamedRow, error) {
+	row := q.db.QueryRowContext(ctx, hostNamed, hostname)
+	var i HostNamedRow
+	err := row.Scan(
+		&i.ID,
+		&i.Hostname,
+		&i.Accounts,
+		&i.Status,
+		&i.ListedStatus,
+		&i.Answers,
+		&i.CooldownUntil,
+	)
+	return i, err
+}
+
+const hostsAfter = `-- name: HostsAfter :many
+SELECT h.id, h.hostname, h.accounts, CAST(coalesce(h.status, '') AS TEXT) AS status,
+       CAST(coalesce(h.listed_status, '') AS TEXT) AS listed_status, q.answers, q.cooldown_until
+FROM host h CROSS JOIN host_queue q
+WHERE h.id > ?1 AND q.host_id = h.id
+ORDER BY h.id LIMIT ?2
+`
+
+type HostsAfterParams struct {
+	After   int64
+	MaxRows int64
+}
+
+type HostsAfterRow struct {
+	ID            int64
+	Hostname      string
+	Accounts      int64
+	Status        string
+	ListedStatus  string
+	Answers       int64
+	CooldownUntil int64
+}
+
+func (q *Queries) HostsAfter(ctx context.Context, arg HostsAfterParams) ([]HostsAfterRow, error) {
+	rows, err := q.db.QueryContext(ctx, hostsAfter, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []HostsAfterRow
+	for rows.Next() {
+		var i HostsAfterRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Hostname,
+			&i.Accounts,
+			&i.Status,
+			&i.ListedStatus,
+			&i.Answers,
+			&i.CooldownUntil,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const largestCollections = `-- name: LargestCollections :many
 SELECT nsid, members FROM collection
 WHERE members > 0 ORDER BY members DESC, nsid LIMIT ?1

@@ -48,7 +48,7 @@ func (q *Queries) AdvanceCrawl(ctx context.Context, arg AdvanceCrawlParams) erro
 
 const candidateBudget = `-- name: CandidateBudget :one
 SELECT CAST(?1
-            + (SELECT count(*) FROM (SELECT 1 FROM identity i WHERE i.host_id = ?2 LIMIT ?3))
+            + coalesce(min((SELECT h.accounts FROM host h WHERE h.id = ?2), CAST(?3 AS INTEGER)), 0)
             - (SELECT count(*) FROM repo r WHERE r.found_host_id = ?2) AS INTEGER) AS budget
 `
 
@@ -58,7 +58,7 @@ type CandidateBudgetParams struct {
 	Most     int64
 }
 
-// How many candidates more may a host have? A few, and as many as documents name it, which are counted up to a bound.
+// How many candidates more may a host have? A few, and as many as documents name it, up to a bound.
 func (q *Queries) CandidateBudget(ctx context.Context, arg CandidateBudgetParams) (int64, error) {
 	row := q.db.QueryRowContext(ctx, candidateBudget, arg.Unproven, arg.HostID, arg.Most)
 	var budget int64

@@ -62,11 +62,13 @@ type Host struct {
 	DescribeTrust *int64
 	UnableAt      *int64
 	ListedStatus  *string
+	Accounts      int64
 }
 
 type HostHealth struct {
 	Hostname  string
 	Status    *string
+	Accounts  int64
 	Failures  int64
 	Answers   int64
 	Cooldown  interface{}

@@ -27,3 +27,24 @@ SELECT c.id, c.nsid, m.seq, m.source,
 FROM membership m CROSS JOIN collection c
 WHERE m.repo_id = sqlc.arg(repo_id) AND m.collection_id > sqlc.arg(after) AND c.id = m.collection_id
 ORDER BY m.collection_id LIMIT sqlc.arg(max_rows);
+
+-- The repos whose head is known, in the order of their ids.
+-- name: HeadsAfter :many
+SELECT h.repo_id, r.did, h.rev, h.cid, r.state, r.active, CAST(coalesce(r.status, '') AS TEXT) AS status
+FROM repo_head h CROSS JOIN repo r
+WHERE h.repo_id > sqlc.arg(after) AND r.id = h.repo_id
+ORDER BY h.repo_id LIMIT sqlc.arg(max_rows);
+
+-- name: HostsAfter :many
+SELECT h.id, h.hostname, h.accounts, CAST(coalesce(h.status, '') AS TEXT) AS status,
+       CAST(coalesce(h.listed_status, '') AS TEXT) AS listed_status, q.answers, q.cooldown_until
+FROM host h CROSS JOIN host_queue q
+WHERE h.id > sqlc.arg(after) AND q.host_id = h.id
+ORDER BY h.id LIMIT sqlc.arg(max_rows);
+
+-- HostNamed has the same columns.
+-- name: HostNamed :one
+SELECT h.id, h.hostname, h.accounts, CAST(coalesce(h.status, '') AS TEXT) AS status,
+       CAST(coalesce(h.listed_status, '') AS TEXT) AS listed_status, q.answers, q.cooldown_until
+FROM host h CROSS JOIN host_queue q
+WHERE h.hostname = sqlc.arg(hostname) AND q.host_id = h.id;

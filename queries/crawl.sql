@@ -74,9 +74,9 @@ VALUES (sqlc.arg(hostname), sqlc.arg(insecure), sqlc.arg(listed_status))
 ON CONFLICT (hostname) DO UPDATE SET listed_status = excluded.listed_status RETURNING id;
 
 -- name: CandidateBudget :one
--- How many candidates more may a host have? A few, and as many as documents name it, which are counted up to a bound.
+-- How many candidates more may a host have? A few, and as many as documents name it, up to a bound.
 SELECT CAST(sqlc.arg(unproven)
-            + (SELECT count(*) FROM (SELECT 1 FROM identity i WHERE i.host_id = sqlc.arg(host_id) LIMIT sqlc.arg(most)))
+            + coalesce(min((SELECT h.accounts FROM host h WHERE h.id = sqlc.arg(host_id)), CAST(sqlc.arg(most) AS INTEGER)), 0)
             - (SELECT count(*) FROM repo r WHERE r.found_host_id = sqlc.arg(host_id)) AS INTEGER) AS budget;
 
 -- name: DeleteBareRepo :execrows

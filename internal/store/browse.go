@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"railyard/db"
+	"railyard/internal/atproto"
 	"railyard/internal/repostate"
 )
 
@@ -86,4 +87,76 @@ func (rx *Rx) Memberships(r *repostate.Repo, after int64, limit int) (set []Memb
 		set, last = append(set, m), row.ID
 	}
 	return set, last, nil
+}
+
+// KnownRepo is a repo whose head is known.
+type KnownRepo struct {
+	ID     int64
+	DID    string
+	Rev    atproto.TID
+	CID    atproto.Digest // of the commit
+	State  repostate.State
+	Active bool
+	Status string // the word that explains an inactive account; may be empty
+}
+
+// KnownRepos returns up to limit repos whose head is known, in the order of their
+// ids, after an id. Each is there from its first proof on, whether its account is
+// active or not, unless the account is deleted.
+func (rx *Rx) KnownRepos(after int64, limit int) ([]KnownRepo, error) {
+	rows, err := rx.q.HeadsAfter(rx.ctx, db.HeadsAfterParams{After: after, MaxRows: int64(limit)})
+	if err != nil {
+		return nil, err
+	}
+	repos := make([]KnownRepo, len(rows))
+	for i, row := range rows {
+		repos[i] = KnownRepo{
+			ID: row.RepoID, DID: row.DID, Rev: atproto.TID(row.Rev), CID: digest(row.CID),
+			State: repostate.State(row.State), Active: row.Active == 1, Status: row.Status,
+		}
+	}
+	return repos, nil
+}
+
+// Host is a PDS that the index knows: a DID document has named it, a relay has
+// listed it, or it has asked to be crawled.
+type Host struct {
+	ID            int64
+	Name          string    // canonical
+	Accounts      int64     // DIDs whose document names it, active or not
+	Offline       bool      // it has failed again and again
+	Answers       int64     // resyncs that it answered
+	CooldownUntil time.Time // it is not asked before then; long ago = it may be asked
+	ListedStatus  string    // what a relay's listHosts says of it, "" = none lists it
+}
+
+// HostsAfter returns up to limit hosts in the order in which the index met them,
+// after an id.
+func (rx *Rx) HostsAfter(after int64, limit int) ([]Host, error) {
+	rows, err := rx.q.HostsAfter(rx.ctx, db.HostsAfterParams{After: after, MaxRows: int64(limit)})
+	if err != nil {
+		return nil, err
+	}
+	hosts := make([]Host, len(rows))
+	for i, row := range rows {
+		hosts[i] = hostOf(db.HostNamedRow(row))
+	}
+	return hosts, nil
+}
+
+// HostNamed returns a host by its canonical name, or nil if there is none.
+func (rx *Rx) HostNamed(name string) (*Host, error) {
+	row, err := rx.q.HostNamed(rx.ctx, name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	h := hostOf(row)
+	return &h, err
+}
+
+func hostOf(row db.HostNamedRow) Host {
+	return Host{
+		ID: row.ID, Name: row.Hostname, Accounts: row.Accounts, Offline: row.Status == "offline",
+		Answers: row.Answers, CooldownUntil: time.UnixMicro(row.CooldownUntil), ListedStatus: row.ListedStatus,
+	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"railyard/internal/test/testrepo"
@@ -190,4 +191,75 @@ func TestWaitingIsTheRowOfTheQueue(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+func TestKnownReposComeInTheOrderOfTheirIDs(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "index.db"))
+	for n := range 6 {
+		onRepo(t, s, did(n), func(*Tx, *Repo) error { return nil }) // 5 stays a candidate
+	}
+	for _, n := range []int{4, 3, 2, 1, 0} {
+		onRepo(t, s, did(n), proven("com.example.a"))
+	}
+	onRepo(t, s, did(1), func(tx *Tx, r *Repo) error { return testrepo.Hide(tx, r, "suspended") })
+	onRepo(t, s, did(2), func(tx *Tx, r *Repo) error { return testrepo.Leave(tx, r, "deleted") })
+	onRepo(t, s, did(3), func(tx *Tx, r *Repo) error { return testrepo.SetState(tx, r, NotFound) })
+	read(t, s, func(rx *Rx) error {
+		var got []string
+		for after := int64(0); ; {
+			page, err := rx.KnownRepos(after, 2)
+			if err != nil || len(page) == 0 {
+				want := []string{
+					did(0) + " 5 synchronized true ", did(1) + " 5 desynchronized false suspended",
+					did(3) + " 5 not_found true ", did(4) + " 5 synchronized true ",
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("%q\nwant %q", got, want)
+				}
+				return err
+			}
+			for _, r := range page {
+				got = append(got, fmt.Sprint(r.DID, " ", int64(r.Rev), " ", r.State, " ", r.Active, " ", r.Status))
+				after = r.ID
+			}
+		}
+	})
+}
+
+func TestHostsCountTheAccountsThatNameThem(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "index.db"))
+	at := func(host string) func(*Tx, *Repo) error {
+		return func(tx *Tx, r *Repo) error {
+			_, err := testrepo.SetIdentity(tx, r, testKey, host, false)
+			return errors.Join(err, proven("com.example.a")(tx, r))
+		}
+	}
+	for n := range 4 {
+		onRepo(t, s, did(n), at("a.example.com"))
+	}
+	onRepo(t, s, did(1), at("b.example.com"))
+	onRepo(t, s, did(2), at("a.example.com")) // looked up again
+	read(t, s, func(rx *Rx) error {
+		all, err := rx.HostsAfter(0, 10)
+		if err != nil {
+			return err
+		}
+		if len(all) != 2 || all[0].Name != "a.example.com" || all[0].Accounts != 3 || all[1].Accounts != 1 {
+			t.Errorf("hosts %+v", all)
+		}
+		behind, err := rx.HostsAfter(all[0].ID, 1)
+		if err != nil {
+			return err
+		}
+		one, err := rx.HostNamed("b.example.com")
+		if err != nil || len(behind) != 1 || behind[0] != *one || *one != all[1] {
+			t.Errorf("behind the first %+v, by its name %+v: %v", behind, one, err)
+		}
+		none, err := rx.HostNamed("c.example.com")
+		if none != nil {
+			t.Errorf("a host that nobody has named: %+v", none)
+		}
+		return err
+	})
+	sound(t, s.Reader)
 }

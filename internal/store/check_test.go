@@ -186,6 +186,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE repo_tally SET active = active - 1 WHERE state = 0", []string{"repo tally"}, "state 0: repo_tally has 0 repos and -1 active"},
 		{"DELETE FROM repo_tally WHERE state = 1", []string{"repo tally"}, "state 1: repo_tally has -2 repos and -1 active"},
 		{"UPDATE queue_tally SET waiting = 9 WHERE priority = 1", []string{"queue tally"}, "priority 1: queue_tally has 8 rows"},
+		{"UPDATE host SET accounts = 9", []string{"host accounts"}, "pds.example.com: accounts 9, identities 8"},
 		{"DELETE FROM repo_head WHERE repo_id = " + repo(0), []string{"synchronized", "heads"}, did(0) + ": synchronized, but without head"},
 		{"DELETE FROM identity WHERE repo_id = " + repo(0), []string{"synchronized", "identities"}, "without identity"},
 		{"UPDATE repo SET state = 3 WHERE id = " + repo(4), []string{"synchronized", "accounts"}, did(4) + ": inactive, but synchronized"},
