@@ -11,8 +11,8 @@ import (
 const maxNSID = 317
 
 type collectionsAnswer struct {
-	Collections map[string]int64 `json:"collections"`
-	Cursor      string           `json:"cursor"` // "" at the end
+	Collections map[string]int64 `json:"collections" doc:"How many repos have records in each."`
+	Cursor      string           `json:"cursor" doc:"The last name; empty at the end."`
 }
 
 // listCollections answers /v1/listCollections as Bluesky's collectiondir does: a

@@ -65,6 +65,10 @@ func (c *crawlRequests) answer(r *http.Request) (any, error) {
 	return struct{}{}, nil
 }
 
+type crawlInput struct {
+	Hostname string `json:"hostname" doc:"Of the host, without a scheme."`
+}
+
 // hostnameOf reads the input of the procedure. Only JSON is taken, so that no page
 // in somebody's browser can send it unasked.
 func hostnameOf(r *http.Request) (string, error) {
@@ -78,9 +82,7 @@ func hostnameOf(r *http.Request) (string, error) {
 	if err != nil {
 		return "", badRequest("body: %v", err)
 	}
-	var input struct {
-		Hostname string `json:"hostname"`
-	}
+	var input crawlInput
 	if err := exactjson.Unmarshal(body, &input); err != nil {
 		return "", badRequest("body: %v", err)
 	}

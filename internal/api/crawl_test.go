@@ -24,13 +24,13 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	d := &desk{index: newIndex(t)}
-	d.handler = Handler(Config{
-		Store: d.store, Log: slog.New(slog.DiscardHandler), RequestCrawl: func(_ context.Context, host string) (bool, error) {
-			d.asked = append(d.asked, host)
-			return !d.full, d.err
-		},
-	})
+	d.handler = Handler(Config{Store: d.store, Log: slog.New(slog.DiscardHandler), RequestCrawl: d.crawls})
 	return d
+}
+
+func (d *desk) crawls(_ context.Context, host string) (bool, error) {
+	d.asked = append(d.asked, host)
+	return !d.full, d.err
 }
 
 func (d *desk) post(from, contentType, body string) *httptest.ResponseRecorder {

@@ -116,11 +116,28 @@ func (x *index) reactivate(did string, nsids ...string) {
 	x.establish(did, nsids...)
 }
 
-// ask sends a request and returns the answer.
+// send sends a request with some headers, each a name and a value.
+func (x *index) send(method, target string, headers ...string) *httptest.ResponseRecorder {
+	x.Helper()
+	r := httptest.NewRequestWithContext(x.Context(), method, target, nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	x.handler.ServeHTTP(w, r)
+	return w
+}
+
+// get asks for whatever kind of answer.
+func (x *index) get(target string) *httptest.ResponseRecorder {
+	x.Helper()
+	return x.send(http.MethodGet, target)
+}
+
+// ask sends a request and returns the answer, which must be JSON.
 func (x *index) ask(method, target string) *httptest.ResponseRecorder {
 	x.Helper()
-	w := httptest.NewRecorder()
-	x.handler.ServeHTTP(w, httptest.NewRequestWithContext(x.Context(), method, target, nil))
+	w := x.send(method, target)
 	if w.Header().Get("Content-Type") != "application/json" {
 		x.Errorf("%s %s: content type %q", method, target, w.Header().Get("Content-Type"))
 	}

@@ -93,13 +93,11 @@ func (p *frontPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Allow", "GET, HEAD")
 	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(body.Len()))
 	h.Set("Content-Security-Policy", p.policy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store") // the page names the host that it was asked under
-	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes())
+	p.send(w, r, status, body.Bytes())
 }
 
 func (p *frontPage) read(r *http.Request) (*figures, error) {

@@ -33,20 +33,23 @@ func single(params url.Values, name string) (string, error) {
 	return params.Get(name), nil
 }
 
-func limitOf(params url.Values) (int, error) {
+func limitOf(params url.Values) (int, error) { return limitWithin(params, defaultLimit, maxLimit) }
+
+// limitWithin reads the length of a page: standard if none is given, most at most.
+func limitWithin(params url.Values, standard, most int) (int, error) {
 	text, err := single(params, "limit")
 	if err != nil {
 		return 0, err
 	}
 	if text == "" {
-		return defaultLimit, nil
+		return standard, nil
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
 		return 0, badRequest("limit %q: not a whole number", atproto.Clip(text))
 	}
-	if n < 1 || n > maxLimit {
-		return 0, badRequest("limit %d: not between 1 and %d", n, maxLimit)
+	if n < 1 || n > most {
+		return 0, badRequest("limit %d: not between 1 and %d", n, most)
 	}
 	return n, nil
 }

@@ -14,44 +14,43 @@ import (
 )
 
 type repoAnswer struct {
-	DID         string             `json:"did"`
-	State       string             `json:"state"`
-	Active      bool               `json:"active"`
-	Status      *string            `json:"status"`
-	StatusFrom  *string            `json:"status_from"`  // whose word it is: host, relay, directory
-	StatusSince *string            `json:"status_since"` // and since when
-	Visible     bool               `json:"visible"`
-	Proof       *string            `json:"proof"`
-	ProvenAt    *string            `json:"proven_at"`
-	Rev         *string            `json:"rev"`
-	Data        *string            `json:"data"`
-	Commit      *string            `json:"commit"`
-	Host        *string            `json:"host"`
-	Error       *string            `json:"error"` // what the last attempt failed for, and when
-	ErrorAt     *string            `json:"error_at"`
-	Queue       *queueAnswer       `json:"queue"`
-	Collections []membershipAnswer `json:"collections"`
-	Cursor      string             `json:"cursor,omitempty"`
+	DID         string             `json:"did" format:"did" doc:"Whose repo it is."`
+	State       string             `json:"state" doc:"candidate, desynchronized, resyncing, synchronized or not_found."`
+	Active      bool               `json:"active" doc:"Whether the account is active."`
+	Status      *string            `json:"status" doc:"The word that explains an inactive account."`
+	StatusFrom  *string            `json:"status_from" doc:"Whose word it is: host, relay or directory."`
+	StatusSince *string            `json:"status_since" format:"date-time" doc:"Since when it is."`
+	Visible     bool               `json:"visible" doc:"Whether the repo and its collections are listed."`
+	Proof       *string            `json:"proof" doc:"How the collections were established: tree, probe, old-key or claim."`
+	ProvenAt    *string            `json:"proven_at" format:"date-time" doc:"When they were."`
+	Rev         *string            `json:"rev" format:"tid" doc:"Of the last verified commit."`
+	Data        *string            `json:"data" format:"cid" doc:"The root of its tree."`
+	Commit      *string            `json:"commit" format:"cid" doc:"The commit itself."`
+	Host        *string            `json:"host" doc:"The PDS that the DID document names."`
+	Error       *string            `json:"error" doc:"What the last attempt failed for."`
+	ErrorAt     *string            `json:"error_at" format:"date-time" doc:"When it did."`
+	Queue       *queueAnswer       `json:"queue" doc:"What the repo waits for."`
+	Collections []membershipAnswer `json:"collections" doc:"Sorted by name."`
+	Cursor      string             `json:"cursor,omitempty" doc:"Of the next page."`
 }
 
 type queueAnswer struct {
-	Reason   string  `json:"reason"`
-	Later    bool    `json:"later"`   // a second look: the repo's rows are in service meanwhile
-	Working  bool    `json:"working"` // a worker is at it
-	Attempts int     `json:"attempts"`
-	QueuedAt *string `json:"queued_at"`
-	DueAt    *string `json:"due_at"`
-	// Said is what was said, so often and since when, and is not believed on one word.
-	Said      *string `json:"said"`
-	SaidTimes int     `json:"said_times"`
-	SaidSince *string `json:"said_since"`
+	Reason    string  `json:"reason" doc:"Why it waits."`
+	Later     bool    `json:"later" doc:"Whether that is a second look, and what is listed is right meanwhile."`
+	Working   bool    `json:"working" doc:"Whether a worker is at it."`
+	Attempts  int     `json:"attempts" doc:"Failures in a row."`
+	QueuedAt  *string `json:"queued_at" format:"date-time" doc:"Since when it waits."`
+	DueAt     *string `json:"due_at" format:"date-time" doc:"When it may be tried."`
+	Said      *string `json:"said" doc:"What a source says and is not believed on one word."`
+	SaidTimes int     `json:"said_times" doc:"How often it was said."`
+	SaidSince *string `json:"said_since" format:"date-time" doc:"Since when."`
 }
 
 type membershipAnswer struct {
-	Collection string  `json:"collection"`
-	Visible    bool    `json:"visible"`
-	Since      *string `json:"since"`
-	Source     string  `json:"source"`
+	Collection string  `json:"collection" format:"nsid" doc:"Its name."`
+	Visible    bool    `json:"visible" doc:"Whether the repo is listed under it."`
+	Since      *string `json:"since" format:"date-time" doc:"Since when, to the minute."`
+	Source     string  `json:"source" doc:"What brought it: commit or resync."`
 }
 
 // repoDetail is what one state of the file says of a repo.
@@ -74,12 +73,9 @@ func (s *server) repo(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	did, err := single(params, "did")
+	did, err := didIn(params)
 	if err != nil {
 		return nil, err
-	}
-	if _, err := atproto.ParseDID(did); err != nil {
-		return nil, badRequest("did %q: not a did:plc or did:web that can own a repo", atproto.Clip(did))
 	}
 	limit, err := limitOf(params)
 	if err != nil {
@@ -98,9 +94,25 @@ func (s *server) repo(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if d.repo == nil {
-		return nil, fail(http.StatusNotFound, "RepoNotFound", "did %q: this index has never heard of it", atproto.Clip(did))
+		return nil, neverHeard(did)
 	}
 	return answerOf(d, limit), nil
+}
+
+// didIn reads the DID of a repo.
+func didIn(params url.Values) (string, error) {
+	did, err := single(params, "did")
+	if err != nil {
+		return "", err
+	}
+	if _, err := atproto.ParseDID(did); err != nil {
+		return "", badRequest("did %q: not a did:plc or did:web that can own a repo", atproto.Clip(did))
+	}
+	return did, nil
+}
+
+func neverHeard(did string) *Error {
+	return fail(http.StatusNotFound, "RepoNotFound", "did %q: this index has never heard of it", atproto.Clip(did))
 }
 
 // placeOf reads the cursor of a repo's collections: a number.

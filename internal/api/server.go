@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -49,27 +50,20 @@ type Live struct {
 
 type server struct {
 	Config
+	compressors compressors
 }
 
 // Handler serves the public routes.
 func Handler(cfg Config) http.Handler {
-	s := &server{cfg}
+	s := &server{Config: cfg, compressors: newCompressors(runtime.GOMAXPROCS(0))}
 	mux := http.NewServeMux()
-	query(s, mux, "/xrpc/com.atproto.sync.listReposByCollection", s.listReposByCollection)
-	query(s, mux, "/v1/listCollections", s.listCollections)
-	query(s, mux, "/v1/getDidsForCollection", s.getDidsForCollection)
-	query(s, mux, "/v1/repo", s.repo)
-	query(s, mux, "/v1/stats", s.stats)
-	query(s, mux, "/xrpc/_health", s.health)
-	query(s, mux, "/_health", s.health)
-	if s.RequestCrawl != nil {
-		procedure(s, mux, "/xrpc/com.atproto.sync.requestCrawl", newCrawlRequests(s).answer)
+	for _, e := range s.routes() {
+		s.register(mux, e)
 	}
-	mux.Handle("/{$}", newFrontPage(s))
-	route(s, mux, "/xrpc/", "other", func(*http.Request) (any, error) {
+	s.answers(mux, "/xrpc/", "other", func(*http.Request) (any, error) {
 		return nil, fail(http.StatusNotImplemented, "MethodNotImplemented", "this service does not have that method")
 	})
-	route(s, mux, "/", "other", func(r *http.Request) (any, error) {
+	s.answers(mux, "/", "other", func(*http.Request) (any, error) {
 		return nil, fail(http.StatusNotFound, "NotFound", "no such page")
 	})
 	return mux
@@ -80,7 +74,7 @@ type Error struct {
 	Status  int
 	Name    string
 	Message string
-	allow   string // the methods of the route; empty means those of a query
+	allow   string // of a method that the route does not have: the one that it has
 }
 
 func (e *Error) Error() string { return e.Name + ": " + e.Message }
@@ -93,67 +87,58 @@ func badRequest(format string, args ...any) *Error {
 	return fail(http.StatusBadRequest, "InvalidRequest", format, args...)
 }
 
-// query registers a route for GET and HEAD alone.
-func query(s *server, mux *http.ServeMux, path string, handle func(*http.Request) (any, error)) {
-	route(s, mux, path, path, func(r *http.Request) (any, error) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			return nil, fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected GET", atproto.Clip(r.Method))
-		}
-		return handle(r)
-	})
-}
-
-// procedure registers a route for POST alone.
-func procedure(s *server, mux *http.ServeMux, path string, handle func(*http.Request) (any, error)) {
-	route(s, mux, path, path, func(r *http.Request) (any, error) {
-		if r.Method != http.MethodPost {
-			err := fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected POST", atproto.Clip(r.Method))
-			err.allow = http.MethodPost
-			return nil, err
-		}
-		return handle(r)
-	})
-}
-
-// route is the one place where values and errors become answers.
-func route(s *server, mux *http.ServeMux, path, label string, handle func(*http.Request) (any, error)) {
-	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodOptions {
-			preflight(w, r)
-			s.Metrics.Request(label, strconv.Itoa(http.StatusNoContent))
-			return
-		}
+// answers registers a pattern under a label for the metrics. It is the one place where
+// values and errors become answers.
+func (s *server) answers(mux *http.ServeMux, pattern, label string, handle func(*http.Request) (any, error)) {
+	mux.Handle(pattern, s.preflights(label, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 		defer cancel()
 		value, err := handle(r.WithContext(ctx))
-		status, allow := http.StatusOK, "GET, HEAD"
+		status := http.StatusOK
+		h := w.Header()
 		if err != nil {
 			e, ok := errors.AsType[*Error](err)
 			if !ok {
 				e = s.internal(r, err)
 			}
-			status = e.Status
+			status, value = e.Status, errorAnswer{e.Name, e.Message}
 			if e.allow != "" {
-				allow = e.allow
+				h.Set("Allow", methodsOf(e.allow))
 			}
-			value = map[string]string{"error": e.Name, "message": e.Message}
 		}
 		s.Metrics.Request(label, strconv.Itoa(status))
-		body, err := json.Marshal(value)
-		if err != nil {
-			s.Log.Error("encode an answer", "route", label, "err", err)
-			status, body = http.StatusInternalServerError, []byte(`{"error":"InternalServerError"}`)
+		out, ok := value.(ready)
+		if !ok {
+			out.kind = jsonKind
+			if out.body, err = json.Marshal(value); err != nil {
+				s.Log.Error("encode an answer", "route", label, "err", err)
+				status, out.body = http.StatusInternalServerError, []byte(`{"error":"InternalServerError"}`)
+			}
 		}
-		h := w.Header()
-		if status == http.StatusMethodNotAllowed {
-			h.Set("Allow", allow)
-		}
-		h.Set("Content-Type", "application/json")
-		h.Set("Content-Length", strconv.Itoa(len(body)))
+		h.Set("Content-Type", out.kind)
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("X-Content-Type-Options", "nosniff")
-		w.WriteHeader(status)
-		_, _ = w.Write(body) // a client that went away is its own affair
+		s.send(w, r, status, out.body)
+	})))
+}
+
+// methodsOf returns the methods that a route has with one.
+func methodsOf(method string) string {
+	if method == http.MethodGet {
+		return "GET, HEAD"
+	}
+	return method
+}
+
+// preflights answers OPTIONS and passes on what is not.
+func (s *server) preflights(label string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodOptions {
+			next.ServeHTTP(w, r)
+			return
+		}
+		preflight(w, r)
+		s.Metrics.Request(label, strconv.Itoa(http.StatusNoContent))
 	})
 }
 

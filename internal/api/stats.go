@@ -10,25 +10,25 @@ import (
 )
 
 type statsAnswer struct {
-	Index       string           `json:"index"`
-	Repos       map[string]int64 `json:"repos"`
-	Memberships int64            `json:"memberships"`
-	Collections int64            `json:"collections"`
-	ResyncQueue int64            `json:"resync_queue"`
-	InFlight    *int64           `json:"in_flight"`
-	ResyncLater int64            `json:"resync_later"`
-	Upstreams   []upstreamStats  `json:"upstreams"`
-	Version     string           `json:"version"`
-	Troubles    []health.Trouble `json:"troubles"`
+	Index       string           `json:"index" doc:"The id of the index, which its cursors begin with."`
+	Repos       map[string]int64 `json:"repos" doc:"How many repos are in each state, in all (total), and of active accounts (active)."`
+	Memberships int64            `json:"memberships" doc:"Pairs of a repo and a collection that are listed."`
+	Collections int64            `json:"collections" doc:"Collections with at least one repo."`
+	ResyncQueue int64            `json:"resync_queue" doc:"Repos that are wrong or unproven today."`
+	InFlight    *int64           `json:"in_flight" doc:"Events received and not stored yet, fetches under way, and crawls that are wanted."`
+	ResyncLater int64            `json:"resync_later" doc:"Repos that are right and looked at again later."`
+	Upstreams   []upstreamStats  `json:"upstreams" doc:"The relays and PDSes whose events are followed."`
+	Version     string           `json:"version" doc:"Of the program."`
+	Troubles    []health.Trouble `json:"troubles" doc:"What stands still or falls behind."`
 }
 
 type upstreamStats struct {
-	URL         string   `json:"url"`
-	Kind        *string  `json:"kind"`
-	Cursor      *int64   `json:"cursor"`
-	Connected   bool     `json:"connected"`
-	LastEventAt *string  `json:"last_event_at"`
-	LagSeconds  *float64 `json:"lag_seconds"`
+	URL         string   `json:"url" doc:"As it was configured."`
+	Kind        *string  `json:"kind" doc:"relay or pds."`
+	Cursor      *int64   `json:"cursor" doc:"Its events up to this number are in the index."`
+	Connected   bool     `json:"connected" doc:"Whether its socket is open."`
+	LastEventAt *string  `json:"last_event_at" format:"date-time" doc:"When its last event was applied."`
+	LagSeconds  *float64 `json:"lag_seconds" doc:"How old the newest event was when it was applied."`
 }
 
 // stats answers /v1/stats.
@@ -87,8 +87,8 @@ func statsOf(u store.Upstream, connected bool) upstreamStats {
 }
 
 type healthAnswer struct {
-	Version  string           `json:"version"`
-	Troubles []health.Trouble `json:"troubles,omitempty"`
+	Version  string           `json:"version" doc:"Of the program."`
+	Troubles []health.Trouble `json:"troubles,omitempty" doc:"What falls behind."`
 }
 
 // health answers /_health: 503 once the writer has stopped, and while the index stands

@@ -53,10 +53,10 @@ const (
 
 // Trouble is one thing that is wrong.
 type Trouble struct {
-	Kind     Kind      `json:"kind"`
-	Upstream string    `json:"upstream,omitempty"` // which one; empty if it is of the file
-	Since    time.Time `json:"since"`
-	Why      string    `json:"why"`
+	Kind     Kind      `json:"kind" doc:"What it is."`
+	Upstream string    `json:"upstream,omitempty" doc:"Of which upstream; none if it is of the file or the process."`
+	Since    time.Time `json:"since" doc:"When it began."`
+	Why      string    `json:"why" doc:"What is known of it."`
 }
 
 type key struct {
