@@ -85,7 +85,7 @@ func TestAnswersAreCompressedWhereThatIsWorthIt(t *testing.T) {
 		long   bool
 	}{
 		{listingPath, true}, {listingPath + "?limit=2", false}, {listingPath + "?limit=0", false}, {"/_health", false},
-		{"/openapi.json", true}, {"/llms.txt", true}, {"/", true}, {"/nothing", false},
+		{"/xrpc/com.atproto.sync.listRepos", true}, {"/openapi.json", true}, {"/llms.txt", true}, {"/", true}, {"/nothing", false},
 	} {
 		plain := x.get(c.target)
 		zipped := x.send("GET", c.target, "Accept-Encoding", "gzip, br")

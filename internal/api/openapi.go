@@ -187,7 +187,7 @@ var llms string
 // which it was asked.
 func llmsText(base string, routes []route) []byte {
 	text := strings.NewReplacer("{base}", base, "{most}", strconv.Itoa(maxLimit), "{standard}", strconv.Itoa(defaultLimit),
-		"{collections}", strconv.Itoa(maxCollections), "{timeout}", queryTimeout.String()).Replace(llms)
+		"{lexicon}", strconv.Itoa(lexiconMost), "{collections}", strconv.Itoa(maxCollections), "{timeout}", queryTimeout.String()).Replace(llms)
 	out := []byte(text)
 	for _, e := range routes {
 		out = fmt.Appendf(out, "- %s %s", e.method, e.path)

@@ -89,6 +89,7 @@ func (s *server) routes() []route {
 			output:  statsAnswer{}, handle: s.stats,
 		},
 	}
+	table = append(table, s.syncRoutes()...)
 	for _, path := range []string{"/xrpc/_health", "/_health"} {
 		table = append(table, route{
 			method: http.MethodGet, path: path,

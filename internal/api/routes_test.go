@@ -418,10 +418,10 @@ func TestTheTextForAssistantsIsTrue(t *testing.T) {
 			t.Errorf("%s: status %d: %s", target, w.Code, w.Body)
 		}
 	}
-	if calls != 4 {
+	if calls != 5 {
 		t.Errorf("%d calls", calls)
 	}
-	for _, want := range []string{"1 to 10000, 500 without it", "At most 100 collections", "may take 10s", "http://yard.example.com:2526/openapi.json"} {
+	for _, want := range []string{"1 to 10000, 500 without it", "take 1 to 1000.", "At most 100 collections", "may take 10s", "http://yard.example.com:2526/openapi.json"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it lacks %q", want)
 		}
