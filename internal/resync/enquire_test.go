@@ -1,7 +1,9 @@
 package resync
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -94,6 +96,53 @@ func TestAHostMaySayInItsOwnWordsThatItHasNoSuchRepo(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// readers count what is read of the archives of each account.
+type readers struct {
+	hooked
+	read map[string]int
+}
+
+func (r readers) GetRepo(ctx context.Context, base, did string) (io.ReadCloser, error) {
+	body, err := r.hooked.GetRepo(ctx, base, did)
+	return struct {
+		io.Reader
+		io.Closer
+	}{readerFunc(func(b []byte) (int, error) {
+		n, err := body.Read(b)
+		r.w.mu.Lock()
+		defer r.w.mu.Unlock()
+		r.read[did] += n
+		return n, err
+	}), body}, err
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// The header of its archive tells whether a host serves another account, whose repo is
+// not fetched for that.
+func TestNeighboursAreNotFetched(t *testing.T) {
+	w, dids := served(t, 4)
+	words := simnet.GoneWords()[0]
+	w.net.SetAbilities("pds1", simnet.Abilities{Gone: &words})
+	if err := w.net.DeleteAccount(dids[0]); err != nil {
+		t.Fatal(err)
+	}
+	r := readers{w.rs.cfg.Hosts.(hooked), map[string]int{}}
+	w.setHosts(r)
+	w.enqueue(dids[0], repostate.StatusCheck)
+	w.work()
+	if len(r.read) == 0 {
+		t.Error("no neighbour was asked for")
+	}
+	for did, n := range r.read {
+		if n > 100*comparisons {
+			t.Errorf("%d bytes of %s were read", n, did)
 		}
 	}
 }
