@@ -31,7 +31,8 @@ type sim struct {
 	starts int
 	// configure changes the flags of the runs that start from now on, if set.
 	configure func(*daemon.Config)
-	quiet     bool // nothing is logged
+	quiet     bool         // nothing is logged
+	listener  slog.Handler // hears the log all the same, if set
 }
 
 func newSim(t *testing.T, cfg simnet.Config) *sim {
@@ -104,11 +105,14 @@ func (s *sim) startDoomed(file string, dies func(store.Point) bool, upstreams ..
 	if s.configure != nil {
 		s.configure(&cfg)
 	}
-	log := slog.New(slog.DiscardHandler)
+	var log []slog.Handler
 	if !s.quiet {
-		log = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+		log = append(log, slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	r.service, err = daemon.Open(ctx, cfg, log)
+	if s.listener != nil {
+		log = append(log, s.listener)
+	}
+	r.service, err = daemon.Open(ctx, cfg, slog.New(slog.NewMultiHandler(log...)))
 	if err != nil {
 		_ = l.Close()
 		if !r.death.isDead() {
@@ -339,6 +343,13 @@ func sweep(t *testing.T) (list []uint64, quiet bool) {
 		list = append(list, seed)
 	}
 	return list, len(list) > 1
+}
+
+// repeatable prints the command that repeats a history, if it has failed.
+func repeatable(t *testing.T, test string, seed uint64) {
+	if t.Failed() {
+		t.Logf("to see it: RAILYARD_SEED=%d go test -run '%s$' -v ./internal/test/sim", seed, test)
+	}
 }
 
 func number(t *testing.T, variable string) (uint64, bool) {

@@ -40,6 +40,9 @@ func (a *liveTally) print(t *testing.T) {
 	for _, f := range simnet.Faults() {
 		t.Logf("%8d  %s: %s", a.fired[f.Name], f.Name, f.Doc)
 	}
+	if a.trials == 1 { // it may be one in which everybody loses events
+		return
+	}
 	if a.alone < 2*a.trials || a.births < 5*a.trials {
 		t.Error("too few accounts were left alone to say something about")
 	}

@@ -36,6 +36,7 @@ func TestLivePath(t *testing.T) {
 		for _, seed := range list {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
+				defer repeatable(t, "TestLivePath", seed)
 				synctest.Test(t, func(t *testing.T) { newLive(t, seed, quiet).run(&all) })
 			})
 		}
@@ -58,18 +59,20 @@ type live struct {
 	unfinished map[string]bool
 	// broken counts how often the rest of a claim was being prolonged then: nobody knows
 	// what that attempt was about, and the document is looked up once more.
-	broken map[string]int
-	deaths int
-	r      *running
+	broken   map[string]int
+	deaths   int
+	attempts *attemptLog
+	late     time.Time // when the first attempts were over, and the long life began
+	r        *running
 }
 
 func newLive(t *testing.T, seed uint64, quiet bool) *live {
 	dice := rand.New(rand.NewPCG(seed, 99))
-	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, unfinished: map[string]bool{}, broken: map[string]int{}, first: map[string]atproto.TID{}, known: map[string]simnet.History{}}
+	y := &live{dice: dice, seed: seed, waiting: map[string]int{}, unfinished: map[string]bool{}, broken: map[string]int{}, first: map[string]atproto.TID{}, known: map[string]simnet.History{}, attempts: &attemptLog{of: map[string][]string{}}}
 	y.sim = newSim(t, simnet.Config{
 		Seed: seed, PDS: 3, Accounts: 50, Records: 20, Relay: true, Churn: true, Start: time.Now(), Now: time.Now,
 	})
-	y.quiet = quiet
+	y.quiet, y.listener = quiet, y.attempts
 	y.ups = one(dice, [][]string{{"relay"}, {"pds1", "pds2", "pds3"}, {"relay", "pds1", "pds2", "pds3"}})
 	y.setUp()
 	y.remember()
@@ -127,6 +130,7 @@ func (y *live) run(all *liveTally) {
 	for did := range y.known {
 		y.first[did] = y.net.History(did).LastRev
 	}
+	y.late = time.Now()
 	y.on(late(y.dice, y.victims, y.ups, y.seed%4 == 3))
 	for range 10 {
 		for range 4 {

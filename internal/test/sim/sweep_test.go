@@ -28,11 +28,7 @@ func TestSim(t *testing.T) {
 		for _, seed := range list {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
-				defer func() {
-					if t.Failed() {
-						t.Logf("to see it: RAILYARD_SEED=%d go test -run 'TestSim$' -v ./internal/test/sim", seed)
-					}
-				}()
+				defer repeatable(t, "TestSim", seed)
 				synctest.Test(t, func(t *testing.T) { all.add(newTrial(t, seed, quiet).run()) })
 			})
 		}

@@ -19,8 +19,11 @@ type History struct {
 	Fired    map[FaultName]int64
 	Requests map[string]int64 // by query, over all hosts; at the directory did and log
 	Refused  int64            // requests that came while their host was away, or over its rate
+	// Left counts the answers to getRepo that the client has left before their end: of
+	// the repo it has seen no more than that it is served.
+	Left int64
 	// FirstRev and LastRev are the revs of the repo in the first and in the last answer
-	// that was made of it, 0 without one.
+	// that was made of it, and not left; 0 without one.
 	FirstRev, LastRev atproto.TID
 	// Births returns, for each collection that the repo has, the rev of the commit that
 	// brought its first record.

@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"io"
 	"maps"
 	"net/http"
 	"testing"
@@ -65,6 +66,37 @@ func TestAHistoryHasWhatHappenedToAnAccount(t *testing.T) {
 		}
 		if p.History("did:plc:nobody").Events == nil {
 			t.Error("nothing about nobody")
+		}
+	})
+}
+
+// Who leaves behind the header of an archive has seen that there is a repo, and not what is
+// in it, however small the repo is and however late the answer.
+func TestAnArchiveThatWasLeftWasNotFetched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := plug(t, Config{Seed: 1, Accounts: 1, Records: 1})
+		did := p.DIDs()[0]
+		archive := "/xrpc/com.atproto.sync.getRepo?did=" + did
+		for i, faults := range [][]Rule{nil, {{Fault: LateAnswer}}} {
+			if err := p.Switch(faults...); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := p.client.Get(p.PDS(0) + archive)
+			if err != nil {
+				t.Fatal(err)
+			}
+			header := make([]byte, 59) // its length in one byte, and with it one root
+			if _, err := io.ReadFull(resp.Body, header); err != nil || header[0] != byte(len(header)-1) {
+				t.Fatalf("%x, %v", header, err)
+			}
+			_ = resp.Body.Close()
+			synctest.Wait()
+			if d := p.History(did); d.Left != int64(i+1) || d.Requests["getRepo"] != d.Left || d.LastRev != 0 {
+				t.Errorf("%+v", d)
+			}
+		}
+		if p.get(t, p.PDS(0), archive).car(t); p.History(did).Left != 2 || p.History(did).LastRev == 0 {
+			t.Errorf("%+v", p.History(did))
 		}
 	})
 }

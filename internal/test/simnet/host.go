@@ -99,6 +99,10 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if hook.HTTP != nil && hook.HTTP(w, r) {
 		return
 	}
+	if on, _ := h.subject(r.URL); on == "getRepo" {
+		h.respondArchive(w, r)
+		return
+	}
 	h.respond(w, r)
 }
 

@@ -17,7 +17,8 @@ type params struct {
 	method  string
 	values  url.Values
 	bad     func(method, detail string) error
-	matches matches // the faults to act on the answer
+	matches matches        // the faults to act on the answer
+	archive *archiveWriter // of getRepo
 }
 
 // pdsBad words a refusal as the reference PDS does.

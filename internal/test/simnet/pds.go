@@ -45,7 +45,7 @@ func (n *Network) pdsRoutes(h *host) http.Handler {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			refuse(w, &xrpcError{http.StatusBadRequest, "InvalidRequest", "Incorrect HTTP method (" + r.Method + ") expected GET"})
 		default:
-			answer(w, r, query, params{name, r.URL.Query(), pdsBad, matchesOf(r)})
+			answer(w, r, query, params{name, r.URL.Query(), pdsBad, matchesOf(r), archiveOf(r)})
 		}
 	})
 }
@@ -152,7 +152,11 @@ func (h *host) read(p params) (reading, error) {
 	if a.arrival != nil && r.repo == a.repo {
 		r.imported = a.arrival.rev
 	}
-	h.net.histories[did].served(r.rev)
+	if d := h.net.histories[did]; p.archive != nil {
+		p.archive.of, p.archive.rev = d, r.rev
+	} else {
+		d.served(r.rev)
+	}
 	return r, nil
 }
 

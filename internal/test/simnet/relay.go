@@ -39,7 +39,7 @@ func (n *Network) relayRoutes(h *host) http.Handler {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			refuse(w, &xrpcError{http.StatusMethodNotAllowed, "MethodNotAllowed", "Method Not Allowed"})
 		default:
-			answer(w, r, query, params{name, r.URL.Query(), relayBad, matchesOf(r)})
+			answer(w, r, query, params{name, r.URL.Query(), relayBad, matchesOf(r), archiveOf(r)})
 		}
 	})
 }
