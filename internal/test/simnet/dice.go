@@ -43,10 +43,10 @@ func Mixture(seed uint64, limit float64, places ...Place) []Rule {
 	for _, f := range Faults() {
 		on, chance := dice.IntN(2) == 0, limit*(0.05+0.95*dice.Float64())
 		switch f.Name {
-		case LostWindow, SequenceReset, HostVanishes, Stall, NoAnswer, Drip, EndlessBody, OversizedFrame,
-			ExportRenumbers:
+		case LostWindow, SequenceReset, HostVanishes, Stall, NoAnswer, Drip, EndlessBody, OversizedFrame:
 			chance /= 20
-		case DescribesLess, DescribesMore, DescribesNone, ListsLess, ListsOthers, ListsStatuses, CursorLoop, EndlessListing, ExportShuffles:
+		case DescribesLess, DescribesMore, DescribesNone, ListsLess, ListsOthers, ListsStatuses, CursorLoop, EndlessListing, ExportShuffles,
+			ExportRenumbers:
 			chance *= 4
 		}
 		for _, p := range places {
