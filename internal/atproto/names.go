@@ -46,6 +46,10 @@ func ParseNSID(text string) (string, error) {
 	return text, nil
 }
 
+// LowestRkey is the smallest record key there is (spec: record-key): no record of a
+// collection stands before its path.
+const LowestRkey = "-"
+
 // CollectionOf returns the collection of a tree key: what stands before its
 // slash. It is the one function that maps a key to a collection; it does not
 // check the NSID (ParsePath does). ok is false for a key without a slash.

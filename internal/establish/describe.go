@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"railyard/internal/atproto"
 	"railyard/internal/refusal"
 )
 
@@ -83,5 +84,5 @@ func (w *walk) described(listed []string) (*result, error) {
 
 // mayHide reports whether a collection of which no key is known can have one.
 func (w *walk) mayHide(nsid string) bool {
-	return slices.ContainsFunc(w.open, func(g gap) bool { return g.holds(question{nsid, lowRkey}.path()) })
+	return slices.ContainsFunc(w.open, func(g gap) bool { return g.holds(question{nsid, atproto.LowestRkey}.path()) })
 }

@@ -39,7 +39,7 @@ func looked(t *testing.T, p *prober, b []byte) {
 
 func FuzzAnswer(f *testing.F) {
 	h := newHost(f, randomKeys(rand.New(rand.NewPCG(1, 5)), 400)...)
-	for _, q := range []question{lowest, {"a.b.c", highRkey}, {"zz.zz.zz", lowRkey}} {
+	for _, q := range []question{lowest, {"a.b.c", highRkey}, {"zz.zz.zz", atproto.LowestRkey}} {
 		car, err := h.GetRecord(f.Context(), q.collection, q.rkey)
 		must(f, err)
 		f.Add(car)

@@ -1,6 +1,10 @@
 package establish
 
-import "strings"
+import (
+	"strings"
+
+	"railyard/internal/atproto"
+)
 
 // question is a legal path that is asked for. Most are of records that nobody
 // has.
@@ -8,12 +12,10 @@ type question struct{ collection, rkey string }
 
 func (q question) path() string { return q.collection + "/" + q.rkey }
 
-const lowRkey = "-" // the smallest record key there is (spec: record-key)
-
 var highRkey = strings.Repeat("~", 512) // the largest
 
 // lowest stands below all keys that are seen in practice.
-var lowest = question{"A.A.A", lowRkey}
+var lowest = question{"A.A.A", atproto.LowestRkey}
 
 // question finds what to ask to see into a gap: a legal path whose place is
 // inside. There is none only if no collection can be hidden there but those of
@@ -39,5 +41,5 @@ func (g gap) question() (question, bool) {
 		end = beyondAll
 	}
 	nsid, ok := nameBetween(g.after, end)
-	return question{nsid, lowRkey}, ok
+	return question{nsid, atproto.LowestRkey}, ok
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 
+	"railyard/internal/atproto"
 	"railyard/internal/mst"
 	"railyard/internal/repo"
 	"railyard/internal/test/fixtures"
@@ -107,7 +108,7 @@ var odd = []string{
 func randomRkey(rng *rand.Rand) string {
 	switch rng.IntN(40) {
 	case 0:
-		return lowRkey
+		return atproto.LowestRkey
 	case 1:
 		return highRkey
 	case 2:

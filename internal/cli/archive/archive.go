@@ -28,6 +28,8 @@ type Archive struct {
 	Tree   Tree
 	Blocks Blocks
 
+	tree *mst.Tree // that of View
+
 	carErr, commitErr, treeErr error
 }
 
@@ -107,7 +109,7 @@ func (a *Archive) readTree(uses uses) {
 		a.treeErr = refusal.New(refusal.BadTree, "%w", err)
 		return
 	}
-	a.View, a.Tree.Height = view, tree.Height()
+	a.tree, a.View, a.Tree.Height = tree, view, tree.Height()
 	if a.Commit.Data == atproto.EmptyTree {
 		nodes.Block(atproto.EmptyTree) // which the loader knows without looking
 		a.Tree.AbsentSubtrees = 0

@@ -56,7 +56,7 @@ func (r *Report) Unmade() (Check, bool) { return r.first(Undecided) }
 // there; a part of a repo that passes them is true. What is missing is not asked.
 func (r *Report) Signed() (Check, bool) {
 	for _, c := range r.Checks {
-		if c.Outcome == Refused && c.Name != checkComplete && c.Name != checkRecords {
+		if c.Outcome == Refused && c.Name != checkComplete && c.Name != checkRecords && c.Name != checkCollection {
 			return c, true
 		}
 	}
@@ -87,6 +87,7 @@ func Verify(a *Archive, did string, auth Authority, now time.Time) *Report {
 	v.commit(did, now)
 	v.identity(auth)
 	v.tree()
+	v.complete()
 	v.report.KeysProven = v.report.Valid()
 	v.records()
 	return v.report
@@ -212,16 +213,24 @@ func (v *verifier) tree() {
 		} else {
 			v.judge("tree", v.a.treeErr, "")
 		}
-		v.add(checkComplete, Undecided, "the tree cannot be read")
 		return
 	}
 	t := v.a.Tree
 	if t.Nodes == 0 && t.AbsentSubtrees > 0 {
 		v.add("tree", Undecided, "the root is absent")
-	} else {
-		v.add("tree", Passed, "%s, height %d, every rule kept", many(t.Nodes, "node"), t.Height)
+		return
 	}
-	if !v.a.Whole() {
+	v.add("tree", Passed, "%s, height %d, every rule kept", many(t.Nodes, "node"), t.Height)
+}
+
+// complete wants every node of the tree.
+func (v *verifier) complete() {
+	t := v.a.Tree
+	switch {
+	case v.a.View == nil:
+		v.add(checkComplete, Undecided, "the tree cannot be read")
+		return
+	case !v.a.Whole():
 		v.judge(checkComplete, refusal.New(refusal.AnswerPartial, "%s absent: %s in sight, more are hidden",
 			many(t.AbsentSubtrees, "subtree"), many(t.Keys, "key")), "")
 		return
