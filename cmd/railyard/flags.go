@@ -93,7 +93,7 @@ func parse(fs *flag.FlagSet, args, environ []string, stdout io.Writer) (unknown 
 }
 
 // parseWith is parse for a command that takes arguments of these names, before,
-// between or after its flags.
+// between or after its flags. Names from "[" to "]" may be left out together.
 func parseWith(fs *flag.FlagSet, names, args, environ []string, stdout io.Writer) (values, unknown []string, err error) {
 	fs.SetOutput(io.Discard)
 	for {
@@ -111,8 +111,8 @@ func parseWith(fs *flag.FlagSet, names, args, environ []string, stdout io.Writer
 		}
 		values, args = append(values, fs.Arg(0)), fs.Args()[1:]
 	}
-	if len(values) < len(names) {
-		return nil, nil, usagef("%s: no %s given; try railyard %s --help", fs.Name(), names[len(values)], fs.Name())
+	if n := len(values); n < len(names) && !strings.HasPrefix(names[n], "[") {
+		return nil, nil, usagef("%s: no %s given; try railyard %s --help", fs.Name(), strings.Trim(names[n], "[]"), fs.Name())
 	}
 	if unknown, err = parseEnviron(fs, environ); err != nil {
 		return nil, nil, err

@@ -45,7 +45,7 @@ func commands() []command {
 		{"status", "say how the index is: repos, queue, lag, refusals, hosts", status},
 		{"check", "verify the rules that an index file keeps; --sample compares with the network", check},
 		{"new-index-id", "put an older copy of a file back (--from) and give it a new index id: cursors start over and miss nothing", newIndexID},
-		{"repo", "look at CAR files and repos: inspect, collections, verify, diff", repoCommand},
+		{"repo", "look at CAR files and repos: inspect, collections, prove, verify, diff", repoCommand},
 		{"firehose", "print the events of a relay or PDS as JSON lines", firehoseCommand},
 		{"version", "print the version", printVersion},
 	}

@@ -23,6 +23,7 @@ type repoConfig struct {
 	records    bool
 	didDoc     string
 	key        string
+	out        string
 
 	stdin io.Reader
 	now   func() time.Time
@@ -42,7 +43,8 @@ func repoVerbs() []repoVerb {
 	return []repoVerb{
 		{"inspect", x, "the commit, the tree and the blocks; with --collection also its keys", (*repoConfig).contentFlags, inspectRepo},
 		{"collections", x, "each collection with its number of records, in the order of the tree", nil, listCollections},
-		{"verify", x, "every check with its verdict; exit 0 only for a current, complete, signed repo", (*repoConfig).keyFlags, verifyRepo},
+		{"prove", []string{"DID", "NSID"}, "a CAR that proves whether the repo has records of a collection", (*repoConfig).proofFlags, proveCollection},
+		{"verify", []string{"X", "[DID", "NSID]"}, "every check with its verdict; exit 0 only for a current, complete, signed repo", (*repoConfig).keyFlags, verifyRepo},
 		{"diff", []string{"A", "B"}, "creates, updates and deletes from state A to state B", (*repoConfig).contentFlags, diffRepos},
 	}
 }
@@ -55,6 +57,11 @@ func (c *repoConfig) contentFlags(fs *flag.FlagSet) {
 func (c *repoConfig) keyFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.didDoc, "did-doc", "", "file with the DID document, instead of resolving the DID")
 	fs.StringVar(&c.key, "key", "", "the signing key, did:key:...; no document is looked at")
+}
+
+func (c *repoConfig) proofFlags(fs *flag.FlagSet) {
+	fs.StringVar(&c.out, "out", "proof.car", "the file to write, or - for standard output")
+	fs.StringVar(&c.host, "pds", "", "the server that is asked, instead of the PDS that the DID document names")
 }
 
 // repoFlags makes the flags of one repo command.
@@ -135,6 +142,11 @@ func printRepoUsage(w io.Writer) {
 	_, _ = fmt.Fprint(w, `
 X, A and B are each a CAR file, - for standard input, a DID, or an at-uri
 at://DID[/COLLECTION[/RKEY]]. What a DID names is fetched from its PDS now.
+
+prove writes the signed commit and the tree nodes on the path to the collection's
+place. verify X DID NSID checks that anywhere, with --did-doc also offline. It
+proves what was so at its rev: not that there is no later commit, which a host
+can withhold, nor that the account is active.
 
 railyard repo COMMAND --help lists the flags of a command.
 `)

@@ -9,6 +9,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 
 	"railyard/internal/cli/archive"
+	"railyard/internal/refusal"
 )
 
 type verifyJSON struct {
@@ -21,8 +22,11 @@ type verifyJSON struct {
 	Checks     []archive.Check `json:"checks"`
 }
 
-// verifyRepo makes every check of a whole repo.
+// verifyRepo makes every check of a whole repo, or of a proof of one collection.
 func verifyRepo(ctx context.Context, c *repoConfig, args []string, w io.Writer) error {
+	if len(args) == 3 {
+		return c.verifyCollection(ctx, args[0], args[1], args[2], w)
+	}
 	s, collection, err := c.whole("repo verify", args[0])
 	if err != nil {
 		return err
@@ -43,7 +47,7 @@ func verifyRepo(ctx context.Context, c *repoConfig, args []string, w io.Writer) 
 		return err
 	}
 	if st.report == nil {
-		authority, err := c.authority(ctx, st.archive)
+		authority, err := c.authority(ctx, st.archive, "")
 		if err != nil {
 			return err
 		}
@@ -80,6 +84,15 @@ func (c *repoConfig) report(st *state, w io.Writer) error {
 }
 
 func (j *verifyJSON) print(w io.Writer) error {
+	if err := j.printChecks(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", j.conclusion())
+	return err
+}
+
+// printChecks names the repo and prints a line for each check.
+func (j *verifyJSON) printChecks(w io.Writer) error {
 	if j.DID != nil {
 		if _, err := fmt.Fprintf(w, "%s, rev %s\n\n", *j.DID, cell(j.Rev)); err != nil {
 			return err
@@ -93,11 +106,7 @@ func (j *verifyJSON) print(w io.Writer) error {
 		}
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\n", c.Name, c.Outcome, printable(detail))
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(w, "\n%s\n", j.conclusion())
-	return err
+	return t.Flush()
 }
 
 // conclusion is the last line, which also says what is good about a repo that is
@@ -121,6 +130,9 @@ func (j *verifyJSON) conclusion() string {
 	}
 	if j.KeysProven {
 		text += "; its keys are proven"
+	}
+	if j.Refused.Reason == string(refusal.AnswerPartial) {
+		text += "; with DID and NSID\nit is checked as a proof of one collection"
 	}
 	return text
 }

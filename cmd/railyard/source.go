@@ -158,8 +158,12 @@ func (c *repoConfig) readAll(name string, r io.Reader, size int64) ([]byte, erro
 	return b.Bytes(), nil
 }
 
-// authority finds out whose key counts for a repo that was read from a file.
-func (c *repoConfig) authority(ctx context.Context, a *archive.Archive) (archive.Authority, error) {
+// authority finds out whose key counts for a repo that was read from a file: that of did,
+// or of the account that the commit names where did is empty.
+func (c *repoConfig) authority(ctx context.Context, a *archive.Archive, did string) (archive.Authority, error) {
+	if did == "" && a.Commit != nil {
+		did = a.Commit.DID
+	}
 	switch {
 	case c.key != "":
 		return givenKey(c.key)
@@ -167,14 +171,14 @@ func (c *repoConfig) authority(ctx context.Context, a *archive.Archive) (archive
 		return archive.Authority{}, nil
 	case c.didDoc != "":
 		b, err := readDocument(c.didDoc)
-		return archive.Document(a.Commit.DID, b), err
+		return archive.Document(did, b), err
 	}
 	out, resolver, _, err := c.clients()
 	if err != nil {
 		return archive.Authority{}, err
 	}
 	defer out.Close()
-	id, err := resolver.Resolve(ctx, a.Commit.DID)
+	id, err := resolver.Resolve(ctx, did)
 	if ctx.Err() != nil {
 		return archive.Authority{}, err
 	}
