@@ -19,7 +19,7 @@ import (
 // floors is the order of the packages: each may import only what stands on a
 // lower floor. A new package takes the lowest floor above all that it imports.
 var floors = [][]string{
-	0: {".", "internal/atproto", "internal/backoff", "internal/exactjson", "internal/gather", "internal/health", "internal/refusal", "internal/test/faultvfs", "internal/test/fixtures"},
+	0: {".", "internal/atproto", "internal/backoff", "internal/exactjson", "internal/gather", "internal/health", "internal/listing", "internal/refusal", "internal/test/faultvfs", "internal/test/fixtures"},
 	1: {"db", "internal/dagcbor", "internal/metrics", "internal/outbound", "internal/repostate"},
 	2: {"internal/event", "internal/identity", "internal/mst", "internal/pds", "internal/store", "internal/test/msttest", "internal/test/simnet", "internal/test/testrepo"},
 	3: {"internal/firehose", "internal/plc", "internal/repo"},
