@@ -14,6 +14,7 @@ CREATE TABLE meta (
   index_id   TEXT    NOT NULL, -- names this index in every cursor; a copy that diverges needs a new one
   next_seq   INTEGER NOT NULL, -- the next birth number; raised at every start to 32 times the unix milliseconds, or by 2^20,
                                -- because a power cut or a restore may have taken back numbers that a client holds
+  changes_after INTEGER NOT NULL DEFAULT 0, -- the changes up to this number were deleted from membership_change
   created_at INTEGER NOT NULL,
   created_by TEXT    NOT NULL, -- the version that made the file
   opened_by  TEXT    NOT NULL  -- the version that wrote to it last
@@ -82,7 +83,6 @@ CREATE TABLE repo (
                      -- upstream whose events alone have; NULL once its document was seen, or it was found otherwise
   harmless_rev INTEGER -- a listed rev that the PDS itself does not have: listings that repeat it are no reason to ask
 ) STRICT;
-CREATE UNIQUE INDEX repo_by_seq ON repo (seq) WHERE seq > 0;
 CREATE INDEX repo_found_host ON repo (found_host_id) WHERE found_host_id IS NOT NULL;
 
 CREATE TABLE repo_head (
@@ -128,14 +128,29 @@ CREATE INDEX host_unable ON host (unable_at) WHERE unable_at IS NOT NULL;
 -- Collections and memberships.
 
 CREATE TABLE collection (
-  -- One row for each NSID that has a member, or had one within the last week: names can be invented at will.
+  -- One row for each NSID that has a member, or had one within the last week: names can be invented at will. Row 0,
+  -- without a name, stands for the listing of all repos: its members are the listed ones.
   id      INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused
   nsid    TEXT    NOT NULL UNIQUE,
   members INTEGER NOT NULL DEFAULT 0, -- visible members
-  changed_at INTEGER NOT NULL DEFAULT 0 -- when they last changed; no row of membership_change that names it is newer
+  digest  INTEGER NOT NULL DEFAULT 0, -- of the set of their DIDs: the sum of XXH64(did) >> 2 over them, modulo 2^62
+  changed_seq INTEGER NOT NULL DEFAULT 0, -- the number of the last change: no row of membership_change that names
+                                      -- it has a higher one
+  first_seen_at INTEGER NOT NULL -- when this row was made
 ) STRICT;
-CREATE INDEX collection_idle ON collection (changed_at) WHERE members = 0;
-CREATE INDEX collection_by_members ON collection (members DESC, nsid) WHERE members > 0;
+INSERT INTO collection (id, nsid, first_seen_at) VALUES (0, '', 0);
+CREATE INDEX collection_idle ON collection (changed_seq) WHERE members = 0;
+CREATE INDEX collection_by_members ON collection (members DESC, nsid) WHERE members > 0 AND id > 0;
+
+CREATE TABLE collection_hour (
+  -- One row for each collection and hour in which it won or lost visible members. What it had at the end of an hour is
+  -- what it has, less what came since, plus what went.
+  collection_id INTEGER NOT NULL,
+  hour          INTEGER NOT NULL, -- unix hours
+  births        INTEGER NOT NULL, -- members that became visible
+  deaths        INTEGER NOT NULL, -- members that became invisible
+  PRIMARY KEY (collection_id, hour)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE membership_source (
   -- What membership.source means: what brought the row.
@@ -146,15 +161,27 @@ INSERT INTO membership_source (id, name) VALUES (1, 'commit'), (2, 'resync'), (3
 
 CREATE TABLE membership (
   -- One row for each repo and collection in which its tree has a key.
+  repo_id       INTEGER NOT NULL,
   collection_id INTEGER NOT NULL,
   seq           INTEGER NOT NULL CHECK (seq <> 0),
                 -- birth number, unique over the index, given in the transaction that makes the row visible;
                 -- pages are ordered by it and cursors carry it. Negative = not visible
-  repo_id       INTEGER NOT NULL,
   source        INTEGER NOT NULL, -- membership_source.id
-  PRIMARY KEY (collection_id, seq),
-  UNIQUE (repo_id, collection_id)
+  PRIMARY KEY (repo_id, collection_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX membership_by_collection ON membership (collection_id); -- for people: pages come from listing_block
+
+CREATE TABLE listing_block (
+  -- The visible rows of a collection once more, in the order of seq and packed, a few hundred to a block: what pages
+  -- are read from. Collection 0 has the listed repos (repo.seq). Changed in the transaction of the rows.
+  collection_id INTEGER NOT NULL,
+  first_seq     INTEGER NOT NULL, -- of the entry with which the block was begun, which may have gone since; the entries
+                                  -- of the block before have lower numbers
+  entries       BLOB    NOT NULL CHECK (length(entries) > 0),
+                -- seq, repo id and DID of each; package listing has the form. Up to 4,000 bytes, so that a row fits
+                -- into a page of the file
+  UNIQUE (collection_id, first_seq)
+) STRICT;
 
 CREATE TABLE seq_clock (
   -- The birth number reached when a minute began: shows when a row was born.
@@ -173,20 +200,22 @@ INSERT INTO change_cause (id, name, visible) VALUES
   (2, 'death', 0),
   (3, 'account inactive', 0),
   (4, 'account active again or repo found again', 1),
-  (5, 'import proven', 1), -- reserved
+  (5, 'repo new', 1),
   (6, 'repo not found', 0);
 
 CREATE TABLE membership_change (
-  -- The change feed: every row that became visible or invisible, but for the births of a repo's first
-  -- backfill. Old rows are deleted after a week.
-  id            INTEGER PRIMARY KEY AUTOINCREMENT, -- its cursor; never reused
+  -- The change feed: whatever became visible or invisible. Who applies it in its order to an older state has the newer
+  -- one. Old rows are deleted after a week.
+  seq           INTEGER PRIMARY KEY, -- its cursor: a number of the same row as birth numbers, and that of the birth if
+                -- it is one
   changed_at    INTEGER NOT NULL,
   repo_id       INTEGER NOT NULL,
   collection_id INTEGER NOT NULL,
+                -- 0 = the whole repo with all that it has: to be read from membership when the change is looked at,
+                -- since what has changed in between has rows of its own further on
   visible       INTEGER NOT NULL CHECK (visible IN (0, 1)), -- what it became
   cause         INTEGER NOT NULL  -- change_cause.id
 ) STRICT;
-CREATE INDEX membership_change_by_time ON membership_change (changed_at);
 
 -- Upstreams and the PLC directory's log.
 
@@ -424,7 +453,7 @@ CREATE TABLE collection_tally (
   memberships INTEGER NOT NULL  -- visible rows
 ) STRICT;
 
-CREATE TRIGGER collection_changed AFTER UPDATE OF members ON collection BEGIN
+CREATE TRIGGER collection_changed AFTER UPDATE OF members ON collection WHEN new.id > 0 BEGIN
   INSERT INTO collection_tally (one, collections, memberships)
   VALUES (1, (new.members > 0) - (old.members > 0), new.members - old.members)
   ON CONFLICT (one) DO UPDATE SET collections = collections + excluded.collections,
@@ -491,7 +520,8 @@ CREATE VIEW repo_collections AS
 
 CREATE VIEW collection_stats AS
   -- How many visible members does each collection have?
-  SELECT nsid, members FROM collection WHERE members > 0;
+  SELECT nsid, members, datetime(first_seen_at / 1000000, 'unixepoch') AS first_seen
+  FROM collection WHERE members > 0 AND id > 0;
 
 CREATE VIEW repo_info AS
   -- Everything about a repo, in words. Ask with WHERE did = '...'.
@@ -561,7 +591,8 @@ INSERT INTO invariant (name, explanation) VALUES
   ('unique numbers', 'no birth number is given twice, over memberships and repos together'),
   ('numbers below next', 'every birth number is below meta.next_seq'),
   ('clock', 'seq_clock tells of every visible row when it was born'),
-  ('members', 'collection.members counts the visible rows of the collection'),
+  ('members', 'collection.members counts the visible rows of the collection, those of all repos the listed ones'),
+  ('hours', 'collection_hour adds up to the visible rows of each collection'),
   ('collection tally', 'collection_tally has the sums over collection'),
   ('repo tally', 'repo_tally counts the repos of each state'),
   ('queue tally', 'queue_tally counts the rows of resync_queue'),
@@ -585,7 +616,7 @@ INSERT INTO invariant (name, explanation) VALUES
   ('plc log', 'what was seen of the PLC directory''s log lies behind the place up to which it was read'),
   ('buffer', 'buffered commits belong to resyncing repos, are whole and not too many'),
   ('orphans', 'every row belongs to a repo, a collection or a host that is there'),
-  ('changes', 'changes have a cause that fits, and the last one of a row says whether it is visible'),
+  ('changes', 'changes have a cause that fits and a number that was given, and the last one of a row says whether it is visible'),
   ('sources', 'a membership was brought by a commit, a resync or an import'),
   ('digests', 'data and cid of a head are SHA-256 digests'),
   ('keys', 'a signing key is a compressed point with the prefix of its curve'),
@@ -594,7 +625,8 @@ INSERT INTO invariant (name, explanation) VALUES
   ('crawls', 'a crawl is one of a server that is there, has begun if it has come somewhere, and is due if it was asked for'),
   ('refusals', 'the sample of a refusal is a list, not longer than its count'),
   ('meta', 'meta has its one row with a valid index id'),
-  -- The grammar of names and the pages of the file are beyond SQL: the program has these four.
+  -- The grammar of names, packed bytes and the pages of the file are beyond SQL: the program has these five.
+  ('listings', 'listing_block has the visible rows of each collection in the order of their numbers, and the digest is theirs'),
   ('dids', 'every DID is one that can own a repo'),
   ('nsids', 'every collection is an NSID'),
   ('hosts', 'every host name is canonical'),
@@ -660,13 +692,27 @@ CREATE VIEW violation AS
   FROM membership m
   WHERE m.seq > 0 AND m.seq < (SELECT coalesce(min(seq), 9223372036854775807) FROM seq_clock)
 
-  -- members: collection.members counts the visible rows of the collection.
+  -- members: collection.members counts the visible rows of the collection, those of all repos the listed ones.
   UNION ALL
-  SELECT 'members', c.nsid || ': members ' || c.members || ', visible rows ' || c.visible
-  FROM (SELECT nsid, members,
-               (SELECT count(*) FROM membership m WHERE m.collection_id = collection.id AND m.seq > 0) AS visible
+  SELECT 'members', iif(c.id = 0, 'listed repos', c.nsid) || ': members ' || c.members || ', visible rows ' || c.visible
+  FROM (SELECT id, nsid, members,
+               iif(id = 0, (SELECT count(*) FROM repo r WHERE r.seq > 0),
+                   (SELECT count(*) FROM membership m WHERE m.collection_id = collection.id AND m.seq > 0)) AS visible
         FROM collection) c
   WHERE c.members <> c.visible
+
+  -- hours: collection_hour adds up to the visible rows of each collection.
+  UNION ALL
+  SELECT 'hours', iif(c.id = 0, 'listed repos', c.nsid) || ': members ' || c.members || ', by its hours ' || c.sum
+  FROM (SELECT id, nsid, members,
+               (SELECT coalesce(sum(h.births - h.deaths), 0) FROM collection_hour h WHERE h.collection_id = collection.id) AS sum
+        FROM collection) c
+  WHERE c.members <> c.sum
+  UNION ALL
+  SELECT 'hours', 'collection ' || h.collection_id || ', hour ' || h.hour || ': ' || h.births || ' births, ' || h.deaths || ' deaths'
+  FROM collection_hour h
+  WHERE h.births < 0 OR h.deaths < 0 OR h.births + h.deaths = 0
+     OR NOT EXISTS (SELECT 1 FROM collection c WHERE c.id = h.collection_id)
 
   -- collection tally: collection_tally has the sums over collection.
   UNION ALL
@@ -675,7 +721,7 @@ CREATE VIEW violation AS
   FROM (SELECT coalesce(sum(collections), 0) AS collections, coalesce(sum(memberships), 0) AS memberships
         FROM (SELECT collections, memberships FROM collection_tally
               UNION ALL
-              SELECT -1, -members FROM collection WHERE members > 0)) t
+              SELECT -1, -members FROM collection WHERE members > 0 AND id > 0)) t
   WHERE t.collections <> 0 OR t.memberships <> 0
 
   -- repo tally: repo_tally counts the repos of each state.
@@ -908,35 +954,38 @@ CREATE VIEW violation AS
   FROM resync_buffer b
   WHERE NOT EXISTS (SELECT 1 FROM repo r WHERE r.id = b.repo_id)
   UNION ALL
-  SELECT 'orphans', 'membership_change ' || f.id || ', repo ' || f.repo_id || ': there is no such repo'
+  SELECT 'orphans', 'membership_change ' || f.seq || ', repo ' || f.repo_id || ': there is no such repo'
   FROM membership_change f
   WHERE NOT EXISTS (SELECT 1 FROM repo r WHERE r.id = f.repo_id)
   UNION ALL
-  SELECT 'orphans', 'membership_change ' || f.id || ', collection ' || f.collection_id || ': there is no such collection'
+  SELECT 'orphans', 'membership_change ' || f.seq || ', collection ' || f.collection_id || ': there is no such collection'
   FROM membership_change f
   WHERE NOT EXISTS (SELECT 1 FROM collection c WHERE c.id = f.collection_id)
 
-  -- changes: changes have a cause that fits, and the last one of a row says whether it is visible.
-  -- The minutes of a clock that was set back go back, too, and then changes are not deleted in the order of
-  -- their ids: only what follows the last hole is compared with the rows.
+  -- changes: changes have a cause that fits and a number that was given, and the last one of a row says whether it is
+  -- visible.
   UNION ALL
   SELECT 'changes',
          coalesce(r.did, 'repo ' || f.repo_id) || '/' || coalesce(c.nsid, 'collection ' || f.collection_id)
-         || ': change ' || f.id || ', visible ' || f.visible || ' by cause ' || f.cause
+         || ': change ' || f.seq || ', visible ' || f.visible || ' by cause ' || f.cause
   FROM membership_change f LEFT JOIN repo r ON r.id = f.repo_id LEFT JOIN collection c ON c.id = f.collection_id
   WHERE NOT EXISTS (SELECT 1 FROM change_cause k WHERE k.id = f.cause AND k.visible = f.visible)
+     OR f.seq NOT BETWEEN (SELECT changes_after + 1 FROM meta) AND (SELECT next_seq - 1 FROM meta)
   UNION ALL
   SELECT 'changes',
          coalesce(r.did, 'repo ' || f.repo_id) || '/' || coalesce(c.nsid, 'collection ' || f.collection_id)
-         || ': change ' || f.id || ', the last one, says visible ' || f.visible || ' and the row says ' || (1 - f.visible)
-  FROM (SELECT max(n.id) AS id, n.repo_id, n.collection_id, n.visible
-        FROM membership_change n
-        WHERE n.id >= (SELECT max(g.id) FROM membership_change g
-                       WHERE NOT EXISTS (SELECT 1 FROM membership_change p WHERE p.id = g.id - 1))
-        GROUP BY n.repo_id, n.collection_id) f
+         || ': change ' || f.seq || ', the last one, says visible ' || f.visible || ' and the row says ' || f.shown
+  FROM (SELECT n.seq, n.repo_id, n.collection_id, n.visible,
+               CASE WHEN n.collection_id = 0 THEN (SELECT r.seq > 0 FROM repo r WHERE r.id = n.repo_id)
+                    ELSE EXISTS (SELECT 1 FROM membership m
+                                 WHERE m.repo_id = n.repo_id AND m.collection_id = n.collection_id AND m.seq > 0) END AS shown
+        FROM (SELECT g.seq, g.repo_id, g.collection_id, g.visible,
+                     max(iif(g.collection_id = 0, g.seq, 0)) OVER (PARTITION BY g.repo_id) AS whole_seq
+              FROM (SELECT max(l.seq) AS seq, l.repo_id, l.collection_id, l.visible
+                    FROM membership_change l GROUP BY l.repo_id, l.collection_id) g) n
+        WHERE n.seq >= n.whole_seq) f
   LEFT JOIN repo r ON r.id = f.repo_id LEFT JOIN collection c ON c.id = f.collection_id
-  WHERE f.visible <> EXISTS (SELECT 1 FROM membership m
-                             WHERE m.repo_id = f.repo_id AND m.collection_id = f.collection_id AND m.seq > 0)
+  WHERE f.visible <> f.shown
 
   -- sources: a membership was brought by a commit, a resync or an import.
   -- Those are the ids of membership_source: to look each row up there takes twice the time.
@@ -990,7 +1039,7 @@ CREATE VIEW violation AS
   FROM host o
   WHERE o.insecure NOT IN (0, 1)
   UNION ALL
-  SELECT 'flags', 'membership_change ' || f.id || ': visible ' || f.visible
+  SELECT 'flags', 'membership_change ' || f.seq || ': visible ' || f.visible
   FROM membership_change f
   WHERE f.visible NOT IN (0, 1)
 

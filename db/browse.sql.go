@@ -299,7 +299,7 @@ func (q *Queries) HostsAfter(ctx context.Context, arg HostsAfterParams) ([]Hosts
 
 const largestCollections = `-- name: LargestCollections :many
 SELECT nsid, members FROM collection
-WHERE members > 0 ORDER BY members DESC, nsid LIMIT ?1
+WHERE members > 0 AND id > 0 ORDER BY members DESC, nsid LIMIT ?1
 `
 
 type LargestCollectionsRow struct {

@@ -9,12 +9,254 @@ import (
 	"context"
 )
 
-const collectionIDs = `-- name: CollectionIDs :many
-SELECT c.id FROM json_each(CAST(?1 AS TEXT)) j CROSS JOIN collection c WHERE c.nsid = j.value
+const allBlocks = `-- name: AllBlocks :many
+SELECT collection_id, first_seq, entries FROM listing_block
+WHERE (collection_id, first_seq) > (?1, ?2)
+ORDER BY collection_id, first_seq LIMIT ?3
 `
 
-func (q *Queries) CollectionIDs(ctx context.Context, nsids string) ([]int64, error) {
-	rows, err := q.db.QueryContext(ctx, collectionIDs, nsids)
+type AllBlocksParams struct {
+	CollectionID int64
+	FirstSeq     int64
+	MaxRows      int64
+}
+
+// A piece of all blocks.
+func (q *Queries) AllBlocks(ctx context.Context, arg AllBlocksParams) ([]ListingBlock, error) {
+	rows, err := q.db.QueryContext(ctx, allBlocks, arg.CollectionID, arg.FirstSeq, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListingBlock
+	for rows.Next() {
+		var i ListingBlock
+		if err := rows.Scan(&i.CollectionID, &i.FirstSeq, &i.Entries); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const blockOf = `-- name: BlockOf :many
+SELECT first_seq, entries FROM listing_block
+WHERE collection_id = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1
+`
+
+type BlockOfParams struct {
+	CollectionID int64
+	Seq          int64
+}
+
+type BlockOfRow struct {
+	FirstSeq int64
+	Entries  []byte
+}
+
+// The block that has a number, if it is there.
+func (q *Queries) BlockOf(ctx context.Context, arg BlockOfParams) ([]BlockOfRow, error) {
+	rows, err := q.db.QueryContext(ctx, blockOf, arg.CollectionID, arg.Seq)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BlockOfRow
+	for rows.Next() {
+		var i BlockOfRow
+		if err := rows.Scan(&i.FirstSeq, &i.Entries); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const blocksBehind = `-- name: BlocksBehind :many
+SELECT first_seq, entries FROM listing_block
+WHERE collection_id = ?1 AND first_seq > ?2 ORDER BY first_seq LIMIT ?3
+`
+
+type BlocksBehindParams struct {
+	CollectionID int64
+	FirstSeq     int64
+	MaxRows      int64
+}
+
+type BlocksBehindRow struct {
+	FirstSeq int64
+	Entries  []byte
+}
+
+func (q *Queries) BlocksBehind(ctx context.Context, arg BlocksBehindParams) ([]BlocksBehindRow, error) {
+	rows, err := q.db.QueryContext(ctx, blocksBehind, arg.CollectionID, arg.FirstSeq, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BlocksBehindRow
+	for rows.Next() {
+		var i BlocksBehindRow
+		if err := rows.Scan(&i.FirstSeq, &i.Entries); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const blocksFrom = `-- name: BlocksFrom :many
+SELECT l.first_seq, l.entries FROM listing_block l
+WHERE l.collection_id = ?1
+  AND l.first_seq >= coalesce((SELECT max(b.first_seq) FROM listing_block b
+                               WHERE b.collection_id = ?1 AND b.first_seq <= ?2), 0)
+ORDER BY l.first_seq LIMIT ?3
+`
+
+type BlocksFromParams struct {
+	CollectionID int64
+	After        int64
+	MaxRows      int64
+}
+
+type BlocksFromRow struct {
+	FirstSeq int64
+	Entries  []byte
+}
+
+// The blocks that have what comes behind a number, beginning with that in which it would stand itself.
+func (q *Queries) BlocksFrom(ctx context.Context, arg BlocksFromParams) ([]BlocksFromRow, error) {
+	rows, err := q.db.QueryContext(ctx, blocksFrom, arg.CollectionID, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BlocksFromRow
+	for rows.Next() {
+		var i BlocksFromRow
+		if err := rows.Scan(&i.FirstSeq, &i.Entries); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const collectionDigests = `-- name: CollectionDigests :many
+SELECT id, nsid, members, digest FROM collection WHERE id > ?1 ORDER BY id LIMIT ?2
+`
+
+type CollectionDigestsParams struct {
+	After   int64
+	MaxRows int64
+}
+
+type CollectionDigestsRow struct {
+	ID      int64
+	NSID    string
+	Members int64
+	Digest  int64
+}
+
+func (q *Queries) CollectionDigests(ctx context.Context, arg CollectionDigestsParams) ([]CollectionDigestsRow, error) {
+	rows, err := q.db.QueryContext(ctx, collectionDigests, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CollectionDigestsRow
+	for rows.Next() {
+		var i CollectionDigestsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.NSID,
+			&i.Members,
+			&i.Digest,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const collectionsBelow = `-- name: CollectionsBelow :many
+SELECT id, members FROM collection WHERE nsid > ?1 AND nsid < ?2
+ORDER BY nsid LIMIT ?3
+`
+
+type CollectionsBelowParams struct {
+	Prefix   string
+	Behind   string
+	Examined int64
+}
+
+type CollectionsBelowRow struct {
+	ID      int64
+	Members int64
+}
+
+// The collections below a prefix, that is from "app.example." up to "app.example/", which is no name. Those without
+// members are returned, too: what bounds the rows bounds what is looked at.
+func (q *Queries) CollectionsBelow(ctx context.Context, arg CollectionsBelowParams) ([]CollectionsBelowRow, error) {
+	rows, err := q.db.QueryContext(ctx, collectionsBelow, arg.Prefix, arg.Behind, arg.Examined)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CollectionsBelowRow
+	for rows.Next() {
+		var i CollectionsBelowRow
+		if err := rows.Scan(&i.ID, &i.Members); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const collectionsByName = `-- name: CollectionsByName :many
+SELECT c.id FROM json_each(CAST(?1 AS TEXT)) j CROSS JOIN collection c WHERE c.nsid = j.value AND c.members > 0
+`
+
+func (q *Queries) CollectionsByName(ctx context.Context, nsids string) ([]int64, error) {
+	rows, err := q.db.QueryContext(ctx, collectionsByName, nsids)
 	if err != nil {
 		return nil, err
 	}
@@ -36,37 +278,114 @@ func (q *Queries) CollectionIDs(ctx context.Context, nsids string) ([]int64, err
 	return items, nil
 }
 
-const pageOfCollection = `-- name: PageOfCollection :many
-SELECT m.seq, r.did
-FROM collection c CROSS JOIN membership m CROSS JOIN repo r
-WHERE c.nsid = ?1 AND m.collection_id = c.id AND m.seq > ?2 AND r.id = m.repo_id
-ORDER BY m.seq LIMIT ?3
+const deleteBlock = `-- name: DeleteBlock :exec
+DELETE FROM listing_block WHERE collection_id = ?1 AND first_seq = ?2
 `
 
-type PageOfCollectionParams struct {
-	NSID    string
+type DeleteBlockParams struct {
+	CollectionID int64
+	FirstSeq     int64
+}
+
+func (q *Queries) DeleteBlock(ctx context.Context, arg DeleteBlockParams) error {
+	_, err := q.db.ExecContext(ctx, deleteBlock, arg.CollectionID, arg.FirstSeq)
+	return err
+}
+
+const lastBlock = `-- name: LastBlock :many
+SELECT first_seq, entries FROM listing_block WHERE collection_id = ?1 ORDER BY first_seq DESC LIMIT 1
+`
+
+type LastBlockRow struct {
+	FirstSeq int64
+	Entries  []byte
+}
+
+func (q *Queries) LastBlock(ctx context.Context, collectionID int64) ([]LastBlockRow, error) {
+	rows, err := q.db.QueryContext(ctx, lastBlock, collectionID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LastBlockRow
+	for rows.Next() {
+		var i LastBlockRow
+		if err := rows.Scan(&i.FirstSeq, &i.Entries); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listedBefore = `-- name: ListedBefore :many
+SELECT CAST(j.value AS INTEGER) AS id FROM json_each(CAST(?1 AS TEXT)) j
+WHERE EXISTS (SELECT 1 FROM membership m
+              WHERE m.repo_id = CAST(j.value AS INTEGER) AND m.seq > 0 AND m.seq <= ?2
+                AND m.collection_id IN (SELECT CAST(k.value AS INTEGER) FROM json_each(CAST(?3 AS TEXT)) k))
+`
+
+type ListedBeforeParams struct {
+	RepoIds       string
+	Upto          int64
+	CollectionIds string
+}
+
+// Of some repos those that have a visible row with a number up to one in some of the collections.
+func (q *Queries) ListedBefore(ctx context.Context, arg ListedBeforeParams) ([]int64, error) {
+	rows, err := q.db.QueryContext(ctx, listedBefore, arg.RepoIds, arg.Upto, arg.CollectionIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listedRepos = `-- name: ListedRepos :many
+SELECT id, seq, did FROM repo WHERE id > ?1 AND seq > 0 ORDER BY id LIMIT ?2
+`
+
+type ListedReposParams struct {
 	After   int64
 	MaxRows int64
 }
 
-type PageOfCollectionRow struct {
+type ListedReposRow struct {
+	ID  int64
 	Seq int64
 	DID string
 }
 
-// A page of listReposByCollection. CROSS JOIN keeps the order of the tables: the collection by its name, its rows in
-// the order of the pages, the DID of each. Without statistics SQLite might begin with the repos; with them (ANALYZE) it
-// would choose anew in every file, so there are none.
-func (q *Queries) PageOfCollection(ctx context.Context, arg PageOfCollectionParams) ([]PageOfCollectionRow, error) {
-	rows, err := q.db.QueryContext(ctx, pageOfCollection, arg.NSID, arg.After, arg.MaxRows)
+func (q *Queries) ListedRepos(ctx context.Context, arg ListedReposParams) ([]ListedReposRow, error) {
+	rows, err := q.db.QueryContext(ctx, listedRepos, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []PageOfCollectionRow
+	var items []ListedReposRow
 	for rows.Next() {
-		var i PageOfCollectionRow
-		if err := rows.Scan(&i.Seq, &i.DID); err != nil {
+		var i ListedReposRow
+		if err := rows.Scan(&i.ID, &i.Seq, &i.DID); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -80,136 +399,49 @@ func (q *Queries) PageOfCollection(ctx context.Context, arg PageOfCollectionPara
 	return items, nil
 }
 
-const pageOfCollections = `-- name: PageOfCollections :many
-SELECT d.seq, r.did,
-       CAST(EXISTS (SELECT 1 FROM json_each(CAST(?1 AS TEXT)) k CROSS JOIN membership x
-                    WHERE x.repo_id = d.repo_id AND x.collection_id = k.value
-                      AND x.seq > 0 AND x.seq < d.seq) AS INTEGER) AS listed_before
-FROM (SELECT m.seq, m.repo_id
-      FROM json_each(CAST(?1 AS TEXT)) j CROSS JOIN membership m
-      WHERE m.collection_id = j.value AND m.seq > ?2
-        AND m.seq <= coalesce((SELECT y.seq FROM membership y
-                               WHERE y.collection_id = j.value AND y.seq > ?2
-                               ORDER BY y.seq LIMIT 1 OFFSET ?3), 9223372036854775807)
-      ORDER BY m.seq LIMIT ?3) d
-CROSS JOIN repo r
-WHERE r.id = d.repo_id
-ORDER BY d.seq
+const putBlock = `-- name: PutBlock :exec
+INSERT INTO listing_block (collection_id, first_seq, entries)
+VALUES (?1, ?2, ?3)
+ON CONFLICT (collection_id, first_seq) DO UPDATE SET entries = excluded.entries
 `
 
-type PageOfCollectionsParams struct {
-	Ids     string
-	After   int64
-	MaxRows int64
-}
-
-type PageOfCollectionsRow struct {
-	Seq          int64
-	DID          string
-	ListedBefore int64
-}
-
-// A page of the repos with records in any of some collections, each at the first of its rows. The inner SELECT takes
-// the next rows of each collection, no more than a page of each, and sorts these few; a repo that has a lower number
-// in another of the collections came with that one, on this page or an earlier one.
-func (q *Queries) PageOfCollections(ctx context.Context, arg PageOfCollectionsParams) ([]PageOfCollectionsRow, error) {
-	rows, err := q.db.QueryContext(ctx, pageOfCollections, arg.Ids, arg.After, arg.MaxRows)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []PageOfCollectionsRow
-	for rows.Next() {
-		var i PageOfCollectionsRow
-		if err := rows.Scan(&i.Seq, &i.DID, &i.ListedBefore); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const pageOfRepos = `-- name: PageOfRepos :many
-SELECT seq, did FROM repo WHERE seq > ?1 AND seq > 0 ORDER BY seq LIMIT ?2
-`
-
-type PageOfReposParams struct {
-	After   int64
-	MaxRows int64
-}
-
-type PageOfReposRow struct {
-	Seq int64
-	DID string
-}
-
-// seq > 0 says again what the index repo_by_seq is limited to: SQLite takes it only where the query says so.
-func (q *Queries) PageOfRepos(ctx context.Context, arg PageOfReposParams) ([]PageOfReposRow, error) {
-	rows, err := q.db.QueryContext(ctx, pageOfRepos, arg.After, arg.MaxRows)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []PageOfReposRow
-	for rows.Next() {
-		var i PageOfReposRow
-		if err := rows.Scan(&i.Seq, &i.DID); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const visibleRows = `-- name: VisibleRows :many
-SELECT m.collection_id, m.seq, c.nsid, r.did
-FROM membership m CROSS JOIN collection c CROSS JOIN repo r
-WHERE (m.collection_id, m.seq) > (?1, ?2) AND m.seq > 0
-  AND c.id = m.collection_id AND r.id = m.repo_id
-ORDER BY m.collection_id, m.seq LIMIT ?3
-`
-
-type VisibleRowsParams struct {
+type PutBlockParams struct {
 	CollectionID int64
-	After        int64
-	MaxRows      int64
+	FirstSeq     int64
+	Entries      []byte
 }
 
-type VisibleRowsRow struct {
+func (q *Queries) PutBlock(ctx context.Context, arg PutBlockParams) error {
+	_, err := q.db.ExecContext(ctx, putBlock, arg.CollectionID, arg.FirstSeq, arg.Entries)
+	return err
+}
+
+const visibleBetween = `-- name: VisibleBetween :many
+SELECT repo_id, collection_id, seq FROM membership
+WHERE repo_id > ?1 AND repo_id <= ?2 AND seq > 0 ORDER BY repo_id, collection_id
+`
+
+type VisibleBetweenParams struct {
+	After int64
+	Upto  int64
+}
+
+type VisibleBetweenRow struct {
+	RepoID       int64
 	CollectionID int64
 	Seq          int64
-	NSID         string
-	DID          string
 }
 
-// All visible rows from one on, in the order of the primary key.
-func (q *Queries) VisibleRows(ctx context.Context, arg VisibleRowsParams) ([]VisibleRowsRow, error) {
-	rows, err := q.db.QueryContext(ctx, visibleRows, arg.CollectionID, arg.After, arg.MaxRows)
+func (q *Queries) VisibleBetween(ctx context.Context, arg VisibleBetweenParams) ([]VisibleBetweenRow, error) {
+	rows, err := q.db.QueryContext(ctx, visibleBetween, arg.After, arg.Upto)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []VisibleRowsRow
+	var items []VisibleBetweenRow
 	for rows.Next() {
-		var i VisibleRowsRow
-		if err := rows.Scan(
-			&i.CollectionID,
-			&i.Seq,
-			&i.NSID,
-			&i.DID,
-		); err != nil {
+		var i VisibleBetweenRow
+		if err := rows.Scan(&i.RepoID, &i.CollectionID, &i.Seq); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

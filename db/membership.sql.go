@@ -10,11 +10,12 @@ import (
 )
 
 const addChange = `-- name: AddChange :exec
-INSERT INTO membership_change (changed_at, repo_id, collection_id, visible, cause)
-VALUES (?1, ?2, ?3, ?4, ?5)
+INSERT INTO membership_change (seq, changed_at, repo_id, collection_id, visible, cause)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 `
 
 type AddChangeParams struct {
+	Seq          int64
 	Now          int64
 	RepoID       int64
 	CollectionID int64
@@ -24,6 +25,7 @@ type AddChangeParams struct {
 
 func (q *Queries) AddChange(ctx context.Context, arg AddChangeParams) error {
 	_, err := q.db.ExecContext(ctx, addChange,
+		arg.Seq,
 		arg.Now,
 		arg.RepoID,
 		arg.CollectionID,
@@ -34,28 +36,65 @@ func (q *Queries) AddChange(ctx context.Context, arg AddChangeParams) error {
 }
 
 const addCollection = `-- name: AddCollection :one
-INSERT INTO collection (nsid) VALUES (?1) RETURNING id
+INSERT INTO collection (nsid, first_seen_at) VALUES (?1, ?2) RETURNING id
 `
 
-func (q *Queries) AddCollection(ctx context.Context, nsid string) (int64, error) {
-	row := q.db.QueryRowContext(ctx, addCollection, nsid)
+type AddCollectionParams struct {
+	NSID string
+	Now  int64
+}
+
+func (q *Queries) AddCollection(ctx context.Context, arg AddCollectionParams) (int64, error) {
+	row := q.db.QueryRowContext(ctx, addCollection, arg.NSID, arg.Now)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
 }
 
 const addMembers = `-- name: AddMembers :exec
-UPDATE collection SET members = members + ?1, changed_at = max(changed_at, ?2) WHERE id = ?3
+UPDATE collection
+SET members = members + ?1, digest = (digest + ?2) & 4611686018427387903, changed_seq = ?3
+WHERE id = ?4
 `
 
 type AddMembersParams struct {
-	Delta int64
-	Now   interface{}
-	ID    int64
+	Delta  int64
+	Digest int64
+	Seq    int64
+	ID     int64
 }
 
+// Digests have 62 bits: the sum of two does not overflow.
 func (q *Queries) AddMembers(ctx context.Context, arg AddMembersParams) error {
-	_, err := q.db.ExecContext(ctx, addMembers, arg.Delta, arg.Now, arg.ID)
+	_, err := q.db.ExecContext(ctx, addMembers,
+		arg.Delta,
+		arg.Digest,
+		arg.Seq,
+		arg.ID,
+	)
+	return err
+}
+
+const addToHour = `-- name: AddToHour :exec
+INSERT INTO collection_hour (collection_id, hour, births, deaths)
+VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (collection_id, hour) DO UPDATE SET births = births + excluded.births, deaths = deaths + excluded.deaths
+`
+
+type AddToHourParams struct {
+	CollectionID int64
+	Hour         int64
+	Births       int64
+	Deaths       int64
+}
+
+func (q *Queries) AddToHour(ctx context.Context, arg AddToHourParams) error {
+	_, err := q.db.ExecContext(ctx, addToHour,
+		arg.CollectionID,
+		arg.Hour,
+		arg.Births,
+		arg.Deaths,
+	)
 	return err
 }
 
@@ -91,7 +130,7 @@ INSERT INTO membership (collection_id, seq, repo_id, source)
 SELECT CAST(value AS INTEGER), CAST(?1 AS INTEGER) + CAST(key AS INTEGER), ?2, ?3
 FROM json_each(CAST(?4 AS TEXT)) WHERE true
 ON CONFLICT (repo_id, collection_id) DO NOTHING
-RETURNING collection_id
+RETURNING collection_id, seq
 `
 
 type BirthsOfParams struct {
@@ -101,8 +140,13 @@ type BirthsOfParams struct {
 	CollectionIds string
 }
 
+type BirthsOfRow struct {
+	CollectionID int64
+	Seq          int64
+}
+
 // The missing rows of a set, numbered from first_seq on in its order; the numbers of those that are there are left out.
-func (q *Queries) BirthsOf(ctx context.Context, arg BirthsOfParams) ([]int64, error) {
+func (q *Queries) BirthsOf(ctx context.Context, arg BirthsOfParams) ([]BirthsOfRow, error) {
 	rows, err := q.db.QueryContext(ctx, birthsOf,
 		arg.FirstSeq,
 		arg.RepoID,
@@ -113,13 +157,13 @@ func (q *Queries) BirthsOf(ctx context.Context, arg BirthsOfParams) ([]int64, er
 		return nil, err
 	}
 	defer rows.Close()
-	var items []int64
+	var items []BirthsOfRow
 	for rows.Next() {
-		var collection_id int64
-		if err := rows.Scan(&collection_id); err != nil {
+		var i BirthsOfRow
+		if err := rows.Scan(&i.CollectionID, &i.Seq); err != nil {
 			return nil, err
 		}
-		items = append(items, collection_id)
+		items = append(items, i)
 	}
 	if err := rows.Close(); err != nil {
 		return nil, err
@@ -227,44 +271,11 @@ func (q *Queries) DeathsOf(ctx context.Context, arg DeathsOfParams) ([]DeathsOfR
 }
 
 const hidden = `-- name: Hidden :many
-SELECT collection_id, seq FROM membership WHERE repo_id = ?1 AND seq < 0 ORDER BY collection_id
+SELECT collection_id FROM membership WHERE repo_id = ?1 AND seq < 0 ORDER BY collection_id
 `
 
-type HiddenRow struct {
-	CollectionID int64
-	Seq          int64
-}
-
-func (q *Queries) Hidden(ctx context.Context, repoID int64) ([]HiddenRow, error) {
+func (q *Queries) Hidden(ctx context.Context, repoID int64) ([]int64, error) {
 	rows, err := q.db.QueryContext(ctx, hidden, repoID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []HiddenRow
-	for rows.Next() {
-		var i HiddenRow
-		if err := rows.Scan(&i.CollectionID, &i.Seq); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const hide = `-- name: Hide :many
-UPDATE membership SET seq = -seq WHERE repo_id = ?1 AND seq > 0 RETURNING collection_id
-`
-
-// The sign of the number is the visibility.
-func (q *Queries) Hide(ctx context.Context, repoID int64) ([]int64, error) {
-	rows, err := q.db.QueryContext(ctx, hide, repoID)
 	if err != nil {
 		return nil, err
 	}
@@ -276,6 +287,39 @@ func (q *Queries) Hide(ctx context.Context, repoID int64) ([]int64, error) {
 			return nil, err
 		}
 		items = append(items, collection_id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const hide = `-- name: Hide :many
+UPDATE membership SET seq = -seq WHERE repo_id = ?1 AND seq > 0 RETURNING collection_id, seq
+`
+
+type HideRow struct {
+	CollectionID int64
+	Seq          int64
+}
+
+// The sign of the number is the visibility. What comes back are the negative numbers.
+func (q *Queries) Hide(ctx context.Context, repoID int64) ([]HideRow, error) {
+	rows, err := q.db.QueryContext(ctx, hide, repoID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []HideRow
+	for rows.Next() {
+		var i HideRow
+		if err := rows.Scan(&i.CollectionID, &i.Seq); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Close(); err != nil {
 		return nil, err
@@ -316,9 +360,26 @@ func (q *Queries) LastMembership(ctx context.Context, repoID int64) (int64, erro
 	return id, err
 }
 
-const pruneChanges = `-- name: PruneChanges :execrows
-DELETE FROM membership_change WHERE id IN (
-  SELECT c.id FROM membership_change c WHERE c.changed_at < ?1 ORDER BY c.changed_at LIMIT ?2)
+const numbersBefore = `-- name: NumbersBefore :one
+SELECT CAST(coalesce((SELECT min(n.seq) FROM seq_clock n WHERE n.seq > d.seq), m.next_seq) AS INTEGER) AS seq
+FROM meta m CROSS JOIN (SELECT max(k.seq) AS seq FROM seq_clock k
+                        WHERE k.seq > (SELECT changes_after FROM meta WHERE one = 1) AND k.minute < ?1) d
+WHERE m.one = 1 AND d.seq IS NOT NULL
+`
+
+// The number that was the next one when a minute began, behind the changes that are deleted: all of lower numbers were
+// given before. The clock of the numbers goes back where clocks were set back, so that it is read from there on.
+func (q *Queries) NumbersBefore(ctx context.Context, minute int64) (int64, error) {
+	row := q.db.QueryRowContext(ctx, numbersBefore, minute)
+	var seq int64
+	err := row.Scan(&seq)
+	return seq, err
+}
+
+const pruneChanges = `-- name: PruneChanges :many
+DELETE FROM membership_change WHERE seq IN (
+  SELECT c.seq FROM membership_change c WHERE c.seq < ?1 ORDER BY c.seq LIMIT ?2)
+RETURNING seq
 `
 
 type PruneChangesParams struct {
@@ -327,27 +388,36 @@ type PruneChangesParams struct {
 }
 
 // The subquery bounds the rows, for DELETE has no LIMIT here.
-func (q *Queries) PruneChanges(ctx context.Context, arg PruneChangesParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, pruneChanges, arg.Before, arg.MaxRows)
+func (q *Queries) PruneChanges(ctx context.Context, arg PruneChangesParams) ([]int64, error) {
+	rows, err := q.db.QueryContext(ctx, pruneChanges, arg.Before, arg.MaxRows)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected()
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var seq int64
+		if err := rows.Scan(&seq); err != nil {
+			return nil, err
+		}
+		items = append(items, seq)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const pruneCollections = `-- name: PruneCollections :many
 DELETE FROM collection WHERE NOT EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = collection.id) AND id IN (
   SELECT c.id FROM collection c
-  WHERE c.members = 0 AND c.changed_at < ?1
-    AND c.changed_at < coalesce((SELECT min(f.changed_at) FROM membership_change f), ?1)
-  ORDER BY c.changed_at LIMIT ?2)
+  WHERE c.members = 0 AND c.changed_seq <= (SELECT changes_after FROM meta WHERE one = 1) AND c.id > 0
+  ORDER BY c.changed_seq LIMIT ?1)
 RETURNING id, nsid
 `
-
-type PruneCollectionsParams struct {
-	Before  int64
-	MaxRows int64
-}
 
 type PruneCollectionsRow struct {
 	ID   int64
@@ -355,8 +425,8 @@ type PruneCollectionsRow struct {
 }
 
 // Collections that nobody has had for long, not even hidden, and that no change names any more.
-func (q *Queries) PruneCollections(ctx context.Context, arg PruneCollectionsParams) ([]PruneCollectionsRow, error) {
-	rows, err := q.db.QueryContext(ctx, pruneCollections, arg.Before, arg.MaxRows)
+func (q *Queries) PruneCollections(ctx context.Context, maxRows int64) ([]PruneCollectionsRow, error) {
+	rows, err := q.db.QueryContext(ctx, pruneCollections, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -378,26 +448,44 @@ func (q *Queries) PruneCollections(ctx context.Context, arg PruneCollectionsPara
 	return items, nil
 }
 
+const pruneHours = `-- name: PruneHours :exec
+DELETE FROM collection_hour WHERE collection_id = ?1
+`
+
+func (q *Queries) PruneHours(ctx context.Context, collectionID int64) error {
+	_, err := q.db.ExecContext(ctx, pruneHours, collectionID)
+	return err
+}
+
 const putOffCollections = `-- name: PutOffCollections :execrows
-UPDATE collection SET changed_at = ?1
+UPDATE collection SET changed_seq = ?1
 WHERE EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = collection.id) AND id IN (
-  SELECT c.id FROM collection c WHERE c.members = 0 AND c.changed_at < ?2
-  ORDER BY c.changed_at LIMIT ?3)
+  SELECT c.id FROM collection c
+  WHERE c.members = 0 AND c.changed_seq <= (SELECT changes_after FROM meta WHERE one = 1) AND c.id > 0
+  ORDER BY c.changed_seq LIMIT ?2)
 `
 
 type PutOffCollectionsParams struct {
-	Now     int64
-	Before  int64
+	Seq     int64
 	MaxRows int64
 }
 
-// Those of them that hidden repos have are looked at again in a week.
+// Those of them that hidden repos have are looked at again once all the numbers of today are old.
 func (q *Queries) PutOffCollections(ctx context.Context, arg PutOffCollectionsParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, putOffCollections, arg.Now, arg.Before, arg.MaxRows)
+	result, err := q.db.ExecContext(ctx, putOffCollections, arg.Seq, arg.MaxRows)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+const setChangesAfter = `-- name: SetChangesAfter :exec
+UPDATE meta SET changes_after = ?1 WHERE one = 1 AND changes_after < ?1
+`
+
+func (q *Queries) SetChangesAfter(ctx context.Context, seq int64) error {
+	_, err := q.db.ExecContext(ctx, setChangesAfter, seq)
+	return err
 }
 
 const setSize = `-- name: SetSize :one
@@ -419,17 +507,17 @@ func (q *Queries) SetSize(ctx context.Context, arg SetSizeParams) (int64, error)
 
 const show = `-- name: Show :exec
 UPDATE membership SET seq = ?1
-WHERE collection_id = ?2 AND seq = ?3
+WHERE repo_id = ?2 AND collection_id = ?3
 `
 
 type ShowParams struct {
 	Seq          int64
+	RepoID       int64
 	CollectionID int64
-	HiddenSeq    int64
 }
 
 func (q *Queries) Show(ctx context.Context, arg ShowParams) error {
-	_, err := q.db.ExecContext(ctx, show, arg.Seq, arg.CollectionID, arg.HiddenSeq)
+	_, err := q.db.ExecContext(ctx, show, arg.Seq, arg.RepoID, arg.CollectionID)
 	return err
 }
 

@@ -11,15 +11,25 @@ type ChangeCause struct {
 }
 
 type Collection struct {
-	ID        int64
-	NSID      string
-	Members   int64
-	ChangedAt int64
+	ID          int64
+	NSID        string
+	Members     int64
+	Digest      int64
+	ChangedSeq  int64
+	FirstSeenAt int64
+}
+
+type CollectionHour struct {
+	CollectionID int64
+	Hour         int64
+	Births       int64
+	Deaths       int64
 }
 
 type CollectionStats struct {
-	NSID    string
-	Members int64
+	NSID      string
+	Members   int64
+	FirstSeen interface{}
 }
 
 type CollectionTally struct {
@@ -110,15 +120,21 @@ type Invariant struct {
 	Explanation string
 }
 
+type ListingBlock struct {
+	CollectionID int64
+	FirstSeq     int64
+	Entries      []byte
+}
+
 type Membership struct {
+	RepoID       int64
 	CollectionID int64
 	Seq          int64
-	RepoID       int64
 	Source       int64
 }
 
 type MembershipChange struct {
-	ID           int64
+	Seq          int64
 	ChangedAt    int64
 	RepoID       int64
 	CollectionID int64
@@ -132,12 +148,13 @@ type MembershipSource struct {
 }
 
 type Meta struct {
-	One       int64
-	IndexID   string
-	NextSeq   int64
-	CreatedAt int64
-	CreatedBy string
-	OpenedBy  string
+	One          int64
+	IndexID      string
+	NextSeq      int64
+	ChangesAfter int64
+	CreatedAt    int64
+	CreatedBy    string
+	OpenedBy     string
 }
 
 type PlcLog struct {

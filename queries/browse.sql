@@ -17,7 +17,7 @@ WHERE c.nsid = j.value AND c.members > 0;
 
 -- name: LargestCollections :many
 SELECT nsid, members FROM collection
-WHERE members > 0 ORDER BY members DESC, nsid LIMIT sqlc.arg(max_rows);
+WHERE members > 0 AND id > 0 ORDER BY members DESC, nsid LIMIT sqlc.arg(max_rows);
 
 -- The minute is that of the last row of the clock that is not above the number.
 -- name: CollectionsOfRepo :many

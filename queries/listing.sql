@@ -1,42 +1,59 @@
--- A page of listReposByCollection. CROSS JOIN keeps the order of the tables: the collection by its name, its rows in
--- the order of the pages, the DID of each. Without statistics SQLite might begin with the repos; with them (ANALYZE) it
--- would choose anew in every file, so there are none.
--- name: PageOfCollection :many
-SELECT m.seq, r.did
-FROM collection c CROSS JOIN membership m CROSS JOIN repo r
-WHERE c.nsid = sqlc.arg(nsid) AND m.collection_id = c.id AND m.seq > sqlc.arg(after) AND r.id = m.repo_id
-ORDER BY m.seq LIMIT sqlc.arg(max_rows);
+-- name: LastBlock :many
+SELECT first_seq, entries FROM listing_block WHERE collection_id = sqlc.arg(collection_id) ORDER BY first_seq DESC LIMIT 1;
 
--- seq > 0 says again what the index repo_by_seq is limited to: SQLite takes it only where the query says so.
--- name: PageOfRepos :many
-SELECT seq, did FROM repo WHERE seq > sqlc.arg(after) AND seq > 0 ORDER BY seq LIMIT sqlc.arg(max_rows);
+-- The block that has a number, if it is there.
+-- name: BlockOf :many
+SELECT first_seq, entries FROM listing_block
+WHERE collection_id = sqlc.arg(collection_id) AND first_seq <= sqlc.arg(seq) ORDER BY first_seq DESC LIMIT 1;
 
--- name: CollectionIDs :many
-SELECT c.id FROM json_each(CAST(sqlc.arg(nsids) AS TEXT)) j CROSS JOIN collection c WHERE c.nsid = j.value;
+-- name: BlocksBehind :many
+SELECT first_seq, entries FROM listing_block
+WHERE collection_id = sqlc.arg(collection_id) AND first_seq > sqlc.arg(first_seq) ORDER BY first_seq LIMIT sqlc.arg(max_rows);
 
--- A page of the repos with records in any of some collections, each at the first of its rows. The inner SELECT takes
--- the next rows of each collection, no more than a page of each, and sorts these few; a repo that has a lower number
--- in another of the collections came with that one, on this page or an earlier one.
--- name: PageOfCollections :many
-SELECT d.seq, r.did,
-       CAST(EXISTS (SELECT 1 FROM json_each(CAST(sqlc.arg(ids) AS TEXT)) k CROSS JOIN membership x
-                    WHERE x.repo_id = d.repo_id AND x.collection_id = k.value
-                      AND x.seq > 0 AND x.seq < d.seq) AS INTEGER) AS listed_before
-FROM (SELECT m.seq, m.repo_id
-      FROM json_each(CAST(sqlc.arg(ids) AS TEXT)) j CROSS JOIN membership m
-      WHERE m.collection_id = j.value AND m.seq > sqlc.arg(after)
-        AND m.seq <= coalesce((SELECT y.seq FROM membership y
-                               WHERE y.collection_id = j.value AND y.seq > sqlc.arg(after)
-                               ORDER BY y.seq LIMIT 1 OFFSET sqlc.arg(max_rows)), 9223372036854775807)
-      ORDER BY m.seq LIMIT sqlc.arg(max_rows)) d
-CROSS JOIN repo r
-WHERE r.id = d.repo_id
-ORDER BY d.seq;
+-- name: PutBlock :exec
+INSERT INTO listing_block (collection_id, first_seq, entries)
+VALUES (sqlc.arg(collection_id), sqlc.arg(first_seq), sqlc.arg(entries))
+ON CONFLICT (collection_id, first_seq) DO UPDATE SET entries = excluded.entries;
 
--- All visible rows from one on, in the order of the primary key.
--- name: VisibleRows :many
-SELECT m.collection_id, m.seq, c.nsid, r.did
-FROM membership m CROSS JOIN collection c CROSS JOIN repo r
-WHERE (m.collection_id, m.seq) > (sqlc.arg(collection_id), sqlc.arg(after)) AND m.seq > 0
-  AND c.id = m.collection_id AND r.id = m.repo_id
-ORDER BY m.collection_id, m.seq LIMIT sqlc.arg(max_rows);
+-- name: DeleteBlock :exec
+DELETE FROM listing_block WHERE collection_id = sqlc.arg(collection_id) AND first_seq = sqlc.arg(first_seq);
+
+-- The blocks that have what comes behind a number, beginning with that in which it would stand itself.
+-- name: BlocksFrom :many
+SELECT l.first_seq, l.entries FROM listing_block l
+WHERE l.collection_id = sqlc.arg(collection_id)
+  AND l.first_seq >= coalesce((SELECT max(b.first_seq) FROM listing_block b
+                               WHERE b.collection_id = sqlc.arg(collection_id) AND b.first_seq <= sqlc.arg(after)), 0)
+ORDER BY l.first_seq LIMIT sqlc.arg(max_rows);
+
+-- name: CollectionsByName :many
+SELECT c.id FROM json_each(CAST(sqlc.arg(nsids) AS TEXT)) j CROSS JOIN collection c WHERE c.nsid = j.value AND c.members > 0;
+
+-- The collections below a prefix, that is from "app.example." up to "app.example/", which is no name. Those without
+-- members are returned, too: what bounds the rows bounds what is looked at.
+-- name: CollectionsBelow :many
+SELECT id, members FROM collection WHERE nsid > sqlc.arg(prefix) AND nsid < sqlc.arg(behind)
+ORDER BY nsid LIMIT sqlc.arg(examined);
+
+-- Of some repos those that have a visible row with a number up to one in some of the collections.
+-- name: ListedBefore :many
+SELECT CAST(j.value AS INTEGER) AS id FROM json_each(CAST(sqlc.arg(repo_ids) AS TEXT)) j
+WHERE EXISTS (SELECT 1 FROM membership m
+              WHERE m.repo_id = CAST(j.value AS INTEGER) AND m.seq > 0 AND m.seq <= sqlc.arg(upto)
+                AND m.collection_id IN (SELECT CAST(k.value AS INTEGER) FROM json_each(CAST(sqlc.arg(collection_ids) AS TEXT)) k));
+
+-- name: VisibleBetween :many
+SELECT repo_id, collection_id, seq FROM membership
+WHERE repo_id > sqlc.arg(after) AND repo_id <= sqlc.arg(upto) AND seq > 0 ORDER BY repo_id, collection_id;
+
+-- name: ListedRepos :many
+SELECT id, seq, did FROM repo WHERE id > sqlc.arg(after) AND seq > 0 ORDER BY id LIMIT sqlc.arg(max_rows);
+
+-- A piece of all blocks.
+-- name: AllBlocks :many
+SELECT collection_id, first_seq, entries FROM listing_block
+WHERE (collection_id, first_seq) > (sqlc.arg(collection_id), sqlc.arg(first_seq))
+ORDER BY collection_id, first_seq LIMIT sqlc.arg(max_rows);
+
+-- name: CollectionDigests :many
+SELECT id, nsid, members, digest FROM collection WHERE id > sqlc.arg(after) ORDER BY id LIMIT sqlc.arg(max_rows);

@@ -2,10 +2,18 @@
 SELECT id FROM collection WHERE nsid = sqlc.arg(nsid);
 
 -- name: AddCollection :one
-INSERT INTO collection (nsid) VALUES (sqlc.arg(nsid)) RETURNING id;
+INSERT INTO collection (nsid, first_seen_at) VALUES (sqlc.arg(nsid), sqlc.arg(now)) RETURNING id;
 
+-- Digests have 62 bits: the sum of two does not overflow.
 -- name: AddMembers :exec
-UPDATE collection SET members = members + sqlc.arg(delta), changed_at = max(changed_at, sqlc.arg(now)) WHERE id = sqlc.arg(id);
+UPDATE collection
+SET members = members + sqlc.arg(delta), digest = (digest + sqlc.arg(digest)) & 4611686018427387903, changed_seq = sqlc.arg(seq)
+WHERE id = sqlc.arg(id);
+
+-- name: AddToHour :exec
+INSERT INTO collection_hour (collection_id, hour, births, deaths)
+VALUES (sqlc.arg(collection_id), sqlc.arg(hour), sqlc.arg(births), sqlc.arg(deaths))
+ON CONFLICT (collection_id, hour) DO UPDATE SET births = births + excluded.births, deaths = deaths + excluded.deaths;
 
 -- A row that is there stays as it is.
 -- name: Birth :execrows
@@ -30,43 +38,58 @@ INSERT INTO membership (collection_id, seq, repo_id, source)
 SELECT CAST(value AS INTEGER), CAST(sqlc.arg(first_seq) AS INTEGER) + CAST(key AS INTEGER), sqlc.arg(repo_id), sqlc.arg(source)
 FROM json_each(CAST(sqlc.arg(collection_ids) AS TEXT)) WHERE true
 ON CONFLICT (repo_id, collection_id) DO NOTHING
-RETURNING collection_id;
+RETURNING collection_id, seq;
 
--- The sign of the number is the visibility.
+-- The sign of the number is the visibility. What comes back are the negative numbers.
 -- name: Hide :many
-UPDATE membership SET seq = -seq WHERE repo_id = sqlc.arg(repo_id) AND seq > 0 RETURNING collection_id;
+UPDATE membership SET seq = -seq WHERE repo_id = sqlc.arg(repo_id) AND seq > 0 RETURNING collection_id, seq;
 
 -- name: Hidden :many
-SELECT collection_id, seq FROM membership WHERE repo_id = sqlc.arg(repo_id) AND seq < 0 ORDER BY collection_id;
+SELECT collection_id FROM membership WHERE repo_id = sqlc.arg(repo_id) AND seq < 0 ORDER BY collection_id;
 
 -- name: Show :exec
 UPDATE membership SET seq = sqlc.arg(seq)
-WHERE collection_id = sqlc.arg(collection_id) AND seq = sqlc.arg(hidden_seq);
+WHERE repo_id = sqlc.arg(repo_id) AND collection_id = sqlc.arg(collection_id);
 
 -- name: AddChange :exec
-INSERT INTO membership_change (changed_at, repo_id, collection_id, visible, cause)
-VALUES (sqlc.arg(now), sqlc.arg(repo_id), sqlc.arg(collection_id), sqlc.arg(visible), sqlc.arg(cause));
+INSERT INTO membership_change (seq, changed_at, repo_id, collection_id, visible, cause)
+VALUES (sqlc.arg(seq), sqlc.arg(now), sqlc.arg(repo_id), sqlc.arg(collection_id), sqlc.arg(visible), sqlc.arg(cause));
+
+-- The number that was the next one when a minute began, behind the changes that are deleted: all of lower numbers were
+-- given before. The clock of the numbers goes back where clocks were set back, so that it is read from there on.
+-- name: NumbersBefore :one
+SELECT CAST(coalesce((SELECT min(n.seq) FROM seq_clock n WHERE n.seq > d.seq), m.next_seq) AS INTEGER) AS seq
+FROM meta m CROSS JOIN (SELECT max(k.seq) AS seq FROM seq_clock k
+                        WHERE k.seq > (SELECT changes_after FROM meta WHERE one = 1) AND k.minute < sqlc.arg(minute)) d
+WHERE m.one = 1 AND d.seq IS NOT NULL;
 
 -- The subquery bounds the rows, for DELETE has no LIMIT here.
--- name: PruneChanges :execrows
-DELETE FROM membership_change WHERE id IN (
-  SELECT c.id FROM membership_change c WHERE c.changed_at < sqlc.arg(before) ORDER BY c.changed_at LIMIT sqlc.arg(max_rows));
+-- name: PruneChanges :many
+DELETE FROM membership_change WHERE seq IN (
+  SELECT c.seq FROM membership_change c WHERE c.seq < sqlc.arg(before) ORDER BY c.seq LIMIT sqlc.arg(max_rows))
+RETURNING seq;
+
+-- name: SetChangesAfter :exec
+UPDATE meta SET changes_after = sqlc.arg(seq) WHERE one = 1 AND changes_after < sqlc.arg(seq);
 
 -- Collections that nobody has had for long, not even hidden, and that no change names any more.
 -- name: PruneCollections :many
 DELETE FROM collection WHERE NOT EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = collection.id) AND id IN (
   SELECT c.id FROM collection c
-  WHERE c.members = 0 AND c.changed_at < sqlc.arg(before)
-    AND c.changed_at < coalesce((SELECT min(f.changed_at) FROM membership_change f), sqlc.arg(before))
-  ORDER BY c.changed_at LIMIT sqlc.arg(max_rows))
+  WHERE c.members = 0 AND c.changed_seq <= (SELECT changes_after FROM meta WHERE one = 1) AND c.id > 0
+  ORDER BY c.changed_seq LIMIT sqlc.arg(max_rows))
 RETURNING id, nsid;
 
--- Those of them that hidden repos have are looked at again in a week.
+-- name: PruneHours :exec
+DELETE FROM collection_hour WHERE collection_id = sqlc.arg(collection_id);
+
+-- Those of them that hidden repos have are looked at again once all the numbers of today are old.
 -- name: PutOffCollections :execrows
-UPDATE collection SET changed_at = sqlc.arg(now)
+UPDATE collection SET changed_seq = sqlc.arg(seq)
 WHERE EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = collection.id) AND id IN (
-  SELECT c.id FROM collection c WHERE c.members = 0 AND c.changed_at < sqlc.arg(before)
-  ORDER BY c.changed_at LIMIT sqlc.arg(max_rows));
+  SELECT c.id FROM collection c
+  WHERE c.members = 0 AND c.changed_seq <= (SELECT changes_after FROM meta WHERE one = 1) AND c.id > 0
+  ORDER BY c.changed_seq LIMIT sqlc.arg(max_rows));
 
 -- Some rows of a repo, in the order of their ids.
 -- name: SomeMemberships :many

@@ -102,13 +102,28 @@ func TestASampleFindsAPlantedRow(t *testing.T) {
 	dids := slices.DeleteFunc(l.DIDs(), func(did string) bool { return len(l.Truth()[did]) < 2 })
 	lacks, more := dids[0], dids[1]
 	missing, extra := l.Truth()[lacks][0], "com.example.planted"
-	// The counts are kept right: no invariant is broken.
-	sqliteFile(t, path, "DELETE FROM membership WHERE repo_id = (SELECT id FROM repo WHERE did = '"+lacks+"') AND collection_id = "+
-		"(SELECT id FROM collection WHERE nsid = '"+missing+"');"+
-		"UPDATE collection SET members = members - 1 WHERE nsid = '"+missing+"';"+
-		"INSERT INTO collection (nsid, members) VALUES ('"+extra+"', 0); UPDATE collection SET members = 1 WHERE nsid = '"+extra+"';"+
-		"INSERT INTO membership SELECT c.id, m.next_seq, r.id, 1 FROM repo r, collection c, meta m WHERE r.did = '"+more+"' AND c.nsid = '"+extra+"';"+
-		"UPDATE meta SET next_seq = next_seq + 1; DELETE FROM membership_change")
+	// Counts and listings are kept right: no invariant is broken.
+	st, err := store.Open(t.Context(), store.Config{Path: path, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := func(did string, fn func(tx *store.Tx, r *repostate.Repo) (int, error)) {
+		t.Helper()
+		if err := st.Update(t.Context(), "test", func(tx *store.Tx) error {
+			r, err := tx.RepoByDID(did)
+			if err == nil {
+				_, err = fn(tx, r)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(lacks, func(tx *store.Tx, r *repostate.Repo) (int, error) { return tx.RemoveMemberships(r, []string{missing}) })
+	edit(more, func(tx *store.Tx, r *repostate.Repo) (int, error) { return tx.AddMemberships(r, []string{extra}) })
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
 	o := l.check(path, "--sample", "20", "--seed", "9")
 	if o.code != exitFail || o.stderr != "railyard: the file differs from the network\n" ||
 		!strings.Contains(o.stdout, " invariants, 0 violations\n") ||

@@ -87,14 +87,15 @@ func TestCheckNamesWhatIsBrokenAndEndsWithOne(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSuffix(o.stdout, "\n"), "\n")
 	for i, want := range []string{
-		"members: collection.members counts the visible rows of the collection: 1", "  com.example.a: members 7, visible rows 1",
+		"members: collection.members counts the visible rows of the collection, those of all repos the listed ones: 1", "  com.example.a: members 7, visible rows 1",
+		"hours: ", "  com.example.a: members 7, by its hours 1",
 		"queued: ", "  did:plc:bad?: state 0, ", "dids: ", "  did:plc:bad?: row ", "check: ",
 	} {
 		if i >= len(lines) || !strings.HasPrefix(lines[i], want) {
 			t.Errorf("line %d is not %q: %q", i, want, lines)
 		}
 	}
-	if last := lines[len(lines)-1]; !strings.HasSuffix(last, " invariants, 3 violations") {
+	if last := lines[len(lines)-1]; !strings.HasSuffix(last, " invariants, 4 violations") {
 		t.Errorf("last line %q", last)
 	}
 	var report checkReport
@@ -102,7 +103,7 @@ func TestCheckNamesWhatIsBrokenAndEndsWithOne(t *testing.T) {
 	if err := json.Unmarshal([]byte(o.stdout), &report); err != nil {
 		t.Fatal(err)
 	}
-	if v := report.Violations; o.code != exitFail || len(v) != 3 || v[0].Invariant != "members" || v[0].Count != 1 ||
+	if v := report.Violations; o.code != exitFail || len(v) != 4 || v[0].Invariant != "members" || v[0].Count != 1 ||
 		v[0].Rows[0] != "com.example.a: members 7, visible rows 1" {
 		t.Errorf("%+v", o)
 	}

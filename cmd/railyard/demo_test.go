@@ -94,12 +94,12 @@ func TestTheDemoFindsWhatIsPlanted(t *testing.T) {
 		restless bool // the service may find it itself, and try to mend it for ever
 	}{
 		"a removed row": {func(c *demoConfig) {
-			c.beforeCompare = script(`DELETE FROM membership WHERE (collection_id, seq) =
-				(SELECT collection_id, seq FROM membership WHERE seq > 0 LIMIT 1)`)
+			c.beforeCompare = script(`DELETE FROM membership WHERE (repo_id, collection_id) =
+				(SELECT repo_id, collection_id FROM membership WHERE seq > 0 LIMIT 1)`)
 		}, true, false},
 		"an added row": {func(c *demoConfig) {
-			c.beforeCompare = script(`INSERT INTO collection (nsid) VALUES ('com.example.planted');
-				INSERT INTO membership SELECT c.id, 1 << 23, r.id, 1 FROM collection c, repo r
+			c.beforeCompare = script(`INSERT INTO collection (nsid, first_seen_at) VALUES ('com.example.planted', 0);
+				INSERT INTO membership SELECT r.id, c.id, 1 << 23, 1 FROM collection c, repo r
 				WHERE c.nsid = 'com.example.planted' AND r.seq > 0 LIMIT 1`)
 		}, false, false},
 		"a repo that is no longer listed": {func(c *demoConfig) {

@@ -121,7 +121,8 @@ UPDATE identity SET fetched_at = fetched_at - :d, status_asked_at = status_asked
 UPDATE upstream SET last_event_at = last_event_at - :d;
 UPDATE crawl SET due_at = max(0, due_at - :d), started_at = started_at - :d, finished_at = finished_at - :d;
 UPDATE repo SET proven_at = proven_at - :d, error_at = error_at - :d;
-UPDATE membership_change SET changed_at = changed_at - :d;`
+UPDATE membership_change SET changed_at = changed_at - :d;
+UPDATE seq_clock SET minute = minute - :d / 60000000;`
 
 // wantCrawl makes the crawls of the upstreams due at the next start.
 const wantCrawl = `UPDATE crawl SET again = 1, due_at = :d WHERE kind = 'upstream';`

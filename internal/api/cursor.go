@@ -11,6 +11,9 @@ import (
 
 // A cursor is "<index id>.<birth number>": letters, digits and the dot.
 
+// maxCursor is the size of the longest.
+const maxCursor = 13 + 1 + 19
+
 var ownCursor = regexp.MustCompile(`^([a-z2-7]{13})\.([0-9]{1,19})$`)
 
 // makeCursor names the place behind a birth number.

@@ -1,25 +1,20 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 
 	"railyard/internal/store"
 )
-
-type repoRef struct {
-	DID string `json:"did"`
-}
-
-type repoPage struct {
-	Repos  []repoRef `json:"repos"`
-	Cursor string    `json:"cursor,omitempty"`
-}
 
 // listReposByCollection answers com.atproto.sync.listReposByCollection: the repos
 // with a record in any of the collections, or all of them. They come in the order
 // in which they became visible, so that a client who keeps its last cursor gets
 // only newcomers later. A page that is not empty carries a cursor; an empty one
 // means the end for now and carries none.
+//
+// "app.example.*" stands for every collection whose name begins with "app.example.",
+// those too that come later.
 func (s *server) listReposByCollection(r *http.Request) (any, error) {
 	params, err := paramsOf(r)
 	if err != nil {
@@ -29,7 +24,7 @@ func (s *server) listReposByCollection(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	nsids, err := nsidsOf("collection", params["collection"])
+	collections, err := patternsOf("collection", params["collection"])
 	if err != nil {
 		return nil, err
 	}
@@ -46,18 +41,34 @@ func (s *server) listReposByCollection(r *http.Request) (any, error) {
 	}
 	var page store.Page
 	err = s.Store.View(r.Context(), func(rx *store.Rx) (err error) {
-		page, err = rx.List(nsids, after, limit)
+		page, err = rx.List(collections, after, limit)
 		return err
 	})
+	if errors.Is(err, store.ErrTooMany) {
+		return nil, badRequest("collection: the patterns match %v with repos, or names without end", err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	out := repoPage{Repos: make([]repoRef, len(page.DIDs))}
-	for i, did := range page.DIDs {
-		out.Repos[i].DID = did
+	return ready{jsonKind, s.encode(&page)}, nil
+}
+
+// encode returns a page as a listingAnswer in JSON. DIDs and cursors have no character
+// that JSON escapes.
+func (s *server) encode(page *store.Page) []byte {
+	const head, before, between, end = `{"repos":[`, `{"did":"`, `"},`, `],"cursor":""}`
+	n := page.Len()
+	b := make([]byte, 0, len(head)+page.Bytes()+n*len(before+between)+len(end)+maxCursor)
+	b = append(b, head...)
+	for i := range n {
+		b = append(b, before...)
+		b = append(b, page.DID(i)...)
+		b = append(b, between...)
 	}
-	if len(page.DIDs) > 0 {
-		out.Cursor = makeCursor(s.Store.IndexID(), page.Last)
+	if n == 0 {
+		return append(b, `]}`...)
 	}
-	return out, nil
+	b = append(b[:len(b)-1], `],"cursor":"`...)
+	b = append(b, makeCursor(s.Store.IndexID(), page.Last)...)
+	return append(b, `"}`...)
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"railyard/internal/atproto"
 )
@@ -56,15 +57,41 @@ func limitWithin(params url.Values, standard, most int) (int, error) {
 
 // nsidsOf checks the collections that a parameter names, and returns each once.
 func nsidsOf(name string, values []string) ([]string, error) {
+	return namesOf(name, values, func(v string) error {
+		if !atproto.IsNSID(v) {
+			return badRequest("%s %q: not an NSID", name, atproto.Clip(v))
+		}
+		return nil
+	})
+}
+
+// patternsOf is nsidsOf where "app.example.*" may stand for the collections that begin
+// so. The name before the star has two segments at least, as that of an authority has.
+func patternsOf(name string, values []string) ([]string, error) {
+	return namesOf(name, values, func(v string) error {
+		switch prefix, pattern := strings.CutSuffix(v, ".*"); {
+		case v == "*":
+			return badRequest(`%s "*": all repos are listed where no %s is given`, name, name)
+		case pattern && !atproto.IsNSID(prefix+".x"):
+			return badRequest("%s %q: not an NSID, nor two segments or more of one with .* behind them", name, atproto.Clip(v))
+		case !pattern && !atproto.IsNSID(v):
+			return badRequest("%s %q: not an NSID", name, atproto.Clip(v))
+		}
+		return nil
+	})
+}
+
+// namesOf checks what a parameter names, and returns each once.
+func namesOf(name string, values []string, check func(string) error) ([]string, error) {
 	if len(values) > maxCollections {
 		return nil, badRequest("%s: given %d times, at most %d", name, len(values), maxCollections)
 	}
 	for _, v := range values {
-		if _, err := atproto.ParseNSID(v); err != nil {
-			return nil, badRequest("%s %q: not an NSID", name, atproto.Clip(v))
+		if err := check(v); err != nil {
+			return nil, err
 		}
 	}
-	nsids := slices.Clone(values)
-	slices.Sort(nsids)
-	return slices.Compact(nsids), nil
+	names := slices.Clone(values)
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }

@@ -145,11 +145,16 @@ type listedRepo struct {
 var (
 	ofText = object{"type": "string"}
 	ofNSID = object{"type": "string", "format": "nsid"}
-	ofDID  = object{"type": "string", "format": "did"}
+	// An NSID, or the beginning of some.
+	ofPattern = object{"type": "string", "examples": []string{"app.bsky.feed.post", "app.bsky.feed.*"}}
+	ofDID     = object{"type": "string", "format": "did"}
 
-	collectionParam = param{name: "collection", about: "The NSID of a collection; several are a union.", schema: ofNSID, most: maxCollections}
-	cursorParam     = param{name: "cursor", about: "From an earlier page of the same route.", schema: ofText}
-	didParam        = param{name: "did", about: "A did:plc, or a did:web of a host.", schema: ofDID, required: true}
+	collectionParam = param{
+		name: "collection", about: "The NSID of a collection, or app.example.* for all that begin with app.example.; several are a union.",
+		schema: ofPattern, most: maxCollections,
+	}
+	cursorParam = param{name: "cursor", about: "From an earlier page of the same route.", schema: ofText}
+	didParam    = param{name: "did", about: "A did:plc, or a did:web of a host.", schema: ofDID, required: true}
 )
 
 func limitParam(standard, most int) param {

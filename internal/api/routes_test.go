@@ -168,8 +168,10 @@ func goodValue(t *testing.T, p param) string {
 			return fmt.Sprint(n)
 		}
 	}
-	if words, ok := p.schema["enum"].([]string); ok {
-		return words[0]
+	for _, key := range []string{"enum", "examples"} {
+		if words, ok := p.schema[key].([]string); ok {
+			return words[0]
+		}
 	}
 	if p.schema["type"] == "boolean" {
 		return "true"

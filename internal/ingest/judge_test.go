@@ -177,7 +177,7 @@ func (s *story) listed(collection string) bool {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return slices.Contains(p.DIDs, alice)
+	return slices.Contains(p.DIDs(), alice)
 }
 
 func (s *story) stats() store.Stats {

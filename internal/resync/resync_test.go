@@ -238,7 +238,7 @@ func (w *scenario) listed(collection string) (dids []string, last int64) {
 	w.t.Helper()
 	if err := w.st.View(w.t.Context(), func(rx *store.Rx) error {
 		p, err := rx.List([]string{collection}, 0, 10_000)
-		dids, last = p.DIDs, p.Last
+		dids, last = p.DIDs(), p.Last
 		return err
 	}); err != nil {
 		w.t.Fatal(err)

@@ -63,13 +63,18 @@ func (tx *Tx) applySet(r *repostate.Repo, d repostate.Decision, c *repostate.Cha
 			return err
 		}
 	}
-	if r.Listed() && r.Seq == 0 {
-		if err := tx.show(r); err != nil {
+	shown := r.Listed() && r.Seq == 0
+	if shown {
+		why := becameActive
+		if d.Set != nil && d.Set.First {
+			why = becameNew
+		}
+		if err := tx.show(r, why); err != nil {
 			return err
 		}
 	}
 	if d.Set != nil {
-		if c.ResyncBirths, err = tx.addMissing(r, set, len(d.Set.Collections), d.Set.First); err != nil {
+		if c.ResyncBirths, err = tx.addMissing(r, set, len(d.Set.Collections), shown); err != nil {
 			return err
 		}
 	}

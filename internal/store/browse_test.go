@@ -98,9 +98,9 @@ func TestAPageOfCollectionsReadsABoundedNumber(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = d.Close() }()
-	if _, err := d.Exec(`INSERT INTO collection (nsid, members)
+	if _, err := d.Exec(`INSERT INTO collection (nsid, members, first_seen_at)
 		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= ?)
-		SELECT printf('com.example.n%06d', i), i > ? FROM n`, maxExamined, maxExamined); err != nil {
+		SELECT printf('com.example.n%06d', i), i > ?, 0 FROM n`, maxExamined, maxExamined); err != nil {
 		t.Fatal(err)
 	}
 	last := fmt.Sprintf("com.example.n%06d", maxExamined)

@@ -51,8 +51,10 @@ func (rd *Reader) Check(ctx context.Context) (checked int, broken []Violation, e
 }
 
 // beyondSQL has the invariants that the view violation cannot ask for: the
-// grammar of names.
-var beyondSQL = map[string]func(*Rx) (offenders, error){"dids": badDIDs, "nsids": badNSIDs, "hosts": badHosts}
+// grammar of names, and what is packed.
+var beyondSQL = map[string]func(*Rx) (offenders, error){
+	"dids": badDIDs, "nsids": badNSIDs, "hosts": badHosts, "listings": badListings,
+}
 
 // find returns the rows that break an invariant.
 func (rd *Reader) find(ctx context.Context, invariant string) (found offenders, err error) {

@@ -166,20 +166,20 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		broken []string // in the order of the check
 		says   string   // in one of the rows
 	}{
-		{"UPDATE repo SET seq = 0 WHERE id = " + repo(0), []string{"listed repos"}, did(0) + ": not listed, active 1, proof 1"},
-		{"UPDATE repo SET seq = (SELECT seq FROM membership WHERE " + row(1, "com.example.b") + ") WHERE id = " + repo(4), []string{"listed repos", "unique numbers"}, "given 2 times"},
-		{"UPDATE membership SET seq = -seq WHERE " + row(0, "com.example.c"), []string{"visible rows", "members", "changes"}, "says visible 1 and the row says 0"},
-		{"UPDATE membership SET seq = -seq WHERE " + row(4, "com.example.b"), []string{"visible rows", "members", "changes"}, "says visible 0 and the row says 1"},
-		{"UPDATE membership SET seq = -seq WHERE " + row(0, "com.example.b"), []string{"visible rows", "members"}, did(0) + "/com.example.b: hidden"},
+		{"UPDATE repo SET seq = 0 WHERE id = " + repo(0), []string{"listed repos", "members", "changes", "listings"}, did(0) + ": not listed, active 1, proof 1"},
+		{"UPDATE repo SET seq = (SELECT seq FROM membership WHERE " + row(1, "com.example.b") + ") WHERE id = " + repo(4), []string{"listed repos", "unique numbers", "members", "changes", "listings"}, "given 2 times"},
+		{"UPDATE membership SET seq = -seq WHERE " + row(0, "com.example.c"), []string{"visible rows", "members", "changes", "listings"}, "says visible 1 and the row says 0"},
+		{"UPDATE membership SET seq = -seq WHERE " + row(4, "com.example.b"), []string{"visible rows", "members"}, did(4) + "/com.example.b: visible"},
+		{"UPDATE membership SET seq = -seq WHERE " + row(0, "com.example.b"), []string{"visible rows", "members", "listings"}, did(0) + "/com.example.b: hidden"},
 		{"UPDATE repo SET proof = NULL WHERE id = " + repo(3), []string{"listed repos", "visible rows"}, did(3) + "/com.example.a: visible, its repo has active 1, proof none"},
-		{"UPDATE membership SET seq = (SELECT seq FROM repo WHERE id = " + repo(0) + ") WHERE " + row(0, "com.example.b"), []string{"unique numbers"}, "given 2 times"},
+		{"UPDATE membership SET seq = (SELECT seq FROM repo WHERE id = " + repo(0) + ") WHERE " + row(0, "com.example.b"), []string{"unique numbers", "listings"}, "given 2 times"},
 		{"UPDATE membership SET seq = -(SELECT seq FROM repo WHERE id = " + repo(0) + ") WHERE " + row(4, "com.example.b"), []string{"unique numbers"}, "given 2 times"},
-		{"UPDATE membership SET seq = (SELECT next_seq FROM meta) WHERE " + row(0, "com.example.b"), []string{"numbers below next"}, "the next is"},
-		{"UPDATE repo SET seq = (SELECT next_seq FROM meta) WHERE id = " + repo(0), []string{"numbers below next"}, did(0) + ": number"},
+		{"UPDATE membership SET seq = (SELECT next_seq FROM meta) WHERE " + row(0, "com.example.b"), []string{"numbers below next", "listings"}, "the next is"},
+		{"UPDATE repo SET seq = (SELECT next_seq FROM meta) WHERE id = " + repo(0), []string{"numbers below next", "listings"}, did(0) + ": number"},
 		{"DELETE FROM seq_clock WHERE seq < (SELECT max(seq) FROM seq_clock)", []string{"clock"}, "older than the clock"},
 		{"INSERT INTO seq_clock VALUES ((SELECT max(seq) + 1 FROM seq_clock), (SELECT minute FROM seq_clock ORDER BY seq DESC LIMIT 1))", []string{"clock"}, "that minute too"},
 		{"INSERT INTO seq_clock VALUES ((SELECT next_seq FROM meta), 1)", []string{"clock"}, "not a number that was given"},
-		{"UPDATE collection SET members = members + 1 WHERE nsid = 'com.example.b'", []string{"members"}, "com.example.b: members 4, visible rows 3"},
+		{"UPDATE collection SET members = members + 1 WHERE nsid = 'com.example.b'", []string{"members", "hours"}, "com.example.b: members 4, visible rows 3"},
 		{"UPDATE collection_tally SET memberships = memberships - 1", []string{"collection tally"}, "0 collections and -1 memberships"},
 		{"DELETE FROM collection_tally", []string{"collection tally"}, "-3 collections and -6 memberships"},
 		{"UPDATE repo_tally SET repos = repos + 1 WHERE state = 3", []string{"repo tally"}, "state 3: repo_tally has 1 repos and 0 active"},
@@ -233,17 +233,27 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE resync_buffer SET cid = x'01'", []string{"buffer"}, "not 32 bytes"},
 		{"UPDATE resync_buffer SET present = '[', died = '{}'", []string{"buffer"}, "is no list"},
 		{series(repostate.MaxBuffered) + "INSERT INTO resync_buffer SELECT repo_id, n + 8, prev, data, cid, present, died FROM resync_buffer, series", []string{"buffer"}, "the last of 257"},
-		{"UPDATE membership SET repo_id = 99 WHERE " + row(0, "com.example.b"), []string{"orphans"}, "membership, repo 99: there is no such repo"},
-		{"UPDATE membership SET collection_id = 99 WHERE " + row(1, "com.example.b"), []string{"members", "orphans"}, "collection 99: there is no such collection"},
+		{"UPDATE membership SET repo_id = 99 WHERE " + row(0, "com.example.b"), []string{"orphans", "listings"}, "membership, repo 99: there is no such repo"},
+		{"UPDATE membership SET collection_id = 99 WHERE " + row(1, "com.example.b"), []string{"members", "orphans", "listings"}, "collection 99: there is no such collection"},
 		{"INSERT INTO repo_head VALUES (99, 1, zeroblob(32), zeroblob(32))", []string{"orphans"}, "repo_head, repo 99"},
 		{"UPDATE identity SET repo_id = 99 WHERE repo_id = " + repo(7), []string{"queue hosts", "orphans"}, "identity, repo 99"},
 		{"UPDATE identity SET host_id = 99 WHERE repo_id = " + repo(7), []string{"queue hosts", "orphans"}, "host 99: there is no such host"},
 		{"INSERT INTO resync_queue (repo_id, reason, priority, not_before, generation, queued_at, host_id) VALUES (99, 1, 1, 1, 1, 1, 0)", []string{"orphans"}, "resync_queue, repo 99"},
 		{"UPDATE resync_buffer SET repo_id = 99", []string{"buffer", "orphans"}, "resync_buffer, repo 99"},
-		{"UPDATE membership_change SET repo_id = 99, visible = 0, cause = 2 WHERE id = 1", []string{"orphans"}, "membership_change 1, repo 99"},
-		{"UPDATE membership_change SET collection_id = 99, visible = 0, cause = 2 WHERE id = 1", []string{"orphans"}, "membership_change 1, collection 99"},
-		{"UPDATE membership_change SET visible = 0 WHERE id = 1", []string{"changes"}, "the last one, says visible 0 and the row says 1"},
-		{"UPDATE membership_change SET cause = 3 WHERE id = 1", []string{"changes"}, "visible 1 by cause 3"},
+		{"UPDATE membership_change SET repo_id = 99, visible = 0, cause = 2 WHERE seq = 57600000000000", []string{"orphans"}, "membership_change 57600000000000, repo 99"},
+		{"UPDATE membership_change SET collection_id = 99, visible = 0, cause = 2 WHERE seq = 57600000000000", []string{"orphans"}, "membership_change 57600000000000, collection 99"},
+		{"UPDATE membership_change SET visible = 0, cause = 2 WHERE seq = 57600000000000", []string{"changes"}, "the last one, says visible 0 and the row says 1"},
+		{"UPDATE membership_change SET cause = 3 WHERE seq = 57600000000000", []string{"changes"}, "visible 1 by cause 3"},
+		{"UPDATE membership_change SET seq = seq + 1000000", []string{"changes"}, "change 57600001000000"},
+		{"UPDATE meta SET changes_after = 57600000000000", []string{"changes"}, "change 57600000000000"},
+		{"UPDATE collection_hour SET births = births + 1 WHERE collection_id = 0", []string{"hours"}, "listed repos: members 3, by its hours"},
+		{"INSERT INTO collection_hour VALUES (99, 1, 1, 0)", []string{"hours"}, "collection 99, hour 1: 1 births, 0 deaths"},
+		{"UPDATE collection SET digest = digest + 1 WHERE nsid = 'com.example.b'", []string{"listings"}, "com.example.b: digest"},
+		{"DELETE FROM listing_block WHERE collection_id = 0", []string{"listings"}, "listed repos: the blocks have 0 entries, the rows 3"},
+		{"UPDATE listing_block SET entries = substr(entries, 1, length(entries) - 1) WHERE collection_id = 0", []string{"listings"}, "malformed block"},
+		{"UPDATE listing_block SET first_seq = first_seq + 1000000 WHERE collection_id = 0", []string{"listings"}, "listed repos: the blocks have 3 entries, the rows 3, and they are not the same"},
+		{"UPDATE listing_block SET collection_id = 99 WHERE collection_id = 0", []string{"listings"}, "collection 99: blocks of no collection"},
+		{"INSERT INTO listing_block (collection_id, first_seq, entries) SELECT collection_id, first_seq + 1, entries FROM listing_block WHERE collection_id = 0", []string{"listings"}, "behind"},
 		{"UPDATE membership SET source = 4 WHERE " + row(0, "com.example.b"), []string{"sources"}, did(0) + ": source 4"},
 		{"UPDATE repo_head SET data = x'0102' WHERE repo_id = " + repo(0), []string{"digests"}, "data of 2 bytes, cid of 32"},
 		{"UPDATE identity SET signing_key = x'E70102' WHERE repo_id = " + repo(0), []string{"keys"}, "signing key E70102"},
@@ -265,7 +275,7 @@ func TestEveryInvariantFindsWhatBreaksIt(t *testing.T) {
 		{"UPDATE refusal SET count = 0", []string{"refusals"}, "count 0"},
 		{"DELETE FROM meta", []string{"meta"}, "meta: 0 rows"},
 		{"UPDATE meta SET index_id = 'has a dot.x'", []string{"meta"}, "has a dot.x"},
-		{"UPDATE repo SET did = 'did:plc:short' WHERE id = " + repo(0), []string{"dids"}, "did:plc:short: row"},
+		{"UPDATE repo SET did = 'did:plc:short' WHERE id = " + repo(0), []string{"listings", "dids"}, "did:plc:short: row"},
 		{"UPDATE collection SET nsid = 'nodots' WHERE nsid = 'com.example.c'", []string{"nsids"}, "nodots: row"},
 		{"UPDATE host SET hostname = 'PDS.example.com'", []string{"hosts"}, "PDS.example.com: row"},
 	} {
@@ -427,7 +437,7 @@ func TestADamagedFileIsFound(t *testing.T) {
 func TestAViolationShowsTheFirstRowsAndCountsAll(t *testing.T) {
 	path := filled(t)
 	raw(t, path, series(50)+"INSERT INTO repo_head SELECT n + 100, 1, zeroblob(32), zeroblob(32) FROM series")
-	raw(t, path, series(2*namesAtOnce+50)+"INSERT INTO collection (nsid) SELECT 'bad' || n FROM series")
+	raw(t, path, series(2*namesAtOnce+50)+"INSERT INTO collection (nsid, first_seen_at) SELECT 'bad' || n, 0 FROM series")
 	_, broken, err := reader(t, path).Check(t.Context())
 	if err != nil || len(broken) != 2 {
 		t.Fatal(broken, err)

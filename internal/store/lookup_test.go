@@ -25,7 +25,7 @@ func TestLookupTablesNameTheConstants(t *testing.T) {
 		int64(birth): "birth, visible 1", int64(death): "death, visible 0",
 		int64(becameInactive): "account inactive, visible 0",
 		int64(becameActive):   "account active again or repo found again, visible 1",
-		5:                     "import proven, visible 1",
+		int64(becameNew):      "repo new, visible 1",
 		int64(becameNotFound): "repo not found, visible 0",
 	})
 	same("SELECT id, name FROM resync_priority", map[int64]string{

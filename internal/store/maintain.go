@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"time"
 
-	"railyard/db"
 	"railyard/internal/repostate"
 )
 
@@ -237,11 +236,11 @@ func (s *Store) prune(ctx context.Context) error {
 	before := s.now().Add(-changesKept)
 	for more := true; more; {
 		err := s.Update(ctx, "prune", func(tx *Tx) error {
-			changes, err := tx.q.PruneChanges(tx.ctx, db.PruneChangesParams{Before: before.UnixMicro(), MaxRows: pruneRows})
+			changes, err := tx.pruneChanges(before, pruneRows)
 			if err != nil {
 				return err
 			}
-			collections, err := tx.pruneCollections(before, pruneRows)
+			collections, err := tx.pruneCollections(pruneRows)
 			if err != nil {
 				return err
 			}

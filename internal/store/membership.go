@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -41,7 +42,7 @@ const (
 	death
 	becameInactive
 	becameActive
-	_ // import proven
+	becameNew
 	becameNotFound
 )
 
@@ -70,7 +71,8 @@ func (tx *Tx) AddMemberships(r *repostate.Repo, nsids []string) (births int, err
 		}
 		births++
 		if r.Seq > 0 {
-			if err := tx.changed(r, id, true, birth); err != nil {
+			tx.enter(r, id, seq)
+			if err := tx.tell(seq, r, id, true, birth); err != nil {
 				return births, err
 			}
 		}
@@ -94,10 +96,8 @@ func (tx *Tx) RemoveMemberships(r *repostate.Repo, nsids []string) (deaths int, 
 		}
 		for _, seq := range seqs {
 			deaths++
-			if seq > 0 {
-				if err := tx.changed(r, id, false, death); err != nil {
-					return deaths, err
-				}
+			if err := tx.died(r, id, seq); err != nil {
+				return deaths, err
 			}
 		}
 	}
@@ -112,18 +112,25 @@ func (tx *Tx) removeAllBut(r *repostate.Repo, set string) (deaths int, err error
 		return 0, err
 	}
 	for _, d := range dead {
-		if d.Seq > 0 {
-			if err := tx.changed(r, d.CollectionID, false, death); err != nil {
-				return 0, err
-			}
+		if err := tx.died(r, d.CollectionID, d.Seq); err != nil {
+			return 0, err
 		}
 	}
 	return len(dead), nil
 }
 
+// died notes that a row of a number is gone.
+func (tx *Tx) died(r *repostate.Repo, collection, seq int64) error {
+	if seq < 0 {
+		return nil
+	}
+	tx.leave(r, collection, seq)
+	return tx.tell(tx.nextSeq(1), r, collection, false, death)
+}
+
 // addMissing adds the rows that a visible repo lacks of a set of n collections, a JSON
-// array of ids. The births of a first backfill stay out of the change feed.
-func (tx *Tx) addMissing(r *repostate.Repo, set string, n int, first bool) (births int, err error) {
+// array of ids. told: the change feed has the whole repo in this transaction.
+func (tx *Tx) addMissing(r *repostate.Repo, set string, n int, told bool) (births int, err error) {
 	if n == 0 {
 		return 0, nil
 	}
@@ -133,10 +140,12 @@ func (tx *Tx) addMissing(r *repostate.Repo, set string, n int, first bool) (birt
 	if err != nil {
 		return 0, err
 	}
-	for _, id := range born {
-		if first {
-			tx.count(id, 1)
-		} else if err := tx.changed(r, id, true, birth); err != nil {
+	for _, b := range born {
+		tx.enter(r, b.CollectionID, b.Seq)
+		if told {
+			continue
+		}
+		if err := tx.tell(b.Seq, r, b.CollectionID, true, birth); err != nil {
 			return 0, err
 		}
 	}
@@ -158,25 +167,24 @@ func (tx *Tx) collectionIDs(nsids []string) (string, error) {
 }
 
 // show sets new birth numbers of the repo and its rows: they are visible from here on.
-func (tx *Tx) show(r *repostate.Repo) error {
+func (tx *Tx) show(r *repostate.Repo, why cause) error {
 	r.Seq = tx.nextSeq(1)
 	if err := tx.q.SetRepoSeq(tx.ctx, db.SetRepoSeqParams{ID: r.ID, Seq: r.Seq}); err != nil {
 		return err
 	}
+	tx.enter(r, allRepos, r.Seq)
 	hidden, err := tx.q.Hidden(tx.ctx, r.ID)
 	if err != nil {
 		return err
 	}
-	for _, h := range hidden {
-		err := tx.q.Show(tx.ctx, db.ShowParams{Seq: tx.nextSeq(1), CollectionID: h.CollectionID, HiddenSeq: h.Seq})
-		if err != nil {
+	for _, collection := range hidden {
+		seq := tx.nextSeq(1)
+		if err := tx.q.Show(tx.ctx, db.ShowParams{Seq: seq, RepoID: r.ID, CollectionID: collection}); err != nil {
 			return err
 		}
-		if err := tx.changed(r, h.CollectionID, true, becameActive); err != nil {
-			return err
-		}
+		tx.enter(r, collection, seq)
 	}
-	return nil
+	return tx.tell(r.Seq, r, allRepos, true, why)
 }
 
 // hide takes the visibility of the repo and its rows.
@@ -185,39 +193,26 @@ func (tx *Tx) hide(r *repostate.Repo) error {
 	if r.Active && r.State == repostate.NotFound {
 		why = becameNotFound
 	}
+	tx.leave(r, allRepos, r.Seq)
 	r.Seq = 0
 	if err := tx.q.SetRepoSeq(tx.ctx, db.SetRepoSeqParams{ID: r.ID, Seq: 0}); err != nil {
 		return err
 	}
-	ids, err := tx.q.Hide(tx.ctx, r.ID)
+	rows, err := tx.q.Hide(tx.ctx, r.ID)
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
-		if err := tx.changed(r, id, false, why); err != nil {
-			return err
-		}
+	for _, row := range rows {
+		tx.leave(r, row.CollectionID, -row.Seq)
 	}
-	return nil
+	return tx.tell(tx.nextSeq(1), r, allRepos, false, why)
 }
 
-// changed counts a change of visibility and puts it into the change feed.
-func (tx *Tx) changed(r *repostate.Repo, collection int64, visible bool, why cause) error {
-	if visible {
-		tx.count(collection, 1)
-	} else {
-		tx.count(collection, -1)
-	}
+// tell puts a change of visibility into the change feed.
+func (tx *Tx) tell(seq int64, r *repostate.Repo, collection int64, visible bool, why cause) error {
 	return tx.q.AddChange(tx.ctx, db.AddChangeParams{
-		Now: tx.micros(), RepoID: r.ID, CollectionID: collection, Visible: flag(visible), Cause: int64(why),
+		Seq: seq, Now: tx.micros(), RepoID: r.ID, CollectionID: collection, Visible: flag(visible), Cause: int64(why),
 	})
-}
-
-func (tx *Tx) count(collection, delta int64) {
-	if tx.members == nil {
-		tx.members = make(map[int64]int64)
-	}
-	tx.members[collection] += delta
 }
 
 func cacheOf[K comparable, V any](size int) *lru.Cache[K, V] {
@@ -234,7 +229,7 @@ func (tx *Tx) collection(nsid string) (int64, error) {
 	if id != 0 || err != nil {
 		return id, err
 	}
-	if id, err = tx.q.AddCollection(tx.ctx, nsid); err != nil {
+	if id, err = tx.q.AddCollection(tx.ctx, db.AddCollectionParams{NSID: nsid, Now: tx.micros()}); err != nil {
 		return 0, err
 	}
 	tx.cacheNSID(nsid, id)
@@ -315,14 +310,38 @@ func (tx *Tx) Lacking(r *repostate.Repo, nsids []string) (string, error) {
 	return tx.nameOf(id)
 }
 
-// pruneCollections removes up to most collections without members whose last change was
-// before a time. It returns most if there may be more.
-func (tx *Tx) pruneCollections(before time.Time, most int) (int, error) {
-	off, err := tx.q.PutOffCollections(tx.ctx, db.PutOffCollectionsParams{Now: tx.micros(), Before: before.UnixMicro(), MaxRows: int64(most)})
+// pruneChanges removes up to most changes from before a time. It returns most if there may
+// be more.
+func (tx *Tx) pruneChanges(before time.Time, most int) (int, error) {
+	end, err := tx.q.NumbersBefore(tx.ctx, before.Unix()/60)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}
-	gone, err := tx.q.PruneCollections(tx.ctx, db.PruneCollectionsParams{Before: before.UnixMicro(), MaxRows: int64(most)})
+	gone, err := tx.q.PruneChanges(tx.ctx, db.PruneChangesParams{Before: end, MaxRows: int64(most)})
+	if err != nil {
+		return 0, err
+	}
+	last := end - 1
+	if len(gone) == most {
+		last = slices.Max(gone)
+	}
+	return len(gone), tx.q.SetChangesAfter(tx.ctx, last)
+}
+
+// pruneCollections removes up to most collections without members that no change names
+// any more. It returns most if there may be more.
+func (tx *Tx) pruneCollections(most int) (int, error) {
+	off, err := tx.q.PutOffCollections(tx.ctx, db.PutOffCollectionsParams{Seq: tx.seq, MaxRows: int64(most)})
+	if err != nil {
+		return 0, err
+	}
+	gone, err := tx.q.PruneCollections(tx.ctx, int64(most))
+	for _, c := range gone {
+		err = errors.Join(err, tx.q.PruneHours(tx.ctx, c.ID))
+	}
 	tx.AfterCommit(func() {
 		for _, c := range gone {
 			tx.s.nsids.Remove(c.NSID)

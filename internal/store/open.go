@@ -27,10 +27,10 @@ const (
 	// applicationID marks the file: "rail" in ASCII.
 	applicationID = 0x7261696c
 	// schemaVersion is what schema.sql at the root describes.
-	schemaVersion = 5
+	schemaVersion = 6
 	// firstSchema is the oldest schema from which migrations lead here. Those before
 	// it were in no release.
-	firstSchema = 5
+	firstSchema = 6
 	// seqsPerMilli is how many birth numbers go with a millisecond of the clock: more
 	// than are given in one, over any run. In 6 bytes they last until the year 2109.
 	seqsPerMilli = 32

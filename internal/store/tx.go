@@ -22,13 +22,13 @@ type Rx struct {
 // Tx writes inside the one write transaction.
 type Tx struct {
 	Rx
-	s       *Store
-	now     time.Time
-	seq     int64            // next birth number
-	members map[int64]int64  // change of the visible members of a collection
-	nsids   map[string]int64 // collections added here
-	after   []func()
-	wakes   bool // a host may be asked sooner than before
+	s     *Store
+	now   time.Time
+	seq   int64            // next birth number
+	edits map[int64]*edit  // of the listings of collections
+	nsids map[string]int64 // collections added here
+	after []func()
+	wakes bool // a host may be asked sooner than before
 }
 
 // turns let one go after the other, in the order in which they came. It is no
@@ -136,12 +136,10 @@ func (tx *Tx) run(fn func(*Tx) error) (err error) {
 	return fn(tx)
 }
 
-// flush writes what was gathered: member counts, the birth counter, its clock.
+// flush writes what was gathered: listings, the birth counter, its clock.
 func (tx *Tx) flush() error {
-	for id, delta := range tx.members {
-		if err := tx.q.AddMembers(tx.ctx, db.AddMembersParams{ID: id, Delta: delta, Now: tx.micros()}); err != nil {
-			return err
-		}
+	if err := tx.flushListings(); err != nil {
+		return err
 	}
 	if tx.seq == tx.s.seq {
 		return nil

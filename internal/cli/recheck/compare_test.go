@@ -100,7 +100,7 @@ func TestAPlantedRowIsFound(t *testing.T) {
 		}
 		y.plant("DELETE FROM membership" + row(lacks, "com.example.b") +
 			"UPDATE membership SET seq = -seq" + row(hidden, "com.example.a") +
-			"INSERT INTO membership SELECT c.id, 900, r.id, 1 FROM repo r, collection c WHERE r.did = '" + more + "' AND c.nsid = 'com.example.c';" +
+			"INSERT INTO membership SELECT r.id, c.id, 900, 1 FROM repo r, collection c WHERE r.did = '" + more + "' AND c.nsid = 'com.example.c';" +
 			"UPDATE repo_head SET data = zeroblob(32) WHERE repo_id = (SELECT id FROM repo WHERE did = '" + other + "');" +
 			"UPDATE repo_head SET cid = zeroblob(32) WHERE repo_id = (SELECT id FROM repo WHERE did = '" + resigned + "');")
 		begun := time.Now()

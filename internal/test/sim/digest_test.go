@@ -20,7 +20,7 @@ import (
 // history.
 var untold = []string{
 	"index_id", "proven_at", "error_at", "said_at", "fetched_at", "status_asked_at", "changed_at", "last_event_at", "lag", "last_at", "sample", "answers",
-	"due_at", "started_at", "finished_at", "created_at", "cooldown_until",
+	"due_at", "started_at", "finished_at", "created_at", "first_seen_at", "cooldown_until",
 }
 
 // dump writes every row of every table of a file, without the columns of untold.
@@ -29,7 +29,8 @@ func dump(t *testing.T, file string) map[string][]string {
 	d := open(t, file)
 	tables := map[string][]string{}
 	for _, table := range column(t, d, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name") {
-		if table == "seq_clock" || table == "host_queue" { // the minutes of numbers; when each host was asked
+		switch table {
+		case "seq_clock", "host_queue", "listing_block": // the minutes of numbers; when each host was asked; where blocks end
 			continue
 		}
 		var kept []string

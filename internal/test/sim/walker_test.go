@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -171,8 +172,7 @@ func (w *walkers) everybodyKnown(c *walker, truth []string) {
 func membersIn(truth map[string][]string, nsids []string) []string {
 	var dids []string
 	for did, collections := range truth {
-		has := func(nsid string) bool { return slices.Contains(collections, nsid) }
-		if len(nsids) == 0 || slices.ContainsFunc(nsids, has) {
+		if len(nsids) == 0 || slices.ContainsFunc(collections, func(nsid string) bool { return asksFor(nsids, nsid) }) {
 			dids = append(dids, did)
 		}
 	}
@@ -230,8 +230,8 @@ func (w *walkers) move(c *walker) {
 	}
 }
 
-// someNames draws what to ask for: everything, one collection or a union. Now and
-// then one is asked for that nobody has.
+// someNames draws what to ask for: everything, one collection, a union or patterns. Now
+// and then one is asked for that nobody has.
 func (w *walkers) someNames() []string {
 	n := []int{0, 1, 1, 2, 3, 6}[w.dice.IntN(6)]
 	names := make([]string, n)
@@ -240,9 +240,18 @@ func (w *walkers) someNames() []string {
 		if len(w.names) > 0 && w.dice.IntN(12) > 0 {
 			names[i] = w.names[w.dice.IntN(len(w.names))]
 		}
+		if w.dice.IntN(3) == 0 {
+			names[i] = w.patternOf(names[i])
+		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// patternOf returns a pattern that a name matches.
+func (w *walkers) patternOf(nsid string) string {
+	segments := strings.Split(nsid, ".")
+	return strings.Join(segments[:2+w.dice.IntN(len(segments)-2)], ".") + ".*"
 }
 
 // begin starts a walk behind a cursor of this service, or from nothing.
@@ -311,7 +320,8 @@ func (w *walkers) read(c *walker) (end bool) {
 }
 
 // page asks for a page: the members born after the cursor's number, in the order of
-// their births, as many as were asked for; and a cursor unless there is none.
+// their births, as many as were asked for; and a cursor unless there is none, which is
+// behind the last of them and before the next one.
 func (w *walkers) page(c *walker) (dids []string, cursor string) {
 	w.t.Helper()
 	query := url.Values{"collection": c.nsids, "limit": {strconv.Itoa(c.limit)}}
@@ -334,13 +344,13 @@ func (w *walkers) page(c *walker) (dids []string, cursor string) {
 		dids = append(dids, repo.DID)
 	}
 	want := w.members(c.nsids, c.number)
-	want = want[:min(len(want), c.limit)]
-	last := ""
-	if len(want) > 0 {
-		last = strconv.FormatInt(want[len(want)-1].number, 10)
+	next := member{number: math.MaxInt64}
+	if len(want) > c.limit {
+		next, want = want[c.limit], want[:c.limit]
 	}
-	_, number, _ := strings.Cut(page.Cursor, ".")
-	if !slices.EqualFunc(dids, want, func(did string, m member) bool { return did == m.did }) || number != last {
+	number := numberOf(w.t, page.Cursor)
+	if !slices.EqualFunc(dids, want, func(did string, m member) bool { return did == m.did }) ||
+		(page.Cursor == "") != (len(want) == 0) || len(want) > 0 && (number < want[len(want)-1].number || number >= next.number) {
 		w.t.Errorf("a page of %q after %d by %d is %q with %q, want %v", c.nsids, c.number, c.limit, dids, page.Cursor, want)
 	}
 	return dids, page.Cursor

@@ -6,7 +6,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -16,7 +18,7 @@ import (
 type witness struct {
 	t       *testing.T
 	tick    int
-	feed    int64 // last id of the change feed that was read
+	feed    int64 // last number of the change feed that was read
 	high    int64 // highest number ever seen: nobody holds a higher one
 	rows    map[string]map[string]*row
 	changes []change // what happened between the last two reads, in order
@@ -38,8 +40,8 @@ type change struct {
 // snapshot is what the file holds at a moment.
 type snapshot struct {
 	rows map[string]map[string]int64 // numbers of visible rows by DID and collection
-	feed []told                      // in the order of their ids
-	last int64                       // highest id
+	feed []told                      // in the order of their numbers
+	last int64                       // highest of those
 }
 
 // highest returns the highest number of all rows, or one that is higher.
@@ -52,16 +54,12 @@ func (l snapshot) highest(number int64) int64 {
 	return number
 }
 
+// told is a row of the change feed. Without a collection it is about the whole repo.
 type told struct {
 	change
-	cause int
+	number int64
+	birth  bool
 }
-
-// Causes of a change that hide every row of a repo. (schema.sql)
-const (
-	accountInactive = 3
-	repoNotFound    = 6
-)
 
 func newWitness(t *testing.T) *witness {
 	return &witness{t: t, rows: make(map[string]map[string]*row)}
@@ -99,13 +97,13 @@ func (w *witness) snapshot(conn *sql.Conn) snapshot {
 			UNION ALL SELECT did, '', seq FROM repo WHERE seq > 0`),
 		eachRow(conn, func(scan func(...any) error) error {
 			var c told
-			if err := scan(&l.last, &c.did, &c.nsid, &c.visible, &c.cause); err != nil {
+			if err := scan(&c.number, &c.did, &c.nsid, &c.visible, &c.birth); err != nil {
 				return err
 			}
-			l.feed = append(l.feed, c)
+			l.feed, l.last = append(l.feed, c), c.number
 			return nil
-		}, `SELECT h.id, r.did, c.nsid, h.visible, h.cause FROM membership_change h, collection c, repo r
-			WHERE h.id > ? AND c.id = h.collection_id AND r.id = h.repo_id ORDER BY h.id`, w.feed))
+		}, `SELECT h.seq, r.did, c.nsid, h.visible, h.cause = 1 FROM membership_change h, collection c, repo r
+			WHERE h.seq > ? AND c.id = h.collection_id AND r.id = h.repo_id ORDER BY h.seq`, w.feed))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -127,37 +125,51 @@ func eachRow(conn *sql.Conn, fn func(scan func(...any) error) error, query strin
 	return rows.Err()
 }
 
-// see reads the same file again. The feed must have every change but
-// those of a first backfill, and what came must have a number above all before it.
+// see reads the same file again. Who applies the feed to what was there must have what
+// is there, and what came must have a number above all before it.
 func (w *witness) see(l snapshot) {
 	w.t.Helper()
 	w.tick++
 	w.changes, w.feed = nil, l.last
-	met := make(map[[2]string]change) // the last change of a row in the feed
-	for _, c := range l.feed {
-		key := [2]string{c.did, c.nsid}
-		before, again := met[key]
-		if again && before.visible == c.visible || !again && c.visible && w.at(c.did, c.nsid).seq > 0 {
-			w.t.Errorf("the feed says twice that %s in %s: visible %t", c.did, c.nsid, c.visible)
+	mirror := make(map[string]map[string]bool) // the visible rows of repos that the feed names
+	met := make(map[[2]string]told)            // the last change of a row
+	for i, c := range l.feed {
+		if mirror[c.did] == nil {
+			mirror[c.did] = make(map[string]bool)
+			for nsid, r := range w.rows[c.did] {
+				if r.seq > 0 {
+					mirror[c.did][nsid] = true
+				}
+			}
 		}
-		met[key] = c.change
-		w.changes = append(w.changes, c.change)
-		if c.cause == accountInactive || c.cause == repoNotFound {
-			met[[2]string{c.did, ""}] = change{c.did, "", false}
+		rows := mirror[c.did]
+		if rows[c.nsid] == c.visible {
+			w.t.Errorf("the feed says twice that %s in %q: visible %t", c.did, c.nsid, c.visible)
+		}
+		about := map[string]bool{c.nsid: true}
+		switch {
+		case c.nsid == "" && c.visible:
+			about = l.shown(i)
+		case c.nsid == "":
+			about = maps.Clone(rows)
+		}
+		for nsid := range about {
+			w.changes = append(w.changes, change{c.did, nsid, c.visible})
+			met[[2]string{c.did, nsid}] = c
+			if rows[nsid] = true; !c.visible {
+				delete(rows, nsid)
+			}
 		}
 	}
 	w.eachRow(l, func(did, nsid string, r *row, now int64) {
 		c, changed := met[[2]string{did, nsid}]
 		switch {
-		case nsid == "" && (changed || r.seq != now):
-			w.changes = append(w.changes, change{did, "", false}, change{did, "", now > 0})
-		case nsid == "":
-		case changed && c.visible != (now > 0):
-			w.t.Errorf("the feed ends with %s in %s: visible %t, but its number is %d", did, nsid, c.visible, now)
-		case !changed && r.seq > 0 && r.seq != now:
-			w.t.Errorf("%s in %s had the number %d and has %d, and the feed does not say why", did, nsid, r.seq, now)
-		case !changed && r.seq != now: // of a first backfill
-			w.changes = append(w.changes, change{did, nsid, true})
+		case changed && mirror[did][nsid] != (now > 0):
+			w.t.Errorf("the feed ends with %s in %q: visible %t, but its number is %d", did, nsid, c.visible, now)
+		case changed && c.birth && c.number != now:
+			w.t.Errorf("%s in %q was born with the number %d by the feed, and has %d", did, nsid, c.number, now)
+		case !changed && r.seq != now:
+			w.t.Errorf("%s in %q had the number %d and has %d, and the feed does not say why", did, nsid, r.seq, now)
 		}
 		if now > 0 && now <= w.high && (r.seq != now || changed) {
 			w.t.Errorf("%s in %q came between the ticks %d and %d with the number %d, and clients may hold %d",
@@ -171,6 +183,33 @@ func (w *witness) see(l snapshot) {
 			w.at(c.did, c.nsid).ended = w.tick
 		}
 	}
+}
+
+// shown returns what a repo had when a row of the feed said that it became visible: what it
+// has in the end, or had when it was hidden the next time, less what came since and plus
+// what went.
+func (l snapshot) shown(at int) map[string]bool {
+	did := l.feed[at].did
+	later := l.feed[at+1:]
+	rows := make(map[string]bool)
+	if i := slices.IndexFunc(later, func(c told) bool { return c.did == did && c.nsid == "" }); i >= 0 {
+		later = later[:i] // what it had then is not known, but for what went before
+	} else {
+		for nsid := range l.rows[did] {
+			rows[nsid] = true
+		}
+	}
+	for _, c := range slices.Backward(later) {
+		switch {
+		case c.did != did:
+		case c.visible:
+			delete(rows, c.nsid)
+		default:
+			rows[c.nsid] = true
+		}
+	}
+	rows[""] = true
+	return rows
 }
 
 // seeRestored reads an older copy of the file, of which nobody has taken a page
@@ -212,21 +251,23 @@ func (w *witness) eachRow(l snapshot, fn func(did, nsid string, r *row, now int6
 	}
 }
 
-// keys are the collections under which a query sees a repo: those that it asks for,
-// or the listing of all.
-func keys(nsids []string) []string {
-	if len(nsids) == 0 {
-		return []string{""}
+// asksFor reports whether a query sees repos by a collection: one that it names, or that
+// one of its patterns matches. If it names none, by the listing of all.
+func asksFor(asked []string, nsid string) bool {
+	if len(asked) == 0 || nsid == "" {
+		return len(asked) == 0 && nsid == ""
 	}
-	return nsids
+	return slices.ContainsFunc(asked, func(a string) bool {
+		prefix, pattern := strings.CutSuffix(a, "*")
+		return a == nsid || pattern && strings.HasPrefix(nsid, prefix)
+	})
 }
 
 // first returns the number under which a query lists a repo, the lowest of those that
 // it has in the collections; 0 if it is no member.
 func (w *witness) first(did string, nsids []string) (number int64) {
-	for _, nsid := range keys(nsids) {
-		r := w.rows[did][nsid]
-		if r != nil && r.seq > 0 && (number == 0 || r.seq < number) {
+	for nsid, r := range w.rows[did] {
+		if r.seq > 0 && (number == 0 || r.seq < number) && asksFor(nsids, nsid) {
 			number = r.seq
 		}
 	}
@@ -236,8 +277,8 @@ func (w *witness) first(did string, nsids []string) (number int64) {
 // lastOf returns the latest tick that a function names for the rows of a repo in the
 // collections.
 func (w *witness) lastOf(did string, nsids []string, of func(*row) int) (tick int) {
-	for _, nsid := range keys(nsids) {
-		if r := w.rows[did][nsid]; r != nil {
+	for nsid, r := range w.rows[did] {
+		if asksFor(nsids, nsid) {
 			tick = max(tick, of(r))
 		}
 	}
@@ -264,17 +305,16 @@ func (w *witness) members(nsids []string, after int64) (found []member) {
 // lapses calls fn for each repo that has been without membership in the collections
 // at some time between the last two reads, or was until then.
 func (w *witness) lapses(nsids []string, fn func(did string)) {
-	asked := keys(nsids)
 	count := make(map[string]int)
 	for i := len(w.changes) - 1; i >= 0; i-- { // backwards: from what is so now
 		c := w.changes[i]
-		if !slices.Contains(asked, c.nsid) {
+		if !asksFor(nsids, c.nsid) {
 			continue
 		}
 		n, known := count[c.did]
 		if !known {
-			for _, nsid := range asked {
-				if r := w.rows[c.did][nsid]; r != nil && r.seq > 0 {
+			for nsid, r := range w.rows[c.did] {
+				if r.seq > 0 && asksFor(nsids, nsid) {
 					n++
 				}
 			}
