@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ type serveConfig struct {
 	db              string
 	listen          string
 	metricsListen   string
+	trustedProxies  list
 	upstreams       list
 	plcURL          string
 	plcExport       string
@@ -51,6 +53,7 @@ func serveFlags() (*flag.FlagSet, *serveConfig) {
 	fs.StringVar(&c.db, "db", "railyard.db", "the index file; made if it does not exist")
 	fs.StringVar(&c.listen, "listen", "127.0.0.1:2526", "address of the public service; port 0 takes a free one")
 	fs.StringVar(&c.metricsListen, "metrics-listen", "127.0.0.1:2527", "address of /metrics; empty for none")
+	fs.Var(&c.trustedProxies, "trusted-proxy", "network of reverse proxies (10.0.0.0/8, ::1) whose X-Forwarded-For is believed; may be repeated")
 	fs.Var(&c.upstreams, "upstream", "relay or PDS to follow (ws, wss, http, https); may be repeated. URL#NAME: a PDS that documents call NAME")
 	fs.StringVar(&c.plcURL, "plc-url", "https://plc.directory", "the PLC directory")
 	fs.StringVar(&c.plcExport, "plc-export", "", "server whose /export gives identities in bulk and changes of them, https://plc.directory; empty for none")
@@ -89,6 +92,9 @@ func (c *serveConfig) validate() error {
 	case c.repoTimeout < time.Second || c.repoTimeout > 24*time.Hour:
 		return usagef("serve: --repo-timeout %s: not between 1s and 24h", c.repoTimeout)
 	}
+	if _, err := c.proxies(); err != nil {
+		return err
+	}
 	if err := directoryURL("--plc-url", c.plcURL); err != nil {
 		return err
 	}
@@ -113,6 +119,28 @@ func (c *serveConfig) validate() error {
 		given[name] = true
 	}
 	return nil
+}
+
+// proxies returns the networks of the trusted proxies.
+func (c *serveConfig) proxies() ([]netip.Prefix, error) {
+	networks := make([]netip.Prefix, len(c.trustedProxies.values))
+	for i, text := range c.trustedProxies.values {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			var addr netip.Addr
+			if addr, err = netip.ParseAddr(text); err == nil {
+				network = netip.PrefixFrom(addr, addr.BitLen())
+			}
+		}
+		switch {
+		case err != nil || network.Addr().Zone() != "" || network.Addr().Is4In6():
+			return nil, usagef("serve: --trusted-proxy %q: wants an address or a network such as 10.0.0.0/8", text)
+		case network.Bits() == 0:
+			return nil, usagef("serve: --trusted-proxy %q: that is everybody", text)
+		}
+		networks[i] = network
+	}
+	return networks, nil
 }
 
 // directoryURL checks the URL of a PLC directory.
@@ -140,11 +168,12 @@ func serverURL(raw string) (string, error) {
 
 // service is what the flags say to the service.
 func (c *serveConfig) service() daemon.Config {
+	proxies, _ := c.proxies() // validate has read them
 	return daemon.Config{
 		DB: c.db, Version: versionText(), Upstreams: c.upstreams.values, PLCURL: c.plcURL, PLCExport: c.plcExport, PLCQPS: c.plcQPS,
 		Crawl: daemon.Crawl(c.crawl.value), CrawlQPS: c.crawlQPS, SweepEvery: c.sweepEvery,
 		ResyncWorkers: c.resyncWorkers, ResyncMethod: establish.Method(c.resyncMethod.value),
-		DescribeTimeout: c.describeTimeout, RepoTimeout: c.repoTimeout, AllowPrivate: c.allowPrivate,
+		DescribeTimeout: c.describeTimeout, RepoTimeout: c.repoTimeout, AllowPrivate: c.allowPrivate, TrustedProxies: proxies,
 	}
 }
 

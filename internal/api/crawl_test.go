@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -103,6 +105,47 @@ func TestAClientHasItsShareOfWishes(t *testing.T) {
 	}
 	if n := len(d.asked); n != 2*crawlRequestsAtOnce+3 {
 		t.Errorf("%d wishes went through", n)
+	}
+}
+
+// Behind a proxy that is trusted each of its clients has a share of its own, and what it
+// does not name has none. Whoever is no such proxy cannot get another share by a header.
+func TestClientsOfATrustedProxyHaveSharesOfTheirOwn(t *testing.T) {
+	d := newDesk(t)
+	d.handler = Handler(Config{
+		Store: d.store, Log: slog.New(slog.DiscardHandler), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")},
+		RequestCrawl: func(context.Context, string) (bool, error) { return true, nil },
+	})
+	accepted := func(from, forwarded string) (n int) {
+		for i := range 2 * crawlRequestsAtOnce {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, crawlPath, strings.NewReader(`{"hostname":"a.example.com"}`))
+			r.RemoteAddr = from
+			r.Header.Set("Content-Type", kind)
+			if forwarded != "" {
+				r.Header.Set("X-Forwarded-For", strings.ReplaceAll(forwarded, "N", strconv.Itoa(i)))
+			}
+			w := httptest.NewRecorder()
+			if d.handler.ServeHTTP(w, r); w.Code == http.StatusOK {
+				n++
+			} else if d.refused(w, 429, "RateLimitExceeded"); w.Header().Get("Retry-After") != "300" {
+				t.Errorf("Retry-After %q", w.Header().Get("Retry-After"))
+			}
+		}
+		return n
+	}
+	for _, c := range []struct {
+		from, forwarded string
+		want            int
+	}{
+		{"10.0.0.1:5", "198.51.100.N", 2 * crawlRequestsAtOnce},
+		{"10.0.0.1:5", "", 2 * crawlRequestsAtOnce},
+		{"10.0.0.1:5", "203.0.113.9", crawlRequestsAtOnce},
+		{"10.0.0.1:5", "203.0.113.N, 203.0.113.50", crawlRequestsAtOnce},
+		{"10.0.0.2:5", "203.0.113.1N", crawlRequestsAtOnce},
+	} {
+		if got := accepted(c.from, c.forwarded); got != c.want {
+			t.Errorf("%s, forwarded %q: %d are accepted, want %d", c.from, c.forwarded, got, c.want)
+		}
 	}
 }
 

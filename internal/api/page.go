@@ -16,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"railyard/internal/atproto"
 	"railyard/internal/health"
 	"railyard/internal/repostate"
 	"railyard/internal/store"
@@ -70,7 +69,7 @@ func newFrontPage(s *server) *frontPage {
 // ServeHTTP answers with the page, or with the same page with an error in it.
 func (p *frontPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status, view := http.StatusOK, pageView{}
-	f, err := p.read(r)
+	f, err := p.read(w.Header(), r)
 	if err == nil {
 		view = p.viewOf(f, baseOf(r))
 	} else {
@@ -79,6 +78,7 @@ func (p *frontPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			e = p.internal(r, err)
 		}
 		status, view.Problem = e.Status, e.Message
+		e.headers(w.Header())
 	}
 	view.Style, view.Version = template.CSS(pageStyle), p.Version
 	var body bytes.Buffer
@@ -89,9 +89,6 @@ func (p *frontPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.Metrics.Request("/", strconv.Itoa(status))
 	h := w.Header()
-	if status == http.StatusMethodNotAllowed {
-		h.Set("Allow", "GET, HEAD")
-	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", p.policy)
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -100,12 +97,17 @@ func (p *frontPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.send(w, r, status, body.Bytes())
 }
 
-func (p *frontPage) read(r *http.Request) (*figures, error) {
+// read returns the figures. It takes no slot: whoever reads them is alone, and shares
+// them with all who wait.
+func (p *frontPage) read(h http.Header, r *http.Request) (*figures, error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return nil, fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected GET", atproto.Clip(r.Method))
+		return nil, wrongMethod(r, http.MethodGet)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()
+	if _, err := p.admission.charge(h, p.clients.of(r), unitRows); err != nil {
+		return nil, err
+	}
 	return p.current(ctx)
 }
 

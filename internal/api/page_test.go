@@ -491,7 +491,7 @@ func TestFiguresAreReadAnewWhenTheyAreOld(t *testing.T) {
 // Whoever reads the figures may be slow: the others wait for so long and no longer.
 func TestWaitingForFiguresEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newFrontPage(&server{Config: Config{Log: slog.New(slog.DiscardHandler)}})
+		p := newFrontPage(newServer(Config{Log: slog.New(slog.DiscardHandler)}))
 		p.turn <- struct{}{}
 		w, start := httptest.NewRecorder(), time.Now()
 		p.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))

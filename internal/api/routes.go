@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"railyard/internal/atproto"
 )
 
 // route is a public route: how it is answered, and what is said of it. The server,
@@ -19,10 +17,11 @@ type route struct {
 	summary string // a line
 	detail  string // what a line cannot say
 	params  []param
-	input   any      // a value of the type of the JSON body of a POST; its fields have doc tags
-	output  any      // a value of the type of its JSON answer, likewise; nil = it has none
-	kind    string   // a media type beside JSON, or in its place
-	errors  []*Error // what it answers besides InvalidRequest; their messages say when
+	input   any                  // a value of the type of the JSON body of a POST; its fields have doc tags
+	output  any                  // a value of the type of its JSON answer, likewise; nil = it has none
+	kind    string               // a media type beside JSON, or in its place
+	errors  []*Error             // what it answers besides InvalidRequest; their messages say when
+	rows    func(url.Values) int // how many rows a request reads at most (admission.go); nil = none, and it is answered always
 	handle  func(*http.Request) (any, error)
 	serve   http.Handler // in the place of handle: checks the method and writes the answer by itself
 }
@@ -55,7 +54,7 @@ func (s *server) routes() []route {
 				"for now and carries none. Keep the last cursor: asked with it later, only repos come that became visible since. " +
 				"A cursor of another index, of collectiondir or of lightrail begins at the first page again. Only repos of active accounts are listed.",
 			params: []param{collectionParam, limitParam(defaultLimit, maxLimit), cursorParam},
-			output: listingAnswer{}, handle: s.listReposByCollection,
+			output: listingAnswer{}, rows: listingRows, handle: s.listReposByCollection,
 		},
 		{
 			method: http.MethodGet, path: "/v1/listCollections",
@@ -66,13 +65,13 @@ func (s *server) routes() []route {
 				{name: "c", about: "A collection whose count is wanted; limit and cursor mean nothing then.", schema: ofNSID, most: maxCollections},
 				limitParam(defaultLimit, maxLimit), cursorParam,
 			},
-			output: collectionsAnswer{}, handle: s.listCollections,
+			output: collectionsAnswer{}, rows: pageRows, handle: s.listCollections,
 		},
 		{
 			method: http.MethodGet, path: "/v1/getDidsForCollection",
 			summary: "listReposByCollection under the name that collectiondir has for it; a collection is required.",
 			params:  []param{required(collectionParam), limitParam(defaultLimit, maxLimit), cursorParam},
-			output:  listingAnswer{}, handle: s.getDidsForCollection,
+			output:  listingAnswer{}, rows: listingRows, handle: s.getDidsForCollection,
 		},
 		{
 			method: http.MethodGet, path: "/v1/repo",
@@ -80,13 +79,13 @@ func (s *server) routes() []route {
 			detail: "Of an inactive account neither the head nor collections are shown. A full page of collections carries a cursor; " +
 				"each page is sorted by name, and pages come in the order in which the index met the collections.",
 			params: []param{didParam, limitParam(defaultLimit, maxLimit), cursorParam},
-			output: repoAnswer{}, errors: []*Error{unknownRepo}, handle: s.repo,
+			output: repoAnswer{}, errors: []*Error{unknownRepo}, rows: pageRows, handle: s.repo,
 		},
 		{
 			method: http.MethodGet, path: "/v1/stats",
 			summary: "Figures of the index, its upstreams and its queue.",
 			detail:  "The index is complete once resync_queue is near 0.",
-			output:  statsAnswer{}, handle: s.stats,
+			output:  statsAnswer{}, rows: fewRows, handle: s.stats,
 		},
 	}
 	table = append(table, s.syncRoutes()...)
@@ -108,8 +107,15 @@ func (s *server) routes() []route {
 			input:   crawlInput{}, output: struct{}{},
 			errors: []*Error{fail(http.StatusTooManyRequests, "RateLimitExceeded",
 				"The client has asked too often, or too many new hosts have come today.")},
-			handle: newCrawlRequests(s).answer,
+			rows: fewRows, handle: s.requestCrawl,
 		})
+	}
+	for i := range table {
+		if table[i].rows != nil {
+			table[i].errors = append(table[i].errors,
+				fail(http.StatusTooManyRequests, "RateLimitExceeded", "The client has spent its budget; Retry-After says when to ask again."),
+				fail(http.StatusServiceUnavailable, "NotEnoughResources", "Too many such requests at once; Retry-After says when to ask again."))
+		}
 	}
 	description := sync.OnceValue(func() []byte { return openAPI(s.Version, table) })
 	table = append(table,
@@ -178,11 +184,9 @@ func (s *server) register(mux *http.ServeMux, e route) {
 		})))
 		return
 	}
-	s.answers(mux, pattern, e.path, func(r *http.Request) (any, error) {
+	s.answers(mux, pattern, e.path, e.rows, func(r *http.Request) (any, error) {
 		if r.Method != e.method && (e.method != http.MethodGet || r.Method != http.MethodHead) {
-			err := fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected %s", atproto.Clip(r.Method), e.method)
-			err.allow = e.method
-			return nil, err
+			return nil, wrongMethod(r, e.method)
 		}
 		return e.handle(e.seenBy(r))
 	})

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -31,9 +33,13 @@ type Config struct {
 	// requestCrawl is then a method that this service does not have.
 	RequestCrawl func(ctx context.Context, host string) (accepted bool, err error)
 	// Hosts says which names of hosts may be used.
-	Hosts   atproto.Hosts
-	Log     *slog.Logger
-	Metrics *metrics.Metrics
+	Hosts atproto.Hosts
+	// TrustedProxies are the networks of reverse proxies that are believed whose
+	// request they forward (X-Forwarded-For). One that does not say so is exempt from
+	// limits per client.
+	TrustedProxies []netip.Prefix
+	Log            *slog.Logger
+	Metrics        *metrics.Metrics
 }
 
 // Live are figures of the running process.
@@ -51,19 +57,29 @@ type Live struct {
 type server struct {
 	Config
 	compressors compressors
+	admission   *admission
+	clients     *clients
+}
+
+func newServer(cfg Config) *server {
+	a := newAdmission(cfg.Metrics)
+	return &server{
+		Config: cfg, compressors: newCompressors(runtime.GOMAXPROCS(0)), admission: a,
+		clients: newClients(a, cfg.TrustedProxies, cfg.Log),
+	}
 }
 
 // Handler serves the public routes.
 func Handler(cfg Config) http.Handler {
-	s := &server{Config: cfg, compressors: newCompressors(runtime.GOMAXPROCS(0))}
+	s := newServer(cfg)
 	mux := http.NewServeMux()
 	for _, e := range s.routes() {
 		s.register(mux, e)
 	}
-	s.answers(mux, "/xrpc/", "other", func(*http.Request) (any, error) {
+	s.answers(mux, "/xrpc/", "other", nil, func(*http.Request) (any, error) {
 		return nil, fail(http.StatusNotImplemented, "MethodNotImplemented", "this service does not have that method")
 	})
-	s.answers(mux, "/", "other", func(*http.Request) (any, error) {
+	s.answers(mux, "/", "other", nil, func(*http.Request) (any, error) {
 		return nil, fail(http.StatusNotFound, "NotFound", "no such page")
 	})
 	return mux
@@ -74,7 +90,9 @@ type Error struct {
 	Status  int
 	Name    string
 	Message string
-	allow   string // of a method that the route does not have: the one that it has
+
+	allow      string        // of a method that the route does not have: the one that it has
+	retryAfter time.Duration // when to ask again; 0: no answer to that
 }
 
 func (e *Error) Error() string { return e.Name + ": " + e.Message }
@@ -87,39 +105,94 @@ func badRequest(format string, args ...any) *Error {
 	return fail(http.StatusBadRequest, "InvalidRequest", format, args...)
 }
 
+// wrongMethod is the refusal of a method where a route has another one.
+func wrongMethod(r *http.Request, want string) *Error {
+	e := fail(http.StatusMethodNotAllowed, "InvalidRequest", "method %s: expected %s", atproto.Clip(r.Method), want)
+	e.allow = want
+	return e
+}
+
 // answers registers a pattern under a label for the metrics. It is the one place where
-// values and errors become answers.
-func (s *server) answers(mux *http.ServeMux, pattern, label string, handle func(*http.Request) (any, error)) {
+// requests are admitted, and where values and errors become answers. rows returns how
+// many rows a request reads at most; nil is for what reads none and is answered always.
+func (s *server) answers(mux *http.ServeMux, pattern, label string, rows func(url.Values) int, handle func(*http.Request) (any, error)) {
 	mux.Handle(pattern, s.preflights(label, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 		defer cancel()
-		value, err := handle(r.WithContext(ctx))
+		r, h := r.WithContext(ctx), w.Header()
+		out, written, err := s.answer(h, r, rows, handle)
+		defer written()
 		status := http.StatusOK
-		h := w.Header()
 		if err != nil {
 			e, ok := errors.AsType[*Error](err)
 			if !ok {
 				e = s.internal(r, err)
 			}
-			status, value = e.Status, errorAnswer{e.Name, e.Message}
-			if e.allow != "" {
-				h.Set("Allow", methodsOf(e.allow))
-			}
+			status, out = e.Status, e.answer()
+			e.headers(h)
 		}
 		s.Metrics.Request(label, strconv.Itoa(status))
-		out, ok := value.(ready)
-		if !ok {
-			out.kind = jsonKind
-			if out.body, err = json.Marshal(value); err != nil {
-				s.Log.Error("encode an answer", "route", label, "err", err)
-				status, out.body = http.StatusInternalServerError, []byte(`{"error":"InternalServerError"}`)
-			}
-		}
 		h.Set("Content-Type", out.kind)
 		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "*")
 		h.Set("X-Content-Type-Options", "nosniff")
 		s.send(w, r, status, out.body)
 	})))
+}
+
+// answer admits a request, lets handle answer it, and keeps room for the whole answer.
+// The caller calls written once it is sent, in any case.
+func (s *server) answer(h http.Header, r *http.Request, rows func(url.Values) int, handle func(*http.Request) (any, error)) (out ready, written func(), err error) {
+	written = func() {}
+	if rows == nil {
+		out, err = encoded(handle(r))
+		return out, written, err
+	}
+	c := s.clients.of(r)
+	leave, err := s.admission.enter(r.Context(), h, c, rows(r.URL.Query()))
+	if err != nil {
+		return ready{}, written, err
+	}
+	out, err = func() (ready, error) {
+		defer leave()
+		return encoded(handle(r))
+	}()
+	if err != nil {
+		return ready{}, written, err
+	}
+	release, err := s.admission.room(r.Context(), c, len(out.body))
+	if err != nil {
+		return ready{}, written, err
+	}
+	return out, release, nil
+}
+
+// encoded returns a value as JSON, if it is not written already.
+func encoded(value any, err error) (ready, error) {
+	if err != nil {
+		return ready{}, err
+	}
+	if out, ok := value.(ready); ok {
+		return out, nil
+	}
+	body, err := json.Marshal(value)
+	return ready{jsonKind, body}, err
+}
+
+// answer is the error as XRPC writes it.
+func (e *Error) answer() ready {
+	b, _ := json.Marshal(errorAnswer{e.Name, e.Message}) // texts can be written
+	return ready{jsonKind, b}
+}
+
+// headers adds those that go with the error.
+func (e *Error) headers(h http.Header) {
+	if e.allow != "" {
+		h.Set("Allow", methodsOf(e.allow))
+	}
+	if e.retryAfter > 0 {
+		h.Set("Retry-After", retrySeconds(e.retryAfter))
+	}
 }
 
 // methodsOf returns the methods that a route has with one.
@@ -185,7 +258,7 @@ const (
 )
 
 // Serve answers on a listener until ctx ends, then lets the requests that are
-// under way finish. Up to most connections are open at once: one more closes the one
+// under way finish: after closeTimeout, what a client has not taken is lost. Up to most connections are open at once: one more closes the one
 // that has been idle for longest, or is closed itself.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, most int, log *slog.Logger) error {
 	srv := &http.Server{
@@ -203,7 +276,11 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, most int, log *s
 		<-ctx.Done()
 		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		closed <- srv.Shutdown(c)
+		err := srv.Shutdown(c)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = srv.Close() // a slow reader is no failure of ours
+		}
+		closed <- err
 	}()
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err

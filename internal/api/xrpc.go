@@ -79,14 +79,14 @@ func (s *server) syncRoutes() []route {
 				"and a kept cursor does not bring newcomers. Inactive accounts have active false, and so have repos that their host has lost. " +
 				"Repos that were never proven and those of deleted accounts are left out.",
 			params: []param{limitParam(reposStandard, lexiconMost), cursorParam},
-			output: knownRepos{}, handle: s.listRepos,
+			output: knownRepos{}, rows: pageRows, handle: s.listRepos,
 		},
 		{
 			method: http.MethodGet, path: "/xrpc/com.atproto.sync.getRepoStatus",
 			summary: "The hosting status of a repo, and its rev.",
 			params:  []param{didParam}, output: repoStatus{},
 			errors: []*Error{fail(http.StatusNotFound, "RepoNotFound", "The index has never heard of the DID.")},
-			handle: s.getRepoStatus,
+			rows:   fewRows, handle: s.getRepoStatus,
 		},
 		{
 			method: http.MethodGet, path: "/xrpc/com.atproto.sync.getLatestCommit",
@@ -99,7 +99,7 @@ func (s *server) syncRoutes() []route {
 				fail(http.StatusForbidden, "RepoSuspended", "The account is suspended."),
 				fail(http.StatusForbidden, "RepoDeactivated", "The account is deactivated."),
 			},
-			handle: s.getLatestCommit,
+			rows: fewRows, handle: s.getLatestCommit,
 		},
 		{
 			method: http.MethodGet, path: "/xrpc/com.atproto.sync.listHosts",
@@ -107,7 +107,7 @@ func (s *server) syncRoutes() []route {
 			detail: "DID documents have named them, a relay has listed them, or they have asked to be crawled. Newcomers come last, " +
 				"so a kept cursor brings them alone. They have no seq: their own streams are not followed.",
 			params: []param{limitParam(hostsStandard, lexiconMost), cursorParam},
-			output: knownHosts{}, handle: s.listHosts,
+			output: knownHosts{}, rows: pageRows, handle: s.listHosts,
 		},
 		{
 			method: http.MethodGet, path: "/xrpc/com.atproto.sync.getHostStatus",
@@ -115,7 +115,7 @@ func (s *server) syncRoutes() []route {
 			params:  []param{{name: "hostname", about: "Of the PDS, without a scheme.", schema: ofText, required: true}},
 			output:  knownHost{},
 			errors:  []*Error{fail(http.StatusNotFound, "HostNotFound", "The index does not know that host.")},
-			handle:  s.getHostStatus,
+			rows:    fewRows, handle: s.getHostStatus,
 		},
 	}
 }

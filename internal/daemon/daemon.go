@@ -55,6 +55,8 @@ type Config struct {
 	RepoTimeout     time.Duration
 	// AllowPrivate lifts the guard against private addresses, http and odd ports.
 	AllowPrivate bool
+	// TrustedProxies may say whose requests they forward (api.Config).
+	TrustedProxies []netip.Prefix
 
 	// What the process touches; nil means the real thing.
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -244,7 +246,7 @@ func (s *Service) Run(ctx context.Context, public, private net.Listener) error {
 	}
 	routes := api.Config{
 		Store: s.store, Version: s.cfg.Version, Live: s.live, Hosts: atproto.Hosts{AllowPrivate: s.cfg.AllowPrivate},
-		Log: s.log.With("component", "api"), Metrics: s.metrics,
+		TrustedProxies: s.cfg.TrustedProxies, Log: s.log.With("component", "api"), Metrics: s.metrics,
 	}
 	if s.cfg.Crawl == Deep {
 		routes.RequestCrawl = s.crawl.Request

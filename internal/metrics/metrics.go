@@ -31,7 +31,15 @@ type Metrics struct {
 	audits   prometheus.Counter
 	listed   *prometheus.CounterVec
 	logged   *prometheus.CounterVec
+	turned   *prometheus.CounterVec
 }
+
+// Why a request was turned away (TurnedAway).
+const (
+	OverBudget = "over-budget" // 429: its client has spent what it may
+	NoSlot     = "no-slot"     // 503: too many of its kind at once
+	Unread     = "unread"      // 503: too many finished answers wait for slow readers
+)
 
 // New makes the metrics in a registry of their own.
 func New() *Metrics {
@@ -57,6 +65,9 @@ func New() *Metrics {
 		logged: counter("plc_operations_total", "Operations read from the log of the PLC directory (--plc-export), by what became "+
 			"of them. Malformed ones are skipped and deserve a look.", "result"),
 		requests: counter("http_requests_total", "Requests answered, by route and status.", "route", "status"),
+		turned: counter("http_turned_away_total", "Requests refused for the sake of others: light or heavy ones because their client is over its budget or "+
+			"no slot was free, answers because too many are unread. Growth of light ones without a slot means that the machine is too small, or attacked.",
+			"what", "why"),
 		foreign: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "railyard_foreign_cursors_total", Help: "Listings that were restarted because their cursor was of another index.",
 		}),
@@ -67,11 +78,16 @@ func New() *Metrics {
 		listed: counter("listed_total", "Entries of listings, by what they were: found (unknown until then), known, "+
 			"foreign (of an account whose document names another host), unlisted (in service, and left out by a whole crawl).", "what"),
 	}
-	m.registry.MustRegister(m.listed, m.audits, m.events, m.outcomes, m.refusals, m.resyncs, m.births, m.deaths, m.logged, m.batches, m.sizes, m.requests, m.foreign,
+	m.registry.MustRegister(m.turned, m.listed, m.audits, m.events, m.outcomes, m.refusals, m.resyncs, m.births, m.deaths, m.logged, m.batches, m.sizes, m.requests, m.foreign,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range refusal.All() {
 		m.refusals.WithLabelValues(string(r.Reason))
 	}
+	for _, what := range []string{"light", "heavy"} {
+		m.turned.WithLabelValues(what, OverBudget)
+		m.turned.WithLabelValues(what, NoSlot)
+	}
+	m.turned.WithLabelValues("answer", Unread)
 	return m
 }
 
@@ -149,6 +165,14 @@ func (m *Metrics) Batch(events int, seconds float64) {
 func (m *Metrics) Request(route, status string) {
 	if m != nil {
 		m.requests.WithLabelValues(route, status).Inc()
+	}
+}
+
+// TurnedAway counts a request that was refused for the sake of others. what is its
+// kind, light or heavy, or "answer".
+func (m *Metrics) TurnedAway(what, why string) {
+	if m != nil {
+		m.turned.WithLabelValues(what, why).Inc()
 	}
 }
 

@@ -40,8 +40,8 @@ const (
 	// maxUnsynced is how many numbers are given at most before they are on the disk.
 	// What one transaction gives comes on top.
 	maxUnsynced = seqLeap / 4
-	// readers is the size of the read-only pool.
-	readers = 8
+	// Readers is how many can read the file at once (View). One more waits.
+	Readers = 8
 )
 
 // Errors of Open that a caller can tell apart.

@@ -50,7 +50,7 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 // every reader.
 func openPool(ctx context.Context, path string, params ...string) (_ *Reader, err error) {
 	params = append([]string{"mode=ro", "_pragma=query_only(1)", "_pragma=busy_timeout(5000)", "_pragma=cache_size(-16384)"}, params...)
-	rd := &Reader{path: path, slots: make(chan struct{}, readers)}
+	rd := &Reader{path: path, slots: make(chan struct{}, Readers)}
 	if rd.pool, err = sql.Open("sqlite", dsn(path, params...)); err != nil {
 		return nil, err
 	}

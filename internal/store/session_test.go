@@ -42,17 +42,17 @@ func TestAViewWaitsForAConnection(t *testing.T) {
 	var nested func(n int) error
 	nested = func(n int) error {
 		return st.View(ctx, func(*Rx) error {
-			if n++; n == readers {
+			if n++; n == Readers {
 				cancel()
 			}
 			return nested(n)
 		})
 	}
 	if err := nested(0); !errors.Is(err, context.Canceled) {
-		t.Errorf("with %d connections in use: %v", readers, err)
+		t.Errorf("with %d connections in use: %v", Readers, err)
 	}
-	if n := len(st.idle); n != readers {
-		t.Errorf("%d of %d connections came back", n, readers)
+	if n := len(st.idle); n != Readers {
+		t.Errorf("%d of %d connections came back", n, Readers)
 	}
 }
 
