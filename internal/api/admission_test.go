@@ -192,6 +192,9 @@ func TestARequestIsLightUpToTheLargestPageOfOneCollection(t *testing.T) {
 		"limit=10001" + collections(100):  {1, light},
 		"limit=x" + collections(100):      {1, light},
 		"limit=1&limit=10000&collection=": {1, light},
+		"limit=1&collection=app.bsky.*":   {100, heavy}, // they may match any number
+		"limit=0&collection=app.bsky.*":   {1, light},
+		"limit=10000&collection=app.bsky.*" + collections(99): {2000, heavy},
 	} {
 		params, err := url.ParseQuery(query)
 		if err != nil {
