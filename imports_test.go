@@ -25,7 +25,7 @@ var floors = [][]string{
 	3: {"internal/firehose", "internal/plc", "internal/repo"},
 	4: {"internal/verify"},
 	5: {"internal/api", "internal/cli/archive", "internal/crawl", "internal/establish", "internal/ingest"},
-	6: {"internal/cli/eventlog", "internal/cli/recheck", "internal/resync"},
+	6: {"internal/cli/bench", "internal/cli/eventlog", "internal/cli/recheck", "internal/resync"},
 	7: {"internal/daemon"},
 	8: {"cmd/railyard", "e2e", "internal/test/sim"},
 }

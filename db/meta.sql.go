@@ -38,18 +38,19 @@ func (q *Queries) LastSeqClock(ctx context.Context) (int64, error) {
 }
 
 const meta = `-- name: Meta :one
-SELECT index_id, next_seq FROM meta WHERE one = 1
+SELECT index_id, next_seq, created_by FROM meta WHERE one = 1
 `
 
 type MetaRow struct {
-	IndexID string
-	NextSeq int64
+	IndexID   string
+	NextSeq   int64
+	CreatedBy string
 }
 
 func (q *Queries) Meta(ctx context.Context) (MetaRow, error) {
 	row := q.db.QueryRowContext(ctx, meta)
 	var i MetaRow
-	err := row.Scan(&i.IndexID, &i.NextSeq)
+	err := row.Scan(&i.IndexID, &i.NextSeq, &i.CreatedBy)
 	return i, err
 }
 

@@ -3,7 +3,7 @@ INSERT INTO meta (one, index_id, next_seq, created_at, created_by, opened_by)
 VALUES (1, sqlc.arg(index_id), 1, sqlc.arg(now), sqlc.arg(version), sqlc.arg(version));
 
 -- name: Meta :one
-SELECT index_id, next_seq FROM meta WHERE one = 1;
+SELECT index_id, next_seq, created_by FROM meta WHERE one = 1;
 
 -- name: OpenedBy :exec
 UPDATE meta SET opened_by = sqlc.arg(version), next_seq = sqlc.arg(next_seq), index_id = sqlc.arg(index_id) WHERE one = 1;

@@ -62,3 +62,9 @@ func (rx *Rx) IndexID() (string, error) {
 	meta, err := rx.q.Meta(rx.ctx)
 	return meta.IndexID, err
 }
+
+// CreatedBy returns the version of the program that made the file. (Config.Version)
+func (rx *Rx) CreatedBy() (string, error) {
+	meta, err := rx.q.Meta(rx.ctx)
+	return meta.CreatedBy, err
+}
