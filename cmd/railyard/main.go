@@ -47,6 +47,7 @@ func commands() []command {
 		{"new-index-id", "put an older copy of a file back (--from) and give it a new index id: cursors start over and miss nothing", newIndexID},
 		{"repo", "look at CAR files and repos: inspect, collections, prove, verify, diff", repoCommand},
 		{"firehose", "print the events of a relay or PDS as JSON lines", firehoseCommand},
+		{"bench", "what this machine can do: query", benchCommand},
 		{"version", "print the version", printVersion},
 	}
 }

@@ -189,7 +189,8 @@ func TestTheReadmeNamesEveryFlagOfServe(t *testing.T) {
 	demo, _ := demoFlags()
 	stream, _ := firehoseFlags()
 	check, _ := checkFlags()
-	sets := []*flag.FlagSet{fs, demo, stream, check}
+	measure, _ := benchFlags()
+	sets := []*flag.FlagSet{fs, demo, stream, check, measure}
 	for _, v := range repoVerbs() {
 		set, _ := repoFlags(v)
 		sets = append(sets, set)

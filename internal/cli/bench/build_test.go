@@ -75,12 +75,13 @@ func TestABuiltIndexIsOfItsShape(t *testing.T) {
 			t.Errorf("%d rows, and %d are in the shape", len(seen), len(late))
 		}
 		page, err := rx.List([]string{Large(0)}, 0, s.Repos)
-		behind := slices.IndexFunc(page.DIDs, func(did string) bool { return late[row{Large(0), did}] })
-		if behind < s.Repos/2 || behind == len(page.DIDs)-1 {
-			t.Errorf("the first of %d that came late is at %d", len(page.DIDs), behind)
+		dids := page.DIDs()
+		behind := slices.IndexFunc(dids, func(did string) bool { return late[row{Large(0), did}] })
+		if behind < s.Repos/2 || behind == len(dids)-1 {
+			t.Errorf("the first of %d that came late is at %d", len(dids), behind)
 			return err
 		}
-		for _, did := range page.DIDs[behind:] {
+		for _, did := range dids[behind:] {
 			if !late[row{Large(0), did}] {
 				t.Fatalf("%s was fetched, and comes after what came late", did)
 			}

@@ -325,7 +325,7 @@ func list(ctx context.Context, v viewer, after int64) (time.Duration, error) {
 	began := time.Now()
 	err := v.View(ctx, func(rx *store.Rx) error {
 		page, err := rx.List([]string{Large(0)}, after, inProcessLimit)
-		if err == nil && len(page.DIDs) == 0 {
+		if err == nil && page.Len() == 0 {
 			err = fmt.Errorf("the page of %s after %d is empty", Large(0), after)
 		}
 		return err
@@ -351,7 +351,7 @@ func (q *query) findBirths(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
-		if len(page.DIDs) < step {
+		if page.Len() < step {
 			break // nothing, or not enough, follows the last one
 		}
 		q.births = append(q.births, page.Last)
