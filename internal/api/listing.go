@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"railyard/internal/store"
 )
@@ -39,26 +40,34 @@ func (s *server) listReposByCollection(r *http.Request) (any, error) {
 	if foreign {
 		s.Metrics.ForeignCursor()
 	}
-	var page store.Page
-	err = s.Store.View(r.Context(), func(rx *store.Rx) (err error) {
-		page, err = rx.List(collections, after, limit)
-		return err
-	})
+	paper, _ := s.sheets.Get().(*sheet)
+	if paper == nil {
+		paper = new(sheet)
+	}
+	err = s.Store.View(r.Context(), func(rx *store.Rx) error { return rx.List(&paper.page, collections, after, limit) })
 	if errors.Is(err, store.ErrTooMany) {
 		return nil, badRequest("collection: the patterns match %v with repos, or names without end", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return ready{jsonKind, s.encode(&page)}, nil
+	return ready{kind: jsonKind, body: s.encode(paper), done: func() { s.sheets.Put(paper) }}, nil
+}
+
+// sheet is the memory of one page and its answer. It is used again: what pages leave
+// behind would be most of the collector's work.
+type sheet struct {
+	page store.Page
+	body []byte
 }
 
 // encode returns a page as a listingAnswer in JSON. DIDs and cursors have no character
 // that JSON escapes.
-func (s *server) encode(page *store.Page) []byte {
+func (s *server) encode(paper *sheet) []byte {
 	const head, before, between, end = `{"repos":[`, `{"did":"`, `"},`, `],"cursor":""}`
+	page := &paper.page
 	n := page.Len()
-	b := make([]byte, 0, len(head)+page.Bytes()+n*len(before+between)+len(end)+maxCursor)
+	b := slices.Grow(paper.body[:0], len(head)+page.Bytes()+n*len(before+between)+len(end)+maxCursor)
 	b = append(b, head...)
 	for i := range n {
 		b = append(b, before...)
@@ -66,9 +75,12 @@ func (s *server) encode(page *store.Page) []byte {
 		b = append(b, between...)
 	}
 	if n == 0 {
-		return append(b, `]}`...)
+		b = append(b, `]}`...)
+	} else {
+		b = append(b[:len(b)-1], `],"cursor":"`...)
+		b = append(b, makeCursor(s.Store.IndexID(), page.Last)...)
+		b = append(b, `"}`...)
 	}
-	b = append(b[:len(b)-1], `],"cursor":"`...)
-	b = append(b, makeCursor(s.Store.IndexID(), page.Last)...)
-	return append(b, `"}`...)
+	paper.body = b
+	return b
 }

@@ -1,13 +1,17 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
+	"railyard/internal/metrics"
 	"railyard/internal/repostate"
 	"railyard/internal/store"
 	"railyard/internal/test/testrepo"
@@ -315,5 +319,32 @@ func TestACursorOfAnotherSetOfCollectionsGivesWhatWasBornAfterIt(t *testing.T) {
 	x.establish(didOf(3), likes)
 	if got, _ := x.walk(kept, 10, likes); !slices.Equal(got, []string{didOf(3)}) {
 		t.Errorf("got %q, want only what was born after the cursor", got)
+	}
+}
+
+// The memory of answers is used again, but not before a client has taken them.
+func TestAnswersAreNotMixed(t *testing.T) {
+	x := newIndex(t)
+	x.establish(didOf(1), posts)
+	x.establish(didOf(2), likes)
+	s := newServer(Config{Store: x.store, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New()})
+	ask := func(nsid string) (body []byte, written func()) {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", listingPath+"?collection="+nsid, nil)
+		out, written, err := s.answer(http.Header{}, r, listingRows, s.listReposByCollection)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.body, written
+	}
+	for range 3 {
+		first, firstWritten := ask(posts)
+		second, secondWritten := ask(likes)
+		for did, body := range map[string][]byte{didOf(1): first, didOf(2): second} {
+			if !bytes.HasPrefix(body, []byte(`{"repos":[{"did":"`+did+`"}],"cursor":"`)) {
+				t.Errorf("%s is in %s", did, body)
+			}
+		}
+		firstWritten()
+		secondWritten()
 	}
 }

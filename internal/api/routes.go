@@ -39,6 +39,7 @@ type param struct {
 type ready struct {
 	kind string // its media type
 	body []byte
+	done func() // called when the body is not needed any more; nil = nobody wants to know
 }
 
 const jsonKind = "application/json"
@@ -126,13 +127,13 @@ func (s *server) routes() []route {
 		route{
 			method: http.MethodGet, path: "/openapi.json", output: object{},
 			summary: "This description, as OpenAPI 3.1.",
-			handle:  func(*http.Request) (any, error) { return ready{jsonKind, description()}, nil },
+			handle:  func(*http.Request) (any, error) { return ready{kind: jsonKind, body: description()}, nil },
 		},
 		route{
 			method: http.MethodGet, path: "/llms.txt", kind: "text/plain",
 			summary: "A short description for an assistant.",
 			handle: func(r *http.Request) (any, error) {
-				return ready{"text/plain; charset=utf-8", llmsText(baseOf(r), table)}, nil
+				return ready{kind: "text/plain; charset=utf-8", body: llmsText(baseOf(r), table)}, nil
 			},
 		})
 	return table

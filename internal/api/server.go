@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"railyard/internal/atproto"
@@ -57,6 +58,7 @@ type Live struct {
 type server struct {
 	Config
 	compressors compressors
+	sheets      sync.Pool // *sheet
 	admission   *admission
 	clients     *clients
 }
@@ -164,7 +166,12 @@ func (s *server) answer(h http.Header, r *http.Request, rows func(url.Values) in
 	if err != nil {
 		return ready{}, written, err
 	}
-	return out, release, nil
+	return out, func() {
+		release()
+		if out.done != nil {
+			out.done()
+		}
+	}, nil
 }
 
 // encoded returns a value as JSON, if it is not written already.
@@ -176,13 +183,13 @@ func encoded(value any, err error) (ready, error) {
 		return out, nil
 	}
 	body, err := json.Marshal(value)
-	return ready{jsonKind, body}, err
+	return ready{kind: jsonKind, body: body}, err
 }
 
 // answer is the error as XRPC writes it.
 func (e *Error) answer() ready {
 	b, _ := json.Marshal(errorAnswer{e.Name, e.Message}) // texts can be written
-	return ready{jsonKind, b}
+	return ready{kind: jsonKind, body: b}
 }
 
 // headers adds those that go with the error.

@@ -170,10 +170,7 @@ func (s *story) repo() *repostate.Repo {
 func (s *story) listed(collection string) bool {
 	s.t.Helper()
 	var p store.Page
-	err := s.st.View(s.t.Context(), func(rx *store.Rx) (err error) {
-		p, err = rx.List([]string{collection}, 0, 10)
-		return err
-	})
+	err := s.st.View(s.t.Context(), func(rx *store.Rx) error { return rx.List(&p, []string{collection}, 0, 10) })
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -237,7 +237,8 @@ func (w *scenario) stats() (st store.Stats) {
 func (w *scenario) listed(collection string) (dids []string, last int64) {
 	w.t.Helper()
 	if err := w.st.View(w.t.Context(), func(rx *store.Rx) error {
-		p, err := rx.List([]string{collection}, 0, 10_000)
+		var p store.Page
+		err := rx.List(&p, []string{collection}, 0, 10_000)
 		dids, last = p.DIDs(), p.Last
 		return err
 	}); err != nil {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"cmp"
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -297,10 +296,7 @@ func (h *history) compare() {
 
 func (h *history) list(asked []string, after int64, limit int) (page Page) {
 	h.t.Helper()
-	if err := h.View(context.WithoutCancel(h.t.Context()), func(rx *Rx) (err error) {
-		page, err = rx.List(asked, after, limit)
-		return err
-	}); err != nil {
+	if err := h.View(h.t.Context(), func(rx *Rx) error { return rx.List(&page, asked, after, limit) }); err != nil {
 		h.t.Fatal(err)
 	}
 	return page
@@ -464,7 +460,8 @@ func (h *history) read(c *client) {
 		if err := h.View(h.t.Context(), func(rx *Rx) error {
 			ids, err := rx.matching(c.asked)
 			if err == nil {
-				page, err = rx.union(ids, c.cursor, c.limit, c.most)
+				page.clear(c.limit)
+				err = rx.union(&page, ids, c.cursor, c.limit, c.most)
 			}
 			return err
 		}); err != nil {
@@ -510,10 +507,7 @@ func TestPatternsThatMatchTooMuchAreRefused(t *testing.T) {
 		return nsids
 	}
 	ask := func(pattern string) (page Page, err error) {
-		err = f.View(t.Context(), func(rx *Rx) (err error) {
-			page, err = rx.List([]string{pattern}, 0, 10)
-			return err
-		})
+		err = f.View(t.Context(), func(rx *Rx) error { return rx.List(&page, []string{pattern}, 0, 10) })
 		return page, err
 	}
 	f.inService(did(0))

@@ -15,8 +15,8 @@ const (
 	maxBelow = 1000
 	maxNames = 20_000
 	// maxPassed bounds the entries that a page of several collections passes over because
-	// their repos were listed before.
-	maxPassed = 50_000
+	// their repos were listed before. To look one up takes some microseconds.
+	maxPassed = 10_000
 	// perBlock is about how many entries a block has, and maxPiece how many blocks of one
 	// collection are read at once where several are merged.
 	perBlock = 160
@@ -29,7 +29,8 @@ const (
 // made of.
 var ErrTooMany = fmt.Errorf("more than %d collections", maxBelow)
 
-// Page is one page of a listing of repos.
+// Page is one page of a listing of repos. It may be filled again, which uses its memory
+// again.
 type Page struct {
 	Last int64 // birth number to go on after, of no meaning if the page is empty
 
@@ -66,11 +67,12 @@ func (p *Page) add(r *listing.Reader) {
 	p.ends = append(p.ends, len(p.text))
 }
 
-func newPage(limit int) Page {
-	return Page{text: make([]byte, 0, 32*limit), ends: make([]int, 0, limit)}
+// clear empties a page and makes room for so many repos.
+func (p *Page) clear(limit int) {
+	p.Last, p.text, p.ends = 0, slices.Grow(p.text[:0], 32*limit), slices.Grow(p.ends[:0], limit)
 }
 
-// List returns up to limit visible repos, in the order of their birth numbers, after a
+// List fills a page with up to limit visible repos, in the order of their birth numbers, after a
 // birth number: those with a record in any of the collections, or all of them if none is
 // given. A collection may be a pattern: "app.example.*" stands for all those that begin
 // with "app.example.". A repo comes once, at the first of its births among the
@@ -79,19 +81,19 @@ func newPage(limit int) Page {
 // A page is empty only at the end, and has fewer than limit repos only there or behind
 // maxPassed entries that it passed over. If it found none that far, it lists the last of
 // those once more.
-func (rx *Rx) List(collections []string, after int64, limit int) (Page, error) {
+func (rx *Rx) List(p *Page, collections []string, after int64, limit int) (err error) {
+	p.clear(limit)
 	after = max(after, 0)
 	ids := []int64{allRepos}
 	if len(collections) > 0 {
-		var err error
 		if ids, err = rx.matching(collections); err != nil {
-			return Page{}, err
+			return err
 		}
 	}
 	if len(ids) == 1 {
-		return rx.pageOf(ids[0], after, limit)
+		return rx.pageOf(p, ids[0], after, limit)
 	}
-	return rx.union(ids, after, limit, maxPassed)
+	return rx.union(p, ids, after, limit, maxPassed)
 }
 
 // matching returns the ids of the collections that are meant and have members, each once.
@@ -132,13 +134,12 @@ func (rx *Rx) matching(collections []string) (ids []int64, err error) {
 }
 
 // pageOf reads a page of one collection.
-func (rx *Rx) pageOf(id, after int64, limit int) (Page, error) {
-	p := newPage(limit)
+func (rx *Rx) pageOf(p *Page, id, after int64, limit int) error {
 	s := &source{rx: rx, id: id, after: after, piece: limit/perBlock + 2}
 	for p.Len() < limit {
 		more, err := s.next()
 		if err != nil {
-			return Page{}, err
+			return err
 		}
 		if !more {
 			break
@@ -146,7 +147,7 @@ func (rx *Rx) pageOf(id, after int64, limit int) (Page, error) {
 		p.add(&s.Reader)
 	}
 	p.Last = s.Seq
-	return p, nil
+	return nil
 }
 
 // union merges collections. It passes over up to most entries.
@@ -154,12 +155,11 @@ func (rx *Rx) pageOf(id, after int64, limit int) (Page, error) {
 // An entry is passed over if its repo has a lower number in one of the collections: on
 // this page, where it was seen, or up to after. The latter is looked up, and only for
 // repos that were listed at all by then.
-func (rx *Rx) union(ids []int64, after int64, limit, most int) (Page, error) {
+func (rx *Rx) union(p *Page, ids []int64, after int64, limit, most int) error {
 	m, err := rx.merge(ids, after)
 	if err != nil {
-		return Page{}, err
+		return err
 	}
-	p := newPage(limit)
 	set := jsonIDs(ids)
 	seen := make(map[int64]struct{}, limit)
 	var found []listing.Reader // with the first entry of each repo
@@ -179,12 +179,12 @@ func (rx *Rx) union(ids []int64, after int64, limit, most int) (Page, error) {
 				}
 			}
 			if err := m.advance(); err != nil {
-				return Page{}, err
+				return err
 			}
 		}
 		told, err := rx.listedBefore(asked, set, after)
 		if err != nil {
-			return Page{}, err
+			return err
 		}
 		for i := range found {
 			if _, ok := told[found[i].RepoID]; ok {
@@ -202,7 +202,7 @@ func (rx *Rx) union(ids []int64, after int64, limit, most int) (Page, error) {
 		p.add(&last)
 	}
 	p.Last = last.Seq
-	return p, nil
+	return nil
 }
 
 // listedBefore returns those of some repos that have a number up to one in any of the

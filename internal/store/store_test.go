@@ -400,10 +400,7 @@ func TestCollectionsThatNobodyHasGo(t *testing.T) {
 	change(1, true, hidden)
 	f.with(did(1), func(tx *Tx, r *Repo) error { return testrepo.Hide(tx, r, "suspended") })
 	list := func(after int64) (page Page) {
-		err := f.View(t.Context(), func(rx *Rx) (err error) {
-			page, err = rx.List([]string{junk}, after, 10)
-			return err
-		})
+		err := f.View(t.Context(), func(rx *Rx) error { return rx.List(&page, []string{junk}, after, 10) })
 		if err != nil {
 			t.Fatal(err)
 		}

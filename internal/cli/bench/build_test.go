@@ -74,7 +74,8 @@ func TestABuiltIndexIsOfItsShape(t *testing.T) {
 		if len(seen) != len(late) {
 			t.Errorf("%d rows, and %d are in the shape", len(seen), len(late))
 		}
-		page, err := rx.List([]string{Large(0)}, 0, s.Repos)
+		var page store.Page
+		err = rx.List(&page, []string{Large(0)}, 0, s.Repos)
 		dids := page.DIDs()
 		behind := slices.IndexFunc(dids, func(did string) bool { return late[row{Large(0), did}] })
 		if behind < s.Repos/2 || behind == len(dids)-1 {

@@ -295,9 +295,10 @@ func (q *query) inProcess(ctx context.Context) error {
 			continue
 		}
 		var times []time.Duration
+		var page store.Page
 		cpu, began := cpuTime(), time.Now()
 		for len(times) == 0 || time.Since(began) < q.For {
-			took, err := list(ctx, q.st, c.after())
+			took, err := list(ctx, q.st, &page, c.after())
 			if err != nil {
 				return err
 			}
@@ -321,10 +322,10 @@ type viewer interface {
 }
 
 // list returns how long a page of the largest collection took.
-func list(ctx context.Context, v viewer, after int64) (time.Duration, error) {
+func list(ctx context.Context, v viewer, page *store.Page, after int64) (time.Duration, error) {
 	began := time.Now()
 	err := v.View(ctx, func(rx *store.Rx) error {
-		page, err := rx.List([]string{Large(0)}, after, inProcessLimit)
+		err := rx.List(page, []string{Large(0)}, after, inProcessLimit)
 		if err == nil && page.Len() == 0 {
 			err = fmt.Errorf("the page of %s after %d is empty", Large(0), after)
 		}
@@ -345,9 +346,8 @@ func (q *query) findBirths(ctx context.Context) error {
 	q.births = []int64{0}
 	for {
 		var page store.Page
-		if err := q.st.View(ctx, func(rx *store.Rx) (err error) {
-			page, err = rx.List([]string{Large(0)}, q.births[len(q.births)-1], step)
-			return err
+		if err := q.st.View(ctx, func(rx *store.Rx) error {
+			return rx.List(&page, []string{Large(0)}, q.births[len(q.births)-1], step)
 		}); err != nil {
 			return err
 		}
@@ -457,7 +457,8 @@ func (q *query) cold(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, rd.Close()) }()
 	cpu := cpuTime()
-	took, err := list(ctx, rd, 0)
+	var page store.Page
+	took, err := list(ctx, rd, &page, 0)
 	if err != nil {
 		return err
 	}
@@ -469,7 +470,7 @@ func (q *query) cold(ctx context.Context) (err error) {
 	cpu = cpuTime()
 	began := time.Now()
 	for range coldPages {
-		took, err := list(ctx, rd, q.somewhere())
+		took, err := list(ctx, rd, &page, q.somewhere())
 		if err != nil {
 			return err
 		}
