@@ -535,6 +535,33 @@ func TestPatternsThatMatchTooMuchAreRefused(t *testing.T) {
 	}
 }
 
+// What a page passes over of its own repos costs next to nothing, or a union of many
+// collections would have short pages everywhere.
+func TestPagesOfManyCollectionsAreFull(t *testing.T) {
+	f := newShelf(t)
+	const repos, each = 10, 15
+	var nsids []string
+	for i := range each {
+		nsids = append(nsids, fmt.Sprintf("many.example.c%d", i))
+	}
+	for n := range repos {
+		f.inService(did(n))
+		f.with(did(n), proven(nsids...))
+	}
+	for most, full := range map[int]bool{repos * each: true, repos: false} {
+		var page Page
+		if err := f.View(t.Context(), func(rx *Rx) error {
+			ids, err := rx.matching([]string{"many.example.*"})
+			if err == nil {
+				err = rx.union(&page, ids, 0, repos, most)
+			}
+			return err
+		}); err != nil || (page.Len() == repos) != full || page.Len() == 0 {
+			t.Errorf("passing over %d: %d of %d repos, %v", most, page.Len(), repos, err)
+		}
+	}
+}
+
 // A listing whose members leave does not stay behind as many short blocks.
 func TestABlockThatShrinksIsJoinedWithItsNeighbour(t *testing.T) {
 	var dids []string

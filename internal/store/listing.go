@@ -15,8 +15,11 @@ const (
 	maxBelow = 1000
 	maxNames = 20_000
 	// maxPassed bounds the entries that a page of several collections passes over because
-	// their repos were listed before. To look one up takes some microseconds.
-	maxPassed = 10_000
+	// their repos were listed before. One of a repo of the same page costs next to
+	// nothing. To look up one of an earlier page takes some microseconds, and it counts
+	// as lookUp of them.
+	maxPassed = 200_000
+	lookUp    = 20
 	// perBlock is about how many entries a block has, and maxPiece how many blocks of one
 	// collection are read at once where several are merged.
 	perBlock = 160
@@ -79,7 +82,7 @@ func (p *Page) clear(limit int) {
 // collections.
 //
 // A page is empty only at the end, and has fewer than limit repos only there or behind
-// maxPassed entries that it passed over. If it found none that far, it lists the last of
+// entries that it passed over (maxPassed). If it found none that far, it lists the last of
 // those once more.
 func (rx *Rx) List(p *Page, collections []string, after int64, limit int) (err error) {
 	p.clear(limit)
@@ -150,7 +153,7 @@ func (rx *Rx) pageOf(p *Page, id, after int64, limit int) error {
 	return nil
 }
 
-// union merges collections. It passes over up to most entries.
+// union merges collections. What it passes over costs most or a little more (maxPassed).
 //
 // An entry is passed over if its repo has a lower number in one of the collections: on
 // this page, where it was seen, or up to after. The latter is looked up, and only for
@@ -188,7 +191,7 @@ func (rx *Rx) union(p *Page, ids []int64, after int64, limit, most int) error {
 		}
 		for i := range found {
 			if _, ok := told[found[i].RepoID]; ok {
-				passed++
+				passed += lookUp
 				continue
 			}
 			p.add(&found[i])
