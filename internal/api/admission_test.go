@@ -405,8 +405,9 @@ func TestSlowReadersHoldBoundedMemoryAndNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(Config{Log: slog.New(slog.DiscardHandler), Metrics: metrics.New()})
 		mux := http.NewServeMux()
-		megabyte := strings.Repeat("x", 1<<20-2)
-		s.answers(mux, "/", "other", listingRows, func(*http.Request) (any, error) { return megabyte, nil })
+		s.answers(mux, "/", "other", listingRows, func(*http.Request) (any, error) {
+			return ready{kind: jsonKind, body: make([]byte, 8<<10, 1<<20)}, nil // the memory of a larger one, used again
+		})
 		l := pipes{make(chan net.Conn), make(chan struct{})}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

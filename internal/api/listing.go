@@ -40,34 +40,32 @@ func (s *server) listReposByCollection(r *http.Request) (any, error) {
 	if foreign {
 		s.Metrics.ForeignCursor()
 	}
-	paper, _ := s.sheets.Get().(*sheet)
-	if paper == nil {
-		paper = new(sheet)
+	page, _ := s.pages.Get().(*store.Page)
+	if page == nil {
+		page = new(store.Page)
 	}
-	err = s.Store.View(r.Context(), func(rx *store.Rx) error { return rx.List(&paper.page, collections, after, limit) })
+	defer s.pages.Put(page)
+	err = s.Store.View(r.Context(), func(rx *store.Rx) error { return rx.List(page, collections, after, limit) })
 	if errors.Is(err, store.ErrTooMany) {
 		return nil, badRequest("collection: the patterns match %v with repos, or names without end", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return ready{kind: jsonKind, body: s.encode(paper), done: func() { s.sheets.Put(paper) }}, nil
+	body, _ := s.bodies.Get().(*[]byte)
+	if body == nil {
+		body = new([]byte)
+	}
+	*body = s.encode((*body)[:0], page)
+	return ready{kind: jsonKind, body: *body, done: func() { s.bodies.Put(body) }}, nil
 }
 
-// sheet is the memory of one page and its answer. It is used again: what pages leave
-// behind would be most of the collector's work.
-type sheet struct {
-	page store.Page
-	body []byte
-}
-
-// encode returns a page as a listingAnswer in JSON. DIDs and cursors have no character
+// encode appends a page as a listingAnswer in JSON. DIDs and cursors have no character
 // that JSON escapes.
-func (s *server) encode(paper *sheet) []byte {
+func (s *server) encode(b []byte, page *store.Page) []byte {
 	const head, before, between, end = `{"repos":[`, `{"did":"`, `"},`, `],"cursor":""}`
-	page := &paper.page
 	n := page.Len()
-	b := slices.Grow(paper.body[:0], len(head)+page.Bytes()+n*len(before+between)+len(end)+maxCursor)
+	b = slices.Grow(b, len(head)+page.Bytes()+n*len(before+between)+len(end)+maxCursor)
 	b = append(b, head...)
 	for i := range n {
 		b = append(b, before...)
@@ -75,12 +73,9 @@ func (s *server) encode(paper *sheet) []byte {
 		b = append(b, between...)
 	}
 	if n == 0 {
-		b = append(b, `]}`...)
-	} else {
-		b = append(b[:len(b)-1], `],"cursor":"`...)
-		b = append(b, makeCursor(s.Store.IndexID(), page.Last)...)
-		b = append(b, `"}`...)
+		return append(b, `]}`...)
 	}
-	paper.body = b
-	return b
+	b = append(b[:len(b)-1], `],"cursor":"`...)
+	b = append(b, makeCursor(s.Store.IndexID(), page.Last)...)
+	return append(b, `"}`...)
 }

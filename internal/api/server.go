@@ -58,9 +58,11 @@ type Live struct {
 type server struct {
 	Config
 	compressors compressors
-	sheets      sync.Pool // *sheet
-	admission   *admission
-	clients     *clients
+	// What listings have done with is used again, or it would be most of the collector's
+	// work: pages at once (*store.Page), bodies when they are sent (*[]byte).
+	pages, bodies sync.Pool
+	admission     *admission
+	clients       *clients
 }
 
 func newServer(cfg Config) *server {
@@ -162,7 +164,7 @@ func (s *server) answer(h http.Header, r *http.Request, rows func(url.Values) in
 	if err != nil {
 		return ready{}, written, err
 	}
-	release, err := s.admission.room(r.Context(), c, len(out.body))
+	release, err := s.admission.room(r.Context(), c, cap(out.body))
 	if err != nil {
 		return ready{}, written, err
 	}
