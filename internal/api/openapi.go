@@ -4,6 +4,7 @@ import (
 	_ "embed" // the text for assistants
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -108,7 +109,26 @@ func responsesOf(e route, schemas object) object {
 	if e.output != nil {
 		out["default"] = failed("InternalServerError, Unavailable: the index could not be read, or not in time.")
 	}
+	if e.rows == nil {
+		return out
+	}
+	for status, answer := range out {
+		headers := maps.Clone(budgetHeaders)
+		if status == "429" || status == "503" {
+			headers["Retry-After"] = object{"schema": ofNumber, "description": "Seconds until the client may ask again."}
+		}
+		answer.(object)["headers"] = headers
+	}
 	return out
+}
+
+// budgetHeaders describes what rateHeaders tells. A client that comes through a trusted
+// proxy without a name is told nothing.
+var budgetHeaders = object{
+	"RateLimit-Limit":     object{"schema": ofNumber, "description": "The client's budget, in units of 500 rows."},
+	"RateLimit-Remaining": object{"schema": ofNumber, "description": "What is left of it."},
+	"RateLimit-Reset":     object{"schema": ofNumber, "description": "When it is whole again, in Unix seconds."},
+	"RateLimit-Policy":    object{"schema": ofText, "description": "The budget and the seconds in which it grows."},
 }
 
 // schemaOf returns the JSON Schema of a type. Structs with a name go to schemas.

@@ -150,8 +150,9 @@ type listedRepo struct {
 }
 
 var (
-	ofText = object{"type": "string"}
-	ofNSID = object{"type": "string", "format": "nsid"}
+	ofText   = object{"type": "string"}
+	ofNumber = object{"type": "integer"}
+	ofNSID   = object{"type": "string", "format": "nsid"}
 	// An NSID, or the beginning of some.
 	ofPattern = object{"type": "string", "examples": []string{"app.bsky.feed.post", "app.bsky.feed.*"}}
 	ofDID     = object{"type": "string", "format": "did"}

@@ -54,6 +54,7 @@ type description struct {
 		Responses map[string]struct {
 			Description string
 			Content     map[string]struct{ Schema map[string]any }
+			Headers     map[string]struct{ Schema map[string]any }
 		}
 	}
 	Components struct{ Schemas map[string]map[string]any }
@@ -113,6 +114,30 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 		for field, p := range properties {
 			if p.(map[string]any)["description"] == nil {
 				t.Errorf("%s.%s has no doc tag", name, field)
+			}
+		}
+	}
+}
+
+// What is charged for is described with the headers that come with each answer.
+func TestBudgetsAreDescribed(t *testing.T) {
+	x := newIndex(t)
+	desc := x.description()
+	for _, e := range x.table() {
+		if e.handle == nil || e.method != http.MethodGet {
+			continue
+		}
+		told := x.get(e.path).Header()
+		responses := desc.Paths[e.path]["get"].Responses
+		for name := range budgetHeaders {
+			_, described := responses["200"].Headers[name]
+			if charged := e.rows != nil; described != charged || (told.Get(name) != "") != charged {
+				t.Errorf("%s: %s is told: %q, described: %t", e.path, name, told.Get(name), described)
+			}
+		}
+		for _, status := range []string{"429", "503"} {
+			if _, described := responses[status].Headers["Retry-After"]; described != (e.rows != nil) {
+				t.Errorf("%s: Retry-After of %s is described: %t", e.path, status, described)
 			}
 		}
 	}
