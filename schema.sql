@@ -189,6 +189,13 @@ CREATE TABLE seq_clock (
   minute INTEGER NOT NULL -- unix minutes
 ) STRICT;
 
+CREATE TABLE seq_leap (
+  -- The numbers that a start left out. A cursor within them is of changes that a power cut or a restore took back. Rows
+  -- behind which no change is kept are deleted.
+  first_seq INTEGER PRIMARY KEY, -- the next number as the start found it
+  last_seq  INTEGER NOT NULL     -- the one before the first of that run: the one that a client may have from it
+) STRICT;
+
 CREATE TABLE change_cause (
   -- What membership_change.cause means.
   id      INTEGER PRIMARY KEY,

@@ -457,6 +457,15 @@ func (q *Queries) PruneHours(ctx context.Context, collectionID int64) error {
 	return err
 }
 
+const pruneSeqLeaps = `-- name: PruneSeqLeaps :exec
+DELETE FROM seq_leap WHERE first_seq < ?1 AND last_seq <= ?1
+`
+
+func (q *Queries) PruneSeqLeaps(ctx context.Context, seq int64) error {
+	_, err := q.db.ExecContext(ctx, pruneSeqLeaps, seq)
+	return err
+}
+
 const putOffCollections = `-- name: PutOffCollections :execrows
 UPDATE collection SET changed_seq = ?1
 WHERE EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = collection.id) AND id IN (

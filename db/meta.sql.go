@@ -9,6 +9,22 @@ import (
 	"context"
 )
 
+const addSeqLeap = `-- name: AddSeqLeap :exec
+INSERT INTO seq_leap (first_seq, last_seq) VALUES (?1, ?2)
+ON CONFLICT (first_seq) DO UPDATE SET last_seq = excluded.last_seq
+`
+
+type AddSeqLeapParams struct {
+	FirstSeq int64
+	LastSeq  int64
+}
+
+// A start that died before it gave numbers has left a row of the same first number.
+func (q *Queries) AddSeqLeap(ctx context.Context, arg AddSeqLeapParams) error {
+	_, err := q.db.ExecContext(ctx, addSeqLeap, arg.FirstSeq, arg.LastSeq)
+	return err
+}
+
 const createMeta = `-- name: CreateMeta :exec
 INSERT INTO meta (one, index_id, next_seq, created_at, created_by, opened_by)
 VALUES (1, ?1, 1, ?2, ?3, ?3)

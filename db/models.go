@@ -325,6 +325,11 @@ type SeqClock struct {
 	Minute int64
 }
 
+type SeqLeap struct {
+	FirstSeq int64
+	LastSeq  int64
+}
+
 type Statement struct {
 	ID      int64
 	Name    string

@@ -72,6 +72,9 @@ RETURNING seq;
 -- name: SetChangesAfter :exec
 UPDATE meta SET changes_after = sqlc.arg(seq) WHERE one = 1 AND changes_after < sqlc.arg(seq);
 
+-- name: PruneSeqLeaps :exec
+DELETE FROM seq_leap WHERE first_seq < sqlc.arg(seq) AND last_seq <= sqlc.arg(seq);
+
 -- Collections that nobody has had for long, not even hidden, and that no change names any more.
 -- name: PruneCollections :many
 DELETE FROM collection WHERE NOT EXISTS (SELECT 1 FROM membership m WHERE m.collection_id = collection.id) AND id IN (

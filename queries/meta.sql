@@ -8,6 +8,11 @@ SELECT index_id, next_seq, created_by FROM meta WHERE one = 1;
 -- name: OpenedBy :exec
 UPDATE meta SET opened_by = sqlc.arg(version), next_seq = sqlc.arg(next_seq), index_id = sqlc.arg(index_id) WHERE one = 1;
 
+-- A start that died before it gave numbers has left a row of the same first number.
+-- name: AddSeqLeap :exec
+INSERT INTO seq_leap (first_seq, last_seq) VALUES (sqlc.arg(first_seq), sqlc.arg(last_seq))
+ON CONFLICT (first_seq) DO UPDATE SET last_seq = excluded.last_seq;
+
 -- name: SetNextSeq :exec
 UPDATE meta SET next_seq = sqlc.arg(next_seq) WHERE one = 1;
 

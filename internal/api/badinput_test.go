@@ -26,6 +26,7 @@ var badValues = map[string]map[string]string{
 		"x": `"x"`, "abc.1": `"abc.1"`, "\x00": `"\x00"`, "\xff\xfe": `"\xff\xfe"`, "../../etc/passwd": "etc/passwd",
 		strings.Repeat("A", overLong): `"AAA`,
 	},
+	"feed cursor":   {"x": `"x"`, "\x00": `"\x00"`, "\xff\xfe": `"\xff\xfe"`, "x.ahead": `"x"`, strings.Repeat("A", overLong): `"AAA`},
 	"name cursor":   {"x": `"x"`, "app.bsky.\x00": `\x00`, "app.bsky.\xff": `\xff`, strings.Repeat("a", overLong): "20000 bytes"},
 	"number cursor": {"x": `"x"`, "-1": `"-1"`, "9223372036854775808": "9223372036854775808", "1\x00": `\x00`, strings.Repeat("9", overLong): `"999`},
 	"NSID": {
@@ -62,6 +63,8 @@ var endpoints = []endpoint{
 	{"/v1/listCollections", url.Values{}, map[string]string{"limit": "limit", "cursor": "name cursor", "c": "NSID"}, "c"},
 	{"/v1/repo", url.Values{"did": {didOf(1)}}, map[string]string{"limit": "limit", "cursor": "number cursor", "did": "did"}, ""},
 	{"/v1/stats", url.Values{}, nil, ""},
+	{"/v1/changes", url.Values{}, map[string]string{"limit": "limit", "cursor": "feed cursor", "collection": "pattern"}, "collection"},
+	{"/v1/changes/stream", url.Values{}, map[string]string{"cursor": "feed cursor", "collection": "pattern"}, "collection"},
 	{"/xrpc/com.atproto.sync.listRepos", url.Values{}, map[string]string{"limit": "limit", "cursor": "listing cursor"}, ""},
 	{"/xrpc/com.atproto.sync.listHosts", url.Values{}, map[string]string{"limit": "limit", "cursor": "listing cursor"}, ""},
 	{"/xrpc/com.atproto.sync.getRepoStatus", url.Values{"did": {didOf(1)}}, map[string]string{"did": "did"}, ""},

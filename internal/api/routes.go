@@ -90,6 +90,7 @@ func (s *server) routes() []route {
 		},
 	}
 	table = append(table, s.syncRoutes()...)
+	table = append(table, s.changeRoutes()...)
 	for _, path := range []string{"/xrpc/_health", "/_health"} {
 		table = append(table, route{
 			method: http.MethodGet, path: path,

@@ -27,10 +27,11 @@ func (x *index) table() []route {
 	return s.routes()
 }
 
-// paths returns the paths of all routes that are asked with GET.
+// paths returns the paths of all routes that are asked with GET, but for streams, which
+// do not end.
 func (x *index) paths() (paths []string) {
 	for _, e := range x.table() {
-		if e.method == http.MethodGet {
+		if e.method == http.MethodGet && e.kind != eventStream {
 			paths = append(paths, e.path)
 		}
 	}
@@ -313,7 +314,7 @@ func TestAnswersKeepToTheirSchemas(t *testing.T) {
 		check("POST", crawlPath, &recorded{w.Code, w.Header().Get("Content-Type"), w.Body.Bytes()})
 	}
 	for _, e := range x.table() {
-		if !asked[e.path] {
+		if !asked[e.path] && e.kind != eventStream {
 			t.Errorf("%s has never answered", e.path)
 		}
 	}

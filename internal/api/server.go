@@ -39,8 +39,11 @@ type Config struct {
 	// request they forward (X-Forwarded-For). One that does not say so is exempt from
 	// limits per client.
 	TrustedProxies []netip.Prefix
-	Log            *slog.Logger
-	Metrics        *metrics.Metrics
+	// Closing is closed when streams are to end, because the service does; nil means
+	// never.
+	Closing <-chan struct{}
+	Log     *slog.Logger
+	Metrics *metrics.Metrics
 }
 
 // Live are figures of the running process.
@@ -116,32 +119,43 @@ func wrongMethod(r *http.Request, want string) *Error {
 	return e
 }
 
-// answers registers a pattern under a label for the metrics. It is the one place where
-// requests are admitted, and where values and errors become answers. rows returns how
-// many rows a request reads at most; nil is for what reads none and is answered always.
+// answers registers a pattern under a label for the metrics. It is where requests are
+// admitted. rows returns how many rows a request reads at most; nil is for what reads none
+// and is answered always.
 func (s *server) answers(mux *http.ServeMux, pattern, label string, rows func(url.Values) int, handle func(*http.Request) (any, error)) {
 	mux.Handle(pattern, s.preflights(label, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 		defer cancel()
-		r, h := r.WithContext(ctx), w.Header()
-		out, written, err := s.answer(h, r, rows, handle)
+		r = r.WithContext(ctx)
+		out, written, err := s.answer(w.Header(), r, rows, handle)
 		defer written()
-		status := http.StatusOK
-		if err != nil {
-			e, ok := errors.AsType[*Error](err)
-			if !ok {
-				e = s.internal(r, err)
-			}
-			status, out = e.Status, e.answer()
-			e.headers(h)
-		}
-		s.Metrics.Request(label, strconv.Itoa(status))
-		h.Set("Content-Type", out.kind)
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "*")
-		h.Set("X-Content-Type-Options", "nosniff")
-		s.send(w, r, status, out.body)
+		s.reply(w, r, label, out, err)
 	})))
+}
+
+// reply writes an answer, or an error in its place. It is the one place where errors
+// become answers.
+func (s *server) reply(w http.ResponseWriter, r *http.Request, label string, out ready, err error) {
+	status, h := http.StatusOK, w.Header()
+	if err != nil {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			e = s.internal(r, err)
+		}
+		status, out = e.Status, e.answer()
+		e.headers(h)
+	}
+	s.Metrics.Request(label, strconv.Itoa(status))
+	h.Set("Content-Type", out.kind)
+	publicHeaders(h)
+	s.send(w, r, status, out.body)
+}
+
+// publicHeaders are those of all that pages of any origin may read.
+func publicHeaders(h http.Header) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "*")
+	h.Set("X-Content-Type-Options", "nosniff")
 }
 
 // answer admits a request, lets handle answer it, and keeps room for the whole answer.

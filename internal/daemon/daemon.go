@@ -246,7 +246,7 @@ func (s *Service) Run(ctx context.Context, public, private net.Listener) error {
 	}
 	routes := api.Config{
 		Store: s.store, Version: s.cfg.Version, Live: s.live, Hosts: atproto.Hosts{AllowPrivate: s.cfg.AllowPrivate},
-		TrustedProxies: s.cfg.TrustedProxies, Log: s.log.With("component", "api"), Metrics: s.metrics,
+		TrustedProxies: s.cfg.TrustedProxies, Closing: queries.Done(), Log: s.log.With("component", "api"), Metrics: s.metrics,
 	}
 	if s.cfg.Crawl == Deep {
 		routes.RequestCrawl = s.crawl.Request

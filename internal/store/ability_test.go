@@ -127,7 +127,7 @@ func TestInabilitiesAreTriedAgainAfterAMonth(t *testing.T) {
 	})
 	expect := func(when string, proofs Ability, trusts bool) {
 		t.Helper()
-		if err := s.prune(t.Context()); err != nil {
+		if err := s.Prune(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		update(func(tx *Tx) error {

@@ -143,7 +143,7 @@ func story() []step {
 		update("a chain breaks", 0, func(tx *Tx, r *Repo) error { return testrepo.Desynchronize(tx, r, Discontinuity) }),
 		{"prune", func(ctx context.Context, a *tale) error {
 			a.now = time.Unix(1_800_200_000, 0).Add(changesKept)
-			return a.prune(ctx)
+			return a.Prune(ctx)
 		}},
 		{"checkpoint again", func(ctx context.Context, a *tale) error { return a.checkpoint(ctx, a.own) }},
 		update("an account returns", 1, func(tx *Tx, r *Repo) error { return testrepo.Show(tx, r) }),

@@ -367,7 +367,7 @@ func readHistory(t *testing.T, seed uint64) (fewer int) {
 			h.fail()
 		case 2:
 			h.now = h.now.Add(5 * 24 * time.Hour)
-			if err := h.prune(t.Context()); err != nil {
+			if err := h.Prune(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		case 3:

@@ -84,7 +84,7 @@ func (s *Store) Maintain(ctx context.Context, log *slog.Logger) error {
 		s.upkept(ctx, log, &checkpoints, now, s.checkpoint(ctx, own))
 		if now.Sub(pruned) >= pruneEvery {
 			pruned = now
-			s.upkept(ctx, log, &prunings, now, s.prune(ctx))
+			s.upkept(ctx, log, &prunings, now, s.Prune(ctx))
 		}
 		if err := s.Err(); err != nil && ctx.Err() == nil {
 			return err
@@ -230,9 +230,9 @@ func (s *Store) slowDown() {
 	}
 }
 
-// prune removes old changes, collections that no row names any more, and what hosts could
+// Prune removes old changes, collections that no row names any more, and what hosts could
 // not do long ago.
-func (s *Store) prune(ctx context.Context) error {
+func (s *Store) Prune(ctx context.Context) error {
 	before := s.now().Add(-changesKept)
 	for more := true; more; {
 		err := s.Update(ctx, "prune", func(tx *Tx) error {

@@ -46,6 +46,11 @@ const (
 	becameNotFound
 )
 
+// causeWords are the causes as the change feed names them.
+var causeWords = [...]string{
+	birth: "birth", death: "death", becameInactive: "inactive", becameActive: "active", becameNew: "new", becameNotFound: "not-found",
+}
+
 // cachedNSIDs bounds the cache of collection ids: names can be invented at will.
 const cachedNSIDs = 1 << 15
 
@@ -328,7 +333,7 @@ func (tx *Tx) pruneChanges(before time.Time, most int) (int, error) {
 	if len(gone) == most {
 		last = slices.Max(gone)
 	}
-	return len(gone), tx.q.SetChangesAfter(tx.ctx, last)
+	return len(gone), errors.Join(tx.q.SetChangesAfter(tx.ctx, last), tx.q.PruneSeqLeaps(tx.ctx, last))
 }
 
 // pruneCollections removes up to most collections without members that no change names

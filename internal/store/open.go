@@ -321,6 +321,9 @@ func (s *Store) begin(ctx context.Context, version string, anew bool) error {
 	}
 	s.seq = firstSeq(meta.NextSeq, s.now())
 	if err := s.around("leap", func() error {
+		if err := s.writer.q.AddSeqLeap(ctx, db.AddSeqLeapParams{FirstSeq: meta.NextSeq, LastSeq: s.seq - 1}); err != nil {
+			return err
+		}
 		return s.writer.q.OpenedBy(ctx, db.OpenedByParams{Version: version, NextSeq: s.seq, IndexID: s.indexID})
 	}); err != nil {
 		return err

@@ -370,7 +370,7 @@ func TestTheChangeFeedHasEveryTransition(t *testing.T) {
 		t.Errorf("feed %q, want %q", got, want)
 	}
 	now = now.Add(changesKept + time.Minute)
-	if err := s.prune(t.Context()); err != nil {
+	if err := s.Prune(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := scalar[int](t, path, "SELECT count(*) FROM membership_change"); n != 0 {
@@ -412,7 +412,7 @@ func TestCollectionsThatNobodyHasGo(t *testing.T) {
 		return scalar[int](t, f.path, "SELECT count(*) FROM collection WHERE nsid = '"+nsid+"'") == 1
 	}
 	for day := range 8 {
-		if err := f.prune(t.Context()); err != nil {
+		if err := f.Prune(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if !has(junk) {
@@ -429,7 +429,7 @@ func TestCollectionsThatNobodyHasGo(t *testing.T) {
 			})
 		}
 	}
-	if err := f.prune(t.Context()); err != nil {
+	if err := f.Prune(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if has(junk) || !has(hidden) || !has(late) {
@@ -437,7 +437,7 @@ func TestCollectionsThatNobodyHasGo(t *testing.T) {
 	}
 	last := scalar[int](t, f.path, "SELECT max(id) FROM collection")
 	f.now = f.now.Add(8 * 24 * time.Hour)
-	if err := f.prune(t.Context()); err != nil {
+	if err := f.Prune(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	change(2, true, junk)
