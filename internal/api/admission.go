@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,18 +64,29 @@ func cost(rows int) (int, weight) {
 // is refused before it reads any.
 
 // listingRows: a union reads up to its limit in each collection. What a pattern matches
-// is not known before the file is asked, so it counts as many, whatever the limit.
+// is not known before the file is asked, so it counts as patternNames of them, and costs as
+// much as a page of a hundred even where its limit is low, since all that it matches are
+// opened.
 func listingRows(params url.Values) int {
 	named := params["collection"]
 	if len(named) > maxCollections {
 		return 0
 	}
-	rows := max(1, len(named)) * pageRows(params)
-	if rows > 0 && slices.ContainsFunc(named, func(c string) bool { return strings.HasSuffix(c, "*") }) {
-		rows = max(rows, maxCollections*unitRows)
+	names, least := max(1, len(named)), 0
+	for _, c := range named {
+		if strings.HasSuffix(c, "*") {
+			names, least = names+patternNames-1, maxCollections*unitRows
+		}
 	}
-	return rows
+	limit := pageRows(params)
+	if limit == 0 {
+		return 0
+	}
+	return max(names*limit, least)
 }
+
+// patternNames is how many collections a pattern counts as.
+const patternNames = 20
 
 // pageRows: whatever comes in pages, up to its limit.
 func pageRows(params url.Values) int {

@@ -179,22 +179,23 @@ func TestARequestIsLightUpToTheLargestPageOfOneCollection(t *testing.T) {
 		units int
 		kind  weight
 	}{
-		"":                                {1, light},
-		"limit=1":                         {1, light},
-		"limit=501":                       {2, light},
-		"limit=10000":                     {20, light},
-		"limit=10000" + collections(1):    {20, light},
-		"limit=500" + collections(20):     {20, light},
-		"limit=501" + collections(20):     {21, heavy},
-		"limit=5001" + collections(2):     {21, heavy},
-		"limit=10000" + collections(100):  {2000, heavy},
-		"limit=10000" + collections(101):  {1, light}, // these are refused before they read
-		"limit=10001" + collections(100):  {1, light},
-		"limit=x" + collections(100):      {1, light},
-		"limit=1&limit=10000&collection=": {1, light},
-		"limit=1&collection=app.bsky.*":   {100, heavy}, // they may match any number
-		"limit=0&collection=app.bsky.*":   {1, light},
-		"limit=10000&collection=app.bsky.*" + collections(99): {2000, heavy},
+		"":                                                    {1, light},
+		"limit=1":                                             {1, light},
+		"limit=501":                                           {2, light},
+		"limit=10000":                                         {20, light},
+		"limit=10000" + collections(1):                        {20, light},
+		"limit=500" + collections(20):                         {20, light},
+		"limit=501" + collections(20):                         {21, heavy},
+		"limit=5001" + collections(2):                         {21, heavy},
+		"limit=10000" + collections(100):                      {2000, heavy},
+		"limit=10000" + collections(101):                      {1, light}, // these are refused before they read
+		"limit=10001" + collections(100):                      {1, light},
+		"limit=x" + collections(100):                          {1, light},
+		"limit=1&limit=10000&collection=":                     {1, light},
+		"limit=1&collection=app.bsky.*":                       {100, heavy}, // they may match any number
+		"limit=0&collection=app.bsky.*":                       {1, light},
+		"limit=10000&collection=app.bsky.*":                   {400, heavy},
+		"limit=10000&collection=app.bsky.*" + collections(99): {2380, heavy},
 	} {
 		params, err := url.ParseQuery(query)
 		if err != nil {

@@ -281,8 +281,9 @@ const (
 )
 
 // Serve answers on a listener until ctx ends, then lets the requests that are
-// under way finish: after closeTimeout, what a client has not taken is lost. Up to most connections are open at once: one more closes the one
-// that has been idle for longest, or is closed itself.
+// under way finish: after closeTimeout, what a client has not taken is lost. Up to most
+// connections are open at once: one more closes the one that has been idle for longest,
+// or is closed itself.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, most int, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler:           http.MaxBytesHandler(h, 64<<10),
