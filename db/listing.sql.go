@@ -210,6 +210,78 @@ func (q *Queries) CollectionDigests(ctx context.Context, arg CollectionDigestsPa
 	return items, nil
 }
 
+const collectionSum = `-- name: CollectionSum :many
+SELECT id, members, digest FROM collection WHERE nsid = ?1
+`
+
+type CollectionSumRow struct {
+	ID      int64
+	Members int64
+	Digest  int64
+}
+
+func (q *Queries) CollectionSum(ctx context.Context, nsid string) ([]CollectionSumRow, error) {
+	rows, err := q.db.QueryContext(ctx, collectionSum, nsid)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CollectionSumRow
+	for rows.Next() {
+		var i CollectionSumRow
+		if err := rows.Scan(&i.ID, &i.Members, &i.Digest); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const collectionSums = `-- name: CollectionSums :many
+SELECT nsid, members, digest FROM collection WHERE nsid > ?1 ORDER BY nsid LIMIT ?2
+`
+
+type CollectionSumsParams struct {
+	After   string
+	MaxRows int64
+}
+
+type CollectionSumsRow struct {
+	NSID    string
+	Members int64
+	Digest  int64
+}
+
+// A piece of the collections in the order of their names, those without members too, and never that of all repos.
+func (q *Queries) CollectionSums(ctx context.Context, arg CollectionSumsParams) ([]CollectionSumsRow, error) {
+	rows, err := q.db.QueryContext(ctx, collectionSums, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CollectionSumsRow
+	for rows.Next() {
+		var i CollectionSumsRow
+		if err := rows.Scan(&i.NSID, &i.Members, &i.Digest); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const collectionsBelow = `-- name: CollectionsBelow :many
 SELECT id, members FROM collection WHERE nsid > ?1 AND nsid < ?2
 ORDER BY nsid LIMIT ?3

@@ -57,3 +57,10 @@ ORDER BY collection_id, first_seq LIMIT sqlc.arg(max_rows);
 
 -- name: CollectionDigests :many
 SELECT id, nsid, members, digest FROM collection WHERE id > sqlc.arg(after) ORDER BY id LIMIT sqlc.arg(max_rows);
+
+-- name: CollectionSum :many
+SELECT id, members, digest FROM collection WHERE nsid = sqlc.arg(nsid);
+
+-- A piece of the collections in the order of their names, those without members too, and never that of all repos.
+-- name: CollectionSums :many
+SELECT nsid, members, digest FROM collection WHERE nsid > sqlc.arg(after) ORDER BY nsid LIMIT sqlc.arg(max_rows);

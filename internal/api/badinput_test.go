@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -27,6 +28,7 @@ var badValues = map[string]map[string]string{
 		strings.Repeat("A", overLong): `"AAA`,
 	},
 	"feed cursor":   {"x": `"x"`, "\x00": `"\x00"`, "\xff\xfe": `"\xff\xfe"`, "x.ahead": `"x"`, strings.Repeat("A", overLong): `"AAA`},
+	"NSID cursor":   {"x": `"x"`, "app.bsky.\x00": `\x00`, "app.bsky.\xff": `\xff`, strings.Repeat("a", overLong): `"aaa`},
 	"name cursor":   {"x": `"x"`, "app.bsky.\x00": `\x00`, "app.bsky.\xff": `\xff`, strings.Repeat("a", overLong): "20000 bytes"},
 	"number cursor": {"x": `"x"`, "-1": `"-1"`, "9223372036854775808": "9223372036854775808", "1\x00": `\x00`, strings.Repeat("9", overLong): `"999`},
 	"NSID": {
@@ -38,6 +40,7 @@ var badValues = map[string]map[string]string{
 		"app.bsky.feed.po st": "po st", "app.bsky.feed.p\x00st": `\x00`, "app.bsky.feed.\xff": `\xff`, "<script>": "<script>",
 		strings.Repeat("a.", overLong/2): `"a.a.`, strings.Repeat("a.", overLong/2) + "*": `"a.a.`,
 	},
+	"bits": {"0": `"0"`, "15": `"15"`, "-1": `"-1"`, "x": `"x"`, "1.5": `"1.5"`, "1\x00": `\x00`, strings.Repeat("9", overLong): `"999`},
 	"hostname": {
 		"": `hostname`, "x/y": `"x/y"`, "http://pds.example.com": "http", "pds.example.com\x00": `\x00`, "\xff.example.com": `\xff`,
 		strings.Repeat("a", overLong): `"aaa`,
@@ -63,6 +66,10 @@ var endpoints = []endpoint{
 	{"/v1/listCollections", url.Values{}, map[string]string{"limit": "limit", "cursor": "name cursor", "c": "NSID"}, "c"},
 	{"/v1/repo", url.Values{"did": {didOf(1)}}, map[string]string{"limit": "limit", "cursor": "number cursor", "did": "did"}, ""},
 	{"/v1/stats", url.Values{}, nil, ""},
+	{"/v1/digest", url.Values{}, map[string]string{"collection": "NSID", "bits": "bits"}, ""},
+	{"/v1/digest/collections", url.Values{}, map[string]string{"limit": "limit", "cursor": "NSID cursor"}, ""},
+	{"/v1/digest/repos", url.Values{"bits": {"3"}, "bucket": {"0"}}, map[string]string{
+		"collection": "NSID", "bits": "bits", "limit": "limit", "cursor": "listing cursor"}, ""},
 	{"/v1/changes", url.Values{}, map[string]string{"limit": "limit", "cursor": "feed cursor", "collection": "pattern"}, "collection"},
 	{"/v1/changes/stream", url.Values{}, map[string]string{"cursor": "feed cursor", "collection": "pattern"}, "collection"},
 	{"/xrpc/com.atproto.sync.listRepos", url.Values{}, map[string]string{"limit": "limit", "cursor": "listing cursor"}, ""},
@@ -138,7 +145,9 @@ func TestBadInputIsNamedBeforeAnythingIsRead(t *testing.T) {
 			}
 		}
 		for name := range e.right { // what has no default
-			x.says(x.ask("GET", e.path), e.path, name)
+			others := maps.Clone(e.right)
+			delete(others, name)
+			x.says(x.ask("GET", e.path+"?"+others.Encode()), e.path, name)
 		}
 	}
 	for body, says := range map[string]string{

@@ -40,17 +40,22 @@ func (s *server) listReposByCollection(r *http.Request) (any, error) {
 	if foreign {
 		s.Metrics.ForeignCursor()
 	}
+	out, err := s.page(r, func(rx *store.Rx, page *store.Page) error { return rx.List(page, collections, after, limit) })
+	if errors.Is(err, store.ErrTooMany) {
+		return nil, badRequest("collection: the patterns match %v with repos, or names without end", err)
+	}
+	return out, err
+}
+
+// page answers with a page of repos that fill reads.
+func (s *server) page(r *http.Request, fill func(*store.Rx, *store.Page) error) (ready, error) {
 	page, _ := s.pages.Get().(*store.Page)
 	if page == nil {
 		page = new(store.Page)
 	}
 	defer s.pages.Put(page)
-	err = s.Store.View(r.Context(), func(rx *store.Rx) error { return rx.List(page, collections, after, limit) })
-	if errors.Is(err, store.ErrTooMany) {
-		return nil, badRequest("collection: the patterns match %v with repos, or names without end", err)
-	}
-	if err != nil {
-		return nil, err
+	if err := s.Store.View(r.Context(), func(rx *store.Rx) error { return fill(rx, page) }); err != nil {
+		return ready{}, err
 	}
 	body, _ := s.bodies.Get().(*[]byte)
 	if body == nil {

@@ -89,6 +89,7 @@ func (s *server) routes() []route {
 			output:  statsAnswer{}, rows: fewRows, handle: s.stats,
 		},
 	}
+	table = append(table, s.digestRoutes()...)
 	table = append(table, s.syncRoutes()...)
 	table = append(table, s.changeRoutes()...)
 	for _, path := range []string{"/xrpc/_health", "/_health"} {

@@ -296,7 +296,7 @@ func TestAnswersKeepToTheirSchemas(t *testing.T) {
 	}
 	for _, x.handler = range []http.Handler{quiet, alive} {
 		for _, path := range x.paths() {
-			targets := []string{path, path + "?limit=1", path + "?collection=" + posts, path + "?c=" + posts, path + "?limit=0", path + "?did=x", path + "?cursor=%20"}
+			targets := []string{path, path + "?limit=1", path + "?collection=" + posts, path + "?c=" + posts, path + "?limit=0", path + "?did=x", path + "?cursor=%20", path + "?bits=3&bucket=1"}
 			for n := range 12 {
 				targets = append(targets, path+"?did="+didOf(n))
 			}

@@ -232,3 +232,10 @@ func (d Digest) Plus(e Digest) Digest { return (d + e) & digestMask }
 
 // Minus is the digest of a set without some of its DIDs.
 func (d Digest) Minus(e Digest) Digest { return (d - e) & digestMask }
+
+// Bucket returns in which of 2^bits parts of all DIDs one falls whose Hash this is: its
+// leading bits. They are the bits of the very hash that is summed, so the sum of a part
+// has DigestBits-bits of its own: parts that differ by accident have different digests,
+// but for one chance in 2 to that power. What made the whole differ is in some part: DIDs
+// of different parts have different hashes. bits is 0 to DigestBits.
+func (d Digest) Bucket(bits int) int { return int(d >> (DigestBits - bits)) }
