@@ -22,7 +22,7 @@ var floors = [][]string{
 	0: {".", "internal/atproto", "internal/backoff", "internal/exactjson", "internal/gather", "internal/health", "internal/listing", "internal/refusal", "internal/test/faultvfs", "internal/test/fixtures"},
 	1: {"db", "internal/dagcbor", "internal/metrics", "internal/outbound", "internal/repostate"},
 	2: {"internal/event", "internal/identity", "internal/mst", "internal/pds", "internal/store", "internal/test/msttest", "internal/test/simnet", "internal/test/testrepo"},
-	3: {"internal/firehose", "internal/plc", "internal/repo"},
+	3: {"internal/cli/compare", "internal/firehose", "internal/plc", "internal/repo"},
 	4: {"internal/verify"},
 	5: {"internal/api", "internal/cli/archive", "internal/crawl", "internal/establish", "internal/ingest"},
 	6: {"internal/cli/bench", "internal/cli/eventlog", "internal/cli/recheck", "internal/resync"},

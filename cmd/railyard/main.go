@@ -44,6 +44,7 @@ func commands() []command {
 		{"demo", "a simulated network with the service on it; --check proves it right", demo},
 		{"status", "say how the index is: repos, queue, lag, refusals, hosts", status},
 		{"check", "verify the rules that an index file keeps; --sample compares with the network", check},
+		{"compare", "say what this index and that of a server do not both list", compareCommand},
 		{"new-index-id", "put an older copy of a file back (--from) and give it a new index id: cursors start over and miss nothing", newIndexID},
 		{"repo", "look at CAR files and repos: inspect, collections, prove, verify, diff", repoCommand},
 		{"firehose", "print the events of a relay or PDS as JSON lines", firehoseCommand},

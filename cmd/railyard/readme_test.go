@@ -190,7 +190,8 @@ func TestTheReadmeNamesEveryFlagOfServe(t *testing.T) {
 	stream, _ := firehoseFlags()
 	check, _ := checkFlags()
 	measure, _ := benchFlags()
-	sets := []*flag.FlagSet{fs, demo, stream, check, measure}
+	comparing, _ := compareFlags()
+	sets := []*flag.FlagSet{fs, demo, stream, check, measure, comparing}
 	for _, v := range repoVerbs() {
 		set, _ := repoFlags(v)
 		sets = append(sets, set)
