@@ -32,7 +32,7 @@ func compareFlags() (*flag.FlagSet, *compareConfig) {
 	fs.StringVar(&c.db, "db", "railyard.db", "the index file; a service may be running on it")
 	fs.Var(&c.collections, "collection", "the NSID of a collection, repeatable; none: all of them and the listed repos, where the server is a railyard")
 	fs.IntVar(&c.show, "show", 20, "print so many DIDs of each side and collection")
-	fs.DurationVar(&c.again, "again", 2*time.Second, "between the two looks at what differs")
+	fs.DurationVar(&c.again, "again", time.Second, "between the two looks at what differs")
 	return fs, c
 }
 

@@ -47,7 +47,7 @@ func (rx *Rx) Sums(after string, limit int) ([]Sum, error) {
 // EachMember calls fn with the DID of every member of a collection, or of every listed
 // repo if nsid is empty, and the hash of that, in the order of their birth numbers. The
 // DID is good until fn returns; fn reports whether to go on. It reads every block: some
-// 0.1 s for a million members.
+// 10 ms for 100,000 members.
 func (rx *Rx) EachMember(nsid string, fn func(did []byte, h listing.Digest) bool) error {
 	return rx.eachEntry(nsid, 0, func(_ *listing.Reader, did []byte, h listing.Digest) bool { return fn(did, h) })
 }
