@@ -88,6 +88,23 @@ func listingRows(params url.Values) int {
 // patternNames is how many collections a pattern counts as.
 const patternNames = 20
 
+// countRows: a pattern looks at names, and distinct reads whole listings.
+func countRows(params url.Values) int {
+	rows := unitRows
+	for _, c := range params["collection"] {
+		if strings.HasSuffix(c, "*") {
+			rows += patternNames * unitRows
+		}
+	}
+	if params.Has("distinct") {
+		rows = max(rows, maxCollections*maxLimit)
+	}
+	return rows
+}
+
+// seriesRows: the hours of a collection, years of them if that is asked for.
+func seriesRows(url.Values) int { return maxLimit }
+
 // pageRows: whatever comes in pages, up to its limit.
 func pageRows(params url.Values) int {
 	limit, err := limitOf(params)

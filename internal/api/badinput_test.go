@@ -40,7 +40,13 @@ var badValues = map[string]map[string]string{
 		"app.bsky.feed.po st": "po st", "app.bsky.feed.p\x00st": `\x00`, "app.bsky.feed.\xff": `\xff`, "<script>": "<script>",
 		strings.Repeat("a.", overLong/2): `"a.a.`, strings.Repeat("a.", overLong/2) + "*": `"a.a.`,
 	},
-	"bits": {"0": `"0"`, "15": `"15"`, "-1": `"-1"`, "x": `"x"`, "1.5": `"1.5"`, "1\x00": `\x00`, strings.Repeat("9", overLong): `"999`},
+	"bits":  {"0": `"0"`, "15": `"15"`, "-1": `"-1"`, "x": `"x"`, "1.5": `"1.5"`, "1\x00": `\x00`, strings.Repeat("9", overLong): `"999`},
+	"truth": {"yes": `"yes"`, "\x00": `\x00`, "\xff": `\xff`, strings.Repeat("1", overLong): `"111`},
+	"time": {
+		"x": `"x"`, "2026-01-01": `"2026-01-01"`, "2026-01-01T00:00:00": "2026-01-01T00:00:00", "1767225600": `"1767225600"`, "\x00": `\x00`, "\xff": `\xff`,
+		strings.Repeat("2", overLong): `"222`,
+	},
+	"step": {"week": `"week"`, "\x00": `\x00`, "\xff": `\xff`, strings.Repeat("h", overLong): `"hhh`},
 	"hostname": {
 		"": `hostname`, "x/y": `"x/y"`, "http://pds.example.com": "http", "pds.example.com\x00": `\x00`, "\xff.example.com": `\xff`,
 		strings.Repeat("a", overLong): `"aaa`,
@@ -66,6 +72,8 @@ var endpoints = []endpoint{
 	{"/v1/listCollections", url.Values{}, map[string]string{"limit": "limit", "cursor": "name cursor", "c": "NSID"}, "c"},
 	{"/v1/repo", url.Values{"did": {didOf(1)}}, map[string]string{"limit": "limit", "cursor": "number cursor", "did": "did"}, ""},
 	{"/v1/stats", url.Values{}, nil, ""},
+	{"/v1/count", url.Values{"collection": {posts}}, map[string]string{"collection": "pattern", "distinct": "truth"}, "collection"},
+	{"/v1/timeseries", url.Values{}, map[string]string{"collection": "NSID", "from": "time", "to": "time", "step": "step"}, ""},
 	{"/v1/digest", url.Values{}, map[string]string{"collection": "NSID", "bits": "bits"}, ""},
 	{"/v1/digest/collections", url.Values{}, map[string]string{"limit": "limit", "cursor": "NSID cursor"}, ""},
 	{"/v1/digest/repos", url.Values{"bits": {"3"}, "bucket": {"0"}}, map[string]string{

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"railyard/internal/atproto"
 )
@@ -53,6 +54,28 @@ func limitWithin(params url.Values, standard, most int) (int, error) {
 		return 0, badRequest("limit %d: not between 1 and %d", n, most)
 	}
 	return n, nil
+}
+
+// boolOf reads a parameter that is true or false, which it is if it is missing.
+func boolOf(params url.Values, name string) (bool, error) {
+	text, err := single(params, name)
+	if err == nil && text != "" && text != "true" && text != "false" {
+		err = badRequest("%s %q: neither true nor false", name, atproto.Clip(text))
+	}
+	return text == "true", err
+}
+
+// timeOf reads a time as of RFC 3339, standard if none is given.
+func timeOf(params url.Values, name string, standard time.Time) (time.Time, error) {
+	text, err := single(params, name)
+	if err != nil || text == "" {
+		return standard, err
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, badRequest("%s %q: no time as of RFC 3339", name, atproto.Clip(text))
+	}
+	return t, nil
 }
 
 // nsidsOf checks the collections that a parameter names, and returns each once.

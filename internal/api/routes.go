@@ -75,6 +75,31 @@ func (s *server) routes() []route {
 			output:  listingAnswer{}, rows: listingRows, handle: s.getDidsForCollection,
 		},
 		{
+			method: http.MethodGet, path: "/v1/count",
+			summary: "How many repos have records in each of some collections, and in any of them.",
+			detail: "The counts are those of the last commit, and of visible repos only. distinct is refused where the collections have more " +
+				"than two million members together.",
+			params: []param{
+				required(collectionParam),
+				{name: "distinct", about: "Whether to count the repos that have records in any of the collections, each once.", schema: object{"type": "boolean", "default": false}},
+			},
+			output: countAnswer{}, rows: countRows, handle: s.count,
+		},
+		{
+			method: http.MethodGet, path: "/v1/timeseries",
+			summary: "How many repos had records in a collection at the end of each hour or day.",
+			detail: "Steps are whole hours or days of UTC, from the one that from lies in up to the one that to lies in; the one that is under " +
+				"way has what there is by now. Steps before since are left out: the index did not have the collection. " +
+				"Of a collection that the index does not have, since is null.",
+			params: []param{
+				{name: "collection", about: "The NSID of a collection; without it, all listed repos.", schema: ofNSID},
+				{name: "from", about: "By default seven days before to, or 90 if the steps are days.", schema: ofTime},
+				{name: "to", about: "By default now, and now at the latest.", schema: ofTime},
+				{name: "step", about: "The length of a step.", schema: object{"type": "string", "enum": []string{"hour", "day"}, "default": "hour"}},
+			},
+			output: timeseriesAnswer{}, rows: seriesRows, handle: s.timeseries,
+		},
+		{
 			method: http.MethodGet, path: "/v1/repo",
 			summary: "What one repo has, since when, and how that was proven.",
 			detail: "Of an inactive account neither the head nor collections are shown. A full page of collections carries a cursor; " +
@@ -157,6 +182,7 @@ var (
 	ofNSID   = object{"type": "string", "format": "nsid"}
 	// An NSID, or the beginning of some.
 	ofPattern = object{"type": "string", "examples": []string{"app.bsky.feed.post", "app.bsky.feed.*"}}
+	ofTime    = object{"type": "string", "format": "date-time"}
 	ofDID     = object{"type": "string", "format": "did"}
 
 	collectionParam = param{

@@ -188,6 +188,8 @@ func goodValue(t *testing.T, p param) string {
 		return didOf(1)
 	case "nsid":
 		return posts
+	case "date-time":
+		return "2026-01-02T03:04:05Z"
 	}
 	for _, key := range []string{"default", "minimum"} {
 		if n, ok := p.schema[key]; ok {
