@@ -346,6 +346,9 @@ func (l *life) happen() {
 // and its file, and however rarely the client asks.
 func TestAMirrorEndsAsTheIndex(t *testing.T) {
 	histories := 20
+	if testing.Short() {
+		histories = 3
+	}
 	if text := os.Getenv("RAILYARD_HISTORIES"); text != "" {
 		histories, _ = strconv.Atoi(text)
 	}

@@ -316,6 +316,9 @@ type client struct {
 // RAILYARD_HISTORIES is how many lives are tried.
 func TestEveryPageIsWhatTheRowsSay(t *testing.T) {
 	histories := 10
+	if testing.Short() {
+		histories = 3
+	}
 	if text := os.Getenv("RAILYARD_HISTORIES"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -568,7 +571,7 @@ func TestABlockThatShrinksIsJoinedWithItsNeighbour(t *testing.T) {
 	for n := range 200 {
 		dids = append(dids, fmt.Sprintf("did:web:%d.%s.example", n, strings.Repeat("long", 55)))
 	}
-	for seed := range uint64(5) {
+	for seed := range uint64(2) {
 		h := newHistory(t, seed, dids, nil)
 		h.update(func(tx *Tx) error {
 			for _, did := range dids {
